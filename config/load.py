@@ -1,0 +1,156 @@
+"""Settings from a YAML file, the environment and flags, later ones winning; or one error that lists every problem.
+
+A settings file may come from anywhere: it is read with bounds on its size, depth and aliases, builds nothing but plain
+values, and no message ever repeats a value that may be a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
+
+from driftgauge.config.plain_yaml import MAX_BYTES, parse
+from driftgauge.config.settings import Settings
+
+Tree: TypeAlias = dict[str, Any]
+
+CONFIG_VARIABLE = "DRIFTGAUGE_CONFIG"
+MAX_PROBLEMS = 100
+_PREFIX = "DRIFTGAUGE_"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. The text lists every problem, one a line, and holds no secret."""
+
+
+def load_settings(path: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """Settings from ``path`` (or the file that DRIFTGAUGE_CONFIG names), environment and overrides.
+
+    Parameters
+    ----------
+    path : YAML file; None: the environment may name one, otherwise defaults
+    overrides : values by dotted path, as in ``{"windows.hop_s": 60}``; texts are read as in the environment
+
+    Raises
+    ------
+    ConfigError
+        With every problem of every source: where, what is wrong, what is allowed.
+
+    Examples
+    --------
+    >>> load_settings(overrides={"windows.hop_s": "60", "drift.features": "entropy_mean, perplexity"}).drift.features
+    ('entropy_mean', 'perplexity')
+    >>> load_settings(overrides={"windows.hop": 60})
+    Traceback (most recent call last):
+    driftgauge.config.load.ConfigError: 1 problem with the settings:
+      windows.hop (flag): no such setting; did you mean hop_s?
+    """
+    if path is None and os.environ.get(CONFIG_VARIABLE):
+        path = Path(os.environ[CONFIG_VARIABLE])
+    layers = {} if path is None else {str(path): _read(path)}
+    layers["environment"] = _environment()
+    layers["flag"] = _nested(overrides or {})
+    merged: Tree = {}
+    for layer in layers.values():
+        merged = _merge(merged, layer)
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise _listing([_problem(details, layers) for details in error.errors(include_url=False)]) from None
+
+
+def _read(path: Path) -> Tree:
+    """The YAML file as plain values."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _listing([f"{path}: cannot be read: {error.strerror}"]) from None
+    try:
+        tree = parse(text)
+    except ValueError as error:
+        raise _listing([f"{path}: {error}"]) from None
+    if tree is not None and not isinstance(tree, dict):
+        raise _listing([f"{path}: must be a mapping of sections, like config/example.yaml"])
+    return {str(key): value for key, value in (tree or {}).items()}
+
+
+def _environment() -> Tree:
+    """Variables named DRIFTGAUGE_SECTION__SETTING; one with an unknown section stays in, to be reported."""
+    tree: Tree = EnvSettingsSource(Settings)()
+    for name in os.environ:
+        section, separator, _ = name.upper().removeprefix(_PREFIX).lower().partition("__")
+        if separator and name.upper().startswith(_PREFIX):
+            tree.setdefault(section, {})
+    return tree
+
+
+def _nested(overrides: Mapping[str, object]) -> Tree:
+    tree: Tree = {}
+    for path, value in overrides.items():
+        for key in reversed(path.split(".")):
+            value = {key: value}
+        tree = _merge(tree, value)  # type: ignore[arg-type]  # the loop made it a mapping
+    return tree
+
+
+def _merge(below: Tree, above: Tree) -> Tree:
+    """Both trees in one; where both have a value, the one above wins."""
+    both = {
+        key: _merge(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return {**below, **above, **both}
+
+
+def _problem(details: ErrorDetails, layers: dict[str, Tree]) -> str:
+    """One line: where, from which source, what is wrong, what is allowed."""
+    location = tuple(_short(str(part)) for part in details["loc"])
+    where = ".".join(location) or "settings"
+    source = next((name for name in reversed(layers) if _holds(layers[name], location)), None)
+    place = f"{where} ({source})" if source and location else where
+    if details["type"] == "extra_forbidden":
+        close = get_close_matches(location[-1], _known(location[:-1]), n=1)
+        return f"{place}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
+    said = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{place}: {said}"
+
+
+def _holds(tree: object, location: tuple[str, ...]) -> bool:
+    for part in location:
+        if isinstance(tree, list | tuple | str):
+            return True  # a position inside a value that this source gave
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _known(location: tuple[str, ...]) -> list[str]:
+    """Names of the settings in a section."""
+    section: type[BaseModel] = Settings
+    for part in location:
+        field = section.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        section = field.annotation
+    return list(section.model_fields)
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= 60 else f"{key[:60]}…"
+
+
+def _listing(problems: list[str]) -> ConfigError:
+    title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with the settings:"
+    shown = problems[:MAX_PROBLEMS]
+    rest = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+    return ConfigError("\n  ".join([title, *shown, *rest]))

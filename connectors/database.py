@@ -1,0 +1,160 @@
+"""How a database is reached, and what its errors mean to the agent.
+
+Nothing here shows a password or a bound value: errors name the database and give the driver's own first line.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
+
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from driftgauge.connectors.base import ConnectorError
+
+Synchronous: TypeAlias = Literal["normal", "full"]
+
+BUSY_TIMEOUT_S = 30.0
+"""How long to wait for another process that is writing to the same SQLite file."""
+
+_CACHE_KIB = 65_536
+_WAL_PAGES = 16_000  # 64 MB: pages of the id index are written many times before they are copied back once
+
+_RETRIABLE_SQLITE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PROTOCOL,
+}
+# connection trouble, rolled back, resources, operator's intervention, read-only (a standby before it is promoted)
+_RETRIABLE_SQLSTATES = ("08", "40", "53", "57", "55P03", "25006")
+_HOPELESS = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+
+
+def parse(url: str) -> URL:
+    """A database URL that can be served: ``sqlite:///file`` or ``postgresql://…``.
+
+    Raises
+    ------
+    ConnectorError
+        For everything else; the text never repeats the URL, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConnectorError("the store's URL cannot be read; write sqlite:///file.db", retriable=False) from None
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise ConnectorError(
+        f"no store for {shown(parsed)}: use sqlite:///file.db or postgresql://user@host/name", retriable=False
+    )
+
+
+def shown(url: URL) -> str:
+    """The URL as people may see it: no user, no password, no options.
+
+    >>> shown(make_url("postgresql://me:secret@db.example/gauge?sslpassword=x"))
+    'postgresql://db.example/gauge'
+    """
+    return f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
+
+
+def writer_engine(url: URL, synchronous: Synchronous) -> Engine:
+    """An engine whose transactions take the write lock at once."""
+    if url.get_backend_name() == "postgresql":
+        return _postgres(url)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+    )
+    pragmas = (
+        "auto_vacuum=INCREMENTAL",  # first: it cannot be changed once the file has tables
+        "journal_mode=WAL",
+        f"synchronous={synchronous.upper()}",
+        f"cache_size=-{_CACHE_KIB}",
+        f"wal_autocheckpoint={_WAL_PAGES}",
+        f"journal_size_limit={_WAL_PAGES * 4096}",
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: Any) -> None:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def reader_engine(url: URL) -> Engine:
+    """An engine that cannot write; a SQLite file must exist."""
+    if url.get_backend_name() == "postgresql":
+        engine = _postgres(url)
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    path = sqlite_path(url)
+    if not path.is_file():
+        raise ConnectorError(f"there is no store at {path}", retriable=False)
+    uri = f"file:{quote(str(path))}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
+
+    return create_engine(url, creator=connect, poolclass=NullPool, hide_parameters=True)
+
+
+def sqlite_path(url: URL) -> Path:
+    """The file of a SQLite URL."""
+    return Path(url.database or "")
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn the database's errors into `ConnectorError`, saying whether waiting may help."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise ConnectorError(f"store {name}: {cause(error)}", retriable=_is_retriable(error)) from error
+
+
+def _postgres(url: URL) -> Engine:
+    try:
+        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args={"connect_timeout": 10})
+    except ModuleNotFoundError:
+        raise ConnectorError("PostgreSQL needs an extra: pip install 'driftgauge[postgres]'", retriable=False) from None
+
+
+def cause(error: Exception) -> str:
+    """The driver's first line; PostgreSQL puts values on the later ones."""
+    text = str(_original(error))
+    return text.strip().partition("\n")[0] or type(error).__name__
+
+
+def _is_retriable(error: Exception) -> bool:
+    original = _original(error)
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", -1) & 0xFF in _RETRIABLE_SQLITE  # the rest are extended codes
+    if not isinstance(error, DBAPIError):
+        return False
+    sqlstate = getattr(original, "sqlstate", None)
+    if sqlstate:
+        return str(sqlstate).startswith(_RETRIABLE_SQLSTATES)
+    is_lost = error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
+    return is_lost and not any(words in str(original) for words in _HOPELESS)
+
+
+def _original(error: Exception) -> BaseException:
+    """The driver's own error."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

@@ -1,0 +1,245 @@
+"""Events in files: JSON lines, plain or compressed, read as a source; outputs appended as JSON lines by a sink.
+
+A file is a topic with one partition, and a line number its offset. Lines are bounded, and compressed files are unpacked
+as they are read: a file that unpacks to implausibly much is refused when it does. The sink only ever appends; how
+large its files may grow is up to who runs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import contextlib
+import gzip
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import zstandard
+
+from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
+
+MAX_LINE_BYTES = 16 * 2**20
+_MAX_EXPANSION = 1_000  # JSON of repeated events packs 100 times or so
+_ALWAYS_FINE = 64 * 2**20
+_ZSTD_WINDOW_BYTES = 2**27
+_TOPIC_NAME = re.compile(r"[\w.-]*\w[\w.-]*", re.ASCII)
+
+
+class FileSource:
+    """Files of one event a line, read one after another; ``.gz`` and ``.zst`` are unpacked.
+
+    A line longer than ``max_line_bytes`` comes cut off, with a header that says so, so that it ends as a dead letter.
+    Blank lines are skipped but counted.
+
+    Parameters
+    ----------
+    content_type : what the lines hold; goes into the header ``content-type`` of every record
+    max_records, max_bytes : bounds of one poll
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        content_type: str = "application/json",
+        max_line_bytes: int = MAX_LINE_BYTES,
+        max_records: int = 500,
+        max_bytes: int = 32 * 2**20,
+    ) -> None:
+        self.paths = paths
+        self.headers = (("content-type", content_type.encode()),)
+        self.max_line_bytes = max_line_bytes
+        self.max_records = max_records
+        self.max_bytes = max_bytes
+        self.is_exhausted = False
+        self.bytes_read = 0
+        """Of the files as they lie on disk: how far we are, together with `bytes_total`."""
+        self._records: Iterator[Record] = iter(())
+        self._failed: ConnectorError | None = None
+
+    @property
+    def bytes_total(self) -> int:
+        """Size of all files on disk."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    def open(self, positions: Positions) -> None:
+        """Start each file at its line number; files without one start at the first line."""
+        self.is_exhausted, self.bytes_read, self._failed = False, 0, None
+        self._records = (record for path in self.paths for record in self._read(path, positions))
+
+    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - a file never makes anyone wait
+        """The next lines. What was read before a file turned out to be broken is handed out first."""
+        if self._failed:
+            raise self._failed
+        records: list[Record] = []
+        size = 0
+        try:
+            while len(records) < self.max_records and size < self.max_bytes:
+                records.append(next(self._records))
+                size += len(records[-1].value or b"")
+        except StopIteration:
+            self.is_exhausted = True
+        except ConnectorError as error:
+            self._failed = error
+            if not records:
+                raise
+        return records
+
+    def commit(self, positions: Positions) -> None:
+        """Nobody watches a file."""
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """Nothing: how many lines are left is not known before they are read."""
+        return {}
+
+    def close(self) -> None:
+        """Leave the file that is open."""
+        self._records = iter(())
+
+    def _read(self, path: Path, positions: Positions) -> Iterator[Record]:
+        before, first = self.bytes_read, positions.get(TopicPartition(str(path), 0), 0)
+        number = -1
+        try:
+            with path.open("rb") as raw, _unpacked(raw, path.suffix) as lines:
+                for number, (line, is_cut) in enumerate(_lines(lines, raw, self.max_line_bytes)):
+                    self.bytes_read = before + raw.tell()
+                    if number >= first and line:
+                        cut = (("driftgauge-cut", b"line too long"),) if is_cut else ()
+                        yield Record(str(path), 0, number, None, line, self.headers + cut)
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError, _TooMuchError) as error:
+            raise ConnectorError(f"{path}, after line {number + 1}: {error}", retriable=False) from error
+
+
+class _TooMuchError(Exception):
+    pass
+
+
+def _unpacked(raw: BinaryIO, suffix: str) -> io.BufferedIOBase | BinaryIO:
+    if suffix == ".gz":
+        return gzip.GzipFile(fileobj=raw)
+    return io.BufferedReader(_ZstdReader(raw)) if suffix == ".zst" else raw
+
+
+class _ZstdReader(io.RawIOBase):
+    """Unpacks zstandard; unlike the library's own reader it tells a file that was cut short from one that ended."""
+
+    STEP_BYTES = 1_024  # can unpack to 32 MiB, the worst the format allows
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._packed = b""
+        self._ready = memoryview(b"")
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._read
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            self._packed = self._packed or self._raw.read(self.STEP_BYTES)
+            if not self._packed and self._frame and not self._frame.eof:
+                raise EOFError("the file was cut short")
+            if not self._packed:
+                return 0
+            self._unpack()
+        n = min(len(buffer), len(self._ready))
+        buffer[:n], self._ready = self._ready[:n], self._ready[n:]
+        self._read += n
+        return n
+
+    def _unpack(self) -> None:
+        if self._frame is None or self._frame.eof:
+            self._frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
+        self._ready = memoryview(self._frame.decompress(self._packed))
+        self._packed = self._frame.unused_data
+
+
+def _lines(file: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
+    """Lines without their ends, and whether each was cut off at ``max_bytes``."""
+    while line := _read_line(file, raw, max_bytes + 1):
+        is_cut = len(line) > max_bytes and not line.endswith(b"\n")
+        rest = line
+        while is_cut and rest and not rest.endswith(b"\n"):
+            rest = _read_line(file, raw, max_bytes)
+        yield line[:max_bytes].removeprefix(codecs.BOM_UTF8).strip(), is_cut
+
+
+def _read_line(unpacked: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) -> bytes:
+    if unpacked is not raw and unpacked.tell() > _ALWAYS_FINE + _MAX_EXPANSION * raw.tell():
+        raise _TooMuchError(f"unpacks to more than {_MAX_EXPANSION} times its size")
+    return unpacked.readline(max_bytes)
+
+
+class FileSink:
+    """Appends to one file per topic in a folder: ``TOPIC.jsonl``, a message a line.
+
+    A JSON value is written as it is. Any other value becomes ``{"key", "headers", "value_base64"}``. What a crash left
+    half written is cut off when the file is opened again; it was never acknowledged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, BinaryIO] = {}
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Append, and return when it is on disk."""
+        try:
+            files = {message.topic: self._file(message.topic) for message in messages}
+            for message in messages:
+                files[message.topic].write(_line(message))
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.close()
+            raise ConnectorError(f"cannot write to {self.folder}: {error}", retriable=True) from error
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            with contextlib.suppress(OSError):  # the disk is full: what was not flushed was not acknowledged either
+                file.close()
+        self._files = {}
+
+    def _file(self, topic: str) -> BinaryIO:
+        if not _TOPIC_NAME.fullmatch(topic):
+            raise ConnectorError(f"{topic!r} cannot be the name of a file", retriable=False)
+        if topic not in self._files:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._files[topic] = (self.folder / f"{topic}.jsonl").open("a+b")
+            _cut_torn_line(self._files[topic])
+        return self._files[topic]
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65_536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    file.truncate(end)
+
+
+def _line(message: Message) -> bytes:
+    if dict(message.headers).get("content-type") == b"application/json" and b"\n" not in message.value:
+        return message.value + b"\n"
+    wrapped = {
+        "key": message.key.decode(errors="replace"),
+        "headers": {name: value.decode(errors="replace") for name, value in message.headers},
+        "value_base64": base64.b64encode(message.value).decode(),
+    }
+    return msgspec.json.encode(wrapped) + b"\n"

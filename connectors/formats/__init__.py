@@ -1,0 +1,1 @@
+"""Wire formats, one file per family of servers: what they send, turned into events."""

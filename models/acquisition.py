@@ -1,0 +1,57 @@
+"""What to label next: domains ranked by how much a label there would help.
+
+priority = traffic share x shortfall x uncertainty. All three are in (0, 1]; the shortfall is how far accuracy may lie
+below the domain's target, the uncertainty the width of the interval. Without an estimate both are 1: what is not
+known at all comes first, in order of traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from driftgauge.models.records import Estimate, Priority
+
+FLOOR = 0.01
+"""Smallest shortfall and uncertainty: a domain that looks perfect still gets looked at sometimes."""
+
+
+def rank(estimates: Sequence[Estimate], targets: Mapping[str, float], default_target: float) -> tuple[Priority, ...]:
+    """Rank domains for labelling, the most useful first.
+
+    Parameters
+    ----------
+    estimates : the newest estimate of every domain
+    targets : the accuracy wanted of a domain, in [0, 1]; ``default_target`` for those not named
+    """
+    total = sum(estimate.n_events for estimate in estimates) or 1
+    rows = [_priority(e, e.n_events / total, targets.get(e.domain, default_target)) for e in estimates]
+    rows.sort(key=lambda row: (-row.priority, row.domain, row.fingerprint))
+    return tuple(replace(row, rank=i) for i, row in enumerate(rows, start=1))
+
+
+def _priority(estimate: Estimate, share: float, target: float) -> Priority:
+    low, high = estimate.ci_low, estimate.ci_high
+    if estimate.accuracy is None or low is None or high is None:
+        shortfall = uncertainty = 1.0
+        why = f"{share:.0%} of traffic and no estimate yet: {estimate.status_reason}"
+    else:
+        shortfall = max(target - low, FLOOR)
+        uncertainty = max(high - low, FLOOR)
+        labels = f"{estimate.n_labels} labels" if estimate.n_labels else "no labels"
+        why = (
+            f"{share:.0%} of traffic, accuracy {estimate.accuracy:.2f} may be as low as {low:.2f} "
+            f"against a target of {target:.2f}, interval {high - low:.2f} wide, {labels}"
+        )
+    return Priority(
+        rank=0,
+        domain=estimate.domain,
+        fingerprint=estimate.fingerprint,
+        priority=share * shortfall * uncertainty,
+        traffic_share=share,
+        shortfall=shortfall,
+        uncertainty=uncertainty,
+        n_events=estimate.n_events,
+        n_labels=estimate.n_labels,
+        why=why,
+    )

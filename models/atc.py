@@ -1,0 +1,63 @@
+"""Average thresholded confidence: the share of responses whose score passes a threshold learned where labels are.
+
+Source: Garg et al., "Leveraging Unlabeled Data to Predict Out-of-Distribution Performance", arXiv 2201.04234. Assumes
+that one threshold on one score separates right from wrong everywhere; fails when the score means something else in
+another domain, and is unstable where the source accuracy is near 0 or 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Responses with ``sign * score >= value`` are counted as right.
+
+    ``disagreement`` is how far from the labels that was on average where it was learned: 0 for a score that tells right
+    from wrong, about 2 a (1 - a) for one that knows only the accuracy a.
+    """
+
+    sign: float
+    value: float
+    disagreement: float = 0.0
+
+    def share(self, score: npt.NDArray[np.floating]) -> float:
+        """Estimated accuracy from (n,) scores; rows without a score are left out; NaN when no row has one."""
+        n_present = len(score) - np.count_nonzero(np.isnan(score))
+        passes = score >= self.value if self.sign > 0 else score <= -self.value  # never so for NaN
+        return float(np.count_nonzero(passes) / n_present) if n_present else float("nan")
+
+
+def fit_threshold(score: npt.NDArray[np.floating], correct: Floats64) -> Threshold | None:
+    """The threshold that as large a share of labelled responses passes as is right.
+
+    Parameters
+    ----------
+    score, correct : (n,) any confidence, or its opposite (the sign comes from the labels), and labels in [0, 1];
+        rows without a score are left out
+
+    Returns
+    -------
+    None when no row has a score.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> entropy, right = np.array([0.1, 0.2, 0.8, 0.9]), np.array([1.0, 1.0, 1.0, 0.0])
+    >>> fit_threshold(entropy, right).share(np.array([0.0, 0.15, 2.0, 3.0]))
+    0.5
+    """
+    present = ~np.isnan(score)
+    if not present.any():
+        return None
+    s, y = score[present].astype(np.float64), correct[present]
+    ranks = np.argsort(np.argsort(s))
+    sign = 1.0 if (ranks - ranks.mean()) @ (y - y.mean()) > 0 else -1.0
+    value = float(np.quantile(sign * s, 1 - y.mean()))
+    return Threshold(sign, value, float(np.abs((sign * s >= value) - y).mean()))

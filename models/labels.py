@@ -1,0 +1,124 @@
+"""From the label events of one response to one truth: a pure function of the *set* of events.
+
+Order of arrival, duplicates and revisions therefore cannot matter: whoever asks last, with the same events,
+gets the same answer. Beside it, how long labels take.
+"""
+
+from __future__ import annotations
+
+import bisect
+import statistics
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+from driftgauge.models.records import AnnotatorKind, Label
+
+Policy: TypeAlias = Literal["latest", "majority", "mean", "rank"]
+
+RANK: dict[AnnotatorKind, int] = {"code": 0, "human": 1, "model": 2}
+"""Whom to believe first under the policy ``rank``: a verifier, then a person, then a judge model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The resolved label of a response.
+
+    ``correct`` is in [0, 1]. ``weight`` is 1 / inclusion probability, and 1 when that is unknown; ``kind`` is
+    ``designed`` when the probability of being chosen is known and ``unknown`` when it is not.
+    """
+
+    correct: float
+    weight: float
+    kind: Literal["designed", "unknown"]
+
+
+def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | None:
+    """What the label events of one response say together.
+
+    An event named by another's ``supersedes`` no longer speaks, nor does an event that withdraws. Of several events
+    by one annotator only the latest speaks; those of one kind that name nobody are taken as one annotator's. The rest
+    is settled by the policy: ``latest`` takes the newest, ``majority`` the side (0.5 splits) with more voices and the
+    newest on a tie, ``mean`` averages, ``rank`` takes the newest of the most trusted annotator kind (`RANK`). Ties in
+    time are broken by ``label_id``.
+
+    Returns None when nothing is left.
+
+    Examples
+    --------
+    >>> wrong = Label("a", "r", 1.0, correct=0.0)
+    >>> right = Label("b", "r", 2.0, correct=1.0, supersedes="a", inclusion_probability=0.25)
+    >>> resolve([right, wrong])
+    Truth(correct=1.0, weight=4.0, kind='designed')
+    >>> resolve([wrong, Label("c", "r", 3.0, correct=None, supersedes="a")]) is None
+    True
+    """
+    superseded = {label.supersedes for label in labels}
+    newest: dict[tuple[str, str], Label] = {}
+    for label in sorted(labels, key=lambda event: (event.event_time, event.label_id)):
+        if label.label_id not in superseded and label.correct is not None:
+            newest[label.annotator_kind, label.annotator_id] = label
+    speaking = sorted(newest.values(), key=lambda event: (event.event_time, event.label_id))
+    if not speaking:
+        return None
+    chosen, correct = _settle(speaking, policy)
+    probability = chosen.inclusion_probability
+    if probability is None:
+        return Truth(correct, 1.0, "unknown")
+    return Truth(correct, 1 / probability, "designed")
+
+
+_HOUR_S, _DAY_S = 3_600.0, 86_400.0
+
+
+@dataclass(slots=True)
+class LabelDelays:
+    """How long labels take, as a histogram of fixed bounds.
+
+    A label's delay is its event time less that of its response, in seconds; one that is older than its response counts
+    as 0. ``counts`` holds one number per bound and one for what lies beyond the last.
+
+    Examples
+    --------
+    >>> delays = LabelDelays()
+    >>> for delay_s in (-3.0, 30.0, 1e9):
+    ...     delays.add(delay_s)
+    >>> [(bound, n) for bound, n in delays.cumulative() if bound in (1.0, 60.0, float("inf"))]
+    [(1.0, 1), (60.0, 2), (inf, 3)]
+    """
+
+    BOUNDS_S: ClassVar[tuple[float, ...]] = (
+        1.0, 10.0, 60.0, 600.0, _HOUR_S, 6 * _HOUR_S, _DAY_S, 3 * _DAY_S, 7 * _DAY_S, 14 * _DAY_S, 30 * _DAY_S,
+    )  # fmt: skip
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(LabelDelays.BOUNDS_S) + 1))
+    total_s: float = 0.0
+
+    def add(self, delay_s: float) -> None:
+        """Count one label."""
+        delay_s = max(delay_s, 0.0)
+        self.counts[bisect.bisect_left(self.BOUNDS_S, delay_s)] += 1
+        self.total_s += delay_s
+
+    def cumulative(self) -> Iterator[tuple[float, int]]:
+        """Each bound in seconds (the last is infinite) with the number of labels up to it."""
+        n = 0
+        for bound, count in zip((*self.BOUNDS_S, float("inf")), self.counts, strict=True):
+            n += count
+            yield bound, n
+
+
+def _settle(speaking: list[Label], policy: Policy) -> tuple[Label, float]:
+    """The event whose inclusion probability counts, and the value; events come oldest first, none withdraws."""
+    values = [float(label.correct or 0.0) for label in speaking]
+    newest = speaking[-1]
+    if policy == "mean":
+        return newest, statistics.fmean(values)
+    if policy == "majority":
+        right = sum(value >= 0.5 for value in values)
+        if 2 * right != len(values):
+            return newest, float(2 * right > len(values))
+    if policy == "rank":
+        best = min(RANK[label.annotator_kind] for label in speaking)
+        newest = [label for label in speaking if RANK[label.annotator_kind] == best][-1]
+    return newest, float(newest.correct or 0.0)

@@ -1,0 +1,63 @@
+"""What the pipeline may remember and recall: the store, seen from the core.
+
+The pipeline is a function of (state, events, memory). One `Memory` is one transaction: what was remembered in it is
+recalled by it, and all of it happens or none of it does. `connectors/memory.py` and `connectors/store.py` implement it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from driftgauge.models.records import Estimate, Label, ResponseRow, Rows
+
+
+class Memory(Protocol):
+    """Reads see everything remembered earlier in the same transaction."""
+
+    def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
+        """Stored responses among these ids; unknown ids are absent."""
+        ...
+
+    def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
+        """Every label event ever stored for these responses (joined or pending), by response id, any order."""
+        ...
+
+    def window(self, domain: str, fingerprint: str, start: float, end: float, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
+        ...
+
+    def labelled(self, fingerprint: str, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), that have a resolved label."""
+        ...
+
+    def estimate(self, key: str) -> Estimate | None:
+        """The highest revision of the estimate with this key."""
+        ...
+
+    def state(self, prefix: str) -> dict[str, bytes]:
+        """Saved state by name, for every name that starts with ``prefix``."""
+        ...
+
+    def add_responses(self, rows: Sequence[ResponseRow], /) -> None:
+        """Remember new responses; their ids are new and ``seq`` only grows."""
+        ...
+
+    def add_labels(self, labels: Sequence[Label]) -> None:
+        """Remember label events; ``label_id`` is new."""
+        ...
+
+    def resolve(self, rows: Sequence[ResponseRow], /) -> None:
+        """Store the resolved ``correct``, ``weight`` and ``label_kind`` of these already stored responses."""
+        ...
+
+    def save_state(self, state: Mapping[str, bytes | None]) -> None:
+        """Replace the saved state under these names; None deletes the name."""
+        ...
+
+    def expire_labels(self, older_than: float, limit: int) -> list[Label]:
+        """Remove and return label events older than this whose response never came.
+
+        Up to ``limit`` of them, oldest first by (event_time, label_id).
+        """
+        ...

@@ -1,0 +1,378 @@
+"""What flows through the main line: events in, stored rows in the middle, outputs out.
+
+Every type is a plain immutable value. Times are UTC seconds since the epoch (float); entropies are in nats;
+log-probabilities are natural logarithms. *Missing* is NaN in arrays and ``None`` in scalars, never zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+AnnotatorKind: TypeAlias = Literal["human", "model", "code"]
+Status: TypeAlias = Literal["ok", "insufficient_data", "signal_invalid", "no_data"]
+SignalForm: TypeAlias = Literal["top_logprobs", "chosen_logprobs", "entropy", "features", "none"]
+
+SEGMENT_UNKNOWN, SEGMENT_REASONING, SEGMENT_ANSWER = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signal:
+    """What is known about the T generated tokens of one response, after the normaliser.
+
+    Attributes
+    ----------
+    chosen_logprobs : (T,) float32, NaN where missing; a censored token carries the bound (the smallest alternative)
+    top_logprobs : (T, k) float32, each row sorted from the likeliest down, NaN (last) where an alternative is absent
+    entropy : (T,) float32, nats: a profile the producer computed itself; NaN where missing
+    features : (17,) float32: summaries the producer computed itself
+    segments : (T,) uint8, one of ``SEGMENT_*``; None when the payload does not tell reasoning from answer
+    censored : (T,) whether the token is known only to be less likely than every listed alternative; None: none is
+    problems : what the normaliser noticed, reason -> count of tokens (or of entries) it concerns
+    """
+
+    chosen_logprobs: Floats | None = None
+    top_logprobs: Floats | None = None
+    entropy: Floats | None = None
+    features: Floats | None = None
+    segments: npt.NDArray[np.uint8] | None = None
+    censored: npt.NDArray[np.bool_] | None = None
+    problems: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_censored(self) -> int:
+        """Tokens known only to be less likely than every listed alternative."""
+        return 0 if self.censored is None else int(self.censored.sum())
+
+    @property
+    def form(self) -> SignalForm:
+        """The richest form present: it decides which features can exist, so it is part of the fingerprint."""
+        if self.features is not None:
+            return "features"
+        if self.top_logprobs is not None and self.top_logprobs.shape[1] > 0:
+            return "top_logprobs"
+        if self.entropy is not None:
+            return "entropy"
+        return "none" if self.chosen_logprobs is None else "chosen_logprobs"
+
+    def after(self, n: int) -> Signal:
+        """The same without the first n tokens (``problems`` are those of all)."""
+        names = ("chosen_logprobs", "top_logprobs", "entropy", "segments", "censored")
+        arrays = {name: array[n:] for name in names if (array := getattr(self, name)) is not None}
+        return Signal(**arrays, features=self.features, problems=self.problems)
+
+    @property
+    def n_tokens(self) -> int:
+        """Generated tokens the payload had an entry for (usable or not)."""
+        for array in (self.chosen_logprobs, self.top_logprobs, self.entropy):
+            if array is not None:
+                return len(array)
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the values of a signal depend on besides the response itself.
+
+    Entropies taken at another temperature, after other samplers or from another model are other quantities:
+    estimates, windows and classifiers are keyed by `fingerprint` and never mix two of them.
+    """
+
+    model: str = ""
+    model_revision: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    logprobs_mode: str | None = None
+    k: int | None = None
+    tokenizer: str | None = None
+    chat_template: str | None = None
+
+    def fingerprint(self, form: SignalForm) -> str:
+        """12 hexadecimal digits that name this context together with the form of the signal.
+
+        >>> cold, warm = Context(model="m", temperature=0.0), Context(model="m", temperature=1.0)
+        >>> cold.fingerprint("top_logprobs") == warm.fingerprint("top_logprobs")
+        False
+        """
+        canonical = repr(sorted({**asdict(self), "form": form}.items()))
+        return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """One LLM response (or, inside a `Chunk`, a piece of one).
+
+    ``text`` is carried only when the user asked to keep it. Token counts are ``None`` when the producer sent none.
+    """
+
+    id: str
+    event_time: float
+    domain: str
+    context: Context
+    signal: Signal
+    slices: Mapping[str, str] = field(default_factory=dict)
+    finish_reason: str | None = None
+    n_prompt_tokens: int | None = None
+    n_completion_tokens: int | None = None
+    n_reasoning_tokens: int | None = None
+    token_ids: npt.NDArray[np.int64] | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """A piece of a response that is still being generated; ``piece.signal`` holds the tokens of this piece only.
+
+    Attributes
+    ----------
+    sequence : counts pieces of one response from 0; None: the producer numbers nothing, arrival order counts
+    position : tokens of the response before this piece, where known; a piece that repeats all so far has 0
+    is_last : the response ends with it
+    trailer_follows : a trailer with the token counts is still to come
+    is_trailer : no piece but news about a response that has ended, its token counts say; it never opens one
+    """
+
+    piece: Generation
+    sequence: int | None
+    is_last: bool
+    position: int | None = None
+    trailer_follows: bool = False
+    is_trailer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The truth about one response, from one annotator, at one time.
+
+    Attributes
+    ----------
+    correct : in [0, 1]; a bool becomes 0.0 or 1.0. None withdraws the label named by ``supersedes``
+    inclusion_probability : in (0, 1], the probability with which this response was chosen for labelling; None: unknown
+    supersedes : the ``label_id`` this one replaces
+    """
+
+    label_id: str
+    response_id: str
+    event_time: float
+    correct: float | None
+    annotator_kind: AnnotatorKind = "human"
+    annotator_id: str = ""
+    inclusion_probability: float | None = None
+    supersedes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Event time is known to have reached this point although no event said so (the end of a replay)."""
+
+    event_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No events come for now: what waits for the next boundary is said already, under the key of that boundary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that could not become an event: why, and everything needed to look at it or try again.
+
+    ``reason`` is one of a small set of snake_case words (it becomes a metric label); ``detail`` is for people
+    and never contains payload text. ``event`` is what was given up of a record that had become an event already:
+    the store keeps its encoding as the value.
+    """
+
+    reason: str
+    detail: str
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    event: Generation | Label | None = None
+
+
+Event: TypeAlias = Generation | Chunk | Label | Tick | Pause | Rejected
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseRow:
+    """A response as the store remembers it: all that a label needs when it comes three weeks later.
+
+    ``seq`` is the order of arrival (0, 1, 2 … over the life of the store). ``features`` is (d,) float32.
+    ``correct`` is the resolved label (NaN: none yet), ``weight`` its weight (1 / inclusion probability; 1 when
+    unknown), ``label_kind`` how it was chosen: ``designed`` (probability known), ``unknown``, or ``withdrawn`` (there
+    was a label); empty before the first.
+    """
+
+    seq: int
+    id: str
+    domain: str
+    fingerprint: str
+    event_time: float
+    features: Floats
+    p_correct: float
+    classifier_version: int
+    n_tokens: int
+    slices: Mapping[str, str] = field(default_factory=dict)
+    finish_reason: str | None = None
+    correct: float = math.nan
+    weight: float = 1.0
+    label_kind: str = ""
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Columns of stored responses, n of them, sorted by (event_time, id): windows and training sets alike."""
+
+    seq: npt.NDArray[np.int64]
+    id: npt.NDArray[np.str_]
+    domain: npt.NDArray[np.str_]
+    event_time: npt.NDArray[np.float64]
+    features: npt.NDArray[np.float32]  # (n, d)
+    p_correct: npt.NDArray[np.float64]  # NaN: predicted before the classifier was ready
+    correct: npt.NDArray[np.float64]  # NaN: no label
+    weight: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The accuracy of one domain over one window ``[window_start, window_end)``, with an interval.
+
+    ``accuracy`` and the interval are None unless ``status`` is ``ok``; ``status_reason`` then says why. The key is
+    (domain, fingerprint, window_end); a higher ``revision`` of the same key replaces the lower one.
+    ``components`` holds the single estimators' values, ``interval_parts`` the standard errors the interval is made of.
+    ``anytime_low`` and ``anytime_high`` bound the accuracy by the domain's labels alone, since its last alarm came or
+    went, and may be looked at after every label; None without such labels and for past windows.
+    """
+
+    domain: str
+    fingerprint: str
+    model: str
+    window_start: float
+    window_end: float
+    watermark: float
+    revision: int
+    status: Status
+    status_reason: str | None
+    accuracy: float | None
+    ci_low: float | None
+    ci_high: float | None
+    confidence_level: float
+    estimator: str
+    n_events: int
+    n_labels: int
+    effective_sample_size: float
+    accuracy_labelled: float | None
+    classifier_version: int
+    components: Mapping[str, float] = field(default_factory=dict)
+    spread: float | None = None
+    interval_parts: Mapping[str, float] = field(default_factory=dict)
+    anytime_low: float | None = None
+    anytime_high: float | None = None
+
+    @property
+    def key(self) -> str:
+        """The stable key: what a compacted topic keeps one of."""
+        return estimate_key(self.domain, self.fingerprint, self.window_end)
+
+
+def estimate_key(domain: str, fingerprint: str, window_end: float) -> str:
+    """The key of the estimate of one domain in one context over the window that ends then.
+
+    >>> estimate_key("law", "0a1b", 3600.0)
+    'law/0a1b/3600'
+    """
+    return f"{domain}/{fingerprint}/{window_end:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something changed, and a person may want to know.
+
+    ``kind``: ``drift`` (a signal moved), ``accuracy_gap`` (labels contradict the estimate), ``below_target`` (labels
+    prove accuracy below the target), ``back_on_target`` (that alarm is over), ``new_context`` (a fingerprint never
+    seen), ``refused_context``. ``severity`` is ``alarm`` for what labels prove, ``warning`` for what a signal shows,
+    ``info`` for the rest.
+    """
+
+    kind: str
+    severity: Literal["info", "warning", "alarm"]
+    domain: str
+    fingerprint: str
+    event_time: float
+    since: float | None
+    what: str
+    before: float | None
+    after: float | None
+    message: str
+    number: int
+
+    @property
+    def key(self) -> str:
+        """The stable key: alerts are numbered over the life of the store."""
+        return f"{self.domain}/{self.kind}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Priority:
+    """One row of an acquisition list: a domain, how much labelling it next would help, and why."""
+
+    rank: int
+    domain: str
+    fingerprint: str
+    priority: float
+    traffic_share: float
+    shortfall: float
+    uncertainty: float
+    n_events: int
+    n_labels: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """What to label next, ranked: one list per emission boundary."""
+
+    event_time: float
+    priorities: tuple[Priority, ...]
+    revision: int = 1
+
+    @property
+    def key(self) -> str:
+        """The stable key: the boundary the list was made at."""
+        return f"{self.event_time:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The probability that one response is correct: when it completes or, ``is_final`` false, while it grows."""
+
+    response_id: str
+    domain: str
+    fingerprint: str
+    event_time: float
+    p_correct: float | None
+    n_tokens: int
+    classifier_version: int
+    is_final: bool
+
+    @property
+    def key(self) -> str:
+        """The stable key: the response; the last one published is the newest."""
+        return self.response_id
+
+
+Output: TypeAlias = Estimate | Alert | Acquisition | Prediction | Rejected

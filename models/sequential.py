@@ -1,0 +1,175 @@
+"""Statements that stay true however often one looks: confidence sequences and evidence for accuracy below target.
+
+Owns the sequential guarantees. Looking at an ordinary 95 % interval after every label raises a false alarm in nearly
+half of long runs; these do so in at most the promised share of runs, over any horizon, for labels in [0, 1]. Constant
+memory, constant cost for a label. Sources: Waudby-Smith and Ramdas (2024) for betting, Shin, Ramdas and Rinaldo (2023)
+for restarts (e-detectors), Waudby-Smith and others (2022) for weights in bets.
+
+Labels come in an order that does not depend on what they say. Where responses were chosen for labelling with unequal
+known probabilities, bets are scaled by weight = 1 / probability over the largest weight so far, which makes them fair
+for the accuracy of all responses. The guarantee is exact when probabilities are equal, and otherwise from the first
+label with the smallest probability on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats64 = npt.NDArray[np.float64]
+
+_BETS = np.array([0.02, 0.05, 0.1, 0.18, 0.3, 0.45, 0.65, 0.9])  # as shares of the largest bet that cannot go broke
+N_BETS = len(_BETS)
+_HIGHEST_TARGET = 0.999  # one wrong label would disprove 1
+_MEANS = np.arange(1, 200) / 200
+_STEP = float(_MEANS[0])
+
+
+class BelowTarget:
+    """Evidence that the accuracy of one domain has fallen below its target: an e-process restarted at every label.
+
+    Against "accuracy is at least ``target``" it bets a little on every label being worse than that. One bettor starts
+    at each label i with 1 / log(i - 1 + e) - 1 / log(i + e) of the money (all parts make 1), so a fall is found soon
+    whenever it comes, and old good labels do not water it down. If the accuracy never is below target, ``evidence``
+    ever reaches 1 / alpha with probability at most alpha (Ville's inequality). No bettor saves up more than that takes,
+    so that the evidence soon goes down again when labels turn good.
+
+    Parameters
+    ----------
+    target : in [0, 1]; above .999 it counts as that
+    alpha : the share of healthy domains that may raise a false alarm, ever; see `budget` for many domains
+
+    Examples
+    --------
+    >>> monitor = BelowTarget(target=0.9, alpha=0.05)
+    >>> any(monitor.update(1.0) for _ in range(1000)), any(monitor.update(0.0) for _ in range(15))
+    (False, True)
+    """
+
+    def __init__(self, target: float, alpha: float = 0.05) -> None:
+        self.target = min(target, _HIGHEST_TARGET)
+        self.alpha = alpha
+        self.n_labels = 0
+        self._largest_weight = 0.0
+        self._wealth = np.zeros(N_BETS)
+
+    @property
+    def evidence(self) -> float:
+        """The e-value now: a fair bet against the target would have multiplied its money this much."""
+        return float(self._wealth.mean())
+
+    def update(self, correct: float, weight: float = 1.0) -> bool:
+        """Take the next label, in [0, 1], of positive weight; returns whether the evidence is now enough."""
+        self.n_labels += 1
+        self._largest_weight = max(self._largest_weight, weight)
+        scale = weight / self._largest_weight
+        wealth = grown(self._wealth, self.n_labels, np.float64(correct), self.target, scale)
+        self._wealth = np.minimum(wealth, N_BETS / self.alpha)
+        return self.evidence >= 1 / self.alpha
+
+    def snapshot(self) -> list[Any]:
+        """State as plain values; `restore` takes it."""
+        return [self.n_labels, self._largest_weight, self._wealth.tolist()]
+
+    def restore(self, state: list[Any]) -> BelowTarget:
+        """Take over what `snapshot` gave; returns self."""
+        self.n_labels, self._largest_weight = state[:2]
+        self._wealth = np.array(state[2])
+        return self
+
+
+def grown(
+    wealth: Floats64, n_labels: int, correct: Floats64 | np.float64, target: Floats64 | float, scale: float = 1.0
+) -> Floats64:
+    """Money of the bettors (…, bets) after label number ``n_labels`` (from 1) of each of (…,) streams.
+
+    ``scale`` in [0, 1] makes all bets on this label smaller.
+    """
+    share = 1 / math.log(n_labels - 1 + math.e) - 1 / math.log(n_labels + math.e)
+    advantage = np.asarray(scale * (target - correct) / (1 - target))
+    return np.asarray(np.minimum((wealth + share) * (1 + _BETS * advantage[..., None]), 1e300))
+
+
+def budget(alpha: float, rank: int) -> float:
+    """The part of a false-alarm budget that the ``rank``-th domain (from 1) gets; any number of parts stay within it.
+
+    >>> sum(budget(0.05, rank) for rank in range(1, 1000)) < 0.05
+    True
+    """
+    return alpha / (rank * (rank + 1))
+
+
+class ConfidenceSequence:
+    """An interval for an accuracy that stays the same, which may be looked at after every label.
+
+    Of all intervals after 1, 2, … labels, every one holds the accuracy with probability ``confidence_level``.
+    Predictable plug-in betting on a grid of 199 accuracies. When no accuracy is left, it did not stay the same: it
+    starts over.
+
+    Examples
+    --------
+    >>> sequence = ConfidenceSequence(0.9)
+    >>> for correct in [1.0, 1.0, 0.0, 1.0] * 50:
+    ...     sequence.update(correct)
+    >>> low, high = sequence.interval
+    >>> low < 0.75 < high, high - low < 0.25
+    (True, True)
+    """
+
+    def __init__(self, confidence_level: float = 0.9) -> None:
+        self.confidence_level = confidence_level
+        self._start()
+
+    def _start(self) -> None:
+        self.n_labels = 0
+        self._largest_weight = self._total = self._squares = 0.0
+        self._up, self._down = np.zeros(len(_MEANS)), np.zeros(len(_MEANS))  # log capital of two bettors a mean
+        self._is_alive = np.ones(len(_MEANS), dtype=np.bool_)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Lowest and highest accuracy that the labels have not ruled out; None before the first label."""
+        if not self.n_labels:
+            return None
+        alive = _MEANS[self._is_alive]
+        return float(alive[0]) - _STEP, float(alive[-1]) + _STEP
+
+    def update(self, correct: float, weight: float = 1.0) -> None:
+        """Take the next label, in [0, 1], of positive weight."""
+        limit = math.log(2 / (1 - self.confidence_level))
+        bet = self._bet(limit)
+        self._largest_weight = max(self._largest_weight, weight)
+        surplus = weight / self._largest_weight * (correct - _MEANS)
+        self._up += np.log1p(np.minimum(bet, 0.5 / _MEANS) * surplus)
+        self._down += np.log1p(-np.minimum(bet, 0.5 / (1 - _MEANS)) * surplus)
+        self._is_alive &= np.maximum(self._up, self._down) < limit
+        self._count(correct)
+        if not self._is_alive.any():
+            self._start()
+
+    def _bet(self, limit: float) -> float:
+        """What to bet on the next label, from those before it."""
+        i = self.n_labels + 1
+        variance = (0.25 + self._squares) / i
+        return math.sqrt(2 * limit / (variance * i * math.log1p(i)))
+
+    def _count(self, correct: float) -> None:
+        self.n_labels += 1
+        self._total += correct
+        self._squares += (correct - (0.5 + self._total) / (self.n_labels + 1)) ** 2
+
+    def snapshot(self) -> list[Any]:
+        """State as plain values; `restore` takes it."""
+        sums = [self.n_labels, self._largest_weight, self._total, self._squares]
+        return [sums, self._up.tobytes(), self._down.tobytes(), self._is_alive.tobytes()]
+
+    def restore(self, state: list[Any]) -> ConfidenceSequence:
+        """Take over what `snapshot` gave; returns self."""
+        sums, up, down, alive = state
+        self.n_labels, self._largest_weight, self._total, self._squares = sums
+        self._up, self._down = np.frombuffer(up).copy(), np.frombuffer(down).copy()
+        self._is_alive = np.frombuffer(alive, dtype=np.bool_).copy()
+        return self

@@ -1,0 +1,181 @@
+"""Rolling windows: the recent responses of one domain in one context, as columns sorted by (event_time, id).
+
+Owns when a window begins and ends, and which rows it holds. Event time is cut at *boundaries*, multiples of the hop;
+a window is the half-open span of ``window_s`` before a boundary, and holds its last ``window_events`` rows. Rows
+arrive in any order and land in the same place. Bounded by twice ``window_events`` rows: what falls off the old
+end is in the store. The content is a function of the set of rows, so it can be rebuilt from the store at any time.
+Beside each row it keeps what the present estimator needs to know about it, computed once (`Window.scores_of`).
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from driftgauge.models.records import ResponseRow, Rows
+
+_COLUMNS = ("event_time", "features", "correct", "weight", "is_usable", "scores", "is_scored")
+
+
+class Scorer(Protocol):
+    """What knows a row by its features alone: an `Estimator`."""
+
+    def row_scores(self, features: npt.NDArray[np.float32], domain: str = "") -> npt.NDArray[np.float32]:
+        """(n, m), row by row: what it makes of one row does not depend on the others."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """How windows are cut: spans in seconds of event time, ``window_events`` in responses."""
+
+    window_s: float = 86_400.0
+    window_events: int = 2_000
+    hop_s: float = 3_600.0
+
+    def boundary_after(self, event_time: float) -> float:
+        """The first boundary strictly above this time.
+
+        >>> WindowSpec(hop_s=60.0).boundary_after(60.0), WindowSpec(hop_s=60.0).boundary_after(59.5)
+        (120.0, 60.0)
+        """
+        return (math.floor(event_time / self.hop_s) + 1) * self.hop_s
+
+    def ends_holding(self, event_time: float, before: float) -> Iterator[float]:
+        """Ends of the windows that hold this time and ended at or before ``before``, oldest first.
+
+        >>> list(WindowSpec(window_s=180.0, hop_s=60.0).ends_holding(70.0, before=180.0))
+        [120.0, 180.0]
+        """
+        end = self.boundary_after(event_time)
+        while end <= min(before, event_time + self.window_s):
+            yield end
+            end = self.boundary_after(end)
+
+
+class Window:
+    """A bounded, sorted, columnar buffer of responses.
+
+    Appending in order costs a copy of the new rows; a row that arrives out of order costs a copy of the buffer.
+    """
+
+    def __init__(self, spec: WindowSpec, n_features: int) -> None:
+        self.spec = spec
+        self.capacity = 2 * spec.window_events
+        self.ids: list[str] = []
+        self.event_time = np.empty(0)
+        self.features = np.empty((0, n_features), dtype=np.float32)
+        self.correct = np.empty(0)
+        self.weight = np.empty(0)
+        self.is_usable = np.empty(0, dtype=np.bool_)
+        self.scores = np.empty((0, 0), dtype=np.float32)
+        self.is_scored = np.empty(0, dtype=np.bool_)
+        self._scorer: Scorer | None = None
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, rows: Sequence[ResponseRow]) -> None:
+        """Take new rows, in any order."""
+        rows = sorted(rows, key=lambda row: (row.event_time, row.id))
+        in_order = not self.ids or (rows[0].event_time, rows[0].id) > (self.event_time[self._size - 1], self.ids[-1])
+        self._reserve(len(rows))
+        new = slice(self._size, self._size + len(rows))
+        self.event_time[new] = [row.event_time for row in rows]
+        self.features[new] = [row.features for row in rows]
+        self.is_usable[new] = usable(self.features[new])
+        self.is_scored[new] = False
+        self.correct[new] = [row.correct for row in rows]
+        self.weight[new] = [row.weight for row in rows]
+        self.ids.extend(row.id for row in rows)
+        self._size += len(rows)
+        if not in_order:
+            self._sort()
+        self._keep(max(0, self._size - self.capacity))
+
+    def load(self, rows: Rows) -> None:
+        """Replace the content by what the store remembers."""
+        self.ids = [str(i) for i in rows.id]
+        self.event_time, self.features = rows.event_time.copy(), rows.features.copy()
+        self.correct, self.weight = rows.correct.copy(), rows.weight.copy()
+        self.is_usable, self.is_scored = usable(self.features), np.zeros(len(rows), dtype=np.bool_)
+        self.scores, self._scorer = np.empty((len(rows), 0), dtype=np.float32), None
+        self._size = len(rows)
+
+    def resolve(self, row: ResponseRow) -> bool:
+        """Take over the label of a row; False when the row is not here (any more)."""
+        times = self.event_time[: self._size]
+        low = int(np.searchsorted(times, row.event_time, side="left"))
+        high = int(np.searchsorted(times, row.event_time, side="right"))
+        at = bisect.bisect_left(self.ids, row.id, low, high)
+        if at >= high or self.ids[at] != row.id:
+            return False
+        self.correct[at], self.weight[at] = row.correct, row.weight
+        return True
+
+    def span(self, end: float) -> slice:
+        """Where the window that ends at ``end`` lies in the columns."""
+        times = self.event_time[: self._size]
+        stop = int(np.searchsorted(times, end, side="left"))
+        start = int(np.searchsorted(times, end - self.spec.window_s, side="left"))
+        return slice(max(start, stop - self.spec.window_events), stop)
+
+    def newest(self, n: int, more: Sequence[float]) -> float:
+        """Event time of the n-th newest response, ``more`` included; the oldest in a window where there are fewer."""
+        times = np.sort(np.append(self.event_time[: self._size], more))[-self.spec.window_events :]
+        return float(times[-min(n, len(times))])
+
+    def scores_of(self, span: slice, scorer: Scorer, domain: str) -> npt.NDArray[np.float32]:
+        """``row_scores`` of the rows of a span, (n, m), NaN where not usable; each row is scored once by one scorer."""
+        if scorer is not self._scorer:
+            width = scorer.row_scores(self.features[:0], domain).shape[1]
+            self.scores = np.full((len(self.event_time), width), np.nan, dtype=np.float32)
+            self.is_scored[:] = False
+            self._scorer = scorer
+        missing = span.start + np.flatnonzero(self.is_usable[span] & ~self.is_scored[span])
+        if len(missing):
+            self.scores[missing] = scorer.row_scores(self.features[missing], domain)
+            self.is_scored[missing] = True
+        return self.scores[span]
+
+    def forget(self, before: float) -> None:
+        """Drop rows older than this event time."""
+        self._keep(int(np.searchsorted(self.event_time[: self._size], before, side="left")))
+
+    def _keep(self, first: int) -> None:
+        if first == 0:
+            return
+        self.ids = self.ids[first:]
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            column[: self._size - first] = column[first : self._size].copy()
+        self._size -= first
+
+    def _reserve(self, n: int) -> None:
+        if self._size + n <= len(self.event_time):
+            return
+        room = max(64, 2 * (self._size + n))
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            grown = np.empty((room, *column.shape[1:]), dtype=column.dtype)
+            grown[: self._size] = column[: self._size]
+            setattr(self, name, grown)
+
+    def _sort(self) -> None:
+        order = np.lexsort((np.array(self.ids), self.event_time[: self._size]))
+        self.ids = [self.ids[i] for i in order]
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            column[: self._size] = column[: self._size][order]
+
+
+def usable(features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Rows with at least one feature; the others were stored for their labels only, (n,)."""
+    return np.asarray(~np.isnan(features).all(axis=1))

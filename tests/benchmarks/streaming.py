@@ -1,0 +1,164 @@
+"""How fast events come from a real broker: the whole agent, and its source alone, against the bare client.
+
+`produce` and `bare_consumer_seconds` are for other measurements on a broker too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from driftgauge.agent.build import open_agent
+from driftgauge.agent.state import State
+from driftgauge.config.load import load_settings
+from driftgauge.connectors.base import ConnectorError, Record
+from driftgauge.connectors.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka import KafkaConnection, KafkaSource, create_topics
+from driftgauge.models.records import Context, Generation, Label, Output, Signal
+from tests.brokers import broker_address
+
+N_LARGE, N_SMALL, N_TOKENS, K, N_SIGNALS, N_DOMAINS = 20_000, 60_000, 500, 20, 50, 8
+HEADERS = [("content-type", b"application/msgpack")]
+
+
+def measure() -> dict[str, dict[str, Any]]:
+    """Events per second through the agent or `KafkaSource.poll`; the baseline is the bare client on the same topic."""
+    with broker_address() as address:
+        return {
+            "end_to_end_vs_bare_consumer": _end_to_end(address),
+            "kafka_source_vs_bare_consumer": _compared(address, N_LARGE, packed_events(N_LARGE)),
+            "kafka_source_vs_bare_consumer_small": _compared(address, N_SMALL, small_events(N_SMALL)),
+        }
+
+
+def packed_events(n: int) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of ``n`` generation events in MessagePack: 500 tokens x 20 alternatives, packed float16."""
+    signals = _signals()
+    for i in range(n):
+        event = Generation(
+            f"r-{i}", 1.7e9 + i, f"domain-{i % N_DOMAINS}", Context(model="m", k=K), signals[i % N_SIGNALS]
+        )
+        yield event.id.encode(), encode_generation(event, dtype="float16")
+
+
+def labelled_events(n: int) -> Iterator[tuple[bytes, bytes]]:
+    """The same, and for every tenth response its label right behind it."""
+    for i, (key, value) in enumerate(packed_events(n)):
+        yield key, value
+        if i % 10 == 0:
+            yield key, encode_label(Label(f"l-{i}", key.decode(), 1.7e9 + i, float(i % 20 == 0)))
+
+
+def small_events(n: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of 200 bytes, as labels or extracted features are."""
+    for i in range(n):
+        yield b"r-%d" % i, b"%200d" % i
+
+
+def produce(address: str, topic: str, events: Iterator[tuple[bytes, bytes]], partitions: int = 1) -> None:
+    """Write events to a new topic, spread evenly over its partitions, compressed by lz4."""
+    create_topics(KafkaConnection((address,)), [topic], partitions, replication=1)
+    options = {"compression_type": "lz4", "linger_ms": 20, "batch_size": 1 << 20, "metrics_enabled": False}
+    with closing(KafkaProducer(bootstrap_servers=address, **options)) as producer:
+        for (key, value), partition in zip(events, itertools.cycle(range(partitions)), strict=False):
+            producer.send(topic, value, key, HEADERS, partition)
+        producer.flush()
+
+
+def bare_consumer_seconds(broker_address: str, topic: str, n: int) -> float:
+    """Seconds the client alone needs for the first ``n`` records of a topic, from its first poll on."""
+    options = {"fetch_max_bytes": 16 << 20, "max_partition_fetch_bytes": 16 << 20, "metrics_enabled": False}
+    with closing(KafkaConsumer(bootstrap_servers=broker_address, group_id=None, **options)) as consumer:
+        places = [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic))]
+        consumer.assign(places)
+        consumer.seek_to_beginning(*places)
+        start = time.perf_counter()
+        while n > 0:
+            n -= sum(map(len, consumer.poll(timeout_ms=1_000, max_records=500).values()))
+        return time.perf_counter() - start
+
+
+def source_seconds(broker_address: str, topic: str, n: int) -> float:
+    """The same through the agent's source."""
+    with closing(KafkaSource(KafkaConnection((broker_address,)), [topic])) as source:
+        source.open({})
+        start = time.perf_counter()
+        while n > 0:
+            n -= len(source.poll(1.0))
+        return time.perf_counter() - start
+
+
+def agent_seconds(broker_address: str, topic: str, n: int) -> float:
+    """Seconds the whole agent needs for ``n`` records, from its start until the last one's outputs are published."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = dict.fromkeys(("estimates", "alerts", "priorities", "predictions", "dead_letters"), f"{topic}-out")
+        topics = {f"kafka.topics.{name}": value for name, value in names.items()}
+        settings = load_settings(
+            None,
+            {
+                **topics,
+                "kafka.topics.generations": topic,
+                "kafka.topics.labels": "",
+                "kafka.bootstrap_servers": broker_address,
+                "kafka.create_topics": True,
+                "server.enabled": False,
+                "store.url": f"sqlite:///{folder}/bench.db",
+            },
+        )
+        with open_agent(settings) as agent:
+            agent.observers = (*agent.observers, _Until(n, agent.stop))
+            start = time.perf_counter()
+            agent.run()
+            return time.perf_counter() - start
+
+
+class _Until:
+    """Stops the agent after so many records."""
+
+    def __init__(self, n: int, stop: Callable[[], None]) -> None:
+        self.n_left = n
+        self.stop = stop
+
+    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002
+        self.n_left -= len(records)
+        if self.n_left <= 0:
+            self.stop()
+
+    def lag(self, lag: object) -> None:
+        pass
+
+    def trouble(self, error: ConnectorError | None) -> None:
+        if error is not None:
+            raise error
+
+
+def _end_to_end(address: str) -> dict[str, Any]:
+    topic = f"bench-{uuid.uuid4().hex[:12]}"
+    produce(address, topic, labelled_events(N_LARGE))
+    return _ratio(address, topic, N_LARGE + N_LARGE // 10, agent_seconds)
+
+
+def _compared(address: str, n: int, events: Iterator[tuple[bytes, bytes]]) -> dict[str, Any]:
+    topic = f"bench-{uuid.uuid4().hex[:12]}"
+    produce(address, topic, events)
+    return _ratio(address, topic, n, source_seconds)
+
+
+def _ratio(address: str, topic: str, n: int, ours: Callable[[str, str, int], float]) -> dict[str, Any]:
+    both = [(ours(address, topic, n), bare_consumer_seconds(address, topic, n)) for _ in range(3)]
+    value, baseline = (n / min(times) for times in zip(*both, strict=True))
+    return {"value": round(value), "unit": "events/s", "baseline": round(baseline), "ratio": round(value / baseline, 3)}
+
+
+def _signals() -> list[Signal]:
+    p = np.random.default_rng(0).dirichlet(np.full(K, 0.3), size=(N_SIGNALS, N_TOKENS)).astype(np.float32)
+    rows = np.log(np.sort(p)[..., ::-1] + np.float32(1e-7))
+    return [Signal(chosen_logprobs=row[:, 0], top_logprobs=row) for row in rows]

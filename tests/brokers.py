@@ -1,0 +1,22 @@
+"""A real Kafka broker for whoever measures or tests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from driftgauge.connectors.broker import KafkaBroker
+
+
+@contextmanager
+def broker_address() -> Iterator[str]:
+    """The address of a broker of our own; ``DRIFTGAUGE_TEST_KAFKA`` names one to use instead."""
+    given = os.environ.get("DRIFTGAUGE_TEST_KAFKA")
+    if given:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="gauge-kafka-") as folder, KafkaBroker(Path(folder)) as running:
+        yield running.address

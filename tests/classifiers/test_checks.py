@@ -1,0 +1,298 @@
+"""The checks that every kind of classifier must pass."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from river.linear_model import LogisticRegression as RiverLogisticRegression
+from river.utils import VectorDict
+
+from driftgauge.models.catalogue import KINDS, new_classifier, restore_classifier
+from driftgauge.models.classifier import Classifier, ClassifierSettings, compressed
+from driftgauge.models.online import LogisticRegression
+from driftgauge.models.refitted import Refitted
+
+SETTINGS = ClassifierSettings(seed=3)
+REFITTED = ("random_forest", "published_forest", "sparse_logistic_regression", "gradient_boosting")
+USEFUL = 0.85  # of the Brier score of the constant share of right ones
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+Labels = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+@pytest.fixture(autouse=True)
+def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgauge.models.refitted.N_TREES", 20)
+
+
+def labels(n: int, *, seed: int = 0, d: int = 17, soft: bool = False, holes: float = 0.05) -> Labels:
+    """Features of which the first two tell right from wrong, some of them missing; weights between 1 and 4."""
+    rng = np.random.default_rng(seed)
+    features = rng.gamma(2.0, 1.0, size=(n, d)).astype(np.float32)
+    p = 1 / (1 + np.exp(2.0 * (features[:, 0] + features[:, 1] - 3.5)))
+    correct = p if soft else (rng.random(n) < p).astype(float)
+    features[rng.random((n, d)) < holes] = np.nan
+    return features, correct, rng.choice([1.0, 2.0, 4.0], n)
+
+
+def taught(kind: str, given_labels: Labels, cuts: tuple[int, ...] = (), start: Classifier | None = None) -> Classifier:
+    """A classifier that took the labels, in batches that end at the cuts; refitted kinds are fitted to all of them."""
+    features, correct, weight = given_labels
+    classifier = start or new_classifier(kind, SETTINGS)
+    bounds = [0, *sorted(cuts), len(given_labels[1])]
+    for first, last in itertools.pairwise(bounds):
+        classifier.learn(features[first:last], correct[first:last], weight[first:last])
+    if isinstance(classifier, Refitted):
+        classifier.refit(features, correct, weight)
+    return classifier
+
+
+@kinds
+def test_without_labels_of_both_kinds_there_is_no_prediction_but_a_reason(kind: str) -> None:
+    features, correct, weight = labels(50)
+    classifier = taught(kind, (features, np.ones(50), weight))
+    assert "of each kind" in (classifier.not_ready() or "")
+    assert np.isnan(classifier.predict_proba(features)).all()
+    classifier = taught(kind, (features, correct, weight), start=classifier)
+    assert classifier.not_ready() is None
+    assert np.isfinite(classifier.predict_proba(features)).all()
+
+
+@kinds
+def test_right_and_wrong_are_told_apart_on_responses_not_learned(kind: str) -> None:
+    classifier = taught(kind, labels(800, seed=1))
+    features, correct, _ = labels(600, seed=2)
+    p = classifier.predict_proba(features)
+    assert ((p >= 0) & (p <= 1)).all()
+    assert np.mean((p - correct) ** 2) < USEFUL * np.var(correct)
+
+
+@kinds
+def test_a_row_is_predicted_alone_as_in_company_to_the_bit(kind: str) -> None:
+    classifier = taught(kind, labels(300))
+    features = labels(200, seed=5)[0]
+    together = classifier.predict_proba(features)
+    alone = np.concatenate([classifier.predict_proba(features[i : i + 1]) for i in range(0, 200, 9)])
+    assert alone.tobytes() == together[::9].tobytes()
+    assert classifier.predict_proba(features[:0]).shape == (0,)
+
+
+@kinds
+@settings(max_examples=5, deadline=None)
+@given(cuts=st.lists(st.integers(0, 160), max_size=6))
+def test_batch_boundaries_do_not_matter_to_the_bit(kind: str, cuts: list[int]) -> None:
+    given_labels = labels(160, seed=4)
+    whole, pieces = taught(kind, given_labels), taught(kind, given_labels, tuple(cuts))
+    assert whole.snapshot() == pieces.snapshot()
+    features = labels(50, seed=6)[0]
+    assert whole.predict_proba(features).tobytes() == pieces.predict_proba(features).tobytes()
+
+
+@kinds
+def test_a_restored_classifier_goes_on_as_if_never_interrupted_to_the_bit(kind: str) -> None:
+    features = labels(100, seed=7)[0]
+    uninterrupted = taught(kind, labels(200))
+    restored = restore_classifier(uninterrupted.snapshot())
+    assert restored.kind == kind
+    assert (restored.version, restored.n_labels) == (uninterrupted.version, uninterrupted.n_labels)
+    assert restored.snapshot() == uninterrupted.snapshot()
+    for _ in range(2):
+        assert restored.predict_proba(features).tobytes() == uninterrupted.predict_proba(features).tobytes()
+        taught(kind, labels(150, seed=8), start=uninterrupted)
+        taught(kind, labels(150, seed=8), start=restored)
+
+
+@kinds
+def test_the_same_labels_give_the_same_classifier_and_another_seed_another_forest(kind: str) -> None:
+    features = labels(100, seed=7)[0]
+    first, second = (taught(kind, labels(400)).predict_proba(features).tobytes() for _ in range(2))
+    assert first == second
+    if "forest" in kind:
+        other = taught(kind, labels(400), start=new_classifier(kind, ClassifierSettings(seed=99)))
+        assert other.predict_proba(features).tobytes() != first
+
+
+@kinds
+def test_a_snapshot_is_plain_values_and_a_damaged_one_a_clear_error(kind: str) -> None:
+    blob = taught(kind, labels(100)).snapshot()
+    assert msgspec.msgpack.decode(blob)[1] == kind
+    for damaged in (b"", b"\x80\x04K\x01.", blob[: len(blob) // 2], msgspec.msgpack.encode([1, kind, SETTINGS, {}])):
+        with pytest.raises(ValueError, match="snapshot"):
+            restore_classifier(damaged)
+    with pytest.raises(ValueError, match="format 99"):
+        restore_classifier(msgspec.msgpack.encode([99, kind, SETTINGS, {}]))
+    with pytest.raises(ValueError, match="no classifier of kind"):
+        restore_classifier(msgspec.msgpack.encode([1, "nonsense", SETTINGS, {}]))
+
+
+@kinds
+def test_bad_labels_are_refused_whole(kind: str) -> None:
+    classifier = taught(kind, labels(100))
+    before = classifier.snapshot()
+    features, correct, weight = labels(3)
+    for bad in (
+        (features, np.array([1.0, 0.0, 1.5]), weight),
+        (features, np.array([1.0, np.nan, 0.0]), weight),
+        (features, correct, np.array([1.0, 0.0, 1.0])),
+        (features, correct, np.array([1.0, np.inf, 1.0])),
+        (features, correct[:2], weight),
+        (features[:, :5], correct, weight),
+        (features[0], correct, weight),
+    ):
+        with pytest.raises(ValueError, match=r"correct|weight|features"):
+            classifier.learn(*bad)
+    with pytest.raises(ValueError, match="features"):
+        classifier.predict_proba(features[:, :5])
+    assert classifier.snapshot() == before
+
+
+@kinds
+def test_hostile_features_leave_predictions_finite_and_useful(kind: str) -> None:
+    features, correct, weight = labels(800, seed=1)
+    largest = float(np.finfo(np.float32).max)
+    hostile: tuple[float, ...] = (np.nan, np.inf, -np.inf, largest, -largest, 1e-45, -0.0)
+    for i, value in enumerate(hostile):
+        features[i * 100 : i * 100 + 3] = value
+    classifier = taught(kind, (features, correct, weight))
+    for value in hostile:
+        p = classifier.predict_proba(np.full((2, 17), value, dtype=np.float32))
+        assert ((p >= 0) & (p <= 1)).all()
+    features, correct, _ = labels(600, seed=2)
+    assert np.mean((classifier.predict_proba(features) - correct) ** 2) < USEFUL * np.var(correct)
+
+
+@kinds
+def test_a_feature_that_is_always_missing_does_no_harm(kind: str) -> None:
+    features, correct, weight = labels(800, seed=1)
+    features[:, 5:11] = np.nan
+    classifier = taught(kind, (features, correct, weight))
+    features, correct, _ = labels(400, seed=2)
+    assert np.mean((classifier.predict_proba(features) - correct) ** 2) < USEFUL * np.var(correct)
+
+
+@kinds
+def test_soft_labels_teach_what_they_stand_for(kind: str) -> None:
+    classifier = taught(kind, labels(800, seed=1, soft=True))
+    features, p, _ = labels(400, seed=2, soft=True, holes=0.0)
+    assert np.mean((classifier.predict_proba(features) - p) ** 2) < USEFUL * np.var(p)
+
+
+@kinds
+def test_a_label_of_weight_three_counts_as_three(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    features = np.zeros((900, 2), dtype=np.float32)
+    correct = (rng.random(900) < 0.5).astype(float)
+    p = taught(kind, (features, correct, np.where(correct == 1, 3.0, 1.0))).predict_proba(features[:1])[0]
+    if kind == "published_forest":  # its calibration counts the weights, its balance takes them out again
+        assert 0.5 < p < 0.9
+    else:
+        assert p == pytest.approx(0.75, abs=0.06)
+
+
+@kinds
+@pytest.mark.parametrize("soft", [False, True])
+def test_balance_takes_the_imbalance_of_the_labels_away(kind: str, soft: bool) -> None:
+    rng = np.random.default_rng(1)
+    features = np.zeros((900, 2), dtype=np.float32)
+    correct = (rng.random(900) < 0.85).astype(float)
+    if soft:
+        correct = 0.1 + 0.85 * correct
+    balanced = new_classifier(kind, ClassifierSettings(imbalance="balance"))
+    p = taught(kind, (features, correct, np.ones(900)), start=balanced).predict_proba(features[:1])[0]
+    assert p == pytest.approx(0.5, abs=0.12)
+
+
+@kinds
+def test_labels_older_than_the_memory_fade(kind: str) -> None:
+    features, correct, weight = labels(900, seed=1)
+    turned = np.concatenate([1 - correct[:600], correct[600:]])  # the world turned around at label 600
+    forgetful = new_classifier(kind, ClassifierSettings(memory_labels=100))
+    stubborn = new_classifier(kind, ClassifierSettings(memory_labels=None))
+    test_features, test_correct, _ = labels(400, seed=2)
+    brier = [
+        np.mean((taught(kind, (features, turned, weight), start=c).predict_proba(test_features) - test_correct) ** 2)
+        for c in (forgetful, stubborn)
+    ]
+    assert brier[0] < 0.25
+    assert brier[0] < brier[1] or kind == "adaptive_random_forest"  # that one forgets by its own detectors
+
+
+def test_memory_of_online_classifiers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgauge.models.online.AdaptiveRandomForest.KEEP", 100)
+    sizes: dict[str, list[int]] = {}
+    for kind in ("logistic_regression", "adaptive_random_forest"):
+        classifier = new_classifier(kind, SETTINGS)
+        for seed in range(6):
+            classifier.learn(*labels(100, seed=seed))
+            sizes.setdefault(kind, []).append(len(classifier.snapshot()))
+    assert max(sizes["logistic_regression"]) - min(sizes["logistic_regression"]) < 200
+    assert max(sizes["adaptive_random_forest"]) <= 200 * (17 * 4 + 40) + 500
+
+
+def test_a_forest_that_started_over_is_restored_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgauge.models.online.AdaptiveRandomForest.KEEP", 50)
+    features = labels(100, seed=7)[0]
+    classifier = taught("adaptive_random_forest", labels(270))
+    restored = restore_classifier(classifier.snapshot())
+    assert restored.predict_proba(features).tobytes() == classifier.predict_proba(features).tobytes()
+
+
+def test_logistic_regression_predicts_what_river_predicts_with_its_weights() -> None:
+    classifier = LogisticRegression(SETTINGS)
+    classifier.learn(*labels(300))
+    river: Any = RiverLogisticRegression()
+    river._weights, river.intercept = VectorDict(classifier.average), classifier.average_intercept
+    features = labels(100, seed=3)[0]
+    one_by_one = []
+    for row in compressed(features).tolist():
+        scaled = classifier.scaler.transform_one({j: x for j, x in enumerate(row) if x == x})
+        clipped = {j: min(max(z, -5.0), 5.0) for j, z in scaled.items()}
+        one_by_one.append(river.predict_proba_one(clipped)[True])
+    np.testing.assert_allclose(classifier.predict_proba(features), one_by_one, rtol=1e-9)
+
+
+@kinds
+def test_a_prediction_made_while_learning_is_the_one_made_before(kind: str) -> None:
+    features, correct, weight = labels(60, seed=9)
+    asked, learning = taught(kind, labels(120)), taught(kind, labels(120))
+    before = []
+    for i in range(60):
+        before.append(asked.predict_proba(features[i : i + 1])[0])
+        asked.learn(features[i : i + 1], correct[i : i + 1], weight[i : i + 1])
+    np.testing.assert_allclose(learning.test_then_train(features, correct, weight), before, rtol=1e-9)
+    assert learning.snapshot() == asked.snapshot()
+
+
+def test_the_average_moves_less_from_label_to_label_than_the_weights_do() -> None:
+    classifier = LogisticRegression(SETTINGS)
+    classifier.learn(*labels(500))
+    moves: dict[str, list[float]] = {"average": [], "newest": []}
+    features, correct, weight = labels(100, seed=2)
+    for i in range(100):
+        before = classifier.average_intercept, classifier.model.intercept
+        classifier.learn(features[i : i + 1], correct[i : i + 1], weight[i : i + 1])
+        moves["average"].append(abs(classifier.average_intercept - before[0]))
+        moves["newest"].append(abs(classifier.model.intercept - before[1]))
+    assert np.mean(moves["average"]) < 0.2 * np.mean(moves["newest"])
+
+
+@pytest.mark.parametrize("kind", REFITTED)
+def test_a_fit_that_other_library_versions_do_not_reproduce_says_so(kind: str) -> None:
+    classifier = taught(kind, labels(200))
+    parts = msgspec.msgpack.decode(classifier.snapshot())
+    same = restore_classifier(msgspec.msgpack.encode(parts))
+    assert isinstance(same, Refitted)
+    assert same.is_reproduced
+    parts[3]["digest"] = "0" * 16
+    parts[3]["libraries"] = {"scikit-learn": "0.1"}
+    other = restore_classifier(msgspec.msgpack.encode(parts))
+    assert isinstance(other, Refitted)
+    assert not other.is_reproduced
+    assert other.fitted_with == {"scikit-learn": "0.1"}

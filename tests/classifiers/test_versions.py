@@ -1,0 +1,171 @@
+"""``driftgauge fit``, ``versions`` and ``rollback`` as people call them, on a real store."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from driftgauge.agent.build import committee_settings, store
+from driftgauge.agent.check import check_fit
+from driftgauge.agent.cli import app
+from driftgauge.agent.fit import rows_of_store
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.state import contexts_saved
+from driftgauge.agent.versions import contexts_in, record_of, rollback, versions
+from driftgauge.config.load import load_settings
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.connectors.reader import backup, open_reader
+from driftgauge.models.records import Chunk, Event, Generation, Label
+from tests.pipeline.logs import SETTINGS, make_log, play
+
+ARGUMENTS = [
+    "--set",
+    "classifier.kind=sparse_logistic_regression",
+    "--set",
+    "classifier.challengers=logistic_regression",
+]
+GIVEN = load_settings(
+    overrides={
+        "classifier.kind": "sparse_logistic_regression",
+        "classifier.challengers": ["logistic_regression"],
+        "classifier.min_labels": 3,
+        "classifier.refit_every_labels": 40,
+    }
+)
+TOLD = replace(SETTINGS, committee=committee_settings(GIVEN), refit_estimator_every_labels=100)
+
+
+def one_context(log: list[Event]) -> list[Event]:
+    """The events that are about the first model."""
+    other = {e.id for e in log if isinstance(e, Generation) and e.context.model != "m"}
+    other |= {e.piece.id for e in log if isinstance(e, Chunk)}
+    return [
+        e
+        for e in log
+        if not (isinstance(e, Generation) and e.id in other)
+        and not isinstance(e, Chunk)
+        and not (isinstance(e, Label) and e.response_id in other)
+    ]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with several versions of one context."""
+    path = tmp_path_factory.mktemp("played") / "store.db"
+    with closing(store(GIVEN, f"sqlite:///{path}")) as opened:
+        play(opened, [one_context(make_log(3, 260))], TOLD)
+    return path
+
+
+@pytest.fixture
+def path(played: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    backup(f"sqlite:///{played}", tmp_path / "store.db")
+    return tmp_path / "store.db"
+
+
+def listed(path: Path) -> list[dict[str, object]]:
+    with closing(open_reader(f"sqlite:///{path}")) as reader:
+        return versions(contexts_in(reader))
+
+
+def called(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, f"{result.output} {result.exception}"
+
+
+def test_versions_are_listed_with_what_stands_behind_them(path: Path, tmp_path: Path) -> None:
+    code, text = called("versions", "--store", str(path), "--json", str(tmp_path / "versions.json"))
+    assert code == 0
+    found = json.loads((tmp_path / "versions.json").read_text())
+    assert found == json.loads(json.dumps(listed(path)))
+    assert [v["number"] for v in found] == sorted(v["number"] for v in found)
+    assert {v["reason"] for v in found} == {"refitted", "checkpoint"}
+    assert all(len(v["digest"]) == 16 and v["n_labels"] >= 3 and v["metric"]["n"] >= 0 for v in found)
+    assert [v["predicts"] for v in found].count(True) == 1
+    assert found[0]["digest"] in text
+
+
+def test_a_rollback_makes_the_agent_predict_as_that_version_did(path: Path) -> None:
+    first = listed(path)[0]
+    code, text = called("rollback", str(first["number"]), "--store", str(path), *ARGUMENTS)
+    assert code == 0, text
+    with closing(store(GIVEN, f"sqlite:///{path}")) as opened, opened.transaction() as transaction:
+        pipeline = Pipeline.resume(TOLD, transaction)
+        (context,) = pipeline.state.contexts.values()
+    assert context.committee.champion.name == f"{first['kind']}@{first['number']}"
+    assert context.committee.champion.classifier.n_labels == first["n_labels"]
+    assert {m.name for m in context.committee.challengers} == {"sparse_logistic_regression", "logistic_regression"}
+    last = listed(path)[-1]
+    assert last["reason"] == f"rolled back to version {first['number']}"
+    assert last["digest"] == first["digest"]
+
+
+def test_a_rollback_is_refused_while_an_agent_has_the_store(path: Path) -> None:
+    with closing(store(GIVEN, f"sqlite:///{path}")):
+        code, text = called("rollback", "1", "--store", str(path), *ARGUMENTS)
+    assert code == 1
+    assert "another agent is using the store" in text
+
+
+def test_a_rollback_with_other_settings_than_the_agents_changes_nothing(path: Path) -> None:
+    before = listed(path)
+    code, text = called("rollback", "1", "--store", str(path))
+    assert code == 1
+    assert "run this with the settings of the agent" in text
+    assert listed(path) == before
+
+
+def test_a_rollback_to_what_is_not_there_says_what_is(path: Path) -> None:
+    numbers = [v["number"] for v in listed(path)]
+    with closing(store(GIVEN, f"sqlite:///{path}")) as opened:
+        with pytest.raises(ConnectorError, match=rf"version 99 is not stored; there are \[{numbers[0]}, "):
+            rollback(opened, committee_settings(GIVEN), 99)
+        with pytest.raises(ConnectorError, match=r"no context nowhere; the store has [0-9a-f]{12} \(m\)"):
+            rollback(opened, committee_settings(GIVEN), 1, "nowhere")
+
+
+def test_a_store_teaches_a_fitted_file(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "start.fit"
+    code, text = called("fit", "--store", str(path), "--out", str(out), "--set", "classifier.min_labels=3")
+    assert code == 0, text
+    with closing(open_reader(f"sqlite:///{path}")) as reader:
+        contexts = contexts_in(reader)
+        (fingerprint,) = contexts
+        stored = reader.labelled(fingerprint, 10_000)
+        record = record_of(contexts[fingerprint])
+    rows = rows_of_store(f"sqlite:///{path}", None, 10_000)
+    assert rows.id.tolist() == stored.id.tolist()
+    assert 50 < len(rows) <= record.n_labels
+    assert f"{len(rows)} labels -> " in text.replace("\n", "")
+    assert check_fit(load_settings(overrides={"context.start_from": str(out)})) == str(out)
+    with pytest.raises(ConnectorError, match="is no fit to start from"):
+        check_fit(load_settings(overrides={"context.start_from": str(path)}))
+
+
+def test_fit_wants_files_or_a_store(path: Path, tmp_path: Path) -> None:
+    assert called("fit", "--out", str(tmp_path / "f"))[0] == 2
+    assert called("fit", str(path), "--store", str(path), "--out", str(tmp_path / "f"))[0] == 2
+
+
+def test_a_batch_writes_what_it_touched_and_nothing_more() -> None:
+    log, memory = one_context(make_log(3, 260)), MemoryStore()
+    play(memory, [log], TOLD)
+    before = dict(memory.tables.state)
+    (fingerprint,) = contexts_saved(before)
+    assert f"context/{fingerprint}/training" in before
+    assert sum(f"context/{fingerprint}/committee/version/" in name for name in before) > 2
+    rows = memory.tables.responses.values()
+    unlabelled = next(r.id for r in rows if r.label_kind == "" and r.p_correct == r.p_correct)
+    play(memory, [[Label("new", unlabelled, 2e6, 1.0)]], TOLD)
+    written = {name for name, value in memory.tables.state.items() if value is not before.get(name)}
+    domain = memory.tables.responses[unlabelled].domain
+    committee = f"context/{fingerprint}/committee"
+    expected = {"stream", f"context/{fingerprint}/", f"{committee}/live", f"{committee}/domain/{domain}"}
+    assert written == {*expected, f"domain/{fingerprint}/{domain}"}

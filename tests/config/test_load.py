@@ -1,0 +1,204 @@
+"""Settings come from file, environment and flags, and whatever is wrong with them is said at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.config.load import ConfigError, load_settings
+from driftgauge.config.plain_yaml import MAX_BYTES
+from driftgauge.config.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DRIFTGAUGE_")]:
+        monkeypatch.delenv(name)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "driftgauge.yaml"
+    path.write_text(text)
+    return path
+
+
+def problems(path: Path | None = None, **overrides: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, {name.replace("__", "."): value for name, value in overrides.items()})
+    return str(caught.value)
+
+
+def test_nothing_given_means_the_defaults() -> None:
+    assert load_settings() == Settings()
+
+
+def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "windows: {hop_s: 1, window_events: 11, window_s: 100}\nserver: {port: 1}")
+    monkeypatch.setenv("DRIFTGAUGE_WINDOWS__HOP_S", "2")
+    monkeypatch.setenv("DRIFTGAUGE_WINDOWS__WINDOW_EVENTS", "22")
+    settings = load_settings(path, {"windows.hop_s": "3"})
+    assert (settings.windows.hop_s, settings.windows.window_events, settings.windows.window_s) == (3, 22, 100)
+    assert settings.server.port == 1
+
+
+def test_the_environment_names_the_file_when_no_path_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTGAUGE_CONFIG", str(written(tmp_path, "server: {port: 7}")))
+    assert load_settings().server.port == 7
+
+
+def test_lists_and_mappings_can_be_given_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS", "a:9092, b:9092")
+    monkeypatch.setenv("DRIFTGAUGE_TARGETS__DOMAINS__MATH", "0.9")
+    monkeypatch.setenv("DRIFTGAUGE_CLASSIFIER__CHALLENGERS", '["adaptive_random_forest"]')
+    settings = load_settings(overrides={"targets.domains": "{law: 0.7}", "report.formats": "json"})
+    assert settings.kafka.bootstrap_servers == ("a:9092", "b:9092")
+    assert settings.targets.domains == {"law": 0.7}
+    assert settings.classifier.challengers == ("adaptive_random_forest",)
+    assert settings.report.formats == ("json",)
+
+
+def test_one_message_lists_every_problem_of_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "kafka: {bootstrap_server: a, on_lost: panic, max_records: yes}\nwindows: {hop_s: -5}")
+    monkeypatch.setenv("DRIFTGAUGE_SERVER__PORT", "many")
+    monkeypatch.setenv("DRIFTGAUGE_WIDOWS__HOP_S", "2")
+    said = problems(path, labels__polcy="mean", drift__features="entropy_men")
+    for problem in (
+        "8 problems",
+        f"kafka.bootstrap_server ({path}): no such setting; did you mean bootstrap_servers?",
+        f"kafka.on_lost ({path}): must be 'fail' or 'earliest'",
+        f"kafka.max_records ({path}): must be a number, not a switch",
+        f"windows.hop_s ({path}): must be greater than 0",
+        "server.port (environment): must be a valid integer",
+        "widows (environment): no such setting; did you mean windows?",
+        "labels.polcy (flag): no such setting; did you mean policy?",
+        "drift (flag): features has unknown names entropy_men",
+    ):
+        assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"windows__hop_s": 200_000}, "hop_s (200000) must not exceed window_s (86400)"),
+        ({"windows__hop_s": 1}, "at most 10,000 times hop_s"),
+        ({"kafka__topics__alerts": "labels"}, "labels would be both read and written"),
+        ({"kafka__topics__generations": ""}, "generations must name at least one topic"),
+        ({"kafka__bootstrap_servers": ""}, "bootstrap_servers must name at least one broker"),
+        ({"kafka__security_protocol": "SASL_SSL"}, "needs sasl_username"),
+        ({"kafka__ssl_certfile": "a.pem"}, "ssl_certfile and ssl_keyfile belong together"),
+        ({"report__cron": "61 * * * *"}, "cron is not a crontab line"),
+        ({"report__cron": "0 6 * * *", "report__interval_s": 60}, "cron and interval_s exclude each other"),
+        ({"classifier__challengers": "logistic_regression"}, "kind and challengers must all be different"),
+        ({"store__retention_s": 60}, "store.retention_s must be 0 or at least 2592000"),
+        ({"targets__domains": "{math: 1.5}"}, "targets.domains.math (flag): must be less than or equal to 1"),
+        ({"targets__domains": "{math"}, "not valid YAML"),
+        ({"estimates__confidence_level": "nan"}, "must be a finite number"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(overrides: dict[str, object], said: str) -> None:
+    assert said in problems(None, **overrides)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().windows.hop_s = 1  # type: ignore[misc]  # that it is refused is the point
+
+
+BILLION_LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", None),
+        ("- a", "must be a mapping of sections"),
+        ("a: [", "not valid YAML"),
+        ("\0", "not valid YAML"),
+        ("[" * 100_000, "nested deeper than 10 levels (line 1)"),
+        (BILLION_LAUGHS, "more than 16 aliases"),
+        ("a: &a\n  b: *a", "a (", ),
+        ("#" * MAX_BYTES + "\n", f"larger than {MAX_BYTES} bytes"),
+        ("a: " + "1:" * 3_000 + "1", "a value longer than 4096 characters (line 1)"),
+        ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("? [a, b]\n: 1", "not valid YAML"),
+        ("server: {port: 1}\nwindows: {}\nserver: {}", "a key is given twice (line 3)"),
+        ("".join(f"k{i}: 1\n" for i in range(5_000)), "and 4900 more"),
+        ("k" * 500 + ": 1", "k" * 60 + "…"),
+    ],
+)  # fmt: skip
+def test_a_hostile_file_is_refused_briefly(tmp_path: Path, text: str, said: str | None) -> None:
+    path = written(tmp_path, text)
+    if said is None:
+        assert load_settings(path) == Settings()
+    else:
+        message = problems(path)
+        assert said in message
+        assert len(message) < 20_000
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    assert "cannot be read: No such file or directory" in problems(tmp_path / "none.yaml")
+    assert "cannot be read: Is a directory" in problems(tmp_path)
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"kafka: {{sasl_password: {SECRET}, sasl_pasword: {SECRET}, security_protocol: SASL_SSL}}",
+        f"kafka: {{sasl_password: *{SECRET}}}",
+        f"kafka: {{sasl_password: !{SECRET}}}",
+        f"kafka: {{sasl_password: %{SECRET}}}",
+        f"kafka: {{sasl_password: [{SECRET}]}}",
+        f"kafka: {{sasl_password: {{{SECRET}: 1}}}}",
+        f"kafka:\n  sasl_password: '{SECRET}\n",
+        f"store: {{url: [{SECRET}]}}\nserver: {{port: {SECRET}, host: [{SECRET}]}}",
+        f"kafka: {SECRET}",
+    ],
+)
+def test_no_message_repeats_a_secret(tmp_path: Path, text: str) -> None:
+    message = problems(written(tmp_path, text))
+    assert SECRET not in message
+    assert "kafka" in message or "server" in message or "YAML" in message
+
+
+def test_a_secret_is_not_shown_by_the_settings() -> None:
+    settings = load_settings(overrides={"kafka.sasl_password": SECRET, "store.url": f"postgresql://u:{SECRET}@h/d"})
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert settings.kafka.sasl_password.get_secret_value() == SECRET
+
+
+values = st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab1.:-*&!%{[#\n é", max_size=8)
+trees = st.recursive(
+    values, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from("abc"), inner), max_leaves=8
+)
+
+
+def is_settings_or_a_listing(path: Path, content: bytes) -> bool:
+    path.write_bytes(content)
+    try:
+        return isinstance(load_settings(path), Settings)
+    except ConfigError as error:
+        return "with the settings:\n  " in str(error)
+
+
+@given(tree=st.dictionaries(st.sampled_from(list(Settings.model_fields)), trees, max_size=4))
+def test_whatever_the_values_the_answer_is_settings_or_a_listing(
+    tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "values.yaml"
+    assert is_settings_or_a_listing(path, yaml.safe_dump(tree).encode())
+
+
+@given(content=st.binary(max_size=200))
+def test_whatever_the_bytes_the_answer_is_settings_or_a_listing(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert is_settings_or_a_listing(tmp_path_factory.getbasetemp() / "bytes.yaml", content)

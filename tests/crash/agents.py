@@ -1,0 +1,94 @@
+"""A whole agent in memory, over a log of records, that can be killed at any effect and started again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from driftgauge.agent.loop import Loop
+from driftgauge.connectors.base import Message, Record
+from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.formats.own import encode_generation, encode_label
+from driftgauge.connectors.memory import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
+from driftgauge.models.records import Chunk, Event, Generation, Label
+from tests.pipeline.logs import SETTINGS, make_log
+
+PARTITIONS = 2
+
+
+def records(seed: int, n_responses: int) -> list[Record]:
+    """A log of `make_log` as bytes, spread over partitions of two topics, with a tombstone now and then."""
+    log: list[Record] = []
+    offsets: dict[tuple[str, int], int] = {}
+    for i, event in enumerate(make_log(seed, n_responses)):
+        place = ("labels" if isinstance(event, Label) else "generations", i % PARTITIONS)
+        offset = offsets.get(place, 0)
+        offsets[place] = offset + 1
+        log.append(Record(*place, offset, None, None if i % 37 == 36 else _bytes(event)))
+    return log
+
+
+def _bytes(event: Event) -> bytes:
+    if isinstance(event, Label):
+        return encode_label(event)
+    if isinstance(event, Generation | Chunk):
+        return encode_generation(event, dtype="float32")
+    return b"garbage"
+
+
+@dataclass
+class World:
+    """What outlives a process: the tables of the store and what was published."""
+
+    log: list[Record]
+    tables: Tables = field(default_factory=Tables)
+    published: list[Message] = field(default_factory=list)
+    audit: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def run(self, *, max_records: int = 16, crash: CrashPlan | None = None, loop: type[Loop] = Loop) -> None:
+        """Start an agent and let it run to the end of the log, or to its own."""
+        store = MemoryStore(self.tables, keep_audit=True, crash=crash)
+        sink = MemorySink(crash=crash)
+        sink.messages = self.published
+        agent = loop(
+            SETTINGS,
+            Decoder(encoding="msgpack"),
+            store,
+            lambda: MemorySource(self.log, max_records=max_records, crash=crash),
+            lambda: sink,
+        )
+        try:
+            agent.run()
+        finally:
+            self.audit = store.audit()
+
+    def survive(self, crash: CrashPlan, *, loop: type[Loop] = Loop, other_order: bool = False) -> None:
+        """Run, die where the plan says, and run again; partitions may then come interleaved in another order."""
+        try:
+            self.run(crash=crash, loop=loop)
+        except Crash:
+            if other_order:
+                self.log = sorted(self.log, key=lambda record: (record.offset // 3, record.topic, record.partition))
+            self.run(loop=loop)
+
+    def replayed(self) -> World:
+        """What an agent that nothing happened to makes of the order in which this one applied the records."""
+        by_place = {(record.topic, record.partition, record.offset): record for record in self.log}
+        world = World([by_place[place] for place in self.audit])
+        world.run()
+        return world
+
+    def remembered(self) -> dict[str, object]:
+        """The final state, in a form that compares."""
+        t = self.tables
+        rows = {
+            i: (r.seq, r.features.tobytes(), repr((r.p_correct, r.correct, r.weight))) for i, r in t.responses.items()
+        }
+        return {"rows": rows, "labels": t.labels, "state": t.state, "positions": t.positions, "audit": self.audit}
+
+    def contents(self) -> dict[tuple[str, bytes, bytes], int]:
+        """What was published, without repetition: (topic, key, value) -> how often."""
+        counted: dict[tuple[str, bytes, bytes], int] = {}
+        for message in self.published:
+            place = message.topic, message.key, message.value
+            counted[place] = counted.get(place, 0) + 1
+        return counted

@@ -1,0 +1,86 @@
+"""`driftgauge decode`: what the agent understands of captured payloads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from driftgauge.agent.cli import app
+from tests.decode.chat import USUAL, body, entry
+
+CENSORED = body(entry("a", -0.5, USUAL), entry("x", -9999.0, USUAL), entry("y", -9999.0))
+
+
+def decode(tmp_path: Path, *contents: bytes, options: tuple[str, ...] = ()) -> tuple[int, Any, str]:
+    files = [tmp_path / f"{i}.txt" for i in range(len(contents))]
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    out = tmp_path / "out.json"
+    result = CliRunner().invoke(app, ["decode", *map(str, files), "--json", str(out), *options])
+    return result.exit_code, json.loads(out.read_bytes()) if out.exists() else None, result.output
+
+
+def test_it_says_per_choice_what_can_be_used(tmp_path: Path) -> None:
+    code, (file,), said = decode(tmp_path, json.dumps(CENSORED).encode())
+    (choice,) = file["choices"]
+    assert code == 0
+    assert file["format"] == "openai"
+    wanted = {"id": "r", "model": "m", "finish_reason": "stop", "n_logprobs": 1, "n_censored": 1, "n_missing": 1,
+              "k": {"min": 0, "max": 3}, "mean_chosen_logprob": -0.5, "coverage": 1.0, "segments": {"unknown": 3},
+              "problems": {"censored_logprob": 1, "sentinel_logprob": 1, "copied_topk": 1}}  # fmt: skip
+    assert {name: choice[name] for name in wanted} == wanted
+    assert "1 logprobs, 1 censored, 1 missing" in said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(CENSORED, indent=1).encode(),
+        json.dumps([CENSORED]).encode(),
+        b"data: " + json.dumps(CENSORED).encode() + b"\r\n\r\ndata: [DONE]\r\n\r\n",
+        b"\xef\xbb\xbf\n\n: comment\nevent: x\ndata:" + json.dumps(CENSORED).encode(),
+        json.dumps(CENSORED).encode() + b"\n",
+    ],
+)
+def test_it_reads_bodies_arrays_and_server_sent_events(tmp_path: Path, content: bytes) -> None:
+    _, (file,), _ = decode(tmp_path, content)
+    assert [choice["id"] for choice in file["choices"]] == ["r"]
+
+
+def test_it_reads_lines(tmp_path: Path) -> None:
+    lines = b"\n".join(json.dumps({**CENSORED, "id": name}).encode() for name in "abc")
+    _, (file,), _ = decode(tmp_path, lines)
+    assert [choice["id"] for choice in file["choices"]] == ["a", "b", "c"]
+
+
+def test_nobody_asked_is_an_answer(tmp_path: Path) -> None:
+    value = body()
+    value["choices"][0]["logprobs"] = None
+    code, (file,), said = decode(tmp_path, json.dumps(value).encode())
+    assert code == 0
+    assert file["choices"][0]["problems"] == {"not_requested": 1}
+    assert file["choices"][0]["k"] is None
+    assert "not_requested" in said
+
+
+def test_what_is_rejected_is_said_and_makes_the_exit_code_1(tmp_path: Path) -> None:
+    code, files, said = decode(tmp_path, b'{"hello": 1}', json.dumps(CENSORED).encode())
+    assert code == 1
+    assert [len(file["choices"]) for file in files] == [0, 1]
+    assert files[0]["rejected"][0]["reason"] == "unknown_format"
+    assert "rejected: unknown_format" in said
+
+
+def test_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:
+    code, _, said = decode(tmp_path, b"{}", options=("--format", "hallo"))
+    assert code == 2
+    assert "openai" in said
+
+
+def test_a_format_may_be_named_after_its_server(tmp_path: Path) -> None:
+    code, (file,), _ = decode(tmp_path, json.dumps(CENSORED).encode(), options=("--format", "vllm"))
+    assert (code, file["format"]) == (0, "openai")

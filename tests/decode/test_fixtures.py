@@ -1,0 +1,95 @@
+"""Every payload of the fixtures is understood as it was meant: as a file, and as the records of a topic."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driftgauge.agent.decode_command import choices_of, decode_file
+from driftgauge.connectors.decode import Decoder
+from driftgauge.models.records import Event, Label, Rejected
+from tests.decode.payloads import FOLDER, SERVERS, Fixture, fixtures
+
+EVERYTHING = fixtures()
+NUMBERS = ("mean_chosen_logprob", "mean_entropy", "coverage")
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any], *, but_for: frozenset[str] = frozenset()) -> list[str]:
+    """What is not as it should be about one choice."""
+    names = expected.keys() - but_for - ({"id"} if not expected["id"] else set())
+    return [
+        f"{name}: {found[name]} instead of {expected[name]}"
+        for name in sorted(names)
+        if found[name] != (pytest.approx(expected[name], abs=2e-5) if name in NUMBERS else expected[name])
+    ]
+
+
+def summaries(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """What was understood, in a form that compares."""
+    return list(choices_of(events))
+
+
+@pytest.mark.parametrize("fixture", [f for f in EVERYTHING if not f.headers], ids=str)
+def test_a_file_is_understood_as_it_was_meant(fixture: Fixture) -> None:
+    found = decode_file(fixture.path)
+    assert found["format"] == fixture.expected["format"]
+    assert len(found["choices"]) == len(fixture.expected["choices"])
+    for choice, expected in zip(found["choices"], fixture.expected["choices"], strict=True):
+        assert differences(choice, expected) == []
+    assert len(found["rejected"]) == fixture.expected.get("rejected", 0)
+    assert found["labels"] == fixture.expected.get("labels", 0)
+
+
+@pytest.mark.parametrize("fixture", [f for f in EVERYTHING if not f.expected.get("only_whole")], ids=str)
+def test_the_records_of_a_topic_are_understood_as_the_file_is(fixture: Fixture) -> None:
+    events = Decoder().decode(fixture.records())
+    choices = summaries(events)
+    assert len(choices) == len(fixture.expected["choices"])
+    # the id and the usage are in some events of a stream only: the key stands for the one, the other may come too late
+    but_for = frozenset({"coverage", "id"} if fixture.is_stream else ())
+    for choice, expected in zip(choices, fixture.expected["choices"], strict=True):
+        assert differences(choice, expected, but_for=but_for) == []
+        assert choice["coverage"] in (None, pytest.approx(expected["coverage"]))
+        assert choice["id"] == expected["id"] or re.fullmatch(rf"{re.escape(str(fixture))}(/\d+)?(#\d+)?", choice["id"])
+    letters = [event for event in events if isinstance(event, Rejected)]
+    assert len(letters) == fixture.expected.get("rejected", 0)
+    assert sum(isinstance(event, Label) for event in events) == fixture.expected.get("labels", 0)
+
+
+@pytest.mark.parametrize("fixture", [f for f in EVERYTHING if f.expected["choices"] and not f.headers], ids=str)
+def test_the_format_can_be_pinned_instead_of_told(fixture: Fixture) -> None:
+    pinned = Decoder(format=fixture.expected["format"]).decode(fixture.records())
+    assert summaries(pinned) == summaries(Decoder().decode(fixture.records()))
+
+
+def _reordered(value: Any) -> Any:
+    """The same JSON with the keys of every object the other way round."""
+    if isinstance(value, dict):
+        return {key: _reordered(value[key]) for key in reversed(value)}
+    return [_reordered(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("fixture", [f for f in EVERYTHING if f.expected["choices"]], ids=str)
+def test_the_order_of_keys_does_not_matter(fixture: Fixture) -> None:
+    records = fixture.records()
+    others = [replace(record, value=_other_way_round(record.value)) for record in records]
+    assert summaries(Decoder().decode(others)) == summaries(Decoder().decode(records))
+
+
+def _other_way_round(body: bytes | None) -> bytes | None:
+    if body is None or not body.startswith((b"{", b"[{")):
+        return body
+    return json.dumps(_reordered(json.loads(body))).encode()
+
+
+def test_every_server_has_expectations_for_every_payload() -> None:
+    listed = {fixture.path for fixture in EVERYTHING}
+    there = {path for path in FOLDER.glob("*/*") if path.name != "expected.json"}
+    assert listed == there
+    readme = (FOLDER / "README.md").read_text()
+    assert [server for server in SERVERS if f"`{server}`" not in readme] == []

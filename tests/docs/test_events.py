@@ -1,0 +1,178 @@
+"""The documented events are those the code reads and writes, and the schemas say the same."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import astuple
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from driftgauge.config.connections import Topics as KafkaTopics
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.contract import DEAD_LETTER_HEADERS, OUTGOING, OUTGOING_HEADERS, documents, schemas
+from driftgauge.connectors.decode import CONTENT_TYPES, Decoder
+from driftgauge.connectors.encode import TIMES, Topics, encode, to_json
+from driftgauge.connectors.formats.own import encode_generation, encode_label
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.records import Chunk, Event, Generation, Label, Priority, Rejected
+from tests.docs.test_documents import ROOT, blocks
+from tests.pipeline.logs import make_log, play
+
+EXAMPLES = [json.loads(block.text) for block in blocks("json") if block.document == "docs/events.md"]
+INCOMING = [example for example in EXAMPLES if "type" in example]
+SENT = [example for example in EXAMPLES if "type" not in example]
+SCHEMAS = schemas()
+KINDS = {"generation": Generation, "generation.chunk": Chunk, "label": Label}
+
+
+def decoded(value: bytes, content_type: str) -> Event:
+    (event,) = Decoder().decode([Record("t", 0, 0, None, value, (("content-type", content_type.encode()),))])
+    return event
+
+
+def check(value: Any, name: str) -> None:
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    jsonschema.Draft202012Validator(SCHEMAS[name], format_checker=checker).validate(value)
+
+
+def name_of(sent: dict[str, Any]) -> str:
+    """The schema whose fields these are, all of them."""
+    (name,) = (m.name for m in OUTGOING if SCHEMAS[m.name]["properties"].keys() == sent.keys())
+    return name
+
+
+def as_msgpack(example: dict[str, Any]) -> bytes:
+    """The same event with its packed floats as they are."""
+    packed = example["signal"].get("packed", {}) if "signal" in example else {}
+    raw = {name: base64.b64decode(packed[name]) for name in packed.keys() & {"top_logprobs", "chosen_logprobs"}}
+    signal = {"signal": {**example["signal"], "packed": {**packed, **raw}}} if raw else {}
+    return msgspec.msgpack.encode({**example, **signal})
+
+
+def test_what_stands_in_the_folder_is_what_the_code_says() -> None:
+    """Wrong? python -m driftgauge.connectors.contract docs."""
+    assert {name: (ROOT / "docs" / name).read_text() for name in documents()} == documents()
+    assert {path.stem for path in (ROOT / "docs" / "schemas").iterdir()} == SCHEMAS.keys()
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_are_schemas(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_every_event_and_every_form_of_the_signal_has_an_example() -> None:
+    assert {example["type"] for example in INCOMING} | {name_of(example) for example in SENT} == SCHEMAS.keys()
+    forms = {next(iter(example["signal"])) for example in INCOMING if "signal" in example}
+    assert forms == {"top_logprobs", "packed", "chosen_logprobs", "entropy", "features"}
+
+
+@pytest.mark.parametrize("example", INCOMING, ids=lambda e: e.get("id") or e["label_id"])
+def test_examples_of_incoming_events_decode_alike_in_both_encodings(example: dict[str, Any]) -> None:
+    check(example, example["type"])
+    json_event = decoded(json.dumps(example).encode(), "application/json")
+    assert isinstance(
+        json_event, {"generation": Generation, "generation.chunk": Chunk, "label": Label}[example["type"]]
+    )
+    for content_type, encoding in CONTENT_TYPES.items():
+        if encoding == "msgpack":
+            assert known(decoded(as_msgpack(example), content_type)) == known(json_event)
+
+
+def known(event: Event) -> object:
+    """What an event says, in a form that can be compared."""
+    return encode_generation(event, "json", packed=False) if isinstance(event, Generation | Chunk) else event
+
+
+def test_the_packed_example_is_the_first_one_packed() -> None:
+    plain, packed = (decoded(json.dumps(example).encode(), "application/json") for example in INCOMING[:2])
+    assert isinstance(plain, Generation)
+    assert isinstance(packed, Generation)
+    assert plain.signal.top_logprobs is not None
+    assert packed.signal.top_logprobs is not None
+    assert packed.signal.top_logprobs == pytest.approx(plain.signal.top_logprobs, rel=1e-3)
+    assert packed.signal.chosen_logprobs == pytest.approx(plain.signal.chosen_logprobs, rel=1e-3)
+
+
+@pytest.mark.parametrize("example", SENT, ids=name_of)
+def test_examples_of_outgoing_events_are_what_is_sent(example: dict[str, Any]) -> None:
+    check(example, name_of(example))
+    (message,) = (m for m in OUTGOING if m.name == name_of(example))
+    values: dict[str, Any] = {name: seconds(value) if name in TIMES else value for name, value in example.items()}
+    if "priorities" in values:
+        values["priorities"] = tuple(Priority(**row) for row in values["priorities"])
+    output = message.code(**values)
+    assert json.loads(to_json(output)) == example
+    assert dict(encode(output, Topics(), "a", 1).headers)["ce_type"].decode() == message.type
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_whatever_the_pipeline_says_fits_its_schema() -> None:
+    said = play(MemoryStore(), [make_log(1)])
+    assert {type(output) for output in said} == {message.code for message in OUTGOING} | {Rejected}
+    names = {message.code: message.name for message in OUTGOING}
+    for output in said:
+        message = encode(output, Topics(), "driftgauge", epoch=1)
+        headers = [name for name, _ in message.headers]
+        if isinstance(output, Rejected):
+            assert sorted(headers) == sorted(DEAD_LETTER_HEADERS)
+        else:
+            check(json.loads(message.value), names[type(output)])
+            assert headers == list(OUTGOING_HEADERS)
+
+
+def test_whatever_the_encoder_writes_fits_its_schema() -> None:
+    for event in make_log(1):
+        if isinstance(event, Generation | Chunk):
+            name = "generation.chunk" if isinstance(event, Chunk) else "generation"
+            check(json.loads(encode_generation(event, "json", packed=False)), name)
+            check(json.loads(encode_generation(event, "json")), name)
+        elif isinstance(event, Label):
+            check(json.loads(encode_label(event, "json")), "label")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("generation", {"version": 2}),
+        ("generation", {"id": ""}),
+        ("generation", {"signal": {"features": [0.1]}}),
+        ("generation", {"usage": {"completion_tokens": -1}}),
+        ("label", {"correct": 1.5}),
+        ("label", {"inclusion_probability": 0}),
+    ],
+)
+def test_schema_and_decoder_refuse_alike(name: str, wrong: dict[str, Any]) -> None:
+    example = {**next(example for example in INCOMING if example["type"] == name), **wrong}
+    assert isinstance(decoded(json.dumps(example).encode(), "application/json"), Rejected)
+    with pytest.raises(jsonschema.ValidationError):
+        check(example, name)
+
+
+def test_the_asyncapi_document_names_the_topics_of_the_settings_and_files_that_exist() -> None:
+    document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
+    topics = KafkaTopics()
+    configured = [*topics.generations, *topics.labels, *astuple(Topics())]
+    assert [channel["address"] for channel in document["channels"].values()] == configured
+    references = set(re.findall(r"\$ref: (\./\S+)", (ROOT / "docs" / "asyncapi.yaml").read_text()))
+    assert {Path(reference).stem for reference in references} == SCHEMAS.keys()
+
+
+def test_every_reason_of_a_dead_letter_is_documented_and_no_other() -> None:
+    raised = re.compile(r'(?:PayloadError|Rejected)\(\s*"(\w+)"|_let_go\(.*"(\w+)"|\brejected\(record, "(\w+)"')
+    code = [path.read_text() for layer in ("agent", "connectors", "models") for path in (ROOT / layer).rglob("*.py")]
+    reasons = {next(filter(None, found)) for text in code for found in raised.findall(text)}
+    table = (ROOT / "docs" / "events.md").read_text().partition("| reason |")[2]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    documented = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == reasons

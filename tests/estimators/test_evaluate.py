@@ -1,0 +1,119 @@
+"""The harness on a small recording made here: two kinds of domains, a signal that tells right from wrong."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from driftgauge.agent.cli import app
+from driftgauge.agent.compositions import compositions
+from driftgauge.agent.evaluate import Protocol, evaluate
+from driftgauge.agent.evaluation_view import plot, render
+from driftgauge.connectors.base import ConnectorError
+
+FIELDS = {
+    "file", "target", "protocol", "method", "k", "n_labels", "median_mae", "iqr", "median_mae_outside", "spearman",
+    "coverage", "mean_width", "n_compositions",
+}  # fmt: skip
+
+
+def recording(path: Path, *, graded: bool = False, alternatives: bool = True, domains: int = 4, size: int = 60) -> Path:
+    rng = np.random.default_rng(0)
+    rows, n_tokens = size * domains, 6
+    domain = np.repeat([f"d{i}" for i in range(domains)], size)
+    accuracy = np.repeat(np.linspace(0.3, 0.9, domains), size)
+    right = rng.random(rows) < accuracy
+    nll = rng.exponential(np.where(right, 0.05, 0.6)[:, None], (rows, n_tokens)).ravel().astype(np.float32)
+    arrays = {"entropy": nll * 1.2} if alternatives else {}
+    correct = np.where(right, 0.8, 0.3).astype(np.float32) if graded else right.astype(np.int8)
+    offsets = np.arange(0, rows * n_tokens + 1, n_tokens)
+    np.savez(path, offsets=offsets, chosen_logprob=-nll, domain=domain, correct=correct, **arrays)  # type: ignore[arg-type]  # numpy types the rest as bool
+    return path
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recording(tmp_path_factory.mktemp("traffic") / "small.npz")
+
+
+@pytest.mark.parametrize("protocol", ["compositions", "labels", "coverage"])
+def test_every_protocol_gives_cells_with_the_documented_fields(traffic: Path, protocol: Protocol) -> None:
+    result = evaluate([traffic], protocol, ks=(1, 2), max_compositions=1, labels=(0, 5))
+    assert result["default_method"] in {cell["method"] for cell in result["cells"]}
+    for cell in result["cells"]:
+        assert set(cell) >= FIELDS
+        assert cell["file"] == "small"
+        assert not any(isinstance(value, float) and math.isnan(value) for value in cell.values())
+
+
+def test_the_same_seed_gives_the_same_cells_in_one_process_and_in_two(traffic: Path) -> None:
+    one, two = (evaluate([traffic], ks=(1,), max_compositions=2, jobs=jobs) for jobs in (1, 2))
+    assert one == two
+
+
+def test_a_file_with_chosen_logprobs_only_and_graded_labels_is_evaluated(tmp_path: Path) -> None:
+    path = recording(tmp_path / "graded.npz", graded=True, alternatives=False)
+    methods = {cell["method"]: cell for cell in evaluate([path], ks=(2,), max_compositions=1)["cells"]}
+    assert methods["averaged"]["median_mae"] < 0.2
+    assert "atc_nll_mean" in methods
+    assert "atc_entropy_max" not in methods
+
+
+def test_another_recording_can_be_the_target(traffic: Path, tmp_path: Path) -> None:
+    other = recording(tmp_path / "later.npz", domains=3)
+    cells = evaluate([traffic], ks=(1,), max_compositions=1, target=other)["cells"]
+    assert {cell["target"] for cell in cells} == {"later"}
+
+
+def test_one_domain_is_enough(tmp_path: Path) -> None:
+    cells = evaluate([recording(tmp_path / "one.npz", domains=1)], ks=(1, 2))["cells"]
+    assert {cell["k"] for cell in cells} == {1}
+    assert {cell["spearman"] for cell in cells} == {None}
+
+
+def test_held_out_rows_too_few_for_an_estimate_are_left_out(tmp_path: Path) -> None:
+    cells = evaluate([recording(tmp_path / "tiny.npz", domains=2, size=25)], ks=(1, 2), max_compositions=1)["cells"]
+    assert {cell["k"] for cell in cells} == {1}
+    assert all(np.isfinite(cell["median_mae"]) for cell in cells)
+
+
+def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    with pytest.raises(ConnectorError, match="cannot be read"):
+        evaluate([tmp_path / "bad.npz"])
+
+
+def test_compositions_are_all_of_them_or_a_seeded_choice() -> None:
+    assert len(compositions("abcdefghij", 4, 1000, seed=0)) == 210
+    few = compositions("abcdefghij", 4, 20, seed=0)
+    assert len(set(few)) == 20
+    assert few == compositions("abcdefghij", 4, 20, seed=0)
+
+
+def test_the_command_prints_tables_and_writes_cells(traffic: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cells.json"
+    arguments = ["evaluate", str(traffic), "--k", "1", "--max-compositions", "1", "--jobs", "1", "--json", str(out)]
+    ended = CliRunner().invoke(app, arguments)
+    assert (ended.exit_code, "averaged" in ended.output) == (0, True)
+    assert {cell["k"] for cell in json.loads(out.read_text())["cells"]} == {1}
+
+
+@pytest.mark.parametrize(("option", "value"), [("--k", "two"), ("--labels", "5;20"), ("--protocol", "guess")])
+def test_a_wrong_option_is_refused_before_any_work(traffic: Path, option: str, value: str) -> None:
+    ended = CliRunner().invoke(app, ["evaluate", str(traffic), option, value])
+    assert ended.exit_code == 2
+    assert value in ended.output
+
+
+def test_an_evaluation_is_shown_as_tables_and_as_a_picture(traffic: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = evaluate([traffic], "labels", ks=(2,), max_compositions=1, labels=(0, 5))
+    console = Console(record=True, width=160)
+    console.print(render(result))
+    assert "labels_alone" in console.export_text()
+    plot(result, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 1000

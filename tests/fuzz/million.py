@@ -1,0 +1,174 @@
+"""A million payloads made worse, through the decoder and the features: nothing raises, hangs, grows or counts twice.
+
+    python -m tests.fuzz.million [N] [--seed S] [--processes P]
+
+Exit code 1 and the number of the first offending input of each kind on a violation; the same seed and number make the
+same input again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decode import Decoder
+from driftgauge.models.records import Rejected, Signal
+from tests.fuzz.checks import check_features, check_record, signals_of
+from tests.fuzz.mutation import mutated
+from tests.fuzz.seeds import Seed, seeds
+
+SLOW_S = 1.0  # of CPU time, which other processes do not lengthen
+MAX_RSS_MIB = 512
+FEATURES_OF = 250  # inputs whose features are computed at once, as the agent does
+SEEDS = seeds()
+BODIES = [seed.body for seed in SEEDS]
+SHARE = 20_000  # inputs per task: how often progress is shown
+
+
+@dataclass
+class Tally:
+    """What happened to the inputs made from the payloads of one format."""
+
+    inputs: int = 0
+    with_events: int = 0
+    rejected: int = 0
+    nothing: int = 0
+    slowest_s: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Add another one's numbers."""
+        self.inputs += other.inputs
+        self.with_events += other.with_events
+        self.rejected += other.rejected
+        self.nothing += other.nothing
+        self.slowest_s = max(self.slowest_s, other.slowest_s)
+        self.reasons += other.reasons
+
+
+@dataclass
+class Share:
+    """The outcome of one task."""
+
+    tallies: dict[str, Tally]
+    violations: list[str]
+    rss_mib: float
+
+
+def made(random_seed: int, number: int) -> tuple[Seed, bytes]:
+    """Input ``number`` of a run: what it was made from, and its bytes."""
+    random = Random((random_seed << 40) + number)  # noqa: S311 - reproducible, not secret
+    seed = random.choice(SEEDS)
+    return seed, mutated(seed.body, BODIES, random)
+
+
+def run_share(random_seed: int, start: int, stop: int) -> Share:
+    """Inputs ``start`` to ``stop`` of a run."""
+    decoder = Decoder()
+    share, signals = Share({}, [], 0.0), list[Signal]()
+    signal.signal(signal.SIGPROF, _hangs)
+    for number in range(start, stop):
+        seed, body = made(random_seed, number)
+        tally = share.tallies.setdefault(seed.format, Tally())
+        try:
+            signals += _signals(decoder, Record("fuzz", 0, number, b"key", body, seed.headers), tally)
+            if number % FEATURES_OF == FEATURES_OF - 1 or number == stop - 1:
+                check_features(signals)
+        except Exception as error:  # whatever it is, it is a finding
+            share.violations.append(f"input {number}, made from {seed.format}: {type(error).__name__}: {error}"[:300])
+        if number % FEATURES_OF == FEATURES_OF - 1:
+            signals = []
+    share.rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return share
+
+
+def _signals(decoder: Decoder, record: Record, tally: Tally) -> list[Signal]:
+    """Decode one input and count it; the signals in it."""
+    signal.setitimer(signal.ITIMER_PROF, 10 * SLOW_S)
+    began = time.process_time()
+    try:
+        events = check_record(decoder, record)
+    finally:
+        took = time.process_time() - began
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    letters = [event.reason for event in events if isinstance(event, Rejected)]
+    tally.inputs += 1
+    tally.slowest_s = max(tally.slowest_s, took)
+    tally.reasons.update(letters)
+    tally.rejected += len(letters)
+    tally.with_events += len(events) > len(letters)
+    tally.nothing += not events
+    assert took <= SLOW_S, f"took {took:.1f} s"
+    return signals_of(events)
+
+
+def _hangs(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape of a signal handler
+    raise TimeoutError("hangs")
+
+
+def run(n: int, random_seed: int, processes: int, console: Console) -> Iterator[Share]:
+    """All shares, as they are done."""
+    starts = range(0, n, SHARE)
+    stops = [min(n, start + SHARE) for start in starts]
+    began = time.perf_counter()
+    with ProcessPoolExecutor(processes) as pool:
+        shares = pool.map(run_share, [random_seed] * len(stops), starts, stops)
+        for stop, share in zip(stops, shares, strict=True):
+            yield share
+            console.print(f"{stop:,} of {n:,} inputs, {time.perf_counter() - began:.0f} s", highlight=False)
+
+
+def table_of(tallies: dict[str, Tally]) -> Table:
+    """One row per format, and one for all."""
+    table = Table("made from", "inputs", "events", "rejected", "nothing", "slowest, ms of CPU", "most frequent reasons")
+    total = Tally()
+    for tally in tallies.values():
+        total.add(tally)
+    for name, tally in [*sorted(tallies.items()), ("all", total)]:
+        numbers = (tally.inputs, tally.with_events, tally.rejected, tally.nothing)
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in tally.reasons.most_common(4))
+        table.add_row(name, *(f"{number:,}" for number in numbers), f"{1e3 * tally.slowest_s:.1f}", reasons)
+    return table
+
+
+def main() -> int:
+    """Run, print the table, and say whether anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("n", nargs="?", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    console = Console(width=150)
+    tallies: dict[str, Tally] = {}
+    violations: list[str] = []
+    rss_mib = 0.0
+    for share in run(options.n, options.seed, options.processes, console):
+        for name, tally in share.tallies.items():
+            tallies.setdefault(name, Tally()).add(tally)
+        violations += share.violations
+        rss_mib = max(rss_mib, share.rss_mib)
+    if rss_mib > MAX_RSS_MIB:
+        violations.append(f"a process grew to {rss_mib:.0f} MiB; the bound is {MAX_RSS_MIB}")
+    console.print(table_of(tallies))
+    console.print(f"largest process {rss_mib:.0f} MiB of {MAX_RSS_MIB}, {len(violations)} violations", highlight=False)
+    for violation in violations[:20]:
+        console.print(violation, style="red", highlight=False, markup=False)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

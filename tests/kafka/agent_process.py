@@ -1,0 +1,96 @@
+"""The real command ``driftgauge run`` as a process, to be started, killed and asked how far it is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from tests.deadline import until
+
+COMMAND = (sys.executable, "-m", "driftgauge.agent.cli", "run")
+
+
+class AgentProcess:
+    """One agent on a folder of its own, which holds its settings, its store and what it logged.
+
+    ``command`` is what is started, with ``--config FILE`` behind it.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], command: tuple[str, ...] = COMMAND) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.store, self.log = folder / "store.db", folder / "agent.log"
+        self.config = folder / "driftgauge.yaml"
+        given = {"store": {"url": f"sqlite:///{self.store}"}, "server": {"enabled": False}, **settings}
+        self.config.write_text(json.dumps(given))  # JSON is YAML
+        self._command = (*command, "--config", str(self.config))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.kill()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL): it cannot clean up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def stop(self) -> int:
+        """End it in order (SIGTERM); its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(60)
+        self._process = None
+        return code
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """What is committed, by topic and partition."""
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
+            return {(topic, n): at for topic, n, at in db.execute('SELECT topic, partition, "offset" FROM positions')}
+        return {}
+
+    def until_applied(self, n_records: int, timeout_s: float = 600.0) -> None:
+        """Wait until so many records are committed; fail with the log when the agent ended before."""
+
+        def is_there() -> bool:
+            assert self.is_running, self.log.read_text()
+            return sum(self.positions().values()) >= n_records
+
+        until(is_there, timeout_s, every_s=0.1)
+
+
+def contents(store: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table of a store that was closed, in a form that compares; the owner epoch is left out."""
+    tables = ("labels", "estimates", "alerts", "acquisitions", "dead_letters", "state", "positions", "outbox")
+    queries = {table: f"SELECT * FROM {table} ORDER BY 1, 2" for table in tables}  # noqa: S608 - our own names
+    queries["responses"] = """
+        SELECT d.name, f.name, r.* FROM responses r
+        JOIN names d ON d.seq = r.domain JOIN names f ON f.seq = r.fingerprint ORDER BY r.seq"""
+    with closing(sqlite3.connect(store)) as db:
+        db.row_factory = _without_numbers_of_names
+        return {table: db.execute(query).fetchall() for table, query in queries.items()}
+
+
+def _without_numbers_of_names(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Which number a name was given depends on where batches ended; that is nobody's business."""
+    columns = [column[0] for column in cursor.description]
+    interned = {"domain", "fingerprint"} if columns[:2] == ["name", "name"] else set()
+    return tuple(value for column, value in zip(columns, row, strict=True) if column not in interned)

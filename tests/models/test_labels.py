@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.models.labels import Truth, resolve
+from driftgauge.models.records import AnnotatorKind, Label
+
+
+def label(
+    name: str, at: float, correct: float | None, *, by: str = "", kind: AnnotatorKind = "human",
+    supersedes: str | None = None, probability: float | None = None,
+) -> Label:  # fmt: skip
+    return Label(name, "r", at, correct, kind, by or name, probability, supersedes)
+
+
+def test_latest_speaks() -> None:
+    assert resolve([label("b", 2, 0.0), label("a", 1, 1.0)]) == Truth(0.0, 1.0, "unknown")
+
+
+def test_superseded_does_not_speak_even_when_it_comes_later() -> None:
+    assert resolve([label("new", 1, 1.0, supersedes="old"), label("old", 2, 0.0)]) == Truth(1.0, 1.0, "unknown")
+
+
+def test_withdrawal_leaves_nothing() -> None:
+    assert resolve([label("old", 1, 1.0), label("gone", 2, None, supersedes="old")]) is None
+
+
+def test_one_annotator_has_one_voice() -> None:
+    votes = [label("a", 1, 1.0, by="ann"), label("b", 2, 1.0, by="ann"), label("c", 3, 0.0, by="bob")]
+    assert resolve([*votes, label("d", 4, 0.0, by="cy")], "majority") == Truth(0.0, 1.0, "unknown")
+
+
+def test_majority_tie_goes_to_the_newest() -> None:
+    assert resolve([label("a", 1, 1.0), label("b", 2, 0.0)], "majority") == Truth(0.0, 1.0, "unknown")
+
+
+def test_mean_averages_soft_scores() -> None:
+    truth = resolve([label("a", 1, 1.0), label("b", 2, 0.5)], "mean")
+    assert truth == Truth(0.75, 1.0, "unknown")
+
+
+def test_rank_believes_code_before_people_before_models() -> None:
+    votes = [label("m", 9, 0.0, kind="model"), label("h", 5, 0.0, kind="human"), label("c", 1, 1.0, kind="code")]
+    assert resolve(votes, "rank") == Truth(1.0, 1.0, "unknown")
+    assert resolve(votes[:2], "rank") == Truth(0.0, 1.0, "unknown")
+
+
+def test_known_inclusion_probability_becomes_weight() -> None:
+    assert resolve([label("a", 1, 1.0, probability=0.1)]) == Truth(1.0, 10.0, "designed")
+
+
+events = st.builds(
+    label,
+    st.sampled_from("abcde"),
+    st.integers(0, 3).map(float),
+    st.sampled_from([0.0, 0.4, 0.6, 1.0, None]),
+    by=st.sampled_from(["ann", "bob"]),
+    supersedes=st.sampled_from([None, "a", "b"]),
+)
+
+
+@pytest.mark.parametrize("policy", ["latest", "majority", "mean", "rank"])
+@given(st.lists(events, max_size=4, unique_by=lambda event: event.label_id))
+def test_order_of_arrival_does_not_matter(policy: str, labels: list[Label]) -> None:
+    truths = {resolve(order, policy) for order in itertools.permutations(labels)}  # type: ignore[arg-type]  # a str
+    assert len(truths) == 1

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.records import ResponseRow
+from driftgauge.models.windows import Window, WindowSpec
+
+SPEC = WindowSpec(window_s=100.0, window_events=5, hop_s=50.0)
+
+
+def row(i: int, at: float, correct: float = np.nan) -> ResponseRow:
+    return ResponseRow(i, f"r{i:03}", "d", "f", at, np.full(2, i, np.float32), 0.5, 0, 1, correct=correct)
+
+
+def filled(rows: list[ResponseRow]) -> Window:
+    window = Window(SPEC, 2)
+    for one in rows:
+        window.add([one])
+    return window
+
+
+def content(window: Window) -> list[str]:
+    n = len(window)
+    columns = window.event_time[:n], window.features[:n, 0], window.correct[:n]
+    return [repr((i, *(float(c[at]) for c in columns))) for at, i in enumerate(window.ids)]
+
+
+def test_a_window_holds_a_half_open_span() -> None:
+    window = filled([row(0, 0.0), row(1, 49.9), row(2, 100.0)])
+    assert window.ids[window.span(100.0)] == ["r000", "r001"]
+    assert window.ids[window.span(150.0)] == ["r002"]
+
+
+def test_a_window_holds_the_last_rows_when_there_are_too_many() -> None:
+    window = filled([row(i, float(i)) for i in range(8)])
+    assert window.ids[window.span(50.0)] == [f"r{i:03}" for i in range(3, 8)]
+
+
+def test_forgotten_rows_are_gone() -> None:
+    window = filled([row(i, float(i)) for i in range(8)])
+    window.forget(6.0)
+    assert window.ids == ["r006", "r007"]
+
+
+def test_labels_reach_their_row() -> None:
+    window = filled([row(0, 1.0), row(1, 1.0), row(2, 1.0)])
+    assert window.resolve(row(1, 1.0, correct=1.0))
+    assert np.isnan(window.correct[[0, 2]]).all()
+    assert window.correct[1] == 1.0
+    assert not window.resolve(row(7, 1.0, correct=1.0))
+
+
+@given(st.lists(st.integers(0, 40), max_size=40), st.data())
+def test_content_depends_on_the_set_of_rows_alone(times: list[int], data: st.DataObject) -> None:
+    rows = [row(i, float(at)) for i, at in enumerate(times)]
+    shuffled = data.draw(st.permutations(rows))
+    in_batches = Window(SPEC, 2)
+    for at in range(0, len(shuffled), 7):
+        in_batches.add(shuffled[at : at + 7])
+    expected = filled(sorted(rows, key=lambda r: (r.event_time, r.id)))
+    assert content(filled(shuffled)) == content(expected) == content(in_batches)
+
+
+@given(st.lists(st.integers(0, 40), max_size=40))
+def test_content_equals_what_the_store_gives_back(times: list[int]) -> None:
+    rows = [row(i, float(at)) for i, at in enumerate(times)]
+    with MemoryStore().transaction() as memory:
+        memory.add_responses(rows)
+        again = Window(SPEC, 2)
+        again.load(memory.window("d", "f", 0.0, np.inf, again.capacity))
+    assert content(filled(rows)) == content(again)
+
+
+class Doubler:
+    """Knows of a row twice its first feature; counts the rows it was asked about."""
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+
+    def row_scores(self, features: npt.NDArray[np.float32], domain: str = "") -> npt.NDArray[np.float32]:
+        assert domain == "d"
+        self.n_asked += len(features)
+        return 2 * features[:, :1]
+
+
+@given(st.lists(st.integers(0, 40), max_size=40), st.data())
+def test_scores_kept_are_those_of_the_rows_whatever_came_in_between(times: list[int], data: st.DataObject) -> None:
+    rows = data.draw(st.permutations([row(i, float(at)) for i, at in enumerate(times)]))
+    window, scorers = Window(SPEC, 2), (Doubler(), Doubler())
+    for i, one in enumerate(rows):
+        window.add([one])
+        if data.draw(st.booleans()):
+            span = window.span(data.draw(st.sampled_from([20.0, 50.0])))
+            scores = window.scores_of(span, scorers[i // 20], "d")
+            assert scores.tolist() == (2 * window.features[span, :1]).tolist()
+        if data.draw(st.integers(0, 9)) == 0:
+            window.forget(float(data.draw(st.integers(0, 40))))
+    assert all(scorer.n_asked <= len(rows) for scorer in scorers)
+
+
+def test_a_row_is_scored_once_and_never_without_features() -> None:
+    window, scorer = Window(SPEC, 2), Doubler()
+    window.add([row(0, 0.0), replace(row(1, 1.0), features=np.full(2, np.nan, np.float32)), row(2, 2.0)])
+    scores = [window.scores_of(window.span(50.0), scorer, "d") for _ in range(3)][-1]
+    assert scores[[0, 2]].tolist() == [[0.0], [4.0]]
+    assert np.isnan(scores[1]).all()
+    assert scorer.n_asked == 2

@@ -1,0 +1,123 @@
+"""Seeded logs of events with everything that happens to a real one, for the tests of the main line."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.state import PipelineSettings
+from driftgauge.connectors.base import Store
+from driftgauge.models.assembly import AssemblySettings
+from driftgauge.models.records import Chunk, Context, Event, Generation, Label, Output, Rejected, Signal
+from driftgauge.models.windows import WindowSpec
+
+START = 1_000_000.0
+
+SETTINGS = PipelineSettings(
+    windows=WindowSpec(window_s=120.0, window_events=60, hop_s=30.0),
+    assembly=AssemblySettings(max_in_flight=5, max_waiting=3, expiry_s=40.0),
+    emit_every_events=9,
+    emit_every_labels=4,
+    min_events=5,
+    label_horizon_s=200.0,
+    refit_estimator_every_labels=40,
+    predictions="final",
+)
+
+
+def signal(rng: np.random.Generator, n_tokens: int, *, correct: bool = True) -> Signal:
+    """Top-5 log-probabilities that are more certain when the response is correct."""
+    logits = np.sort(rng.normal(0, 3.0 if correct else 0.8, (n_tokens, 5)), axis=1)[:, ::-1]
+    logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)) - 0.01
+    return Signal(top_logprobs=logp.astype(np.float32), chosen_logprobs=logp[:, 0].astype(np.float32))
+
+
+def make_log(seed: int, n_responses: int = 150) -> list[Event]:
+    """Responses of four domains, whole and in pieces, with labels early, late, twice, revised, withdrawn, unmatched."""
+    rng = np.random.default_rng(seed)
+    placed: list[tuple[float, Event]] = []
+    for i in range(n_responses):
+        at = START + i * 2.0 - int(rng.random() < 0.1) * int(rng.integers(1, 200))
+        placed += [(START + i * 2.0, event) for event in _response(rng, i, at)]
+        placed += _labels(rng, i, START + i * 2.0)
+    placed.sort(key=lambda pair: pair[0])
+    return [event for _, event in placed]
+
+
+def _response(rng: np.random.Generator, i: int, at: float) -> list[Event]:
+    domain = "abcd"[int(rng.integers(4))]
+    context = Context(model="m" if rng.random() < 0.9 else "other", temperature=1.0)
+    tokens = signal(rng, int(rng.integers(1, 30)), correct=bool(rng.random() < 0.5))
+    whole = Generation(f"r{i}", at, domain, context, tokens)
+    chance = rng.random()
+    if chance < 0.05:
+        return [Rejected("not_json", "planted", value=b"{")]
+    if chance < 0.1:
+        return [whole, whole]
+    if chance < 0.3:
+        return _pieces(rng, whole)
+    return [whole]
+
+
+def _pieces(rng: np.random.Generator, whole: Generation) -> list[Event]:
+    top, chosen = whole.signal.top_logprobs, whole.signal.chosen_logprobs
+    assert top is not None
+    assert chosen is not None
+    cuts = [0, *sorted(set(rng.integers(1, len(top) + 1, 2).tolist())), len(top)]
+    pieces: list[Event] = []
+    for n, (start, stop) in enumerate(itertools.pairwise(cuts)):
+        part = Signal(top_logprobs=top[start:stop], chosen_logprobs=chosen[start:stop])
+        piece = Generation(whole.id, whole.event_time, whole.domain, whole.context, part)
+        pieces.append(Chunk(piece, n, is_last=n == len(cuts) - 2))
+    if rng.random() < 0.3:
+        pieces[0], pieces[-1] = pieces[-1], pieces[0]
+    if rng.random() < 0.2:
+        pieces.pop()
+    return pieces
+
+
+def _labels(rng: np.random.Generator, i: int, at: float) -> list[tuple[float, Event]]:
+    if rng.random() > 0.6:
+        return []
+    delay = float(rng.choice([-5.0, 0.5, 20.0, 150.0]))
+    first = Label(f"l{i}", f"r{i}", at + delay, float(rng.random() < 0.5), inclusion_probability=0.5)
+    placed: list[tuple[float, Event]] = [(at + delay, first)]
+    chance = rng.random()
+    if chance < 0.2:
+        placed.append((at + delay + 3, first))
+    elif chance < 0.4:
+        placed.append((at + delay + 9, Label(f"m{i}", f"r{i}", at + delay + 9, 1.0, supersedes=f"l{i}")))
+    elif chance < 0.45:
+        placed.append((at + delay + 9, Label(f"m{i}", f"r{i}", at + delay + 9, None, supersedes=f"l{i}")))
+    elif chance < 0.5:
+        placed.append((at + delay, Label(f"x{i}", f"nowhere{i}", at + delay, 1.0)))
+    return placed
+
+
+def play(store: Store, batches: list[list[Event]], settings: PipelineSettings = SETTINGS) -> list[Output]:
+    """Everything a pipeline says to these batches, each in a transaction of its own."""
+    with store.transaction() as transaction:
+        pipeline = Pipeline.resume(settings, transaction)
+    outputs: list[Output] = []
+    for batch in batches:
+        with store.transaction() as transaction:
+            said = pipeline.step(batch, transaction)
+            transaction.emit(said)
+        outputs += said
+    return outputs
+
+
+def remembered(store: Store) -> dict[str, object]:
+    """All that a store remembers, in a form that compares."""
+    with store.transaction() as transaction:
+        ids = [f"r{i}" for i in range(1000)]
+        rows = transaction.responses(ids)
+        return {
+            "state": transaction.state(""),
+            "rows": [
+                (r.id, r.seq, r.features.tobytes(), repr(r.p_correct), repr(r.correct), r.weight) for r in rows.values()
+            ],
+            "labels": {k: sorted(v, key=lambda x: x.label_id) for k, v in transaction.labels(ids).items()},
+        }

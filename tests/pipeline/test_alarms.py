@@ -1,0 +1,119 @@
+"""Labels raise and resolve alarms in the pipeline; each response counts once, with its first truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from driftgauge.agent.metrics import Metrics
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.state import PipelineSettings
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Label, Output
+from tests.pipeline.logs import START, signal
+
+SETTINGS = PipelineSettings(targets={"easy": 0.1}, detect_drift=False)
+CONTEXT = Context(model="m")
+
+
+def respond(domain: str, n: int) -> list[Event]:
+    rng = np.random.default_rng(0)
+    return [Generation(f"{domain}{i}", START + i, domain, CONTEXT, signal(rng, 5)) for i in range(n)]
+
+
+def label(domain: str, i: int, correct: float | None, **more: object) -> Label:
+    made = Label(f"l-{domain}{i}", f"{domain}{i}", START + 1000 + i, correct)
+    return replace(made, **more)  # type: ignore[arg-type]  # field names by construction
+
+
+class Agent:
+    def __init__(self, settings: PipelineSettings = SETTINGS) -> None:
+        self.settings = settings
+        self.store = MemoryStore()
+        self.pipeline = Pipeline(settings)
+
+    def take(self, *events: Event) -> list[Output]:
+        with self.store.transaction() as memory:
+            outputs = self.pipeline.step(events, memory)
+            memory.emit(outputs)
+        return outputs
+
+    def alerts(self, *events: Event) -> list[tuple[str, str, str]]:
+        outputs = self.take(*events)
+        return [(o.kind, o.severity, o.domain) for o in outputs if isinstance(o, Alert) and o.what == "accuracy"]
+
+    def n_counted(self, domain: str) -> int:
+        return next(d.watch.n_labels for (name, _), d in self.pipeline.state.domains.items() if name == domain)
+
+
+def test_wrong_answers_raise_an_alarm_where_they_miss_the_target_and_right_ones_resolve_it() -> None:
+    agent = Agent()
+    agent.take(*respond("hard", 300), *respond("easy", 40))
+    wrong = [label(domain, i, 0.0) for i in range(40) for domain in ("hard", "easy")]
+    assert agent.alerts(*wrong[:60]) == [("below_target", "alarm", "hard")]
+    assert agent.alerts(*(label("hard", i, 1.0) for i in range(40, 300))) == [("back_on_target", "info", "hard")]
+
+
+def test_an_alarm_tells_the_target_the_accuracy_and_since_when() -> None:
+    agent = Agent()
+    agent.take(*respond("hard", 40))
+    [alarm] = [o for o in agent.take(*(label("hard", i, 0.0) for i in range(40))) if isinstance(o, Alert)]
+    assert (alarm.before, alarm.after) == (0.8, 0.0)
+    assert alarm.since is not None
+    assert START <= alarm.since < START + 40
+
+
+def test_a_response_counts_once_however_often_its_labels_change() -> None:
+    agent = Agent()
+    agent.take(*respond("hard", 2))
+    first = label("hard", 0, 0.0)
+    agent.take(first, first, label("hard", 0, 1.0, label_id="again", supersedes=first.label_id))
+    assert agent.n_counted("hard") == 1
+    agent.take(label("hard", 0, None, label_id="withdrawn", supersedes="again"))
+    agent.take(label("hard", 0, 0.0, label_id="once more"))
+    assert agent.n_counted("hard") == 1
+    agent.take(label("hard", 1, 0.0))
+    assert agent.n_counted("hard") == 2
+
+
+def test_labels_of_unknown_probability_prove_nothing_where_they_shall_not_count() -> None:
+    agent = Agent(replace(SETTINGS, count_unknown_labels=False))
+    agent.take(*respond("hard", 100))
+    assert agent.alerts(*(label("hard", i, 0.0) for i in range(50))) == []
+    designed = (label("hard", i, 0.0, inclusion_probability=0.1) for i in range(50, 100))
+    assert agent.alerts(*designed) == [("below_target", "alarm", "hard")]
+
+
+def test_the_state_of_an_alarm_is_a_metric_and_survives_a_restart() -> None:
+    agent, registry = Agent(), CollectorRegistry()
+    metrics = Metrics(registry)
+    outputs = agent.take(*respond("hard", 60), *respond("easy", 60), *respond("unlabelled", 60))
+    outputs += agent.take(*(label(domain, i, 0.0) for i in range(50) for domain in ("hard", "easy")))
+    estimates = [o for o in outputs if isinstance(o, Estimate)]
+    with agent.store.transaction() as memory:
+        resumed = Pipeline.resume(SETTINGS, memory)
+    for state in (agent.pipeline.state, resumed.state):
+        metrics.batch([], estimates, state)
+        shown = [
+            registry.get_sample_value(
+                "driftgauge_alert_state",
+                {"domain": name, "model": "m", "context": estimates[0].fingerprint, "kind": "below_target"},
+            )
+            for name in ("hard", "easy", "unlabelled")
+        ]
+        assert shown == [1.0, 0.0, None]
+
+
+def test_estimates_carry_an_interval_that_may_be_looked_at_after_every_label() -> None:
+    agent = Agent(replace(SETTINGS, emit_every_labels=10, material_change=0.0))
+    agent.take(*respond("easy", 60))
+    outputs = agent.take(*(label("easy", i, float(i % 2)) for i in range(60)))
+    widths = [
+        e.anytime_high - e.anytime_low
+        for e in outputs
+        if isinstance(e, Estimate) and e.anytime_low is not None and e.anytime_high is not None
+    ]
+    assert len(widths) > 2
+    assert widths == sorted(widths, reverse=True)

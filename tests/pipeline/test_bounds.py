@@ -1,0 +1,138 @@
+"""Law 5: whatever comes, what the pipeline holds stays within its bounds, and what lay beyond is counted."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from driftgauge.agent.metrics import Metrics
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.state import OVERFLOW_DOMAIN, PipelineSettings
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.assembly import AssemblySettings
+from driftgauge.models.committee import CommitteeSettings
+from driftgauge.models.records import Chunk, Context, Event, Generation, Label, Output, Rejected, Signal
+from driftgauge.models.windows import WindowSpec
+
+SETTINGS = PipelineSettings(
+    windows=WindowSpec(window_s=100.0, window_events=20, hop_s=50.0),
+    assembly=AssemblySettings(max_in_flight=3, max_waiting=2, expiry_s=1e6),
+    max_domains=10,
+    max_fingerprints=4,
+    max_pending_labels=7,
+    max_stale_windows=5,
+    label_horizon_s=1e6,
+    detect_drift=False,
+    committee=CommitteeSettings(round_labels=50, max_training_rows=100),
+    max_training_rows=100,
+    refit_estimator_every_labels=10**9,
+)
+TOKENS = Signal(chosen_logprobs=np.array([-0.1, -0.2], np.float32))
+
+
+def response(n: int, *, at: float | None = None, domain: str = "law", model: str = "m") -> Generation:
+    return Generation(f"r{n}", 1e6 + n if at is None else at, domain, Context(model=model), TOKENS)
+
+
+def play(events: list[Event], store: MemoryStore | None = None) -> tuple[Pipeline, list[Output]]:
+    """A pipeline that has seen these events in batches of 50, and what it said."""
+    pipeline, said, memory = Pipeline(SETTINGS), list[Output](), store or MemoryStore()
+    for start in range(0, len(events), 50):
+        with memory.transaction() as transaction:
+            said += pipeline.step(events[start : start + 50], transaction)
+    return pipeline, said
+
+
+def reasons(said: list[Output]) -> list[str]:
+    return [output.reason for output in said if isinstance(output, Rejected)]
+
+
+def bound_reached(pipeline: Pipeline, setting: str) -> float | None:
+    registry = CollectorRegistry()
+    Metrics(registry).batch([], [], pipeline.state)
+    return registry.get_sample_value("driftgauge_bound_reached_total", {"setting": setting})
+
+
+def test_domains_beyond_the_bound_share_one() -> None:
+    pipeline, said = play([response(n, domain=f"d{n}") for n in range(40)])
+    domains = {domain for domain, _ in pipeline.state.domains}
+    assert domains == {f"d{n}" for n in range(10)} | {OVERFLOW_DOMAIN}
+    assert bound_reached(pipeline, "bounds.max_domains") == 30
+    assert not reasons(said)  # they count, only not by themselves
+
+
+def test_contexts_beyond_the_bound_become_dead_letters() -> None:
+    pipeline, said = play([response(n, model=f"m{n}") for n in range(9)])
+    assert len(pipeline.state.contexts) == 4
+    assert reasons(said) == ["too_many_contexts"] * 5
+    assert bound_reached(pipeline, "context.max_fingerprints") == 5
+
+
+def test_responses_in_pieces_beyond_the_bound_become_dead_letters() -> None:
+    pipeline, said = play([Chunk(response(n), 0, is_last=False) for n in range(8)])
+    assert len(pipeline.state.assembly.in_flight) == 3
+    assert reasons(said) == ["too_many_in_flight"] * 5
+    assert bound_reached(pipeline, "bounds.max_in_flight") == 5
+
+
+def test_a_flood_of_labels_for_unknown_responses_becomes_dead_letters() -> None:
+    labels: list[Event] = [Label(f"l{n}", f"nowhere{n}", 1e6, 1.0) for n in range(20)]
+    store = MemoryStore()
+    pipeline, said = play(labels, store)
+    assert pipeline.state.n_pending == 7
+    assert len(store.tables.labels) == 7
+    assert reasons(said) == ["too_many_pending_labels"] * 13
+    assert bound_reached(pipeline, "labels.max_pending") == 13
+
+
+def test_past_windows_beyond_the_bound_are_not_estimated_again() -> None:
+    late: list[Event] = [response(1000 + n, at=1e6 + 60.0 * n, domain=f"d{n % 9}") for n in range(100)]
+    pipeline, _ = play([response(n, at=1e6 + 60.0 * n) for n in range(100)] + late)
+    assert len(pipeline.state.stale) <= 5
+    assert bound_reached(pipeline, "bounds.max_stale_windows")
+
+
+def test_a_window_holds_no_more_than_it_may() -> None:
+    pipeline, _ = play([response(n, at=1e6) for n in range(500)])
+    (domain,) = pipeline.state.domains.values()
+    assert len(domain.window) <= domain.window.capacity
+
+
+class Forgetful(MemoryStore):
+    """A store that keeps nothing for long, so that what grows is the pipeline."""
+
+    def transaction(self) -> Any:
+        self.tables.__init__()  # type: ignore[misc]  # all tables anew
+        self.tables.epoch = self.epoch
+        self._crash.points.clear()
+        return super().transaction()
+
+
+def many(first: int, n: int) -> Iterator[Event]:
+    for i in range(first, first + n):
+        yield response(i, domain=f"d{i}", at=1e6 + i / 100)
+        yield Label(f"l{i}", f"r{i}" if i % 3 else f"nowhere{i}", 1e6, float(i % 2))
+
+
+@pytest.mark.timeout(600)
+def test_memory_stays_flat_however_many_domains_come() -> None:
+    pipeline, memory = Pipeline(replace(SETTINGS, max_pending_labels=10)), Forgetful()
+    sizes = []
+    tracemalloc.start()
+    try:
+        for part in range(6):
+            events = list(many(part * 200, 200))
+            for start in range(0, len(events), 100):
+                with memory.transaction() as transaction:
+                    pipeline.step(events[start : start + 100], transaction)
+            del events
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] < 1.05 * sizes[2], sizes

@@ -1,0 +1,40 @@
+"""The same log gives the same classifier, wherever batches end and whenever the agent starts again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.catalogue import KINDS
+from driftgauge.models.committee import CommitteeSettings
+from driftgauge.models.records import Prediction
+from tests.pipeline.logs import SETTINGS, make_log, play, remembered
+
+LOG = make_log(3, 180)
+
+
+@pytest.mark.parametrize("champion", KINDS)
+def test_batches_and_restarts_change_nothing_for_any_champion(champion: str) -> None:
+    challenger = "logistic_regression" if champion != "logistic_regression" else "sparse_logistic_regression"
+    committee = CommitteeSettings(
+        champion=champion, challengers=(challenger,), min_labels=3, refit_every_labels=40, gate_min_labels=5
+    )
+    told = replace(SETTINGS, committee=committee, refit_estimator_every_labels=10**9)
+    straight, restarted = MemoryStore(), MemoryStore()
+    expected = play(straight, [LOG], told)
+    assert any(isinstance(said, Prediction) and said.p_correct is not None for said in expected)
+    parts = LOG[:121], LOG[121:203], LOG[203:]
+    said = [said for part in parts for said in play(restarted, [part[:50], part[50:]], told)]
+    assert said == expected
+    assert remembered(straight) == remembered(restarted)
+
+
+def test_a_context_that_starts_from_the_last_one_does_so_after_a_restart_too() -> None:
+    told = replace(SETTINGS, warm_start=True)
+    straight, restarted = MemoryStore(), MemoryStore()
+    expected = play(straight, [LOG], told)
+    parts = [LOG[at : at + 25] for at in range(0, len(LOG), 25)]
+    assert [said for part in parts for said in play(restarted, [part], told)] == expected
+    assert remembered(straight) == remembered(restarted)

@@ -1,0 +1,236 @@
+"""What labels do on their way through the main line: early, late, twice, revised, contradicting, withdrawn, alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.state import PipelineSettings, State
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.labels import Policy
+from driftgauge.models.records import (
+    AnnotatorKind,
+    Context,
+    Estimate,
+    Event,
+    Generation,
+    Label,
+    Output,
+    Pause,
+    Rejected,
+    ResponseRow,
+    Tick,
+)
+from driftgauge.models.windows import WindowSpec
+from tests.pipeline.logs import signal
+
+T0 = 960_000.0
+SETTINGS = PipelineSettings(
+    windows=WindowSpec(window_s=120.0, window_events=60, hop_s=60.0),
+    min_events=2,
+    label_horizon_s=500.0,
+    max_pending_labels=3,
+)
+
+
+class Agent:
+    """A pipeline with a store, one event a batch."""
+
+    def __init__(self, settings: PipelineSettings = SETTINGS) -> None:
+        self.store = MemoryStore()
+        self.pipeline = Pipeline(settings)
+        self.said: list[Output] = []
+
+    @property
+    def state(self) -> State:
+        return self.pipeline.state
+
+    def take(self, *events: Event) -> list[Output]:
+        said: list[Output] = []
+        for event in events:
+            with self.store.transaction() as transaction:
+                outputs = self.pipeline.step([event], transaction)
+                transaction.emit(outputs)
+            said += outputs
+        self.said += said
+        return said
+
+    def row(self, name: str) -> ResponseRow:
+        with self.store.transaction() as transaction:
+            return transaction.responses([name])[name]
+
+    def window(self, end: float) -> Estimate:
+        return [e for e in self.said if isinstance(e, Estimate) and e.window_end == end][-1]
+
+
+def response(i: int, at: float) -> Generation:
+    return Generation(f"r{i}", at, "a", Context(model="m"), signal(np.random.default_rng(i), 8))
+
+
+def responses(n: int = 4, start: float = T0) -> list[Event]:
+    return [response(i, start + i) for i in range(n)]
+
+
+def label(
+    name: str, of: int, correct: float | None, *, at: float = T0 + 30, by: str = "", kind: AnnotatorKind = "human",
+    supersedes: str | None = None, probability: float | None = None,
+) -> Label:  # fmt: skip
+    return Label(name, f"r{of}", at, correct, kind, by, probability, supersedes)
+
+
+def rejected(outputs: Sequence[Output]) -> list[str]:
+    return [output.reason for output in outputs if isinstance(output, Rejected)]
+
+
+def test_a_label_may_come_before_its_response() -> None:
+    agent = Agent()
+    agent.take(response(0, T0), label("l", 1, 1.0))
+    assert agent.state.n_pending == 1
+    agent.take(response(1, T0 + 1))
+    assert agent.row("r1").correct == 1.0
+    assert agent.state.n_pending == 0
+    assert agent.state.counters["labels_joined"] == 1
+
+
+def test_a_label_long_after_its_window_closed_gives_that_window_a_new_revision() -> None:
+    agent = Agent()
+    agent.take(*responses(), Tick(T0 + 60), Tick(T0 + 6_000))
+    before = agent.window(T0 + 60)
+    assert before.n_labels == 0
+    said = agent.take(label("l", 0, 1.0, at=T0 + 6_010), Tick(T0 + 6_060))
+    after = agent.window(T0 + 60)
+    assert (after.key, after.revision, after.n_labels) == (before.key, before.revision + 1, 1)
+    assert {e.window_end for e in said if isinstance(e, Estimate) and e.n_labels} == {T0 + 60, T0 + 120}
+
+
+def test_what_waits_for_a_boundary_is_said_when_nothing_else_comes() -> None:
+    agent = Agent()
+    agent.take(*responses(), Tick(T0 + 60), Tick(T0 + 6_000))
+    late = agent.take(label("l", 0, 1.0, at=T0 + 6_010))
+    assert not any(isinstance(output, Estimate) for output in late)
+    said = agent.take(Pause())
+    assert {e.window_end for e in said if isinstance(e, Estimate) and e.n_labels} == {T0 + 60, T0 + 120}
+    assert not agent.state.has_news
+
+
+def test_a_pause_moves_no_time_and_its_estimate_is_revised_at_the_boundary() -> None:
+    agent = Agent()
+    agent.take(*responses())
+    early = [e for e in agent.take(Pause()) if isinstance(e, Estimate)]
+    agent.take(response(9, T0 + 50), Tick(T0 + 60))
+    assert [(e.window_end, e.revision, e.n_events) for e in early] == [(T0 + 60, 1, 4)]
+    assert (agent.window(T0 + 60).revision, agent.window(T0 + 60).n_events) == (2, 5)
+    assert agent.state.counters["late_responses"] == 0
+
+
+def test_a_label_that_comes_twice_counts_once() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 0, 1.0), label("l", 0, 1.0), label("l", 0, 0.0))
+    assert agent.row("r0").correct == 1.0
+    assert agent.state.counters["duplicate_labels"] == 2
+    context = next(iter(agent.state.contexts.values()))
+    assert context.committee.n_labels == 1
+
+
+def test_a_revision_takes_the_place_of_what_it_supersedes_also_in_the_past() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 0, 1.0), Tick(T0 + 60), Tick(T0 + 6_000))
+    assert agent.window(T0 + 60).accuracy_labelled == 1.0
+    agent.take(label("m", 0, 0.0, at=T0 + 10, supersedes="l"), Tick(T0 + 6_060))
+    assert agent.row("r0").correct == 0.0
+    assert agent.window(T0 + 60).accuracy_labelled == 0.0
+    assert agent.state.counters["labels_revised"] == 1
+
+
+def test_a_revision_may_come_before_what_it_supersedes() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("m", 0, 0.0, supersedes="l"), label("l", 0, 1.0, at=T0 + 40))
+    assert agent.row("r0").correct == 0.0
+    assert agent.state.counters["labels_without_effect"] == 1
+
+
+@pytest.mark.parametrize(("policy", "truth"), [("latest", 0.0), ("majority", 1.0), ("mean", 0.6), ("rank", 0.8)])
+def test_annotators_who_disagree_are_settled_by_the_policy(policy: Policy, truth: float) -> None:
+    agent = Agent(replace(SETTINGS, label_policy=policy))
+    agent.take(
+        *responses(),
+        label("a", 0, 1.0, at=T0 + 10, by="ann"),
+        label("b", 0, 0.8, at=T0 + 20, kind="code", by="unit tests"),
+        label("c", 0, 0.0, at=T0 + 30, kind="model", by="judge"),
+    )
+    assert agent.row("r0").correct == pytest.approx(truth)
+
+
+def test_a_soft_score_counts_as_what_it_is() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("a", 0, 0.7, kind="model"), label("b", 1, 0.2, kind="model"), Tick(T0 + 60))
+    assert agent.take(Tick(T0 + 121)) is not None
+    assert agent.window(T0 + 60).accuracy_labelled == pytest.approx(0.45)
+
+
+def test_a_withdrawn_label_leaves_its_response_without_one() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 0, 1.0), label("w", 0, None, supersedes="l"), Tick(T0 + 60), Tick(T0 + 121))
+    assert np.isnan(agent.row("r0").correct)
+    assert agent.row("r0").label_kind == "withdrawn"
+    assert agent.window(T0 + 60).n_labels == 0
+
+
+def test_a_label_whose_response_never_comes_waits_and_then_becomes_a_dead_letter() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 99, 1.0))
+    assert rejected(agent.take(Tick(T0 + 480))) == []
+    assert agent.state.n_pending == 1
+    assert rejected(agent.take(Tick(T0 + 540))) == ["unmatched_label"]
+    assert agent.state.n_pending == 0
+    assert agent.state.counters["rejected_unmatched_label"] == 1
+
+
+def test_labels_beyond_those_that_may_wait_become_dead_letters() -> None:
+    agent = Agent()
+    said = agent.take(*responses(), *(label(f"l{i}", 90 + i, 1.0) for i in range(5)))
+    assert rejected(said) == ["too_many_pending_labels"] * 2
+    assert agent.state.n_pending == 3
+
+
+def test_how_long_labels_take_is_measured_from_response_to_label_in_event_time() -> None:
+    agent = Agent()
+    agent.take(*responses(2), label("a", 0, 1.0, at=T0 + 30), label("b", 0, 0.0, at=T0 + 5_000))
+    agent.take(label("a", 0, 1.0, at=T0 + 30), label("early", 2, 1.0, at=T0 - 9), response(2, T0 + 2))
+    delays = agent.state.label_delays
+    assert dict(delays.cumulative())[1.0] == 1
+    assert dict(delays.cumulative())[60.0] == 2
+    assert dict(delays.cumulative())[float("inf")] == 3
+    assert delays.total_s == pytest.approx(30 + 5_000)
+    with agent.store.transaction() as transaction:
+        assert State.resume(SETTINGS, transaction).label_delays == delays
+
+
+def test_how_likely_a_label_was_weighs_it_in_learning_and_in_estimates() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("a", 0, 1.0, probability=0.1), label("b", 1, 0.0, probability=0.5), Tick(T0 + 60))
+    agent.take(Tick(T0 + 121))
+    assert (agent.row("r0").weight, agent.row("r0").label_kind) == (10.0, "designed")
+    assert agent.window(T0 + 60).accuracy_labelled == pytest.approx(10 / 12)
+    context = next(iter(agent.state.contexts.values()))
+    assert context.committee.champion.classifier.weights_seen == pytest.approx(12.0)  # type: ignore[attr-defined]  # of the default kind
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_a_label_that_nobody_knows_the_chance_of_teaches_and_counts_if_the_settings_say_so(count: bool) -> None:
+    agent = Agent(replace(SETTINGS, count_unknown_labels=count))
+    agent.take(*responses(), label("a", 0, 1.0), Tick(T0 + 60), Tick(T0 + 121))
+    assert agent.row("r0").label_kind == "unknown"
+    assert agent.window(T0 + 60).n_labels == int(count)
+    context = next(iter(agent.state.contexts.values()))
+    assert context.committee.n_labels == 1
+
+
+def test_learning_later_how_likely_a_label_was_changes_its_kind() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("a", 0, 1.0), label("b", 0, 1.0, at=T0 + 40, supersedes="a", probability=1.0))
+    assert agent.row("r0").label_kind == "designed"

@@ -1,0 +1,76 @@
+"""Laws 1 and 2 of the main line: where a batch ends, and where a process dies, changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Rejected
+from tests.pipeline.logs import START, make_log, play, remembered, signal
+
+
+def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
+    batches, at, turn = [], 0, 0
+    while at < len(log):
+        batches.append(log[at : at + sizes[turn % len(sizes)]])
+        at, turn = at + sizes[turn % len(sizes)], turn + 1
+    return batches
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5))
+def test_batches_may_be_cut_anywhere(seed: int, sizes: list[int]) -> None:
+    log = make_log(seed)
+    whole, cut_up = MemoryStore(), MemoryStore()
+    assert play(whole, [log]) == play(cut_up, cut(log, sizes))
+    assert remembered(whole) == remembered(cut_up)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), at=st.lists(st.integers(1, 220), min_size=1, max_size=4))
+def test_resuming_anywhere_changes_nothing(seed: int, at: list[int]) -> None:
+    log = make_log(seed)
+    straight, resumed = MemoryStore(), MemoryStore()
+    expected = play(straight, cut(log, [20]))
+    ends = sorted({min(i, len(log)) for i in at})
+    parts = [log[a:b] for a, b in zip([0, *ends], [*ends, len(log)], strict=True)]
+    assert [said for part in parts for said in play(resumed, cut(part, [20]))] == expected
+    assert remembered(straight) == remembered(resumed)
+
+
+def shifted(n: int = 1_200) -> list[Event]:
+    """Two domains whose responses become less certain half way, some of them late."""
+    rng = np.random.default_rng(5)
+    return [
+        Generation(
+            f"r{i}", START + i - 30 * int(rng.random() < 0.1), "ab"[i % 2], Context(model="m"),
+            signal(rng, 6, correct=i < n // 2),
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_an_alert_says_the_same_wherever_batches_end_and_after_any_restart(size: int) -> None:
+    batches = cut(shifted(), [size])
+    expected = [o for o in play(MemoryStore(), [shifted()]) if isinstance(o, Alert)]
+    assert {alert.kind for alert in expected} >= {"drift", "new_context"}
+    assert [o for o in play(MemoryStore(), batches) if isinstance(o, Alert)] == expected
+    store, half = MemoryStore(), len(batches) * 3 // 4
+    said = [*play(store, batches[:half]), *play(store, batches[half:])]
+    assert [o for o in said if isinstance(o, Alert)] == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_log_exercises_what_it_should(seed: int) -> None:
+    outputs = play(MemoryStore(), [make_log(seed, 400)])
+    estimates = [o for o in outputs if isinstance(o, Estimate)]
+    assert any(e.revision > 1 for e in estimates)
+    assert any(e.status == "ok" for e in estimates)
+    assert any(e.status == "insufficient_data" for e in estimates)
+    reasons = {o.reason for o in outputs if isinstance(o, Rejected)}
+    assert {"not_json", "unmatched_label", "incomplete_response"} <= reasons
+    assert all(np.isfinite(e.accuracy) for e in estimates if e.accuracy is not None)

@@ -1,0 +1,87 @@
+"""Where an accuracy cannot be told there is a status with a reason, and no number, in events and in the store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.state import PipelineSettings
+from driftgauge.connectors.base import Store
+from driftgauge.connectors.encode import to_json
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.committee import CommitteeSettings
+from driftgauge.models.records import Context, Estimate, Event, Generation, Label, Status, Tick
+from tests.pipeline.logs import START, signal
+
+SETTINGS = PipelineSettings(refit_estimator_every_labels=10_000, committee=CommitteeSettings(gate_auroc=0.7))
+
+
+def respond(n: int, domain: str = "law") -> list[Event]:
+    rng = np.random.default_rng(0)
+    return [Generation(f"{domain}{i}", START + i, domain, Context(model="m"), signal(rng, 5)) for i in range(n)]
+
+
+def chance_labels(n: int, domain: str) -> list[Event]:
+    """Labels that have nothing to do with the responses."""
+    right = np.random.default_rng(1).random(n) < 0.5
+    return [Label(f"l-{domain}{i}", f"{domain}{i}", START + 1000, float(c)) for i, c in enumerate(right)]
+
+
+def last_estimates(store: Store, *batches: list[Event], settings: PipelineSettings = SETTINGS) -> list[Estimate]:
+    """The newest estimate of each domain, as the store gives it back."""
+    pipeline = Pipeline(settings)
+    newest: dict[str, Estimate] = {}
+    for batch in batches:
+        with store.transaction() as memory:
+            outputs = pipeline.step(batch, memory)
+            memory.emit(outputs)
+        newest |= {o.domain: o for o in outputs if isinstance(o, Estimate)}
+    with store.transaction() as memory:
+        kept = [memory.estimate(estimate.key) for estimate in newest.values()]
+    assert kept == list(newest.values())
+    return list(newest.values())
+
+
+def later(seconds: float) -> list[Event]:
+    return [Tick(START + seconds)]
+
+
+RANDOM = [*respond(150), *respond(150, "art"), *chance_labels(150, "law"), *chance_labels(150, "art")]
+
+
+@pytest.mark.parametrize(
+    ("status", "batches"),
+    [
+        ("insufficient_data", [respond(7), later(3600)]),
+        ("insufficient_data", [respond(60), later(3600)]),  # enough responses, but nothing that predicts
+        ("no_data", [respond(60), later(3600), later(3 * 86_400), later(3 * 86_400 + 7_200)]),
+        ("signal_invalid", [RANDOM, later(3600)]),
+    ],
+)
+def test_no_number_without_grounds(status: Status, batches: list[list[Event]]) -> None:
+    for estimate in last_estimates(MemoryStore(), *batches):
+        assert estimate.status == status
+        assert estimate.status_reason
+        assert (estimate.accuracy, estimate.ci_low, estimate.ci_high) == (None, None, None)
+        said = json.loads(to_json(estimate))
+        assert (said["status"], said["accuracy"], said["ci_low"]) == (status, None, None)
+
+
+def test_an_estimate_says_all_it_is_made_of() -> None:
+    open_gate = replace(SETTINGS, committee=CommitteeSettings(gate_auroc=0.0), refit_estimator_every_labels=100)
+    for estimate in last_estimates(MemoryStore(), RANDOM, later(3600), settings=open_gate):
+        said = json.loads(to_json(estimate))
+        assert said["status"] == "ok"
+        assert said["estimator"] == "averaged"
+        assert (said["n_events"], said["n_labels"], said["effective_sample_size"]) == (150, 150, 150.0)
+        assert len(said["components"]) > 3
+        assert said["interval_parts"].keys() == {"sampling", "between_domains"}
+        assert said["spread"] > 0
+        assert said["fingerprint"]
+        assert said["classifier_version"] > 0
+        assert said["revision"] >= 1
+        assert 0 <= said["anytime_low"] < said["accuracy"] < said["anytime_high"] <= 1

@@ -1,0 +1,223 @@
+"""The laws of the features: the published formulas, and the same numbers however the tokens arrive."""
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from driftgauge.models.features import (
+    ENTROPY_FEATURES,
+    FEATURES,
+    N_FEATURES,
+    Accumulator,
+    entropy_profile,
+    extract,
+    profiles,
+    summarize,
+    tail_mass,
+)
+from driftgauge.models.records import Signal
+
+Array = npt.NDArray[Any]
+N_ENTROPY = len(ENTROPY_FEATURES)
+KINDS = ("top_logprobs", "chosen_logprobs", "entropy", "features", "none")
+
+
+def logprobs(rng: np.random.Generator, length: int, k: int, holes: float) -> npt.NDArray[np.float32]:
+    """Sorted rows of natural logs, some certain, some with absent alternatives (the last ones), some with none."""
+    p = np.sort(rng.dirichlet(np.full(k + 1, 0.3), size=length)[:, :k])[:, ::-1]
+    p[rng.random(length) < 0.1] = np.eye(1, k)
+    with np.errstate(divide="ignore"):
+        rows = np.log(p).astype(np.float32)
+    absent = np.where(rng.random(length) < holes, rng.integers(0, k + 1, length), k)
+    rows[np.arange(k) >= absent[:, None]] = np.nan
+    return rows
+
+
+def make_signal(rng: np.random.Generator, length: int, kind: str, k: int, holes: float) -> Signal:
+    rows = logprobs(rng, length, k, holes)
+    chosen = np.where(rng.random(length) < holes, np.nan, np.nan_to_num(rows[:, 0], nan=-3.0, neginf=-20.0))
+    segments = rng.integers(0, 3, length).astype(np.uint8)
+    if kind == "none":
+        return Signal()
+    if kind == "features":
+        return Signal(features=rng.random(N_FEATURES).astype(np.float32))
+    made = Signal(chosen_logprobs=chosen.astype(np.float32), segments=segments)
+    if kind == "top_logprobs":
+        return replace(made, top_logprobs=rows)
+    return replace(made, entropy=entropy_profile(rows)) if kind == "entropy" else made
+
+
+@st.composite
+def some_signal(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS, longest: int = 60) -> Signal:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    length = draw(st.integers(0, longest) | st.sampled_from([2047, 2048, 2049]))
+    holes = draw(st.sampled_from([0.0, 0.3, 1.0]))
+    return make_signal(rng, length, draw(st.sampled_from(kinds)), draw(st.integers(1, 20)), holes)
+
+
+def naive_entropy(rows: Array) -> Array:
+    """Position by position, as the formula is written."""
+    values = [row[np.isfinite(row)].astype(np.float64) for row in rows]
+    return np.array([-(np.exp(v) * v).sum() if len(v) else np.nan for v in values])
+
+
+def naive_summaries(h: Array, nll: Array) -> Array:
+    """The published formulas, written for one response, with numpy's and scipy's own functions."""
+    h, nll = (x[np.isfinite(x)].astype(np.float64) for x in (h, nll))
+    result = np.full(N_FEATURES, np.nan)
+    if len(h):
+        std = np.std(h, ddof=1) if len(h) > 1 else 0.0
+        result[:3] = h.mean(), std, h.max()
+        result[3:8] = np.quantile(h, [0.1, 0.25, 0.5, 0.75, 0.9])
+        result[8] = stats.moment(h, 3) / (std**3 + 1e-8)
+        result[9] = stats.moment(h, 4) / (std**4 + 1e-8)
+        result[10] = h.sum()
+    if len(nll):
+        weighted = nll * np.log(nll + 1e-8)
+        result[11:] = nll.mean(), nll.max(), nll.sum(), weighted.sum(), weighted.max(), np.exp(nll.mean())
+    return result
+
+
+@given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, 20))
+def test_the_profile_is_the_published_entropy(seed: int, length: int, k: int) -> None:
+    rows = logprobs(np.random.default_rng(seed), length, k, holes=0.2)
+    np.testing.assert_allclose(entropy_profile(rows), naive_entropy(rows), rtol=1e-5, atol=1e-6)
+
+
+@given(st.integers(0, 2**32), st.integers(2, 20))
+def test_the_variants_treat_the_tail_as_they_say(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = np.sort(rng.dirichlet(np.ones(k + 1), size=8))[:, ::-1]
+    rows = np.log(p[:, :-1])
+    np.testing.assert_allclose(tail_mass(rows), p[:, -1], atol=1e-6)
+    np.testing.assert_allclose(entropy_profile(rows, "lower_bound"), stats.entropy(p, axis=1), atol=1e-4)
+    np.testing.assert_allclose(entropy_profile(rows, "renormalised"), stats.entropy(p[:, :-1], axis=1), atol=1e-4)
+
+
+@given(st.lists(some_signal(kinds=("top_logprobs", "chosen_logprobs", "entropy", "none")), max_size=5))
+def test_the_summaries_are_the_published_formulas(signals: list[Signal]) -> None:
+    entropy, nll, offsets = profiles(signals)
+    whole = summarize(entropy, nll, offsets)
+    for row, start, stop in zip(whole, offsets[:-1], offsets[1:], strict=True):
+        naive = naive_summaries(entropy[start:stop], nll[start:stop])
+        np.testing.assert_allclose(row, naive, rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None)
+@given(st.lists(some_signal(), max_size=8), st.booleans())
+def test_a_response_has_the_same_features_in_any_batch(signals: list[Signal], segments: bool) -> None:
+    together, in_double = extract(signals, segments=segments), summarize(*profiles(signals))
+    for i, signal in enumerate(signals):
+        assert extract([signal], segments=segments).tobytes() == together[i].tobytes()
+        assert summarize(*profiles([signal])).tobytes() == in_double[i].tobytes()
+
+
+@settings(deadline=None)
+@given(some_signal(kinds=("top_logprobs", "chosen_logprobs", "entropy")), st.lists(st.integers(0, 60), max_size=6))
+def test_chunked_is_whole(signal: Signal, cuts: list[int]) -> None:
+    pieces = Accumulator()
+    for part in cut(signal, cuts):
+        pieces = Accumulator().restore(pieces.snapshot())
+        pieces.add(part)
+    assert pieces.n_tokens == signal.n_tokens
+    for segments in (False, True):
+        np.testing.assert_array_equal(pieces.features(segments=segments), extract([signal], segments=segments)[0])
+
+
+def cut(signal: Signal, cuts: list[int]) -> list[Signal]:
+    edges = sorted({0, *(c for c in cuts if c < signal.n_tokens), signal.n_tokens})
+    return [piece(signal, slice(*edge)) for edge in itertools.pairwise(edges)]
+
+
+def piece(signal: Signal, tokens: slice) -> Signal:
+    return Signal(
+        chosen_logprobs=None if signal.chosen_logprobs is None else signal.chosen_logprobs[tokens],
+        top_logprobs=None if signal.top_logprobs is None else signal.top_logprobs[tokens],
+        entropy=None if signal.entropy is None else signal.entropy[tokens],
+        segments=None if signal.segments is None else signal.segments[tokens],
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(101, 3_000), st.integers(1, 700))
+def test_a_folded_response_stays_within_the_stated_error(seed: int, length: int, step: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels = rng.choice([0.0, 0.01, 1.0, 2.9], size=length)  # gaps: interpolation between far order statistics
+    h = (levels + rng.random(length) * 0.1).astype(np.float32)
+    whole = Signal(chosen_logprobs=-rng.exponential(1.0, length).astype(np.float32), entropy=h)
+    folded = Accumulator(max_exact_tokens=100)
+    for part in cut(whole, list(range(step, length, step))):
+        folded = Accumulator(max_exact_tokens=100).restore(folded.snapshot())
+        folded.add(part)
+    assert folded.signal().n_tokens == 0
+    assert sum(len(part) for part in folded.snapshot()["fold"]) < 66_000
+    error = np.abs(folded.features().astype(np.float64) - extract([whole])[0])
+    quantiles = slice(FEATURES.index("entropy_q10"), FEATURES.index("entropy_q90") + 1)
+    assert (error[quantiles] <= Accumulator.BIN_NATS).all()
+    exact = np.delete(error / np.maximum(1, np.abs(extract([whole])[0])), np.arange(N_FEATURES)[quantiles])
+    assert (exact < 1e-6).all()
+    assert np.isnan(folded.features(segments=True)[N_FEATURES:]).all()
+
+
+def test_no_tokens_means_no_features() -> None:
+    nothing = [Signal(), Signal(chosen_logprobs=np.empty(0), top_logprobs=np.empty((0, 5)))]
+    assert np.isnan(extract(nothing, segments=True)).all()
+    assert extract([]).shape == (0, N_FEATURES)
+    assert np.isnan(Accumulator().features()).all()
+
+
+def test_one_token_has_no_spread() -> None:
+    one = extract([Signal(chosen_logprobs=np.log([0.5]), top_logprobs=np.log([[0.5, 0.5]]))])[0]
+    named = dict(zip(FEATURES, one, strict=True))
+    assert (named["entropy_std"], named["entropy_skewness"], named["entropy_kurtosis"]) == (0, 0, 0)
+    assert named["entropy_q10"] == named["entropy_max"] == np.float32(np.log(2))
+
+
+def test_missing_tokens_count_as_absent_not_as_zero() -> None:
+    h, chosen = np.array([0.5, np.nan, 1.5]), np.array([-1.0, np.nan, -2.0])
+    with_holes = extract([Signal(entropy=h, chosen_logprobs=chosen)])
+    without = extract([Signal(entropy=h[[0, 2]], chosen_logprobs=chosen[[0, 2]])])
+    np.testing.assert_array_equal(with_holes, without)
+
+
+@pytest.mark.parametrize("absent", [np.nan, -np.inf])
+def test_an_absent_alternative_adds_nothing(absent: float) -> None:
+    padded = np.array([[-0.1, -2.5, absent], [absent, absent, absent]])
+    np.testing.assert_array_equal(entropy_profile(padded[:1]), entropy_profile(padded[:1, :2]))
+    assert np.isnan(entropy_profile(padded)[1])
+    assert np.isnan(entropy_profile(np.empty((2, 0)))).all()
+
+
+def test_an_impossible_token_is_missing_not_infinite() -> None:
+    features = extract([Signal(chosen_logprobs=np.array([-1.0, -np.inf]))])[0]
+    np.testing.assert_array_equal(features, extract([Signal(chosen_logprobs=np.array([-1.0]))])[0])
+
+
+def test_a_logprob_rounded_above_zero_is_a_certain_token() -> None:
+    certain = extract([Signal(chosen_logprobs=np.array([0.0]))])
+    assert extract([Signal(chosen_logprobs=np.array([1e-6]))]).tobytes() == certain.tobytes()
+    assert extract([Signal(chosen_logprobs=np.array([-0.0]))]).tobytes() == certain.tobytes()
+
+
+def test_the_perplexity_of_an_absurd_response_stays_finite() -> None:
+    features = extract([Signal(chosen_logprobs=np.array([-5_000.0]))])
+    assert np.isfinite(features[0, N_ENTROPY:]).all()
+
+
+def test_features_the_producer_computed_are_taken_as_they_are() -> None:
+    given_ = np.arange(N_FEATURES, dtype=np.float32)
+    np.testing.assert_array_equal(extract([Signal(features=given_)], segments=True)[0, :N_FEATURES], given_)
+
+
+def test_inputs_are_not_changed() -> None:
+    rows = logprobs(np.random.default_rng(0), 50, 20, holes=0.3)
+    before = rows.copy()
+    extract([Signal(chosen_logprobs=rows[:, 0], top_logprobs=rows)])
+    np.testing.assert_array_equal(rows, before)

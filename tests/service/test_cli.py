@@ -1,0 +1,167 @@
+"""The commands as a user types them: results, exit codes, and one clear message for whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from driftgauge.agent.cli import main
+from driftgauge.connectors.formats.own import encode_generation, encode_label
+from driftgauge.connectors.recordings import read_recording
+from driftgauge.connectors.traffic import LabelPlan, Traffic
+from driftgauge.models.records import Generation
+
+SMALL = ("--set", "windows.window_s=200", "--set", "windows.hop_s=50")
+
+
+def driftgauge(*arguments: object) -> int:
+    """Exit code of one command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["driftgauge", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """200 responses of two domains that have nothing but the log-probability of the chosen token."""
+    rng = np.random.default_rng(1)
+    correct = rng.random(200) < 0.6
+    lengths = rng.integers(5, 20, 200)
+    certain = np.repeat(np.where(correct, 0.1, 1.0), lengths)
+    path = tmp_path / "recording.npz"
+    np.savez(
+        path,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        domain=np.array(["law", "tax"])[rng.integers(0, 2, 200)],
+        chosen_logprob=-rng.exponential(certain).astype(np.float32),
+        correct=correct.astype(np.int8),
+    )
+    return path
+
+
+def test_replay_says_what_was_said_last_with_the_truth_beside_it(recording: Path, tmp_path: Path) -> None:
+    arguments = ("replay", recording, "--labels-per-domain", 30, "--no-labels", "tax", "--label-delay", 20, *SMALL)
+    assert driftgauge(*arguments, "--json", tmp_path / "one.json") == 0
+    found = json.loads((tmp_path / "one.json").read_text())
+    assert found.keys() == {"estimates", "priorities", "alerts"}
+    law, tax = found["estimates"]
+    assert (law["domain"], tax["domain"]) == ("law", "tax")
+    assert law["n_labels"] > 0
+    assert tax["n_labels"] == 0
+    known = np.load(recording)
+    for estimate in (law, tax):
+        assert estimate["status"] == "ok"
+        assert estimate["ci_low"] <= estimate["accuracy"] <= estimate["ci_high"]
+        assert estimate["true_accuracy"] == pytest.approx(
+            known["correct"][known["domain"] == estimate["domain"]].mean()
+        )
+    assert [row["rank"] for row in found["priorities"]] == [1, 2]
+    assert [alert["kind"] for alert in found["alerts"]][:1] == ["new_context"]
+
+
+def test_replay_with_the_same_seed_says_the_same(recording: Path, tmp_path: Path) -> None:
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert driftgauge("replay", recording, "--seed", seed, *SMALL, "--json", tmp_path / name) == 0
+        results.append(json.loads((tmp_path / name).read_text()))
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+def test_events_as_json_lines_bring_their_own_labels(recording: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "events.jsonl"
+    traffic = Traffic([read_recording(recording)], LabelPlan(delay=20, fraction=0.3))
+    with lines.open("wb") as file:
+        for event in traffic.events():
+            if isinstance(event, Generation):
+                file.write(encode_generation(event, "json", packed=False) + b"\n")
+            else:
+                file.write(encode_label(event, "json") + b"\n")
+    assert driftgauge("replay", lines, *SMALL, "--json", tmp_path / "out.json") == 0
+    estimates = json.loads((tmp_path / "out.json").read_text())["estimates"]
+    assert [estimate["status"] for estimate in estimates] == ["ok", "ok"]
+    assert sum(estimate["n_labels"] for estimate in estimates) == traffic.n_labels
+    assert [estimate["true_accuracy"] for estimate in estimates] == [None, None]
+
+
+def test_a_replay_that_keeps_its_store_can_be_reported(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "kept.db"
+    assert driftgauge("replay", recording, "--store", store, *SMALL) == 0
+    capsys.readouterr()
+    assert driftgauge("report", "--store", store, "--folder", tmp_path / "reports") == 0
+    written = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.suffix for path in written] == [".md", ".json"]
+    assert all(path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("features", "HERE", "--out", "table.csv"),
+        ("features", "HERE"),
+        ("replay", "nowhere.npz"),
+        ("replay", "HERE", "--seed", "-1"),
+        ("replay", "HERE", "--label-fraction", "1.5"),
+        ("replay", "HERE", "--label-delay", "-1"),
+        ("replay", "HERE", "--labels-per-domain", "-1"),
+        ("replay", "HERE", "--config", "nowhere.yaml"),
+        ("run", "--set", "windows.hop_s=-1"),
+        ("nothing",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(arguments: tuple[str, ...], recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert driftgauge(*(recording if word == "HERE" else word for word in arguments)) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("features", "BROKEN", "--out", "out.npz"),
+        ("replay", "BROKEN"),
+        ("replay", "HERE", "BROKEN"),
+        ("replay", "HERE", "--json", "missing/folder/out.json", *SMALL),
+        ("features", "HERE", "--out", "missing/folder/out.npz"),
+        ("features", "HERE", "--out", "missing/folder/out.jsonl"),
+        ("report", "--store", "missing.db"),
+        ("demo", "--folder", "."),
+    ],
+    ids=" ".join,
+)
+def test_bad_news_is_1_and_one_message(
+    arguments: tuple[str, ...],
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"PK nothing")
+    files: dict[str, Any] = {"HERE": recording, "BROKEN": broken}
+    assert driftgauge(*(files.get(word, word) for word in arguments)) == 1
+    said = capsys.readouterr().err
+    assert said.strip()
+    assert "Traceback" not in said
+    assert recording.exists()
+
+
+def test_wrong_settings_are_listed_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "driftgauge.yaml"
+    config.write_text("kafka: {bootstrap_server: [x]}\nwindows: {hop_s: -1}\n")
+    assert driftgauge("check-config", "--config", config, "--set", "server.port=none") == 2
+    said = capsys.readouterr().err
+    for problem in ("3 problems", "kafka.bootstrap_server", "windows.hop_s", "server.port"):
+        assert problem in said

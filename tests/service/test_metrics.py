@@ -1,0 +1,171 @@
+"""Metric names are a contract; what is unknown has no sample; series are bounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from driftgauge.agent.metrics import Metrics
+from driftgauge.agent.state import ContextState, PipelineSettings, State
+from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.models.records import Estimate
+
+ESTIMATE = Estimate(
+    domain="math", fingerprint="f00d", model="m", window_start=0.0, window_end=3600.0, watermark=3600.0, revision=1,
+    status="ok", status_reason=None, accuracy=0.8, ci_low=0.7, ci_high=0.9, confidence_level=0.9,
+    estimator="corrected_mean", n_events=300, n_labels=12, effective_sample_size=12.0, accuracy_labelled=0.75,
+    classifier_version=3, spread=None,
+)  # fmt: skip
+UNKNOWN = replace(
+    ESTIMATE, domain="law", status="insufficient_data", status_reason="7 of 30 responses", accuracy=None, ci_low=None,
+    ci_high=None, accuracy_labelled=None, n_events=7, n_labels=0,
+)  # fmt: skip
+LABELS = {"domain": "math", "model": "m", "context": "f00d", "estimator": "corrected_mean"}
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def state() -> State:
+    state = State(PipelineSettings())
+    state.counters.update(
+        responses=40, labels=9, labels_joined=7, rejected_unmatched_label=2, unusable_no_logprobs=3,
+        signal_censored=5, domain_overflow=4, rejected_too_many_contexts=1,
+    )  # fmt: skip
+    state.n_pending = 2
+    return state
+
+
+def test_an_estimate_is_shown_with_its_interval(registry: CollectorRegistry, state: State) -> None:
+    Metrics(registry).batch([], [ESTIMATE], state)
+    shown = {
+        name: registry.get_sample_value(f"driftgauge_{name}", LABELS)
+        for name in (
+            "accuracy_estimate_ratio", "accuracy_lower_ratio", "accuracy_upper_ratio", "accuracy_labelled_ratio",
+            "window_events", "window_labels", "accuracy_spread_ratio",
+        )
+    }  # fmt: skip
+    assert list(shown.values()) == [0.8, 0.7, 0.9, 0.75, 300, 12, None]
+
+
+def test_unknown_accuracy_has_a_status_and_no_sample(registry: CollectorRegistry, state: State) -> None:
+    Metrics(registry).batch([], [UNKNOWN], state)
+    labels = {**LABELS, "domain": "law"}
+    assert registry.get_sample_value("driftgauge_accuracy_estimate_ratio", labels) is None
+    assert registry.get_sample_value("driftgauge_accuracy_labelled_ratio", labels) is None
+    status = {**labels, "status": "insufficient_data"}
+    assert registry.get_sample_value("driftgauge_estimate_status", status) == 1
+
+
+def test_a_revised_past_window_does_not_hide_the_newest(registry: CollectorRegistry, state: State) -> None:
+    metrics = Metrics(registry)
+    metrics.batch([], [ESTIMATE], state)
+    metrics.batch([], [replace(ESTIMATE, window_end=1800.0, accuracy=0.1)], state)
+    assert registry.get_sample_value("driftgauge_accuracy_estimate_ratio", LABELS) == 0.8
+
+
+def test_series_are_bounded_and_the_longest_silent_gives_way(registry: CollectorRegistry, state: State) -> None:
+    metrics = Metrics(registry, max_domains=2)
+    a, b, c = (replace(ESTIMATE, domain=name) for name in "abc")
+    metrics.batch([], [a, b, a, c], state)
+    shown = [
+        name for name in "abc"
+        if registry.get_sample_value("driftgauge_window_events", {**LABELS, "domain": name}) is not None
+    ]  # fmt: skip
+    assert shown == ["a", "c"]
+    assert registry.get_sample_value("driftgauge_series_dropped_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("events_total", {"outcome": "responses"}, 40),
+        ("labels_total", {"outcome": "joined"}, 7),
+        ("events_rejected_total", {"reason": "unmatched_label"}, 2),
+        ("responses_unusable_total", {"reason": "no_logprobs"}, 3),
+        ("signal_problems_total", {"reason": "censored"}, 5),
+        ("bound_reached_total", {"setting": "bounds.max_domains"}, 4),
+        ("bound_reached_total", {"setting": "context.max_fingerprints"}, 1),
+        ("bound_reached_total", {"setting": "labels.max_pending"}, 0),
+        ("labels_pending", {}, 2),
+        ("records_total", {"topic": "generations"}, 2),
+        ("batches_total", {}, 1),
+        ("checkpoint_timestamp_seconds", {}, 1234.5),
+        ("watermark_timestamp_seconds", {}, None),  # no event yet: unknown, not zero
+        ("waiting", {}, 1),
+        ("consumer_lag_records", {"topic": "labels", "partition": "3"}, 17),
+    ],
+)
+def test_what_is_counted_is_shown(
+    registry: CollectorRegistry, state: State, name: str, labels: dict[str, str], value: float | None
+) -> None:
+    metrics = Metrics(registry, now=lambda: 1234.5)
+    metrics.batch([Record("generations", 0, i, None, b"") for i in range(2)], [], state)
+    metrics.lag({TopicPartition("labels", 3): 17})
+    metrics.trouble(ConnectorError("away", retriable=True))
+    assert registry.get_sample_value(f"driftgauge_{name}", labels) == value
+
+
+def test_counts_go_on_after_a_restart(registry: CollectorRegistry, state: State) -> None:
+    Metrics(registry).batch([], [], state)
+    again = CollectorRegistry()
+    state.counters["responses"] += 1
+    Metrics(again).batch([], [], state)
+    assert again.get_sample_value("driftgauge_events_total", {"outcome": "responses"}) == 41
+
+
+def test_label_values_cannot_break_the_exposition(registry: CollectorRegistry, state: State) -> None:
+    Metrics(registry).batch([], [replace(ESTIMATE, domain='a"} 1\nevil 7')], state)
+    assert b"\nevil" not in generate_latest(registry)
+
+
+def test_what_a_batch_did_is_not_shown_before_it_is_committed(registry: CollectorRegistry, state: State) -> None:
+    Metrics(registry).batch([], [], state)
+    state.counters["responses"] += 1  # the next batch, on its way through the pipeline
+    assert registry.get_sample_value("driftgauge_events_total", {"outcome": "responses"}) == 40
+
+
+def test_how_long_labels_take_is_a_histogram(registry: CollectorRegistry, state: State) -> None:
+    for delay_s in (0.5, 45.0, 1e9):
+        state.label_delays.add(delay_s)
+    Metrics(registry).batch([], [], state)
+    name = "driftgauge_label_delay_seconds"
+    shown = [registry.get_sample_value(f"{name}_bucket", {"le": le}) for le in ("1.0", "10.0", "60.0", "+Inf")]
+    assert shown == [1, 1, 2, 3]
+    assert registry.get_sample_value(f"{name}_count") == 3
+    assert registry.get_sample_value(f"{name}_sum") == pytest.approx(1e9 + 45.5)
+
+
+def test_scores_of_classifiers_are_shown_by_domain_and_for_all(registry: CollectorRegistry, state: State) -> None:
+    context = state.contexts["f00d"] = ContextState(state.settings, "m")
+    entropy, n = np.linspace(0, 1, 40, dtype=np.float32)[:, None], 40
+    correct = (entropy[:, 0] < 0.5).astype(float)
+    context.committee.score_and_learn(entropy, correct, np.ones(n), ["math"] * n, np.full(n, 0.5))
+    Metrics(registry).batch([], [], state)
+    labels = {"classifier": "published", "domain": "math", "model": "m", "context": "f00d"}
+    champion = {**labels, "classifier": "logistic_regression", "domain": "(all)"}
+    assert registry.get_sample_value("driftgauge_classifier_labels", labels) == 40
+    assert registry.get_sample_value("driftgauge_brier_score_ratio", labels) == 0.25
+    assert registry.get_sample_value("driftgauge_calibration_error_upper_ratio", labels) is not None
+    assert 0 < (registry.get_sample_value("driftgauge_classifier_labels", champion) or 0) < 40
+    assert registry.get_sample_value("driftgauge_brier_score_ratio", {**labels, "domain": "law"}) is None
+
+
+def test_scores_are_made_at_most_once_a_second(registry: CollectorRegistry, state: State) -> None:
+    clock = [0.0]
+    metrics = Metrics(registry, now=lambda: clock[0])
+    metrics.batch([], [], state)
+    state.contexts["f00d"] = ContextState(state.settings, "m")
+    labels = {"classifier": "published", "domain": "(all)", "model": "m", "context": "f00d"}
+    metrics.batch([], [], state)
+    assert registry.get_sample_value("driftgauge_classifier_labels", labels) is None
+    clock[0] = 1.0
+    metrics.batch([], [], state)
+    assert registry.get_sample_value("driftgauge_classifier_labels", labels) == 0
+    assert registry.get_sample_value("driftgauge_brier_score_ratio", labels) is None

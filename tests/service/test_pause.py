@@ -1,0 +1,69 @@
+"""A source that falls silent: what waits for the next boundary is said after a while, and before an orderly stop."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from driftgauge.agent.loop import Loop
+from driftgauge.agent.server import Health
+from driftgauge.agent.state import State
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.memory import MemorySink, MemorySource, MemoryStore
+from driftgauge.models.records import Output
+from tests.crash import agents
+from tests.pipeline.logs import SETTINGS
+from tests.sources import Endless
+
+LOG = agents.records(0, 40)
+
+
+class Said(Health):
+    """Notes of the batches that no record caused whether the agent was still running."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        self.loop = loop
+        self.while_running: list[bool] = []
+
+    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
+        super().batch(records, outputs, state)
+        if not records:
+            assert outputs
+            self.while_running.append(not self.loop.stopping.is_set())
+
+
+def agent(store: MemoryStore, n_polls: int, pause_after_s: float) -> Loop:
+    """Stopped after so many polls that gave nothing."""
+    source, polls = Endless(LOG, max_records=16), itertools.count(1)
+    loop = Loop(SETTINGS, Decoder(encoding="msgpack"), store, lambda: source, MemorySink, pause_after_s=pause_after_s)
+
+    def count() -> None:
+        if next(polls) >= n_polls:
+            loop.stop()
+
+    source.at_the_end = count
+    return loop
+
+
+@pytest.mark.parametrize(("pause_after_s", "while_running"), [(0.0, [True]), (3_600.0, [False])])
+def test_what_waits_is_said_once(pause_after_s: float, while_running: list[bool]) -> None:
+    loop = agent(MemoryStore(), 5, pause_after_s)
+    said = Said(loop)
+    loop.observers = [said]
+    loop.run()
+    assert said.while_running == while_running
+
+
+def test_the_estimates_are_those_of_a_source_that_ended() -> None:
+    silent, ended = MemoryStore(), MemoryStore()
+    agent(silent, 1, 3_600.0).run()
+    Loop(SETTINGS, Decoder(encoding="msgpack"), ended, lambda: MemorySource(LOG), MemorySink).run()
+    assert said_last(silent) == said_last(ended)
+
+
+def said_last(store: MemoryStore) -> dict[str, tuple[int, int, float | None]]:
+    return {key: (e.n_events, e.n_labels, e.accuracy) for key, e in store.tables.estimates.items()}

@@ -1,0 +1,61 @@
+"""Jobs run at their time, and a failing one runs again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from driftgauge.agent.schedule import Job, Schedule, trigger
+
+
+def interval(seconds: float) -> Job:
+    when = trigger(interval_s=seconds)
+    assert when is not None
+    return Job("tick", lambda: None, when)
+
+
+def test_a_job_that_fails_runs_again(caplog: pytest.LogCaptureFixture) -> None:
+    runs, twice = [], threading.Event()
+
+    def fail() -> None:
+        runs.append(threading.current_thread().name)
+        if len(runs) == 2:
+            twice.set()
+        raise OSError("disk full")
+
+    with caplog.at_level(logging.ERROR):
+        schedule = Schedule([Job("report", fail, interval(0.05).trigger)])
+        assert twice.wait(10)
+        schedule.close()
+    assert "report failed; it runs again" in caplog.text
+    assert "disk full" in caplog.text
+
+
+def test_closing_waits_for_the_job_that_runs() -> None:
+    started, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        started.set()
+        may_end.wait(10)
+        ended.set()
+
+    schedule = Schedule([Job("report", slow, interval(0.05).trigger)])
+    assert started.wait(10)
+    threading.Timer(0.05, may_end.set).start()
+    schedule.close()
+    assert ended.is_set()
+    schedule.close()
+
+
+def test_a_crontab_line_is_read_in_utc() -> None:
+    when = trigger(cron="30 6 * * mon")
+    assert when is not None
+    at = when.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert at == datetime(2026, 1, 5, 6, 30, tzinfo=UTC)
+
+
+def test_without_a_time_there_is_no_job() -> None:
+    assert trigger() is None

@@ -1,0 +1,81 @@
+"""Secrets that are planted in the settings come out nowhere: not in an answer, an error, a log or a dead letter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from driftgauge.agent.cli import app
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.encode import Topics
+from driftgauge.connectors.store import open_store
+from driftgauge.models.records import Rejected
+
+SECRET = "planted-hunter2"
+AWAY = "127.0.0.1:1"
+
+COMMANDS: Sequence[Sequence[str]] = (
+    ["check-config"],
+    ["run"],
+    ["dead-letters", "list"],
+    ["dead-letters", "retry"],
+    ["backup", "--to", "copy.db"],
+    ["replay", "--from", "2026-01-01"],
+    ["report"],
+)
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Secrets in every setting that holds one, and brokers and databases that are not there."""
+    monkeypatch.chdir(tmp_path)
+    environment = {
+        "KAFKA__BOOTSTRAP_SERVERS": AWAY,
+        "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA__SASL_USERNAME": "me",
+        "KAFKA__SASL_PASSWORD": SECRET,
+        "KAFKA__SSL_KEY_PASSWORD": SECRET,
+        "KAFKA__CONNECT_TIMEOUT_S": "0.5",
+        "KAFKA__PATIENCE_S": "0",
+        "SERVER__PORT": "0",
+        "STORE__URL": f"postgresql://me:{SECRET}@{AWAY}/x?sslpassword={SECRET}",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(f"DRIFTGAUGE_{name}", value)
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("store", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_shows_a_secret(
+    command: Sequence[str], store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if store == "sqlite":
+        monkeypatch.setenv("DRIFTGAUGE_STORE__URL", "sqlite:///gauge.db")
+        open_store("sqlite:///gauge.db", topics=Topics()).close()
+    with caplog.at_level(logging.DEBUG):
+        done = CliRunner().invoke(app, list(command))
+    said = f"{done.output}{done.exception!s}{done.exception!r}{caplog.text}"
+    assert len(said) > 20  # it did say something
+    assert SECRET not in said
+
+
+def test_a_dead_letter_says_why_without_what_the_record_says(tmp_path: Path) -> None:
+    bad = [f'{{"type": "generation", "id": 7, "text": "{SECRET}"}}', f'{{"{SECRET}": ', f'{{"type": "{SECRET}"}}']
+    records = [Record("generations", 0, n, None, text.encode()) for n, text in enumerate(bad)]
+    letters = Decoder().decode(records)
+    assert len(letters) == len(bad)
+    with closing(open_store(f"sqlite:///{tmp_path / 'gauge.db'}", topics=Topics())) as store:
+        with store.transaction() as transaction:
+            transaction.emit([letter for letter in letters if isinstance(letter, Rejected)])
+        kept = store.dead_letters(10)
+        messages = store.outbox(10)
+    assert [SECRET.encode() in (letter.value or b"") for letter in kept] == [True] * len(bad)  # the record as it came
+    assert SECRET not in "".join(f"{letter.reason}{letter.detail}" for letter in kept)
+    assert SECRET.encode() not in b"".join(value for message in messages for _, value in message.headers)

@@ -1,0 +1,126 @@
+"""The HTTP server answers health, readiness and metrics, and bounds its clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from driftgauge.agent.server import MAX_REQUESTS, Answer, Health, Server, routes
+from driftgauge.connectors.base import ConnectorError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def get(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    connection.request(method, path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, body
+
+
+def broken() -> Answer:
+    raise RuntimeError("hunter2")
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+def server(health: Health) -> Iterator[Server]:
+    registry = CollectorRegistry()
+    Gauge("driftgauge_test", "A gauge.", registry=registry).set(3)
+    server = Server("127.0.0.1", 0, {**routes(health, registry), "/broken": broken})
+    yield server
+    server.close()
+
+
+def test_ready_only_while_the_loop_comes_round_and_nothing_is_away(server: Server, health: Health) -> None:
+    assert get(server, "/readyz")[0] == 503
+    health.trouble(None)
+    assert get(server, "/readyz")[0] == 200
+    health.trouble(ConnectorError("broker a:9092 is away", retriable=True))
+    status, body = get(server, "/readyz")
+    assert (status, json.loads(body)["reason"]) == (503, "broker a:9092 is away")
+    health.trouble(None)
+    assert get(server, "/readyz")[0] == 200
+
+
+def test_alive_until_the_loop_is_silent_for_too_long() -> None:
+    clock = Clock()
+    health = Health(stuck_after_s=300, now=clock)
+    clock.time = 300
+    assert health.healthz().status == 200
+    clock.time = 301
+    assert health.healthz().status == 503
+    health.trouble(ConnectorError("away", retriable=True))  # it waits, so it lives
+    assert health.healthz().status == 200
+
+
+def test_metrics_are_those_of_the_registry_it_was_given(server: Server) -> None:
+    status, body = get(server, "/metrics?x=1")
+    assert status == 200
+    assert b"driftgauge_test 3.0" in body
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/", "GET", 404), ("/../etc/passwd", "GET", 404), ("/healthz", "POST", 501), ("/healthz", "HEAD", 200)],
+)
+def test_only_known_paths_are_answered(server: Server, path: str, method: str, status: int) -> None:
+    assert get(server, path, method)[0] == status
+
+
+def test_a_failing_route_answers_500_without_details(server: Server) -> None:
+    status, body = get(server, "/broken")
+    assert status == 500
+    assert b"hunter2" not in body
+    assert get(server, "/healthz")[0] == 200
+
+
+def test_idle_clients_beyond_the_bound_are_turned_away(server: Server) -> None:
+    idle = [socket.create_connection((server.host, server.port)) for _ in range(MAX_REQUESTS)]
+    extra = socket.create_connection((server.host, server.port), timeout=5)
+    assert extra.recv(1) == b""
+    for client in (*idle, extra):
+        client.close()
+    answered = threading.Event()
+
+    def until_answered() -> None:
+        while not answered.is_set():
+            try:
+                if get(server, "/healthz")[0] == 200:
+                    answered.set()
+            except (OSError, http.client.HTTPException):
+                continue
+
+    thread = threading.Thread(target=until_answered)
+    thread.start()
+    assert answered.wait(10)
+    thread.join()
+
+
+def test_a_taken_port_is_a_clear_error(server: Server) -> None:
+    with pytest.raises(ConnectorError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+        Server("127.0.0.1", server.port, {})
+
+
+def test_closing_twice_is_safe() -> None:
+    server = Server("127.0.0.1", 0, {})
+    server.close()
+    server.close()

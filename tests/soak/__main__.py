@@ -1,0 +1,34 @@
+"""python -m tests.soak: prints the books and writes soak.json.
+
+For DURATION_S seconds (600) from SEED (0), RATE records a second (60).
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.soak.soak import RECORDS_PER_S, soak, write
+
+if __name__ == "__main__":
+    console = Console()
+    began = time.monotonic()
+
+    def tell(what: str) -> None:
+        console.print(f"{time.monotonic() - began:7.1f} s  {what}", highlight=False)
+
+    with tempfile.TemporaryDirectory(prefix="gauge-soak-") as folder:
+        duration_s, seed = float(os.environ.get("DURATION_S", "600")), int(os.environ.get("SEED", "0"))
+        rate = float(os.environ.get("RATE", RECORDS_PER_S))
+        ledger = soak(Path(folder), duration_s, seed, tell, records_per_s=rate)
+    write(ledger, Path("soak.json"))
+    table = Table("what", "count")
+    table.columns[1].justify = "right"
+    for name, value in ledger.as_json().items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    console.print(table)
+    sys.exit(1 if ledger.violations or ledger.lost or ledger.doubled else 0)

@@ -1,0 +1,312 @@
+"""Load, kills, broker restarts, broken connections and garbage at random from a seed; then the books must balance.
+
+The agent runs as a process of its own on a real broker, reached through a proxy that can break connections. When the
+time is up it may finish, and everything it did is compared with an agent in memory to which nothing happened, over
+the same records in the order in which they were applied.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from driftgauge.agent import build
+from driftgauge.agent.loop import Loop
+from driftgauge.config.load import load_settings
+from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import Record, Store
+from driftgauge.connectors.broker import KafkaBroker, free_ports
+from driftgauge.connectors.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka import create_topics
+from driftgauge.connectors.memory import MemorySink, MemoryStore
+from driftgauge.models.records import Chunk, Event, Generation, Label
+from tests.deadline import until
+from tests.kafka.agent_process import AgentProcess
+from tests.kafka.proxy import Proxy
+from tests.pipeline.logs import make_log
+from tests.sources import Endless
+
+AGENT = (sys.executable, "-m", "tests.soak.agent")
+PARTITIONS = 2
+RECORDS_PER_S = 60.0
+CATCH_UP_S, AT_WORK_WITHIN_S = 600.0, 60.0
+
+SETTINGS: dict[str, Any] = {
+    "windows": {
+        "window_s": 1_200,
+        "window_events": 300,
+        "hop_s": 300,
+        "emit_every_events": 100,
+        "emit_every_labels": 50,
+    },
+    "estimates": {"min_events": 5, "refit_every_labels": 500},
+    "bounds": {"max_in_flight": 5, "max_waiting_chunks": 3, "in_flight_expiry_s": 40},
+    "labels": {"horizon_s": 2_000},
+    "predictions": {"publish": "final"},
+    "decode": {"encoding": "msgpack"},
+}
+KAFKA: dict[str, Any] = {
+    "create_topics": True,
+    "partitions": PARTITIONS,
+    "max_records": 100,
+    "stall_timeout_s": 10,
+    "connect_timeout_s": 10,
+    "patience_s": 300,
+}
+
+
+@dataclass
+class Ledger:
+    """What happened, and what the oracle has to say about it. All but ``violations`` are counts.
+
+    ``sent`` and ``accounted`` are records, in the topics and in the store's audit; ``published_again`` are messages on
+    the wire that say what was said before.
+    """
+
+    seed: int
+    seconds: float
+    sent: int = 0
+    accounted: int = 0
+    lost: int = 0
+    doubled: int = 0
+    responses: int = 0
+    dead_letters: int = 0
+    published: int = 0
+    published_again: int = 0
+    kills: int = 0
+    broker_restarts: int = 0
+    disconnects: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``soak.json`` has it: violations are a count, and what they are stands beside it."""
+        return {**asdict(self), "violations": len(self.violations), "details": self.violations}
+
+
+def soak(
+    folder: Path,
+    duration_s: float,
+    seed: int,
+    tell: Callable[[str], object] = lambda _: None,
+    *,
+    records_per_s: float = RECORDS_PER_S,
+) -> Ledger:
+    """Run it for so long and return the books."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    ledger = Ledger(seed, duration_s)
+    with world(folder) as (broker, proxy, agent, settings):
+        sender = Sender(broker.address, settings, seed, duration_s, records_per_s)
+        sender.start()
+        end = time.monotonic() + duration_s
+        while (left_s := end - time.monotonic()) > 0:
+            if chance.random() < 0.8:
+                until_at_work(agent, min(left_s, AT_WORK_WITHIN_S))
+            time.sleep(min(left_s, chance.uniform(0.0, 4.0)))
+            if not agent.is_running:
+                ledger.violations.append(f"the agent ended by itself: {agent.log.read_text()[-2_000:]}")
+                break
+            tell(misfortune(chance, broker, proxy, agent, ledger))
+        sender.join()
+        if not sender.is_done:
+            ledger.violations.append("the sender gave up")
+        tell("the time is up; catching up")
+        proxy.cut(0, after_bytes=0)
+        finish(broker.address, agent, settings, ledger)
+        check(broker.address, agent.store, settings, ledger)
+    return ledger
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[tuple[KafkaBroker, Proxy, AgentProcess, Settings]]:
+    """A broker whose clients come through a proxy, and an agent on it."""
+    (port,) = free_ports(1)
+    proxy = Proxy(("127.0.0.1", port))
+    way = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
+    with closing(proxy), KafkaBroker(folder / "broker", port, properties=way) as broker:
+        given = {**SETTINGS, "kafka": {**KAFKA, "bootstrap_servers": [f"127.0.0.1:{proxy.port}"]}}
+        with AgentProcess(folder / "agent", given, AGENT) as agent:
+            settings = load_settings(agent.config)
+            create_topics(build.connection(settings), build.topics_used(settings), PARTITIONS, 1)
+            yield broker, proxy, agent, settings
+
+
+def until_at_work(agent: AgentProcess, timeout_s: float) -> None:
+    """Wait until something new is committed: what always strikes a start strikes nothing else."""
+    n_applied = sum(agent.positions().values())
+    with suppress(AssertionError):
+        until(lambda: not agent.is_running or sum(agent.positions().values()) > n_applied, timeout_s, every_s=0.1)
+
+
+def misfortune(chance: random.Random, broker: KafkaBroker, proxy: Proxy, agent: AgentProcess, ledger: Ledger) -> str:
+    """One thing that goes wrong."""
+    what = chance.choices(("kill", "disconnect", "restart"), (5, 4, 2))[0]
+    if what == "kill":
+        ledger.kills += 1
+        agent.kill()
+        agent.start()
+    elif what == "disconnect":
+        ledger.disconnects += 1
+        proxy.cut(chance.randint(1, 4), after_bytes=chance.randint(0, 50_000))
+    else:
+        ledger.broker_restarts += 1
+        broker.restart()
+    return what
+
+
+class Sender(threading.Thread):
+    """Publishes a log with everything in it, evenly over the time, and does not give up."""
+
+    def __init__(self, address: str, settings: Settings, seed: int, duration_s: float, records_per_s: float) -> None:
+        super().__init__(daemon=True)
+        self._address, self._topics = address, settings.kafka.topics
+        self.is_done = False
+        self._chance = random.Random(seed + 1)  # noqa: S311 - no secret
+        self._duration_s = duration_s
+        self._log = make_log(seed, int(records_per_s * duration_s / 2))
+
+    def run(self) -> None:
+        began = time.monotonic()
+        options = {"acks": "all", "retries": 1_000_000, "delivery_timeout_ms": 3_600_000, "max_block_ms": 600_000}
+        options["enable_idempotence"] = False  # a retry may write a record twice, and after those that came later
+        with closing(KafkaProducer(bootstrap_servers=self._address, **options)) as producer:
+            for n, event in enumerate(self._log):
+                time.sleep(max(0.0, began + self._duration_s * n / len(self._log) - time.monotonic()))
+                is_label = isinstance(event, Label)
+                topic = self._topics.labels[0] if is_label else self._topics.generations[0]
+                partition = self._chance.randrange(PARTITIONS)
+                producer.send(topic, self._bytes(event), b"k", partition=partition)  # a tombstone needs a key
+            producer.flush(timeout=600)
+        self.is_done = True
+
+    def _bytes(self, event: Event) -> bytes | None:
+        """The event as a record; sometimes garbage or a tombstone comes in its place."""
+        if not isinstance(event, Generation | Chunk | Label) or self._chance.random() < 0.01:
+            return self._garbage()
+        if self._chance.random() < 0.01:
+            return None
+        return encode_label(event) if isinstance(event, Label) else encode_generation(event, dtype="float32")
+
+    def _garbage(self) -> bytes:
+        whole = encode_label(Label("l", "r", 1.0, 1.0))
+        kinds = (self._chance.randbytes(40), whole[:-3], b"", b"\x91" * 2_000, b"\xc1", b'{"type": "label"}')
+        return self._chance.choice(kinds)
+
+
+def finish(address: str, agent: AgentProcess, settings: Settings, ledger: Ledger) -> None:
+    """Let the agent read to the end and stop in order."""
+    n_sent = sum(len(records) for records in records_in(address, build.topics_read(settings)).values())
+    try:
+        if not agent.is_running:
+            agent.start()
+        agent.until_applied(n_sent, CATCH_UP_S)
+    except AssertionError as stuck:
+        ledger.violations.append(f"the agent did not catch up: {str(stuck)[-2_000:]}")
+    if agent.is_running and agent.stop() != 0:
+        ledger.violations.append(f"the agent did not stop in order: {agent.log.read_text()[-2_000:]}")
+
+
+def check(address: str, store: Path, settings: Settings, ledger: Ledger) -> None:
+    """Balance the books, and compare with an agent that nothing happened to."""
+    log = {(r.topic, r.partition, r.offset): r for records in records_in(address, build.topics_read(settings)).values()
+           for r in records}  # fmt: skip
+    with closing(build.store(settings, keep_audit=True)) as opened:
+        applied = opened.audit()
+        ledger.sent, ledger.accounted = len(log), len(set(applied))
+        ledger.lost, ledger.doubled = len(log.keys() - set(applied)), len(applied) - len(set(applied))
+        ledger.violations += order_violations(applied)
+        replayed, said = replay([log[place] for place in applied], settings)
+        ledger.violations += differences(memory_of(opened, replayed), memory_of(replayed, replayed))
+    with closing(sqlite3.connect(store)) as db:
+        ledger.responses, ledger.dead_letters = db.execute(
+            "SELECT (SELECT count(*) FROM responses), (SELECT count(*) FROM dead_letters)"
+        ).fetchone()
+    written = records_in(address, [topic for topic in build.topics_used(settings) if topic.startswith("driftgauge.")])
+    found = Counter((r.topic, r.key, r.value) for records in written.values() for r in records)
+    ledger.published, ledger.published_again = sum(found.values()), sum(found.values()) - len(found)
+    if missing := said - found.keys():
+        ledger.violations.append(f"{len(missing)} messages were never published, {example(missing)}")
+    if extra := found.keys() - said:
+        ledger.violations.append(f"{len(extra)} messages should not have been published, {example(extra)}")
+
+
+def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, set[tuple[str, bytes | None, bytes]]]:
+    """What an agent in memory makes of these records, and what it says."""
+    sink = MemorySink()
+    store = MemoryStore(topics=build.topics_written(settings), keep_audit=True)
+    source = Endless(records, max_records=500)
+    loop = Loop(build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, lambda: sink)
+    source.at_the_end = loop.stop
+    loop.run()
+    return store, {(message.topic, message.key, message.value) for message in sink.messages}
+
+
+def memory_of(store: Store, of: MemoryStore) -> dict[str, Any]:
+    """What a store remembers of everything that ``of`` knows."""
+    ids = sorted({*of.tables.responses, *of.tables.labels})
+    with store.transaction() as memory:
+        rows = {i: (r.seq, r.domain, r.features.tobytes(), repr((r.p_correct, r.correct, r.weight)))
+                for i, r in memory.responses(ids).items()}  # fmt: skip
+        labels = {i: sorted(found, key=lambda label: label.label_id) for i, found in memory.labels(ids).items()}
+        return {"responses": rows, "labels": labels, "state": memory.state(""), "positions": memory.positions()}
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Where two memories differ."""
+    said = []
+    for name, wanted in expected.items():
+        here = found[name]
+        if differing := {key for key in here.keys() | wanted.keys() if here.get(key) != wanted.get(key)}:
+            said.append(f"{len(differing)} {name} differ, {example(differing)}")
+    return said
+
+
+def order_violations(applied: list[tuple[str, int, int]]) -> list[str]:
+    """Each partition must have been applied from its first record on, in order, without a gap."""
+    by_partition: dict[tuple[str, int], list[int]] = {}
+    for topic, partition, offset in applied:
+        by_partition.setdefault((topic, partition), []).append(offset)
+    return [
+        f"{topic}/{partition} was not applied in order"
+        for (topic, partition), offsets in by_partition.items()
+        if offsets != list(range(len(offsets)))
+    ]
+
+
+def example(things: Any) -> str:
+    return f"such as {min(map(repr, things))[:200]}"
+
+
+def records_in(address: str, topics: Any) -> dict[TopicPartition, list[Record]]:
+    """All records of these topics, by the plain client."""
+    with closing(KafkaConsumer(bootstrap_servers=address, group_id=None)) as consumer:
+        places = [TopicPartition(topic, n) for topic in topics for n in sorted(consumer.partitions_for_topic(topic))]
+        ends = consumer.end_offsets(places)
+        consumer.assign(places)
+        consumer.seek_to_beginning(*places)
+        found: dict[TopicPartition, list[Record]] = {place: [] for place in places}
+
+        def is_at_the_end() -> bool:
+            for place, messages in consumer.poll(200).items():
+                found[place] += [
+                    Record(place.topic, place.partition, m.offset, m.key, m.value, tuple(m.headers)) for m in messages
+                ]
+            return all(consumer.position(place) >= end for place, end in ends.items())
+
+        until(is_at_the_end, 120.0)
+        return found
+
+
+def write(ledger: Ledger, path: Path) -> None:
+    path.write_text(json.dumps(ledger.as_json(), indent=2) + "\n")

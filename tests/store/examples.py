@@ -1,0 +1,103 @@
+"""Rows and outputs to store, short to write."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Priority, Rejected, ResponseRow
+
+
+def response(seq: int, **changes: Any) -> ResponseRow:
+    values: dict[str, Any] = {
+        "seq": seq,
+        "id": f"r-{seq}",
+        "domain": "law",
+        "fingerprint": "f1",
+        "event_time": 1000.0 + seq,
+        "features": np.full(17, seq + 0.1, dtype=np.float32),
+        "p_correct": 0.25,
+        "classifier_version": 3,
+        "n_tokens": 40,
+    }
+    return ResponseRow(**{**values, **changes})
+
+
+def label(label_id: str, response_id: str, event_time: float = 2000.0, **changes: Any) -> Label:
+    values: dict[str, Any] = {"correct": 1.0, **changes}
+    return Label(label_id, response_id, event_time, **values)
+
+
+def estimate(**changes: Any) -> Estimate:
+    values: dict[str, Any] = {
+        "domain": "law",
+        "fingerprint": "f1",
+        "model": "m",
+        "window_start": 0.0,
+        "window_end": 3600.0,
+        "watermark": 3599.5,
+        "revision": 1,
+        "status": "ok",
+        "status_reason": None,
+        "accuracy": 0.75,
+        "ci_low": 0.7,
+        "ci_high": 0.8,
+        "confidence_level": 0.95,
+        "estimator": "mean",
+        "n_events": 200,
+        "n_labels": 20,
+        "effective_sample_size": 19.5,
+        "accuracy_labelled": None,
+        "classifier_version": 2,
+        "components": {"mean": 0.74},
+        "spread": None,
+        "interval_parts": {"sampling": 0.02},
+    }
+    return Estimate(**{**values, **changes})
+
+
+def alert(number: int = 1, **changes: Any) -> Alert:
+    values: dict[str, Any] = {
+        "kind": "drift",
+        "severity": "warning",
+        "domain": "law",
+        "fingerprint": "f1",
+        "event_time": 3000.0,
+        "since": 2500.0,
+        "what": "p_correct",
+        "before": 0.8,
+        "after": None,
+        "message": "p_correct fell",
+        "number": number,
+    }
+    return Alert(**{**values, **changes})
+
+
+def acquisition(event_time: float = 3600.0, revision: int = 1) -> Acquisition:
+    row = Priority(1, "law", "f1", 0.5, 0.9, 0.1, 0.2, 200, 0, "no labels yet")
+    return Acquisition(event_time, (row,), revision)
+
+
+def rejected(offset: int = 7, **changes: Any) -> Rejected:
+    values: dict[str, Any] = {
+        "reason": "not_json",
+        "detail": "at byte 3",
+        "topic": "generations",
+        "partition": 2,
+        "offset": offset,
+        "key": b"\x00k",
+        "value": b"\xff{not json",
+        "headers": (("content-type", b"application/json"), ("trace", b"\x00\xff")),
+    }
+    return Rejected(**{**values, **changes})
+
+
+def same(one: ResponseRow, other: ResponseRow) -> bool:
+    """Equality to the bit, NaN equal to NaN."""
+    scalars = [name for name in ResponseRow.__dataclass_fields__ if name != "features"]
+    return np.array_equal(one.features, other.features, equal_nan=True) and all(
+        a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+        for a, b in ((getattr(one, name), getattr(other, name)) for name in scalars)
+    )

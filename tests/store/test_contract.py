@@ -1,0 +1,425 @@
+"""What every store promises, on every store: a port is finished when this passes on all of its adapters."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from driftgauge.connectors.base import FencedError, Record, TopicPartition
+from driftgauge.connectors.encode import Topics
+from driftgauge.connectors.formats.own import encode_label
+from driftgauge.models.records import Label, Output, Prediction
+from tests.store.conftest import AnyStore, Opener
+from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same
+
+
+class BoomError(Exception):
+    """The batch failed."""
+
+
+# --- responses -------------------------------------------------------------------------------------------------
+
+
+def test_a_response_comes_back_to_the_bit(store: AnyStore) -> None:
+    features = np.array([np.nan, np.inf, -0.0, 1 / 3, 3e38, *range(12)], dtype=np.float32)
+    plain = response(0)
+    rich = response(
+        1,
+        id="ü/😀 '\"",
+        domain="рус",
+        features=features,
+        p_correct=float("nan"),
+        slices={"язык": "de", "b": ""},
+        finish_reason="stop",
+        correct=0.5,
+        weight=1 / 3,
+        label_kind="designed",
+        text="said",
+        event_time=1.7e9 + 1 / 3,
+    )
+    with store.transaction() as memory:
+        memory.add_responses([plain, rich])
+    with store.transaction() as memory:
+        found = memory.responses([plain.id, rich.id, "absent"])
+    assert found.keys() == {plain.id, rich.id}
+    assert same(found[plain.id], plain)
+    assert same(found[rich.id], rich)
+
+
+def test_more_ids_than_one_query_takes_are_found(store: AnyStore) -> None:
+    rows = [response(n) for n in range(1203)]
+    with store.transaction() as memory:
+        memory.add_responses(rows)
+        found = memory.responses([row.id for row in rows])
+    assert all(same(found[row.id], row) for row in rows)
+
+
+def test_a_stored_row_does_not_follow_the_callers_array(store: AnyStore) -> None:
+    row = response(0)
+    with store.transaction() as memory:
+        memory.add_responses([row])
+        row.features[:] = 9
+        assert memory.responses(["r-0"])["r-0"].features[0] == np.float32(0.1)
+
+
+def test_a_resolved_label_is_on_the_response(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0), response(1)])
+        memory.resolve([response(0, correct=1.0, weight=4.0, label_kind="designed")])
+    with store.transaction() as memory:
+        memory.resolve([response(0, correct=0.0, weight=2.0, label_kind="designed")])
+        memory.resolve([response(1, correct=1.0)])
+        memory.resolve([response(1)])  # withdrawn
+    with store.transaction() as memory:
+        found = memory.responses(["r-0", "r-1"])
+        labelled = memory.labelled("f1", 10)
+    assert same(found["r-0"], response(0, correct=0.0, weight=2.0, label_kind="designed"))
+    assert same(found["r-1"], response(1))
+    assert labelled.id.tolist() == ["r-0"]
+
+
+# --- windows ---------------------------------------------------------------------------------------------------
+
+
+def test_a_window_is_half_open_and_sorted_by_time_then_id(store: AnyStore) -> None:
+    times = [("b", 10.0), ("a", 10.0), ("ä", 10.0), ("B", 10.0), ("early", 9.99), ("end", 20.0), ("late", 19.99)]
+    rows = [response(n, id=name, event_time=time) for n, (name, time) in enumerate(times)]
+    with store.transaction() as memory:
+        memory.add_responses(rows)
+        memory.add_responses([response(8, domain="other", event_time=15.0), response(9, fingerprint="f2")])
+        window = memory.window("law", "f1", 10.0, 20.0, 100)
+        last = memory.window("law", "f1", 10.0, 20.0, 2)
+    assert window.id.tolist() == ["B", "a", "b", "ä", "late"]
+    assert last.id.tolist() == ["ä", "late"]
+    assert last.seq.tolist() == [2, 6]
+    assert window.domain.tolist() == ["law"] * 5
+    assert window.features.dtype == np.float32
+    assert window.features[1].tolist() == rows[1].features.tolist()
+
+
+def test_unknown_numbers_of_a_window_are_nan(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0, p_correct=float("nan")), response(1, correct=1.0, weight=2.0)])
+        window = memory.window("law", "f1", 0, 9999, 10)
+    assert np.isnan(window.p_correct).tolist() == [True, False]
+    assert np.isnan(window.correct).tolist() == [True, False]
+    assert window.weight.tolist() == [1.0, 2.0]
+
+
+def test_an_empty_window_has_columns_of_no_rows(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        assert len(memory.window("nobody", "f1", 0, 1, 10)) == 0
+        assert memory.labelled("nobody", 10).features.shape == (0, 17)
+
+
+def test_rows_with_fewer_features_lack_the_last_ones(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0), response(1, features=np.arange(51, dtype=np.float32))])
+        window = memory.window("law", "f1", 0, 9999, 10)
+    assert window.features.shape == (2, 51)
+    assert np.isnan(window.features[0, 17:]).all()
+    assert window.features[1].tolist() == list(range(51))
+
+
+def test_training_rows_are_the_last_labelled_of_one_fingerprint(store: AnyStore) -> None:
+    rows = [response(n, domain=f"d{n % 2}", correct=n % 2, event_time=100.0 - n) for n in range(6)]
+    with store.transaction() as memory:
+        memory.add_responses([*rows, response(7, correct=1.0, fingerprint="f2"), response(8)])
+        labelled = memory.labelled("f1", 4)
+    assert labelled.id.tolist() == ["r-3", "r-2", "r-1", "r-0"]
+    assert labelled.domain.tolist() == ["d1", "d0", "d1", "d0"]
+    assert labelled.correct.tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
+# --- labels ----------------------------------------------------------------------------------------------------
+
+
+def test_labels_come_back_by_response(store: AnyStore) -> None:
+    first = label("l1", "r-0", correct=0.5, annotator_kind="model", annotator_id="judge", inclusion_probability=0.1)
+    second = label("l2", "r-0", correct=None, supersedes="l1")
+    other = label("l1", "r-9")  # the same id under another response is another event
+    with store.transaction() as memory:
+        memory.add_labels([first, other])
+    with store.transaction() as memory:
+        memory.add_labels([second])
+        found = memory.labels(["r-0", "r-9", "r-77"])
+    assert found == {"r-0": [first, second], "r-9": [other]}
+
+
+def test_labels_whose_response_never_came_expire_oldest_first(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0)])
+        memory.add_labels([label("c", "gone-1", 10.0), label("b", "gone-2", 10.0), label("a", "gone-1", 5.0)])
+        memory.add_labels([label("joined", "r-0", 1.0), label("young", "gone-1", 50.0)])
+    with store.transaction() as memory:
+        assert [event.label_id for event in memory.expire_labels(50.0, 2)] == ["a", "b"]
+    with store.transaction() as memory:
+        assert [event.label_id for event in memory.expire_labels(50.0, 2)] == ["c"]
+        assert memory.expire_labels(50.0, 2) == []
+        assert memory.labels(["gone-1", "gone-2", "r-0"]).keys() == {"gone-1", "r-0"}
+        assert [event.label_id for event in memory.expire_labels(51.0, 2)] == ["young"]
+
+
+def test_a_label_that_waited_is_encoded_as_it_came(store: AnyStore) -> None:
+    came = Label("l", "nobody", 10.0, 1.0, inclusion_probability=0.5)
+    with store.transaction() as memory:
+        memory.add_labels([came])
+    with store.transaction() as memory:
+        assert [encode_label(left) for left in memory.expire_labels(50.0, 2)] == [encode_label(came)]
+
+
+def test_a_label_whose_response_came_later_does_not_expire(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_labels([label("l", "r-5", 1.0)])
+    with store.transaction() as memory:
+        memory.add_responses([response(5)])
+        assert memory.expire_labels(1e9, 10) == []
+        assert memory.labels(["r-5"])["r-5"] == [label("l", "r-5", 1.0)]
+
+
+# --- state and positions ---------------------------------------------------------------------------------------
+
+
+def test_state_is_found_by_prefix(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.save_state({"w/a": b"1", "w/ü": b"\x00", "wa": b"2", "w": b"3", "v": b"4", "w%": b"5"})
+        assert memory.state("w/") == {"w/a": b"1", "w/ü": b"\x00"}
+        assert memory.state("w%") == {"w%": b"5"}
+        assert memory.state("").keys() == {"w/a", "w/ü", "wa", "w", "v", "w%"}
+
+
+def test_state_is_replaced_and_deleted(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.save_state({"a": b"1", "b": b"1", "c": b"1"})
+    with store.transaction() as memory:
+        memory.save_state({"a": None, "b": b"2", "absent": None})
+        memory.save_state({"c": None})
+        memory.save_state({"c": b"3"})
+        memory.save_state({"b": b"4"})
+        memory.save_state({"b": None})
+    with store.transaction() as memory:
+        assert memory.state("") == {"c": b"3"}
+
+
+def test_positions_are_replaced_one_by_one(store: AnyStore) -> None:
+    one, two = TopicPartition("t", 0), TopicPartition("t", 1)
+    with store.transaction() as memory:
+        memory.save_positions({one: 5, two: 2**40})
+    with store.transaction() as memory:
+        memory.save_positions({one: 6})
+        assert memory.positions() == {one: 6, two: 2**40}
+
+
+# --- transactions ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_failed_transaction_happened(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0)])
+        memory.save_state({"kept": b"1", "gone": b"1"})
+        memory.add_labels([label("old", "nobody", 1.0)])
+    with pytest.raises(BoomError), store.transaction() as memory:  # noqa: PT012 - all of it must be undone
+        memory.add_responses([response(1, domain="new", fingerprint="new", correct=1.0)])
+        memory.resolve([response(0, correct=1.0)])
+        memory.add_labels([label("l", "r-0")])
+        memory.save_state({"kept": b"2", "gone": None, "new": b"3"})
+        memory.save_positions({TopicPartition("t", 0): 1})
+        memory.emit([estimate(), alert(), acquisition(), rejected()])
+        assert len(memory.expire_labels(10.0, 10)) == 1
+        assert memory.window("new", "new", 0, 9999, 10).id.tolist() == ["r-1"]
+        raise BoomError
+    with store.transaction() as memory:
+        assert memory.responses(["r-0", "r-1"]).keys() == {"r-0"}
+        assert same(memory.responses(["r-0"])["r-0"], response(0))
+        assert len(memory.window("new", "new", 0, 9999, 10)) == len(memory.labelled("new", 10)) == 0
+        assert memory.labels(["r-0", "nobody"]).keys() == {"nobody"}
+        assert memory.state("") == {"kept": b"1", "gone": b"1"}
+        assert memory.positions() == {}
+        assert memory.estimate(estimate().key) is None
+    assert store.outbox(10) == []
+    assert store.dead_letters(10) == []
+
+
+def test_names_made_in_a_failed_transaction_are_made_again(store: AnyStore) -> None:
+    with pytest.raises(BoomError), store.transaction() as memory:  # noqa: PT012 - all of it must be undone
+        memory.add_responses([response(0, domain="new")])
+        memory.labelled("f1", 1)
+        raise BoomError
+    with store.transaction() as memory:
+        memory.add_responses([response(0, domain="other"), response(1, domain="new")])
+        assert memory.responses(["r-1"])["r-1"].domain == "new"
+        assert memory.window("new", "f1", 0, 9999, 10).id.tolist() == ["r-1"]
+
+
+def test_reads_see_what_the_same_transaction_remembered(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0)])
+        assert memory.responses(["r-0"]).keys() == {"r-0"}
+        memory.resolve([response(0, correct=1.0)])
+        memory.add_responses([response(1)])
+        memory.resolve([response(1, correct=0.0)])
+        assert memory.labelled("f1", 5).correct.tolist() == [1.0, 0.0]
+        memory.add_labels([label("l", "r-0")])
+        assert memory.labels(["r-0"]).keys() == {"r-0"}
+        memory.emit([estimate()])
+        assert memory.estimate(estimate().key) == estimate()
+
+
+def test_what_was_committed_is_there_after_reopening(opener: Opener) -> None:
+    store = opener()
+    with store.transaction() as memory:
+        memory.add_responses([response(0)])
+        memory.save_positions({TopicPartition("t", 0): 1})
+        memory.emit([alert()])
+    store.close()
+    store.close()
+    reopened = opener()
+    assert [message.key for message in reopened.outbox(10)] == [b"law/drift/1"]
+    with reopened.transaction() as memory:
+        assert memory.positions() == {TopicPartition("t", 0): 1}
+        assert same(memory.responses(["r-0"])["r-0"], response(0))
+
+
+def test_threads_wait_for_each_other(store: AnyStore) -> None:
+    def work(thread: int) -> None:
+        for turn in range(10):
+            with store.transaction() as memory:
+                count = int(memory.state("n").get("n", b"0"))
+                memory.add_responses([response(100 * thread + turn)])
+                memory.save_state({"n": str(count + 1).encode()})
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.transaction() as memory:
+        assert memory.state("n") == {"n": b"40"}
+        assert len(memory.window("law", "f1", 0, 1e9, 100)) == 40
+
+
+# --- outputs ---------------------------------------------------------------------------------------------------
+
+
+def test_the_outbox_holds_outputs_in_order_until_acknowledged(opener: Opener) -> None:
+    store = opener()
+    outputs: list[Output] = [
+        estimate(),
+        Prediction("r-1", "law", "f1", 1.0, None, 3, 0, is_final=True),
+        rejected(),
+        acquisition(),
+    ]
+    with store.transaction() as memory:
+        memory.emit(outputs)
+    with store.transaction() as memory:
+        memory.emit([alert()])
+    waiting = store.outbox(10)
+    assert [message.topic.rpartition(".")[2] for message in waiting] == [
+        "estimates", "predictions", "dead-letters", "priorities", "alerts"
+    ]  # fmt: skip
+    assert [message.seq for message in waiting] == sorted({message.seq for message in waiting})
+    assert store.outbox(2) == waiting[:2]
+    store.acknowledge(waiting[1].seq)
+    assert store.outbox(10) == waiting[2:]
+    store.acknowledge(waiting[-1].seq)
+    assert store.outbox(10) == []
+    store.close()
+    reopened = opener()
+    assert reopened.outbox(10) == []
+    with reopened.transaction() as memory:
+        memory.emit([alert(2)])
+    assert reopened.outbox(10)[0].seq > waiting[-1].seq
+
+
+def test_an_output_without_a_topic_is_kept_and_not_sent(opener: Opener) -> None:
+    store = opener(topics=Topics(estimates="", predictions=""))
+    with store.transaction() as memory:
+        memory.emit([estimate(), Prediction("r-1", "law", "f1", 1.0, None, 3, 0, is_final=True), alert()])
+        assert memory.estimate(estimate().key) == estimate()
+    assert [message.topic for message in store.outbox(10)] == ["driftgauge.alerts"]
+
+
+def test_every_message_carries_the_epoch_of_its_writer(opener: Opener) -> None:
+    epochs = []
+    for number in (1, 2):
+        store = opener()
+        with store.transaction() as memory:
+            memory.emit([alert(number)])
+        epochs.append(store.epoch)
+        store.close()
+    carried = [dict(message.headers)["driftgauge-epoch"] for message in opener().outbox(10)]
+    assert epochs == sorted(set(epochs))
+    assert carried == [str(epoch).encode() for epoch in epochs]
+
+
+def test_the_highest_revision_of_an_estimate_stays(store: AnyStore) -> None:
+    second = estimate(revision=2, accuracy=None, status="insufficient_data", status_reason="few", components={})
+    with store.transaction() as memory:
+        memory.emit([estimate(), second])
+        memory.emit([estimate(revision=1, accuracy=0.1)])
+        assert memory.estimate(second.key) == second
+        assert memory.estimate("absent") is None
+    assert len(store.outbox(10)) == 3
+
+
+def test_the_newest_dead_letters_are_kept_and_the_others_counted(opener: Opener) -> None:
+    store = opener(max_dead_letters=3)
+    with store.transaction() as memory:
+        memory.emit([rejected(offset) for offset in range(4)])
+    with store.transaction() as memory:
+        memory.emit([rejected(4, key=None, value=None, headers=())])
+    assert store.dead_letters(10) == [rejected(4, key=None, value=None, headers=()), rejected(3), rejected(2)]
+    assert store.dead_letters(1)[0].offset == 4
+    assert store.dropped_dead_letters() == 2
+    assert len(store.outbox(10)) == 5
+
+
+def test_applied_positions_are_kept_only_where_asked(opener: Opener) -> None:
+    records = [Record("t", 0, offset, None, b"") for offset in (0, 1)]
+    for keep in (False, True):
+        store = opener(keep_audit=keep)
+        with store.transaction() as memory:
+            memory.audit(records)
+        assert store.audit() == ([("t", 0, 0), ("t", 0, 1)] if keep else [])
+        store.close()
+
+
+# --- owners ----------------------------------------------------------------------------------------------------
+
+
+def test_a_late_write_of_an_agent_that_was_taken_over_is_rejected(opener: Opener) -> None:
+    zombie = opener()
+    with zombie.transaction() as memory:
+        memory.save_state({"a": b"zombie"})
+    owner = opener(takeover=True)
+    assert owner.epoch > zombie.epoch
+    with pytest.raises(FencedError), zombie.transaction() as memory:
+        memory.save_state({"a": b"late"})
+    with owner.transaction() as memory:
+        assert memory.state("a") == {"a": b"zombie"}
+        memory.save_state({"a": b"owner"})
+    zombie.close()
+    with owner.transaction() as memory:
+        assert memory.state("a") == {"a": b"owner"}
+
+
+# --- retention -------------------------------------------------------------------------------------------------
+
+
+def test_old_responses_go_in_bites_oldest_first_with_their_labels(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(n, event_time=100.0 - n, correct=n % 2) for n in range(6)])
+        memory.add_labels([label("of-5", "r-5"), label("of-0", "r-0"), label("pending", "nobody", 1.0)])
+        memory.emit([estimate(window_end=90.0), estimate(window_end=100.0), alert(event_time=99.0)])
+    assert store.expire(97.5, 2) == 2
+    with store.transaction() as memory:
+        assert memory.window("law", "f1", 0, 1000, 10).id.tolist() == ["r-3", "r-2", "r-1", "r-0"]
+        assert memory.labels(["r-5", "r-0", "nobody"]).keys() == {"r-0", "nobody"}
+        assert memory.estimate(estimate(window_end=90.0).key) is None
+        assert memory.estimate(estimate(window_end=100.0).key) is not None
+    assert [store.expire(97.5, 2), store.expire(97.5, 2)] == [1, 0]
+    with store.transaction() as memory:
+        assert memory.responses([f"r-{n}" for n in range(6)]).keys() == {"r-0", "r-1", "r-2"}
+        assert memory.labelled("f1", 10).id.tolist() == ["r-2", "r-1", "r-0"]

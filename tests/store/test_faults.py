@@ -1,0 +1,170 @@
+"""A database that fails: the error says what and whether waiting helps, nothing is half done, and it goes on after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, event
+
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.encode import Topics
+from driftgauge.connectors.store import open_store
+from tests.store.conftest import at_database, running_postgres
+from tests.store.examples import response
+
+
+@contextmanager
+def sqlite_connections() -> Iterator[list[sqlite3.Connection]]:
+    """The driver's connections, as they are made."""
+    made: list[sqlite3.Connection] = []
+
+    def note(connection: Any, _: Any) -> None:
+        made.append(connection)
+
+    event.listen(Engine, "connect", note)
+    try:
+        yield made
+    finally:
+        event.remove(Engine, "connect", note)
+
+
+def test_a_full_disk_is_reported_and_survived(sqlite_url: str) -> None:
+    with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
+        with store.transaction() as memory:
+            memory.save_state({"n": b"1"})
+        pages = made[0].execute("PRAGMA page_count").fetchone()[0]
+        made[0].execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(ConnectorError, match="disk is full") as failure, store.transaction() as memory:  # noqa: PT012 - it may show at any write
+            memory.save_state({"n": b"2"})
+            memory.add_responses([response(n) for n in range(5000)])
+        assert failure.value.retriable
+        made[0].execute("PRAGMA max_page_count = 1000000")
+        with store.transaction() as memory:
+            assert memory.state("n") == {"n": b"1"}
+            memory.add_responses([response(n) for n in range(5000)])
+
+
+def test_a_store_that_became_read_only_is_reported_and_survived(sqlite_url: str) -> None:
+    with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
+        made[0].execute("PRAGMA query_only = 1")
+        with pytest.raises(ConnectorError, match="readonly database") as failure, store.transaction() as memory:
+            memory.save_state({"n": b"2"})
+        assert failure.value.retriable
+        made[0].execute("PRAGMA query_only = 0")
+        with store.transaction() as memory:
+            assert memory.state("n") == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sqlite:////proc/nowhere/gauge.db", "unable to open database file"),
+        ("sqlite://", "use sqlite:///file.db"),
+        ("mysql://me:planted-secret@db/x", "no store for mysql://db/x"),
+        ("me:planted-secret@db", "cannot be read"),
+        ("postgresql://me:planted-secret@127.0.0.1:1/x", "(?i)refused"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_named_without_its_password(url: str, why: str) -> None:
+    with pytest.raises(ConnectorError, match=why) as failure:
+        open_store(url, topics=Topics())
+    assert "planted-secret" not in str(failure.value)
+    assert failure.value.retriable is ("127.0.0.1" in url)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_bytes(b"These are notes, not a database. " * 200)
+    before = path.read_bytes()
+    with pytest.raises(ConnectorError, match="file is not a database") as failure:
+        open_store(f"sqlite:///{path}", topics=Topics())
+    assert not failure.value.retriable
+    assert path.read_bytes() == before
+
+
+def test_errors_show_no_stored_values(sqlite_url: str) -> None:
+    with closing(open_store(sqlite_url, topics=Topics())) as store:
+        with pytest.raises(ConnectorError) as failure, store.transaction() as memory:
+            memory.add_responses([response(0, text="planted-secret"), response(0, text="planted-secret")])
+        assert "planted-secret" not in f"{failure.value}{failure.value.__cause__}"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    """A server of its own, to be ended and started."""
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.mark.postgres
+@pytest.mark.xdist_group("postgres")
+class TestPostgres:
+    def test_a_restart_of_the_server_is_survived(self, server: Any) -> None:
+        with closing(open_store(server.get_uri(), topics=Topics())) as store:
+            epoch = store.epoch
+            with store.transaction() as memory:
+                memory.save_state({"restart": b"1"})
+            stop(server)
+            for _ in range(2):
+                with pytest.raises(ConnectorError) as failure, store.transaction():
+                    pass
+                assert failure.value.retriable
+            server.ensure_postgres_running()
+            with store.transaction() as memory:
+                assert memory.state("restart") == {"restart": b"1"}
+            assert store.epoch == epoch
+
+    def test_a_restart_within_a_transaction_undoes_it(self, server: Any) -> None:
+        with closing(open_store(server.get_uri(), topics=Topics())) as store:
+            with pytest.raises(ConnectorError) as failure, store.transaction() as memory:  # noqa: PT012 - at the commit
+                memory.save_state({"undone": b"1"})
+                assert memory.state("undone")
+                stop(server)
+            assert failure.value.retriable
+            server.ensure_postgres_running()
+            with store.transaction() as memory:
+                assert memory.state("undone") == {}
+
+    def test_a_lost_connection_is_made_again_unnoticed(self, postgres_url: str) -> None:
+        with closing(open_store(postgres_url, topics=Topics())) as store:
+            with closing(psycopg.connect(postgres_url, autocommit=True)) as admin:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            with store.transaction() as memory:
+                memory.save_state({"n": b"1"})
+            with pytest.raises(ConnectorError, match="another agent"):
+                open_store(postgres_url, topics=Topics())
+
+    def test_what_waiting_cannot_cure_is_not_retriable(self, postgres_url: str) -> None:
+        with pytest.raises(ConnectorError, match='database "absent" does not exist') as failure:
+            open_store(at_database(postgres_url, "absent"), topics=Topics())
+        assert not failure.value.retriable
+
+    def test_a_wrong_password_is_called_that(self, server: Any) -> None:
+        with closing(psycopg.connect(server.get_uri(), autocommit=True)) as admin:
+            admin.execute("CREATE ROLE gauge LOGIN PASSWORD 'right'")
+            rules = server.pgdata / "pg_hba.conf"
+            rules.write_text("local all gauge scram-sha-256\n" + rules.read_text())
+            admin.execute("SELECT pg_reload_conf()")
+        url = server.get_uri().replace("postgres:@", "gauge:planted-secret@")
+        with pytest.raises(ConnectorError, match="password authentication failed") as failure:
+            open_store(url, topics=Topics())
+        assert not failure.value.retriable
+        assert "planted-secret" not in str(failure.value)
+
+
+def stop(server: Any) -> None:
+    """End the server at once, as a crash would, and wait until it is gone."""
+    process = server.get_postmaster_info().process
+    os.kill(process.pid, signal.SIGQUIT)
+    process.wait(30)

@@ -1,0 +1,115 @@
+"""Whatever is done to them, the database and the store in memory answer alike."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.connectors.encode import Topics
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.connectors.store import open_store
+from tests.store.conftest import AnyStore
+from tests.store.examples import estimate, label, rejected, response
+
+NUMBERS = range(12)
+IDS = [f"r-{number}" for number in NUMBERS]
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("respond"), st.sampled_from(NUMBERS), st.sampled_from("ab"), st.integers(0, 4)),
+        st.tuples(st.just("resolve"), st.sampled_from(NUMBERS), st.sampled_from([0.0, 1.0, float("nan")])),
+        st.tuples(st.just("label"), st.sampled_from(NUMBERS), st.integers(0, 4)),
+        st.tuples(st.just("state"), st.sampled_from("xyz"), st.sampled_from([None, b"1", b"2"])),
+        st.tuples(st.just("emit"), st.integers(1, 4)),
+        st.tuples(st.just("expire labels"), st.integers(0, 5), st.integers(1, 3)),
+        st.tuples(st.just("look")),
+        st.tuples(st.just("end"), st.booleans()),
+    ),
+    max_size=30,
+)
+
+
+class UndoneError(Exception):
+    """The transaction is to be rolled back."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps)
+def test_sqlite_answers_as_memory_does(script: list[tuple[Any, ...]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'gauge.db'}"
+        with closing(open_store(url, topics=Topics(), max_dead_letters=3)) as store:
+            expected = play(MemoryStore(max_dead_letters=3), script)
+            assert play(store, script) == expected
+
+
+def play(store: AnyStore, script: list[tuple[Any, ...]]) -> list[Any]:
+    """Do the steps; everything there was to see."""
+    seen: list[Any] = []
+    remaining = iter(script)
+    is_over = False
+    while not is_over:
+        try:
+            with store.transaction() as memory:
+                is_over = play_transaction(memory, remaining, seen)
+        except UndoneError:
+            pass
+        seen.append(look_outside(store))
+    seen.append(store.expire(3.0, 4))
+    with store.transaction() as memory:
+        seen.append(look(memory))
+    return seen
+
+
+def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
+    """Steps up to the end of one transaction; true when there are no more."""
+    for step in remaining:
+        match step:
+            case "respond", number, domain, time:
+                if not memory.responses([IDS[number]]):
+                    memory.add_responses([response(number, domain=domain, event_time=float(time))])
+            case "resolve", number, correct:
+                for row in memory.responses([IDS[number]]).values():
+                    memory.resolve([response(row.seq, correct=correct, weight=2.0)])
+            case "label", number, time:
+                known = memory.labels([IDS[number]]).get(IDS[number], [])
+                memory.add_labels([label(f"l{len(known)}", IDS[number], float(time))])
+            case "state", name, value:
+                memory.save_state({name: value})
+            case "emit", revision:
+                memory.emit([estimate(revision=revision, n_events=len(seen)), rejected(revision)])
+            case "expire labels", time, limit:
+                seen.append(memory.expire_labels(float(time), limit))
+            case ("look",):
+                seen.append(look(memory))
+            case "end", True:
+                return False
+            case "end", False:
+                raise UndoneError
+    return True
+
+
+def look(memory: Any) -> Any:
+    windows = [memory.window(domain, "f1", 1.0, 4.0, 5) for domain in "ab"]
+    columns = [(w.seq.tolist(), w.id.tolist(), repr(w.correct.tolist()), w.features.tobytes()) for w in windows]
+    return (
+        columns,
+        memory.labelled("f1", 4).id.tolist(),
+        memory.labels(IDS),
+        memory.state(""),
+        memory.estimate(estimate().key),
+        sorted(memory.responses(IDS)),
+    )
+
+
+def look_outside(store: AnyStore) -> Any:
+    return (
+        [(message.topic, message.key, message.value) for message in store.outbox(100)],
+        store.dead_letters(10),
+        store.dropped_dead_letters(),
+    )

@@ -1,0 +1,138 @@
+"""A full disk, a database that restarts: the agent waits, says so, and goes on; or it stops with the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from driftgauge.agent import loop as loop_module
+from driftgauge.agent.build import forget_old
+from driftgauge.agent.cli import app
+from driftgauge.agent.loop import Loop, Patience
+from driftgauge.agent.server import Health
+from driftgauge.connectors.base import ConnectorError, Record
+from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.encode import Topics
+from driftgauge.connectors.memory import MemorySink, MemorySource, MemoryStore
+from driftgauge.connectors.store import SqlStore, open_store
+from tests.crash.agents import records
+from tests.pipeline.logs import SETTINGS, remembered
+from tests.store.examples import response
+from tests.store.test_faults import sqlite_connections
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "FIRST_WAIT_S", 0.01)
+
+
+class Doctor(Health):
+    """Heals what ails the store once the agent has said that it is not ready."""
+
+    def __init__(self, heal: object) -> None:
+        super().__init__()
+        self.heal = heal
+        self.seen: list[int] = []
+        self.cause = ""
+
+    def trouble(self, error: ConnectorError | None) -> None:
+        super().trouble(error)
+        self.seen.append(self.readyz().status)
+        if error is not None:
+            self.cause = str(error)
+            assert callable(self.heal)
+            self.heal()
+
+
+def straight(log: Sequence[Record]) -> MemoryStore:
+    store = MemoryStore()
+    agent(log, store).run()
+    return store
+
+
+def agent(log: Sequence[Record], store: SqlStore | MemoryStore, *observers: Health, patience_s: float = 60) -> Loop:
+    return Loop(
+        SETTINGS,
+        Decoder(encoding="msgpack"),
+        store,
+        lambda: MemorySource(log, max_records=16),
+        MemorySink,
+        observers=observers,
+        patience_s=patience_s,
+    )
+
+
+def sorted_memory(store: SqlStore | MemoryStore) -> dict[str, object]:
+    found: dict[str, Any] = remembered(store)
+    return {**found, "rows": sorted(found["rows"])}
+
+
+def test_a_full_disk_is_waited_out_and_changes_nothing(sqlite_url: str) -> None:
+    log = records(0, 40)
+    with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
+        pages = made[0].execute("PRAGMA page_count").fetchone()[0]
+        made[0].execute(f"PRAGMA max_page_count = {pages + 1}")
+        doctor = Doctor(lambda: made[0].execute("PRAGMA max_page_count = 1000000"))
+        agent(log, store, doctor).run()
+        assert 503 in doctor.seen
+        assert doctor.seen[-1] == 200
+        assert "disk is full" in doctor.cause
+        assert sorted_memory(store) == sorted_memory(straight(log))
+
+
+def test_a_disk_that_stays_full_stops_the_agent_with_the_cause(sqlite_url: str) -> None:
+    with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
+        pages = made[0].execute("PRAGMA page_count").fetchone()[0]
+        made[0].execute(f"PRAGMA max_page_count = {pages + 1}")
+        doctor = Doctor(lambda: None)
+        with pytest.raises(ConnectorError, match="disk is full"):
+            agent(records(0, 40), store, doctor, patience_s=0.1).run()
+        assert doctor.seen.count(503) > 1
+
+
+def test_waits_grow_and_vary_and_end() -> None:
+    waits: list[float] = []
+
+    class Instant:
+        def wait(self, timeout: float) -> None:
+            waits.append(timeout)
+
+    patience = Patience(100.0, Instant())  # type: ignore[arg-type]  # waiting is what it is for
+    away = ConnectorError("away", retriable=True)
+    with pytest.raises(ConnectorError, match="away"):
+        patience.until(lambda: _raise(away))
+    assert 100.0 <= sum(waits) < 140.0
+    assert max(waits) <= loop_module.LONGEST_WAIT_S
+    assert len(set(waits)) == len(waits)  # jitter
+    patience.restore()
+    patience.wait(away)
+    assert waits[-1] <= loop_module.FIRST_WAIT_S
+    with pytest.raises(ConnectorError, match="for good"):
+        patience.wait(ConnectorError("for good", retriable=False))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_named() -> None:
+    flags = ["store.url=postgresql://me:planted-secret@127.0.0.1:1/x", "kafka.patience_s=0.05", "server.port=0"]
+    done = CliRunner().invoke(app, ["run", *(f"--set={flag}" for flag in flags)])
+    assert isinstance(done.exception, ConnectorError)
+    assert "store postgresql://127.0.0.1/x" in str(done.exception)
+    assert "planted-secret" not in f"{done.output}{done.exception}"
+
+
+def test_retention_catches_up_however_much_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgauge.agent.build.RETENTION_ROWS", 7)
+    with closing(open_store(f"sqlite:///{tmp_path / 'gauge.db'}", topics=Topics())) as store:
+        with store.transaction() as memory:
+            memory.add_responses([response(n, event_time=float(n)) for n in range(50)])
+        forget_old(store, 40.0)
+        with store.transaction() as memory:
+            assert len(memory.window("law", "f1", 0.0, 1e9, 100)) == 10

@@ -1,0 +1,81 @@
+"""What is installed is what is here, and it works on its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("agent", "connectors", "models", "config")
+
+
+def packages_on_disk() -> dict[str, str]:
+    folders = {init.parent.relative_to(ROOT) for layer in LAYERS for init in (ROOT / layer).rglob("__init__.py")}
+    return {f"driftgauge.{'.'.join(folder.parts)}": folder.as_posix() for folder in folders}
+
+
+def test_the_list_of_packages_is_that_of_the_folders() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert sorted(setuptools["packages"]) == sorted(packages_on_disk())
+    assert setuptools["package-dir"] == packages_on_disk()
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    with_code = {path.parent for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
+    assert with_code == {ROOT / folder for folder in packages_on_disk().values()}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that nothing is left behind here."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in (*LAYERS, "pyproject.toml", "LICENSE", "README.md"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)], check=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    data = (".npz", ".yaml", ".html", ".css", ".js", ".typed")
+    files = {
+        path
+        for layer in LAYERS
+        for path in (ROOT / layer).rglob("*")
+        if path.suffix == ".py" or path.name.endswith(data)
+    }
+    assert held == {
+        f"driftgauge/{path.relative_to(ROOT).as_posix()}" for path in files if "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.timeout(900)
+def test_the_installed_wheel_runs_its_demo_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    scripts = tmp_path / "venv" / "bin"
+    subprocess.run([scripts / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], check=True)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in LAYERS:
+        (empty / f"{name}.py").write_text("raise RuntimeError('a user may have a module of this name')")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert re.fullmatch(r"driftgauge \d+\.\d+.*\n", run(scripts / "driftgauge", "version"))
+    assert run(scripts / "python", "-m", "driftgauge.agent.cli", "version").startswith("driftgauge ")
+    said = run(scripts / "driftgauge", "demo")
+    assert "Drift in" in said
+    assert "No labels in" in said
+    assert list((empty / "out" / "demo").iterdir())
