@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 
@@ -60,55 +61,74 @@ class Process:
         self.process.wait()
 
 
+class Interrupts:
+    """Signals that end this process unwind it first: each raises `SystemExit`, but never inside `held`.
+
+    A child is started and entered on the list of those to stop while they are held: a signal in between would leave
+    the child behind.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._is_held = False
+        self._came: int | None = None
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._hear) for number in self.SIGNALS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(self.SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let what comes wait until the end of the block."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._came is not None:
+            sys.exit(128 + self._came)
+
+    def _hear(self, number: int, _: object) -> None:
+        self._came = number
+        if not self._is_held:
+            sys.exit(128 + number)
+
+
 def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
     """Start a broker and the three processes, wait until every event is in the store, and say what was found."""
     make_room(folder)
     replayed = open_files(bundled(), PLAN, seed)
-    with _stopped_by_signals(), ExitStack() as stack:
+    with Interrupts() as interrupts, ExitStack() as stack:
+
+        def start(name: str, *arguments: str) -> Process:
+            with interrupts.held():
+                process = Process(folder, name, "--config", str(config), *arguments)
+                stack.callback(process.stop)
+                return process
+
         tell(console, "Starting Apache Kafka (the first time it is fetched) …")
-        broker = stack.enter_context(_broker())
+        broker = KafkaBroker(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="driftgauge-kafka-"))))
+        stack.callback(broker.stop)
+        with interrupts.held():
+            broker.launch()
+        broker.wait_until_ready()
         tell(console, f"Apache Kafka answers at {broker.address}: a producer, the agent and a consumer start.")
         settings = settings_in(folder, **{"kafka.bootstrap_servers": broker.address, "server.enabled": False})
         create_topics(build.connection(settings), build.topics_used(settings), 1, 1)
         config = folder / "driftgauge.yaml"
         config.write_text(_as_yaml(settings))
-        watcher = stack.enter_context(_process(folder, "watch", "--config", str(config)))
-        agent = stack.enter_context(_process(folder, "run", "--config", str(config)))
-        recordings = [str(path) for path in bundled()]
-        producer = stack.enter_context(
-            _process(folder, "produce", *recordings, "--config", str(config), "--seed", str(seed))
-        )
+        watcher = start("watch")
+        agent = start("run")
+        producer = start("produce", *map(str, bundled()), "--seed", str(seed))
         _wait_until_stored(settings, replayed.n_records or 0, [producer, agent, watcher])
         agent.stop()  # it publishes what it has; then the consumer prints what is there
         watcher.stop()
     conclude(folder, replayed, settings, console)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let a signal that ends this process unwind it first."""
-    names = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(name, lambda number, _: sys.exit(128 + number)) for name in names]
-    try:
-        yield
-    finally:
-        for name, handler in zip(names, before, strict=True):
-            signal.signal(name, handler)
-
-
-@contextmanager
-def _broker() -> Iterator[KafkaBroker]:
-    with tempfile.TemporaryDirectory(prefix="driftgauge-kafka-") as folder, KafkaBroker(Path(folder)) as broker:
-        yield broker
-
-
-@contextmanager
-def _process(folder: Path, name: str, *arguments: str) -> Iterator[Process]:
-    process = Process(folder, name, *arguments)
-    try:
-        yield process
-    finally:
-        process.stop()
 
 
 def _wait_until_stored(settings: Settings, n_events: int, processes: Sequence[Process]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.demo_kafka import Process
+from driftgauge.agent.demo_kafka import Interrupts, Process
 from driftgauge.connectors.base import ConnectorError
 from tests.deadline import until
 
@@ -80,6 +80,16 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(how: signal.Signals, tmp
     assert "Traceback" not in err
     assert processes_of(tmp_path) == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", Interrupts.SIGNALS)
+def test_a_signal_waits_until_a_new_child_can_be_stopped(number: signal.Signals) -> None:
+    entered = []
+    interrupts = Interrupts()
+    with interrupts, pytest.raises(SystemExit, match=str(128 + number)), interrupts.held():
+        os.kill(os.getpid(), number)
+        entered.append("the child")
+    assert entered == ["the child"]
 
 
 def test_a_process_that_fails_ends_the_demo_with_its_words(tmp_path: Path) -> None:
