@@ -85,10 +85,14 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(how: signal.Signals, tmp
 @pytest.mark.parametrize("number", Interrupts.SIGNALS)
 def test_a_signal_waits_until_a_new_child_can_be_stopped(number: signal.Signals) -> None:
     entered = []
-    interrupts = Interrupts()
-    with interrupts, pytest.raises(SystemExit, match=str(128 + number)), interrupts.held():
-        os.kill(os.getpid(), number)
-        entered.append("the child")
+
+    def start(interrupts: Interrupts) -> None:
+        with interrupts.held():
+            os.kill(os.getpid(), number)
+            entered.append("the child")
+
+    with Interrupts() as interrupts, pytest.raises(SystemExit, match=str(128 + number)):
+        start(interrupts)
     assert entered == ["the child"]
 
 
