@@ -147,6 +147,7 @@ class _Step:
         self.estimates: dict[str, Estimate] = {}
         self.run: list[tuple[Arrival, DomainState]] = []
         self.in_run: set[str] = set()
+        self.watched = {name: settings.feature_names.index(name) for name in settings.drift_features}
         self.recalled: set[str] = set()
 
     def recall(self, events: Iterable[Event]) -> None:
@@ -473,8 +474,7 @@ class _Step:
         """Let the detectors see a row; ``so_far`` are the rows of the run up to it, not yet in the window."""
         if not self.settings.detect_drift:
             return
-        names = self.settings.feature_names
-        values = {name: float(row.features[names.index(name)]) for name in self.settings.drift_features}
+        values = {name: float(row.features[column]) for name, column in self.watched.items()}
         changes = domain.drift.update({"p_correct": row.p_correct, **values})
         self._warn(domain, changes, row, row.event_time, so_far)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -142,6 +143,7 @@ class _How(NamedTuple):
     domain: str | None
 
 
+@lru_cache(maxsize=256)
 def _content_type(value: str, format_name: str) -> tuple[Encoding, str]:
     """Encoding and format that a content type names."""
     kind, *parameters = (part.strip() for part in value.split(";"))

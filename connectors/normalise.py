@@ -62,7 +62,7 @@ def signal_from(
     """The signal of (T,) chosen and (T, k) alternative log-probabilities in any order; NaN where one is absent."""
     problems = {} if problems is None else problems
     censored: Mask | None = None
-    if chosen is not None:
+    if chosen is not None and _may_hold_nan(chosen):
         _count(problems, {"null_logprob": np.isnan(chosen)})
     if top is not None and not top.shape[1]:
         top = None
@@ -227,7 +227,15 @@ def _count(problems: dict[str, int], kinds: Mapping[str, Mask]) -> None:
 
 
 def _is_sorted(top: Float32s) -> bool:
-    return top.shape[1] < 2 or bool((top[:, 1:] <= top[:, :-1]).all())
+    """Whether all rows are; a row's end before the next one's beginning is compared too, which is faster than not to."""
+    flat = np.ravel(top)
+    in_order = flat[1:] <= flat[:-1]
+    in_order[top.shape[1] - 1 :: top.shape[1]] = True
+    return bool(in_order.all())
+
+
+def _may_hold_nan(values: Float32s) -> bool:
+    return not (values.size == 0 or values.max() <= np.inf)  # NaN is no maximum that compares
 
 
 def sorted_rows(top: Float32s) -> Float32s:
@@ -285,6 +293,8 @@ def _with_chosen(top: Float32s, chosen: Float32s, problems: dict[str, int]) -> F
     no room for it: then the two come from different distributions.
     """
     candidates = np.flatnonzero(chosen != top[:, 0])
+    if not candidates.size:
+        return top
     rows, values = top[candidates], chosen[candidates]
     is_one = (values > np.fmin.reduce(rows, axis=1) + ROUNDING) & ~(np.abs(rows.T - values) <= ROUNDING).any(axis=0)
     candidates = candidates[is_one]
@@ -300,10 +310,11 @@ def _with_chosen(top: Float32s, chosen: Float32s, problems: dict[str, int]) -> F
 
 def _without_excess(top: Float32s, problems: dict[str, int]) -> Float32s:
     """Rows whose probabilities add up to more than 1 are missing: they are of no one distribution."""
-    mass = np.einsum("tk->t", np.exp(top))
-    if np.isnan(mass).any():
-        mass = np.nansum(np.exp(top), axis=1)
-    excess = mass > 1 + ROUNDING
+    probabilities = np.exp(top)
+    mass = np.einsum("tk->t", probabilities)
+    if not mass.size or mass.max() <= 1 + ROUNDING:  # NaN makes it false
+        return top
+    excess = np.einsum("tk->t", np.where(np.isnan(probabilities), np.float32(0), probabilities)) > 1 + ROUNDING
     if not excess.any():
         return top
     problems["mass_gt_one"] = int(excess.sum())
