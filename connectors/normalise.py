@@ -227,7 +227,7 @@ def _count(problems: dict[str, int], kinds: Mapping[str, Mask]) -> None:
 
 
 def _is_sorted(top: Float32s) -> bool:
-    """Whether all rows are; a row's end before the next one's beginning is compared too, which is faster than not to."""
+    """Whether all rows are. Ends of rows are compared with beginnings too: faster than leaving them out."""
     flat = np.ravel(top)
     in_order = flat[1:] <= flat[:-1]
     in_order[top.shape[1] - 1 :: top.shape[1]] = True
