@@ -178,6 +178,7 @@ def kafka_source(settings: Settings) -> KafkaSource:
         group_id=kafka.group_id,
         max_records=kafka.max_records,
         max_bytes=kafka.max_bytes,
+        max_unpacked_bytes=kafka.max_unpacked_bytes,
         on_lost=kafka.on_lost,
         stall_timeout_s=kafka.stall_timeout_s,
     )
@@ -194,6 +195,7 @@ def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
             partitions=partitions,
             max_records=kafka.max_records,
             max_bytes=min(kafka.max_bytes, HISTORY_BYTES),
+            max_unpacked_bytes=kafka.max_unpacked_bytes,
             on_lost=kafka.on_lost,
             stall_timeout_s=kafka.stall_timeout_s,
         )

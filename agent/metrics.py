@@ -49,6 +49,7 @@ _BOUNDS = {
     "rejected_too_many_in_flight": "bounds.max_in_flight",
     "rejected_too_many_contexts": "context.max_fingerprints",
     "rejected_too_many_pending_labels": "labels.max_pending",
+    "rejected_batch_too_large": "kafka.max_unpacked_bytes",
 }
 """Pipeline counter -> the setting whose bound was reached."""
 

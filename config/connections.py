@@ -113,6 +113,9 @@ class Kafka(Section):
     max_bytes: Annotated[int, Field(ge=MIB, le=1024 * MIB)] = 16 * MIB
     """Most bytes fetched at once, and so about the most a batch holds."""
 
+    max_unpacked_bytes: Annotated[int, Field(ge=MIB, le=1024 * MIB)] = 256 * MIB
+    """Most bytes a producer's compressed batch may unpack to; beyond them it becomes one dead letter."""
+
     on_lost: Literal["fail", "earliest"] = "fail"
     """What to do when records were deleted from a topic before they were read: stop, or count them and go on."""
 

@@ -29,7 +29,10 @@ Positions = Mapping[TopicPartition, int]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Bytes as they came, with where they came from. ``value`` None is a tombstone; ``timestamp`` is UTC seconds."""
+    """Bytes as they came, with where they came from. ``value`` None is a tombstone; ``timestamp`` is UTC seconds.
+
+    ``problem`` says why a source could not hand out a value at all; it is for people.
+    """
 
     topic: str
     partition: int
@@ -38,6 +41,7 @@ class Record:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ class Decoder:
         """Events of all records; a tombstone gives none, a bad record one `Rejected`."""
         events: list[Event] = []
         for record in records:
-            if record.value is not None:
+            if record.problem:
+                events.append(rejected(record, PayloadError("batch_too_large", record.problem)))
+            elif record.value is not None:
                 events += self._events_in(record, record.value)
         return events
 

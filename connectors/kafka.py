@@ -38,6 +38,7 @@ from kafka.structs import OffsetAndMetadata
 
 from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
 from driftgauge.connectors.kafka_connection import KafkaConnection, Login, knock
+from driftgauge.connectors.unpacking import BatchTooLargeError, bound_batches
 
 __all__ = ["KafkaConnection", "KafkaSink", "KafkaSource", "KafkaStats", "create_topics", "test_connection"]
 
@@ -89,6 +90,7 @@ class KafkaSource:
     partitions : only these; None: all there are
     group_id : the consumer group whose offsets show how far we are
     max_records, max_bytes : what one `poll` returns at most (one record may exceed ``max_bytes`` by itself)
+    max_unpacked_bytes : a compressed batch that would become larger is passed over: one record with a ``problem``
     on_lost : what to do when retention deleted records at our position: stop, or count them and go on with the rest
     stall_timeout_s : a partition with records to read that stands still for so long gets a new client, and a broker
         that is away for so long is reported; 0: never
@@ -106,6 +108,7 @@ class KafkaSource:
         group_id: str = "driftgauge",
         max_records: int = 500,
         max_bytes: int = 16 * MIB,
+        max_unpacked_bytes: int = 256 * MIB,
         on_lost: Literal["fail", "earliest"] = "fail",
         stall_timeout_s: float = 60.0,
         refresh_s: float = 30.0,
@@ -116,6 +119,7 @@ class KafkaSource:
         self._partitions = None if partitions is None else set(partitions)
         self._max_records = max_records
         self._max_bytes = max_bytes
+        self._max_unpacked_bytes = max_unpacked_bytes
         self._on_lost = on_lost
         self._stall_timeout_s = stall_timeout_s
         self._refresh_s = min(refresh_s, stall_timeout_s or refresh_s)
@@ -187,6 +191,8 @@ class KafkaSource:
             fetched = self._open_reader.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=n_records)
         except OffsetOutOfRangeError as error:
             self._move_on(error.args[0])
+        except BatchTooLargeError as error:
+            self._pass_over(error)
         except (KafkaError, OSError) as error:
             raise _trouble(error, self._connection) from error
         else:
@@ -229,6 +235,14 @@ class KafkaSource:
             self._open_reader.seek(partition, max(offset, oldest))
             self._positions[TopicPartition(*partition)] = max(offset, oldest)
 
+    def _pass_over(self, batch: BatchTooLargeError) -> None:
+        """Go to what follows a batch that must not be unpacked, and hand out one record that says so."""
+        n_bytes = self._max_unpacked_bytes
+        offsets = f"offsets {batch.first} to {batch.after - 1}"
+        problem = f"a compressed batch, {offsets}, that unpacks to more than {n_bytes} bytes"
+        self._held.append(Record(*batch.partition, batch.after - 1, None, None, problem=problem))
+        self._open_reader.seek(ClientPartition(*batch.partition), batch.after)
+
     def _count_lost(self, where: str, n_lost: int) -> None:
         text = f"{n_lost} records of {where} were deleted from the topic before they were read"
         if self._on_lost == "fail":
@@ -259,6 +273,7 @@ class KafkaSource:
             metadata_max_age_ms=int(self._refresh_s * 1000),
             metrics_enabled=False,
         )
+        bound_batches(self._reader, self._max_unpacked_bytes)
         try:
             self._assign(self._reader, self._present(self._reader))
         except KafkaError as error:
