@@ -39,6 +39,7 @@ dead_letters = typer.Typer(help="Records that could not be used: look at them, s
 app.add_typer(dead_letters, name="dead-letters")
 console = Console()
 errors = Console(stderr=True)
+PICTURE_HELP = "Picture to write; its suffix decides the format."
 PROGRESS_LINE_EVERY_S = 15.0
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file; environment and flags override it.")]
@@ -92,33 +93,50 @@ def when_told_to_stop(stop: Callable[[], object]) -> None:
 
 
 @contextmanager
-def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show progress on a terminal; yields a function that is told how much was done."""
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda done: progress.advance(task, done)
-
-
-@contextmanager
-def stages_bar() -> Iterator[Callable[[str, int, int], None]]:
+def stages_bar() -> Iterator[Callable[[str, int, int | None], None]]:
     """Show the progress of work in stages; yields a function that is told the stage, what is done, and the total.
 
-    Bars on a terminal, else a line now and then.
+    Bars on a terminal, else a line now and then. The total is None where it is not known.
     """
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
         next_line = time.monotonic() + PROGRESS_LINE_EVERY_S
 
-        def shown(stage: str, done: int, total: int) -> None:
+        def shown(stage: str, done: int, total: int | None) -> None:
             nonlocal next_line
             if not errors.is_terminal and time.monotonic() >= next_line:
                 next_line = time.monotonic() + PROGRESS_LINE_EVERY_S
-                errors.print(f"{stage}: {done:,} of {total:,}", highlight=False)
+                errors.print(f"{stage}: {done:,}" + ("" if total is None else f" of {total:,}"), highlight=False)
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage)
             progress.update(tasks[stage], completed=done, total=total)
 
         yield shown
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """The same for work of one stage; yields a function that is told how much more was done."""
+    with stages_bar() as shown:
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            shown(description, done, total)
+
+        yield advance
+
+
+def drawable(path: Path | None) -> Path | None:
+    """Make sure, before what takes long, that a picture can be drawn there."""
+    from driftgauge.agent.figure import SUFFIXES, drawing
+
+    if path is not None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise typer.BadParameter(f"{path.name} does not end in {', '.join(SUFFIXES)}")
+        drawing()
+    return path
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -312,7 +330,7 @@ def fit(
 @app.command()
 def curves(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option("--out", help="Picture to write; its suffix decides the format.")],
+    out: Annotated[Path, typer.Option("--out", callback=drawable, help=PICTURE_HELP)],
     in_a_row: Annotated[bool, typer.Option("--in-a-row", help="One run through all files, in this order.")] = False,
     seed: SeedOption = 0,
     config: ConfigOption = None,
@@ -320,10 +338,9 @@ def curves(
 ) -> None:
     """Draw how fast every kind of classifier learns labelled traffic (.npz), and print a table (Markdown)."""
     from driftgauge.agent.build import committee_settings
-    from driftgauge.agent.curves import draw, drawing, markdown, measure
+    from driftgauge.agent.curves import draw, markdown, measure
     from driftgauge.connectors.recordings import read_recording
 
-    drawing()
     recordings = [read_recording(path) for path in files]
     runs = [recordings] if in_a_row else [[recording] for recording in recordings]
     with errors.status("curves") as status:
@@ -397,7 +414,7 @@ def evaluate(
     seed: SeedOption = 0,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
-    picture: Annotated[Path | None, typer.Option("--plot", help="Draw the result into this PNG or SVG.")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", callback=drawable, help=PICTURE_HELP)] = None,
 ) -> None:
     """Measure how close the estimators come on recorded traffic (.npz) whose truth is known."""
     from driftgauge.agent import evaluate as evaluation

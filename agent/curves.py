@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from driftgauge.agent.figure import drawing
 from driftgauge.agent.fit import prequential, rows_of
-from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.recordings import Recording
 from driftgauge.models.catalogue import KINDS
 from driftgauge.models.classifier import Float64s
 from driftgauge.models.committee import Committee, CommitteeSettings, Metric
 from driftgauge.models.prequential import Tally
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CONSTANT = "constant (share of right ones so far)"
 TOLD = "logistic_regression, told the domain"
@@ -108,17 +104,8 @@ def _line(curve: Curve) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def drawing() -> type[Figure]:
-    """What draws a picture; ConnectorError without matplotlib (the extra ``plot``)."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConnectorError("pictures need matplotlib: pip install 'driftgauge[plot]'", retriable=False) from error
-    return Figure
-
-
 def draw(curves: Sequence[Curve], path: Path) -> None:
-    """Write a picture (the suffix decides the format), one panel for each run; ConnectorError as `drawing` says."""
+    """Write a picture, one panel for each run; ConnectorError as `drawing` says."""
     runs = list(dict.fromkeys(curve.run for curve in curves))
     figure = drawing()(figsize=(5.2 * len(runs), 4.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(runs), sharey=True))

@@ -11,11 +11,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from driftgauge.agent.figure import drawing
+
 _COLUMNS = {
     "median_mae": "median MAE", "iqr": "IQR", "median_mae_outside": "MAE outside", "spearman": "rho",
     "coverage": "coverage", "mean_width": "width", "false_alarm_share": "false alarms",
     "median_labels_to_alarm": "labels to alarm", "n_compositions": "n",
 }  # fmt: skip
+
+_LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^")
 
 
 def render(result: Mapping[str, Any]) -> RenderableType:
@@ -25,18 +29,13 @@ def render(result: Mapping[str, Any]) -> RenderableType:
 
 
 def plot(result: Mapping[str, Any], path: Path) -> None:
-    """Median MAE against k (or against the number of labels), one panel for every file, into a PNG or SVG.
+    """Median MAE against k (or against the number of labels), one panel for every file.
 
-    Raises
-    ------
-    ImportError
-        When matplotlib is not there: it comes with the extra ``plot``.
+    A method has one colour, and with several k a line style for each. ConnectorError as `drawing` says.
     """
-    from matplotlib.figure import Figure
-
     cells = [cell for cell in result["cells"] if cell["median_mae"] is not None]
     files = list(dict.fromkeys((cell["file"], cell["target"]) for cell in cells))
-    figure = Figure(figsize=(5.5 * max(len(files), 1), 4.5), layout="constrained")
+    figure = drawing()(figsize=(7.5 * max(len(files), 1), 4.5), layout="constrained")
     panels = figure.subplots(1, max(len(files), 1), squeeze=False)[0]
     for panel, file in zip(panels, files, strict=False):
         _draw(panel, [cell for cell in cells if (cell["file"], cell["target"]) == file], result["default_method"])
@@ -68,16 +67,26 @@ def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:
 def _draw(panel: Any, cells: Sequence[Mapping[str, Any]], default: str) -> None:
     by_labels = any(cell["n_labels"] for cell in cells)
     across, fixed = ("n_labels", "k") if by_labels else ("k", "protocol")
-    for method, group in dict.fromkeys((cell["method"], cell[fixed]) for cell in cells):
+    lines = dict.fromkeys((cell["method"], cell[fixed]) for cell in cells)
+    methods, groups = sorted({method for method, _ in lines}), sorted({group for _, group in lines})
+    for method, group in lines:
         line = [cell for cell in cells if (cell["method"], cell[fixed]) == (method, group)]
         line.sort(key=lambda cell: cell[across])
-        style = {"linewidth": 2.5, "zorder": 3} if method == default else {"linewidth": 0.9, "alpha": 0.7}
-        label = f"{method}, k = {group}" if by_labels else method
-        panel.plot([cell[across] for cell in line], [cell["median_mae"] for cell in line], "o-", label=label, **style)
+        panel.plot(
+            [cell[across] for cell in line],
+            [cell["median_mae"] for cell in line],
+            label=f"{method}, k = {group}" if by_labels else method,
+            color="black" if method == default else f"C{methods.index(method) % 10}",
+            linestyle=_LINES[groups.index(group) % len(_LINES)],
+            linewidth=2.5 if method == default else 1.0,
+            marker=_MARKERS[methods.index(method) // 10 % len(_MARKERS)],
+            markersize=4,
+        )
     panel.set_xlabel("labels from the domain" if by_labels else "labelled domains (k)")
     panel.set_ylabel("median MAE")
     panel.set_ylim(bottom=0)
-    panel.legend(fontsize=6)
+    panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    panel.grid(alpha=0.3)
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,21 @@
+"""What draws pictures: matplotlib, which comes with the extra ``plot``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from driftgauge.connectors.base import ConnectorError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def drawing() -> type[Figure]:
+    """The type of a figure; `ConnectorError` without matplotlib. To be called before what takes long."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConnectorError("pictures need matplotlib: pip install 'driftgauge[plot]'", retriable=False) from error
+    return Figure
