@@ -5,7 +5,7 @@ WORKERS ?= 2
 
 # The two commands a newcomer needs are demo and test; both make their own environment.
 
-.PHONY: help demo demo-kafka test test-transformers check soak bench fuzz docs clean
+.PHONY: help demo demo-kafka test test-transformers check soak bench fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -476,7 +476,24 @@ class _Step:
             return
         values = {name: float(row.features[column]) for name, column in self.watched.items()}
         changes = domain.drift.update({"p_correct": row.p_correct, **values})
-        self._warn(domain, changes, row, row.event_time, so_far)
+        self._warn(domain, self._of_traffic(domain, changes, so_far), row, row.event_time, so_far)
+
+    def _of_traffic(
+        self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
+    ) -> Iterator[Change]:
+        """Changes but those of ``p_correct`` that the classifier made: the present one sees them nowhere."""
+        for change in changes:
+            if change.what != "p_correct":
+                yield change
+                continue
+            features = domain.window.latest(so_far)
+            committee = self.state.contexts[domain.fingerprint].committee
+            p_correct = committee.predict_proba(features, [domain.domain] * len(features))
+            seen = domain.drift.again(change, p_correct[~np.isnan(p_correct)].tolist())
+            if seen is None:
+                self.state.counters["classifier_moved"] += 1
+            else:
+                yield seen
 
     def _warn(
         self, domain: DomainState, changes: Iterable[Change], row: ResponseRow, at: float,

@@ -7,7 +7,8 @@ the window. What is found without labels is a warning only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -19,12 +20,13 @@ CLOCK = 8
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One signal moved: its mean before and after, and how many of the latest values are on the new side."""
+    """One signal moved: its mean before and after, how many of the latest values are on the new side, of how many."""
 
     what: str
     before: float
     after: float
     n_after: int
+    n_seen: int
 
 
 class DriftMonitor:
@@ -58,8 +60,17 @@ class DriftMonitor:
             detector.update(value)
             if detector.drift_detected:
                 n_after, after = int(detector.width), float(detector.estimation)
-                changes.append(Change(name, float((total - n_after * after) / (width - n_after)), after, n_after))
+                before = float((total - n_after * after) / (width - n_after))
+                changes.append(Change(name, before, after, n_after, int(width)))
         return changes
+
+    def again(self, change: Change, values: Sequence[float]) -> Change | None:
+        """The change as a new detector sees it in other values of the same responses, newest last; None: it sees none."""
+        fresh, shown = DriftMonitor(delta=self.delta, grace=self.grace), values[-change.n_seen :]
+        for i, value in enumerate(shown, start=1):
+            for found in fresh.update({change.what: value}):
+                return replace(found, n_after=found.n_after + len(shown) - i, n_seen=len(shown))
+        return None
 
     def _new(self) -> Any:
         """A detector that looks after every `CLOCK` values; river has no types for it."""

@@ -132,6 +132,13 @@ class Window:
         times = np.sort(np.append(self.event_time[: self._size], more))[-self.spec.window_events :]
         return float(times[-min(n, len(times))])
 
+    def latest(self, more: Sequence[ResponseRow]) -> npt.NDArray[np.float32]:
+        """(n, d) features of the newest responses, ``more`` included, oldest first; as many as a window holds."""
+        times = np.append(self.event_time[: self._size], [row.event_time for row in more])
+        order = np.lexsort((np.array([*self.ids, *(row.id for row in more)]), times))[-self.spec.window_events :]
+        rows = [self.features[: self._size], *(row.features[None] for row in more)]
+        return np.concatenate(rows)[order]
+
     def scores_of(self, span: slice, scorer: Scorer, domain: str) -> npt.NDArray[np.float32]:
         """``row_scores`` of the rows of a span, (n, m), NaN where not usable; each row is scored once by one scorer."""
         if scorer is not self._scorer:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from driftgauge.models.drift import DriftMonitor
+from driftgauge.models.drift import CLOCK, DriftMonitor
 
 VALUES = np.concatenate([np.random.default_rng(0).normal(m, 0.1, 1500) for m in (0.8, 0.5)])
 
@@ -36,3 +36,14 @@ def test_a_restored_monitor_goes_on_as_if_nothing_had_happened() -> None:
     after = DriftMonitor().restore(before.snapshot())
     assert changes(straight, VALUES[1400:]) == changes(after, VALUES[1400:])
     assert straight.snapshot() == after.snapshot()
+
+
+def test_a_change_is_seen_again_in_other_values_of_the_same_responses_or_not() -> None:
+    monitor = DriftMonitor()
+    change = next(c for v in VALUES for c in monitor.update({"p_correct": float(v)}))
+    seen = monitor.again(change, (1 - VALUES[: change.n_seen]).tolist())
+    assert seen is not None
+    assert seen.before < seen.after
+    assert abs(seen.n_after - change.n_after) <= 2 * CLOCK
+    assert monitor.again(change, np.full(change.n_seen, 0.7).tolist()) is None
+    assert monitor.again(change, []) is None

@@ -1,0 +1,50 @@
+"""Drift warnings tell of traffic that changed, not of a classifier that learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from driftgauge.agent.pipeline import Pipeline
+from driftgauge.connectors.memory import MemoryStore
+from driftgauge.models.records import Alert, Context, Event, Generation, Label
+from driftgauge.models.windows import WindowSpec
+from tests.pipeline.logs import SETTINGS, START, signal
+
+N = 1_200
+QUIET = replace(SETTINGS, windows=WindowSpec(3_600.0, 600, 600.0), drift_features=(), predictions="none")
+
+
+def traffic(is_sure: Callable[[int], bool], is_right: Callable[[int, bool], bool]) -> Iterator[Event]:
+    """Responses of one domain, a second apart, each labelled at once."""
+    rng = np.random.default_rng(3)
+    for i in range(N):
+        sure = is_sure(i)
+        yield Generation(f"r{i}", START + i, "law", Context(model="m"), signal(rng, 8, correct=sure))
+        yield Label(f"l{i}", f"r{i}", START + i, float(is_right(i, sure)))
+
+
+def played(events: Iterator[Event]) -> tuple[Pipeline, list[Alert]]:
+    """The pipeline after these events, and the alerts about what it predicts."""
+    pipeline = Pipeline(QUIET)
+    with MemoryStore().transaction() as transaction:
+        said = pipeline.step(list(events), transaction)
+    return pipeline, [one for one in said if isinstance(one, Alert) and one.what == "p_correct"]
+
+
+def test_a_classifier_that_learns_that_all_is_right_now_is_no_drift() -> None:
+    pipeline, alerts = played(traffic(lambda i: i % 2 == 0, lambda i, _: i >= N // 2 or i % 4 == 0))
+    assert alerts == []
+    assert pipeline.state.counters["classifier_moved"] > 0
+
+
+def test_traffic_that_becomes_unsure_is_drift_as_the_present_classifier_sees_it() -> None:
+    _, alerts = played(traffic(lambda i: i < N * 3 // 4 and i % 8 > 0, lambda _, sure: sure))
+    assert [alert.kind for alert in alerts][:1] == ["drift"]
+    before, after = alerts[0].before, alerts[0].after
+    assert before is not None
+    assert after is not None
+    assert before > after
+    assert START + N * 3 // 4 < alerts[0].event_time < START + N * 3 // 4 + 60
