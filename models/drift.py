@@ -65,7 +65,7 @@ class DriftMonitor:
         return changes
 
     def again(self, change: Change, values: Sequence[float]) -> Change | None:
-        """The change as a new detector sees it in other values of the same responses, newest last; None: it sees none."""
+        """The change as a new detector sees it in other values of the same responses, oldest first; None: nowhere."""
         fresh, shown = DriftMonitor(delta=self.delta, grace=self.grace), values[-change.n_seen :]
         for i, value in enumerate(shown, start=1):
             for found in fresh.update({change.what: value}):

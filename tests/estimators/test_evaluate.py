@@ -102,7 +102,9 @@ def test_the_command_prints_tables_and_writes_cells(traffic: Path, tmp_path: Pat
     assert {cell["k"] for cell in json.loads(out.read_text())["cells"]} == {1}
 
 
-@pytest.mark.parametrize(("option", "value"), [("--k", "two"), ("--labels", "5;20"), ("--protocol", "guess"), ("--plot", "x.txt")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--k", "two"), ("--labels", "5;20"), ("--protocol", "guess"), ("--plot", "x.txt")]
+)
 def test_a_wrong_option_is_refused_before_any_work(traffic: Path, option: str, value: str) -> None:
     ended = CliRunner().invoke(app, ["evaluate", str(traffic), option, value])
     assert ended.exit_code == 2
