@@ -607,6 +607,8 @@ class _Step:
             expired = self.memory.expire_labels(self.state.watermark - self.settings.label_horizon_s, limit)
             self.state.n_pending -= len(expired)
             for label in expired:
+                waiting = self.labels.get(label.response_id, [])
+                waiting[:] = [other for other in waiting if other.label_id != label.label_id]
                 detail = f"no response came within {self.settings.label_horizon_s:.0f} s of event time"
                 self._reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
             if len(expired) < limit:

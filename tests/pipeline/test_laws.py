@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.connectors.memory import MemoryStore
-from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Rejected
-from tests.pipeline.logs import START, make_log, play, remembered, signal
+from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Label, Rejected, Tick
+from driftgauge.models.windows import WindowSpec
+from tests.pipeline.logs import SETTINGS, START, make_log, play, remembered, signal
 
 
 def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
@@ -39,6 +42,26 @@ def test_resuming_anywhere_changes_nothing(seed: int, at: list[int]) -> None:
     parts = [log[a:b] for a, b in zip([0, *ends], [*ends, len(log)], strict=True)]
     assert [said for part in parts for said in play(resumed, cut(part, [20]))] == expected
     assert remembered(straight) == remembered(resumed)
+
+
+IMPATIENT = replace(SETTINGS, windows=WindowSpec(20.0, 10, 5.0), label_horizon_s=10.0, max_pending_labels=4)
+moments = st.tuples(st.sampled_from(["response", "label", "tick"]), st.integers(0, 5), st.integers(0, 60))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(moments, min_size=2, max_size=20))
+def test_labels_expire_at_the_same_event_wherever_batches_end(drawn: list[tuple[str, int, int]]) -> None:
+    rng, log = np.random.default_rng(0), list[Event]()
+    for kind, number, at in drawn:
+        if kind == "label":
+            log.append(Label(f"l{number}", f"r{number}", START + at, 1.0))
+        elif kind == "response":
+            log.append(Generation(f"r{number}", START + at, "a", Context(model="m"), signal(rng, 3)))
+        else:
+            log.append(Tick(START + at))
+    whole, one_by_one = MemoryStore(), MemoryStore()
+    assert play(whole, [log], IMPATIENT) == play(one_by_one, cut(log, [1]), IMPATIENT)
+    assert remembered(whole) == remembered(one_by_one)
 
 
 def shifted(n: int = 1_200) -> list[Event]:
