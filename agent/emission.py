@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.agent.state import ContextState, DomainState, State
+from driftgauge.models.entropy import Float32s
 from driftgauge.models.estimators import AccuracyEstimate, Sample
-from driftgauge.models.features import Float32s, Float64s
+from driftgauge.models.features import Float64s
 from driftgauge.models.memory import Memory
 from driftgauge.models.records import Estimate, Status
 from driftgauge.models.windows import usable

@@ -23,7 +23,8 @@ from driftgauge.connectors.reader import open_reader
 from driftgauge.connectors.recordings import Recording
 from driftgauge.models.classifier import Float64s
 from driftgauge.models.committee import BLOCK_LABELS, Committee, Metric
-from driftgauge.models.features import EntropyVariant, extract
+from driftgauge.models.entropy import EntropyVariant
+from driftgauge.models.features import extract
 from driftgauge.models.prequential import Tally
 from driftgauge.models.records import Rows
 

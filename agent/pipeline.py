@@ -26,7 +26,8 @@ from driftgauge.models import acquisition
 from driftgauge.models.assembly import InFlight
 from driftgauge.models.context_guard import is_uninformative
 from driftgauge.models.drift import Change
-from driftgauge.models.features import Float32s, extract
+from driftgauge.models.entropy import Float32s
+from driftgauge.models.features import extract
 from driftgauge.models.labels import Truth, resolve
 from driftgauge.models.memory import Memory
 from driftgauge.models.records import (

@@ -20,8 +20,9 @@ from driftgauge.models.assembly import Assembly, AssemblySettings
 from driftgauge.models.committee import Committee, CommitteeSettings
 from driftgauge.models.default_estimator import MAX_ROWS, fit_default
 from driftgauge.models.drift import DriftMonitor
+from driftgauge.models.entropy import EntropyVariant
 from driftgauge.models.estimators import Estimator, Sample
-from driftgauge.models.features import FEATURES, SEGMENT_FEATURES, EntropyVariant
+from driftgauge.models.features import FEATURES, SEGMENT_FEATURES
 from driftgauge.models.labels import LabelDelays, Policy
 from driftgauge.models.memory import Memory
 from driftgauge.models.records import Estimate, Rows

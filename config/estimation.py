@@ -17,7 +17,8 @@ from driftgauge.config.section import (
     Share,
     Shares,
 )
-from driftgauge.models.features import SEGMENT_FEATURES, EntropyVariant
+from driftgauge.models.entropy import EntropyVariant
+from driftgauge.models.features import SEGMENT_FEATURES
 from driftgauge.models.labels import Policy
 
 DAY_S = 86_400.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,8 +21,9 @@ from driftgauge.connectors.events import EventMaker, Limits, Place
 from driftgauge.connectors.formats import cloudevents, own
 from driftgauge.connectors.formats.own import Encoding
 from driftgauge.connectors.formats.payload import Payload, PayloadError
+from driftgauge.connectors.normalise import normalise
 from driftgauge.connectors.payloads import DONE, Reading, documents, read_document
-from driftgauge.models.records import Chunk, Event, Generation, Rejected
+from driftgauge.models.records import Chunk, Event, Generation, Rejected, Signal
 
 CONTENT_TYPES: Mapping[str, Encoding] = {
     "application/json": "json",
@@ -31,6 +33,7 @@ CONTENT_TYPES: Mapping[str, Encoding] = {
     "application/x-msgpack": "msgpack",
     "application/vnd.msgpack": "msgpack",
 }
+_WITH_SIGNAL = (Generation, Chunk)
 _ERRORS = (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -70,7 +73,7 @@ class Decoder:
                 events.append(rejected(record, PayloadError("batch_too_large", record.problem)))
             elif record.value is not None:
                 events += self._events_in(record, record.value)
-        return events
+        return _with_normal_signals(events)
 
     def _events_in(self, record: Record, value: bytes) -> list[Event]:
         events: list[Event] = []
@@ -177,6 +180,19 @@ def _problem(error: Exception) -> PayloadError:
 def _without_values(text: str) -> str:
     """A validation error without what the payload says: it is for logs and dead letters."""
     return re.sub(r"'[^']*'", "…", text)[:200]
+
+
+def _with_normal_signals(events: Sequence[Event]) -> list[Event]:
+    """The same events with their signals normalised, all together."""
+    pieces = [event.piece if isinstance(event, Chunk) else event for event in events if isinstance(event, _WITH_SIGNAL)]
+    signals = iter(normalise([piece.signal for piece in pieces]))
+    return [_with_signal(event, next(signals)) if isinstance(event, _WITH_SIGNAL) else event for event in events]
+
+
+def _with_signal(event: Generation | Chunk, signal: Signal) -> Event:
+    if isinstance(event, Chunk):
+        return replace(event, piece=event.piece.with_signal(signal))
+    return event.with_signal(signal)
 
 
 def rejected(record: Record, problem: PayloadError, more: str = "") -> Rejected:

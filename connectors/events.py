@@ -1,5 +1,7 @@
 """Payloads to events: one response or chunk per choice, with the id, time, domain and context it belongs to.
 
+Signals stay as they came.
+
 What a payload does not say is taken from its envelope and then from its record: key and timestamp. A response without
 any id is named after the place of its record; a chunk without one cannot be put to the others and is refused.
 """
@@ -17,7 +19,7 @@ from driftgauge.connectors.formats.payload import (
     Tokens,
     checked_time,
 )
-from driftgauge.connectors.normalise import normalise
+from driftgauge.connectors.rules import listed
 from driftgauge.models.records import (
     SEGMENT_ANSWER,
     SEGMENT_REASONING,
@@ -204,7 +206,7 @@ def _says_something(payload: Payload, piece: Piece) -> bool:
 
 def _signal_of_piece(piece: Piece) -> Signal:
     if piece.tokens:
-        return normalise(piece.tokens)
+        return listed(piece.tokens)
     return Signal(problems={"text_without_logprobs": 1} if piece.text and piece.tokens is None else {})
 
 
@@ -212,7 +214,7 @@ def _whole_signal(payload: Payload, piece: Piece) -> Signal:
     if piece.tokens is None:
         return Signal(problems={"not_requested": 1})
     piece.tokens.segments = _told_apart(piece.tokens, payload)
-    return normalise(piece.tokens)
+    return listed(piece.tokens)
 
 
 def _told_apart(tokens: Tokens, payload: Payload) -> list[int]:

@@ -1,321 +1,88 @@
-"""What listed log-probabilities mean: columns of any server's tokens become one `Signal`.
+"""Signals as they came become signals to reckon with: those of a batch together, the odd ones by `connectors.rules`.
 
-Owns the rules. Nothing is guessed and nothing is dropped silently: what cannot be used is missing (NaN), and counted
-under a reason in `Signal.problems`. A log-probability at or below `SENTINEL` beside real alternatives says that the
-token lay outside what the server looked at: it is *censored*, and carries the smallest alternative as its bound.
-Memory is bounded by `MAX_CELLS` for rows of very different lengths.
-
-The usual response (nothing odd, rows in order) is recognised by a few reductions over the whole array.
+Owns the recognition of what is usual: rows in order, probabilities of one distribution, nothing that stands for
+something else. It costs a few passes over the arrays of many responses at once. A response with one token that is
+not usual goes through the rules alone, so that neither what becomes of it nor what is counted depends on its batch.
+Float16 that is usual stays as it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from driftgauge.connectors.formats.payload import PayloadError, Tokens
-from driftgauge.models.features import Float32s
-from driftgauge.models.records import Signal
-
-SENTINEL = -9998.0
-"""Servers write -9999 for "not available"."""
-
-NOT_A_NUMBER = -1e6
-"""Below it, a value stands for minus infinity (the lowest float32, say)."""
-
-ROUNDING = 1e-3
-"""A log-probability or a sum of probabilities may be off by so much."""
-
-MAX_CELLS = 2**26
-_SAME = 1e-6
-
-_MISSING = np.float32(np.nan)
-Mask = npt.NDArray[np.bool_]
+from driftgauge.connectors.rules import ROUNDING, SENTINEL, Mask, by_rule, in_order
+from driftgauge.models.entropy import Float32s, alternative_sums
+from driftgauge.models.features import joined, runs
+from driftgauge.models.records import Floats, Signal
 
 
-def normalise(tokens: Tokens) -> Signal:
-    """The signal of these tokens; raises `PayloadError` where padding the rows would take too much memory.
+def normalise(signals: Sequence[Signal]) -> list[Signal]:
+    """What `by_rule` makes of each of these signals.
 
-    >>> from driftgauge.connectors.formats.payload import tokens_of
-    >>> signal = normalise(tokens_of([(-9999.0, "x", [(-0.5, "a"), (-1.5, "b")])]))
-    >>> signal.chosen_logprobs.tolist(), signal.n_censored
-    ([-1.5], 1)
+    >>> import numpy as np
+    >>> usual, odd = normalise([Signal(np.array([-0.5])), Signal(np.array([-9999.0]))])
+    >>> usual.problems, odd.problems
+    ({}, {'sentinel_logprob': 1})
     """
-    problems: dict[str, int] = {}
-    flat = floats(tokens.top)
-    flat = np.where(np.isnan(flat), np.float32(-np.inf), flat) if np.isnan(flat).any() else flat
-    top = _without_repetitions(_rows(flat, tokens.counts), tokens, problems)
-    return signal_from(floats(tokens.chosen), top, segments=_segments(tokens.segments), problems=problems)
+    return [signal for _, members in runs(signals) for signal in _normalised(members)]
 
 
-def signal_from(
-    chosen: Float32s | None,
-    top: Float32s | None,
-    *,
-    entropy: Float32s | None = None,
-    segments: npt.NDArray[np.uint8] | None = None,
-    problems: dict[str, int] | None = None,
-) -> Signal:
-    """The signal of (T,) chosen and (T, k) alternative log-probabilities in any order; NaN where one is absent."""
-    problems = {} if problems is None else problems
-    censored: Mask | None = None
-    if chosen is not None and _may_hold_nan(chosen):
-        _count(problems, {"null_logprob": np.isnan(chosen)})
+def _normalised(signals: Sequence[Signal]) -> list[Signal]:
+    """Of signals whose arrays are alike."""
+    chosen = joined([signal.chosen_logprobs for signal in signals])
+    top = joined([signal.top_logprobs for signal in signals])
+    if chosen is None and top is None:
+        return list(signals)
     if top is not None and not top.shape[1]:
-        top = None
-    if top is not None:
-        _count_copies(top, problems)
-        top, chosen = _without_fillers(top, chosen, problems)
-        top = sorted_rows(top)
+        return [by_rule(signal) for signal in signals]
+    sums = None if top is None else alternative_sums(top)
+    odd = np.zeros(sum(signal.n_tokens for signal in signals), dtype=bool)
     if chosen is not None:
-        chosen, censored = _settled(chosen, top, problems)
-        if top is not None:
-            top = _with_chosen(top, chosen, problems)
-    if top is not None:
-        top = _without_excess(top, problems)
-    return Signal(chosen, top, entropy, None, segments, censored, problems)
+        chosen = chosen.astype(np.float32, copy=False)
+        odd |= ~((chosen <= 0) & (chosen > SENTINEL))  # NaN is neither
+    if top is not None and sums is not None:
+        odd |= _odd_rows(top, sums)
+    if top is not None and chosen is not None:
+        odd |= _odd_choices(chosen, top)
+    return list(_taken_apart(signals, chosen, sums, odd))
 
 
-def floats(values: Sequence[Any]) -> Float32s:
-    """(n,) float32; null, text that is no number and anything else without a value become NaN.
-
-    >>> floats([-0.5, None, "NaN", "-Infinity", {}]).tolist()
-    [-0.5, nan, nan, -inf, nan]
-    """
-    try:
-        with np.errstate(over="ignore"):
-            array = np.array(values, dtype=np.float32)
-        if array.ndim == 1:
-            return array
-    except (TypeError, ValueError, OverflowError):
-        pass
-    with np.errstate(over="ignore"):
-        return np.array([_float(value) for value in values], dtype=np.float32)
+def _taken_apart(
+    signals: Sequence[Signal], chosen: Float32s | None, sums: Float32s | None, odd: Mask
+) -> Iterator[Signal]:
+    any_is_odd, start = bool(odd.any()), 0
+    for signal in signals:
+        tokens = slice(start, start := start + signal.n_tokens)
+        if any_is_odd and odd[tokens].any():
+            yield by_rule(signal)
+        else:
+            yield Signal(
+                None if chosen is None else chosen[tokens], signal.top_logprobs, signal.entropy, signal.features,
+                signal.segments, signal.censored, signal.problems, None if sums is None else sums[tokens],
+            )  # fmt: skip
 
 
-def _float(value: object) -> float:
-    try:
-        return float(value) if isinstance(value, int | float | str) else np.nan
-    except (ValueError, OverflowError):
-        return np.nan
+def _odd_rows(top: Floats, sums: Float32s) -> Mask:
+    """Rows that are not log-probabilities of one distribution from the likeliest down, or repeat their neighbour."""
+    first, last = top[:, 0].astype(np.float32), top[:, -1].astype(np.float32)
+    odd = ~((sums[:, 0] <= 1 + ROUNDING) & (first <= 0) & (last > SENTINEL))
+    falls = in_order(top)
+    if not falls.all():
+        odd |= ~falls.reshape(top.shape).all(axis=1)
+    pairs = sums.view(np.complex64)[:, 0]
+    odd[1:] |= pairs[1:] == pairs[:-1]
+    return odd
 
 
-def _rows(flat: Float32s, counts: Sequence[int]) -> Float32s:
-    """(T, k) in the order listed, NaN behind the end of shorter rows."""
-    k = max(counts, default=0)
-    if k * len(counts) == len(flat):
-        return flat.reshape(len(counts), k)
-    if k * len(counts) > MAX_CELLS:
-        raise PayloadError("too_many_alternatives", f"{len(counts)} tokens, one of them with {k} alternatives")
-    rows = np.full((len(counts), k), _MISSING)
-    rows[np.arange(k) < np.array(counts)[:, None]] = flat
-    return rows
-
-
-def _segments(segments: Sequence[int]) -> npt.NDArray[np.uint8] | None:
-    return np.array(segments, dtype=np.uint8) if any(segments) else None
-
-
-# --- the same alternative twice, or too few ----------------------------------------------------------------------
-
-
-def _without_repetitions(top: Float32s, tokens: Tokens, problems: dict[str, int]) -> Float32s:
-    """One of each alternative: by id where the server gives ids, else by text and value."""
-    if top.shape[1] < 2:
-        return top
-    has_ids = isinstance(tokens.chosen_names[0], int)
-    repeated = _second_ones(_cells_of_repeated_ids(tokens) if has_ids else _tied_cells(top), top, tokens, has_ids)
-    if repeated:
-        problems["duplicate_alternative"] = len(repeated)
-        top = top.copy()
-        top[tuple(np.array(repeated).T)] = _MISSING
-    _count_short_rows(tokens.counts, repeated, problems)
-    return top
-
-
-def _cells_of_repeated_ids(tokens: Tokens) -> Iterator[tuple[int, int]]:
-    """Cells of the rows in which an id stands twice."""
-    start = 0
-    for row, count in enumerate(tokens.counts):
-        if len(set(tokens.top_names[start : start + count])) < count:
-            yield from ((row, column) for column in range(count))
-        start += count
-
-
-def _tied_cells(top: Float32s) -> Iterator[tuple[int, int]]:
-    """Where a value stands that its row has more than once: only these can be the same token."""
-    in_order = _is_sorted(top)
-    order = None if in_order else np.argsort(-top, axis=1, kind="stable")
-    ordered = top if order is None else np.take_along_axis(top, order, axis=1)
-    tied = np.zeros(top.shape, dtype=bool)
-    tied[:, 1:] = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > SENTINEL)
-    if not tied.any():
-        return iter(())
-    tied[:, :-1] |= tied[:, 1:]
-    rows, columns = np.nonzero(tied)
-    columns = columns if order is None else order[rows, columns]
-    return zip(rows.tolist(), columns.tolist(), strict=True)
-
-
-def _second_ones(
-    cells: Iterable[tuple[int, int]], top: Float32s, tokens: Tokens, has_ids: bool
-) -> list[tuple[int, int]]:
-    starts = np.concatenate([[0], np.cumsum(tokens.counts)]).tolist()
-    seen: set[Hashable] = set()
-    found = []
-    for row, column in cells:
-        name = tokens.top_names[starts[row] + column]
-        identity = (row, name) if has_ids else (row, name, float(top[row, column]))
-        if identity in seen:
-            found.append((row, column))
-        seen.add(identity)
-    return found
-
-
-def _count_short_rows(counts: Sequence[int], repeated: Sequence[tuple[int, int]], problems: dict[str, int]) -> None:
-    """Rows with fewer distinct alternatives than most have: text-keyed maps lose those that look the same."""
-    if min(counts) == max(counts) and not repeated:
-        return
-    distinct = np.array(counts)
-    usual = np.bincount(distinct[distinct > 0]).argmax()
-    np.subtract.at(distinct, [row for row, _ in repeated], 1)
-    if short := int(((distinct > 0) & (distinct < usual)).sum()):
-        problems["topk_short"] = short
-
-
-def _count_copies(top: Float32s, problems: dict[str, int]) -> None:
-    """Neighbours with the very same alternatives: servers that copy the list of the first token of a step."""
-    alike = np.flatnonzero(top[1:, 0] == top[:-1, 0])
-    if alike.size and top.shape[1] > 1:
-        one, other = top[alike], top[alike + 1]
-        same = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
-        real = ((one > SENTINEL) & (one < 0)).sum(axis=1) > 1  # not a certain token among fillers
-        if copied := int((same & real).sum()):
-            problems["copied_topk"] = copied
-
-
-# --- values that are none ------------------------------------------------------------------------------------------
-
-
-def _without_fillers(
-    top: Float32s, chosen: Float32s | None, problems: dict[str, int]
-) -> tuple[Float32s, Float32s | None]:
-    """Alternatives without what stands for none; a position with a positive value has no log-probabilities at all."""
-    if top.size == 0 or (top.max() <= 0 and top.min() > SENTINEL):  # NaN makes both false
-        return top, chosen
-    positive = np.asarray((top > ROUNDING).any(axis=1))
-    filler = top <= SENTINEL
-    is_last_one = filler.any(axis=1) & ((top > SENTINEL).sum(axis=1) == 1) & (np.fmax.reduce(top, axis=1) == 0)
-    _count(problems, {
-        "positive_alternative": positive,
-        "filler_alternative": filler & np.isfinite(top),
-        "null_alternative": np.isneginf(top),
-        "certain_after_processing": is_last_one,
-    })  # fmt: skip
-    if chosen is not None and positive.any():
-        chosen = np.where(positive, np.float32(np.inf), chosen)  # whatever it says, it is no log-probability
-    return np.where(filler | positive[:, None], _MISSING, np.minimum(top, 0)), chosen
-
-
-def _count(problems: dict[str, int], kinds: Mapping[str, Mask]) -> None:
-    for reason, where in kinds.items():
-        if count := int(where.sum()):
-            problems[reason] = problems.get(reason, 0) + count
-
-
-def _is_sorted(top: Float32s) -> bool:
-    """Whether all rows are. Ends of rows are compared with beginnings too: faster than leaving them out."""
-    flat = np.ravel(top)
-    in_order = flat[1:] <= flat[:-1]
-    in_order[top.shape[1] - 1 :: top.shape[1]] = True
-    return bool(in_order.all())
-
-
-def _may_hold_nan(values: Float32s) -> bool:
-    return not (values.size == 0 or values.max() <= np.inf)  # NaN is no maximum that compares
-
-
-def sorted_rows(top: Float32s) -> Float32s:
-    """Rows from the likeliest down, NaN last.
-
-    >>> sorted_rows(np.array([[-2.0, np.nan, -1.0]])).tolist()
-    [[-1.0, -2.0, nan]]
-    """
-    return top if _is_sorted(top) else -np.sort(-top, axis=1)
-
-
-def _settled(chosen: Float32s, top: Float32s | None, problems: dict[str, int]) -> tuple[Float32s, Mask | None]:
-    """Chosen log-probabilities with bounds for the censored ones and NaN for what is none, and which are censored."""
-    if chosen.size == 0:
-        return chosen, None
-    chosen = _without_contradicted_zeros(chosen, top, problems)
-    if chosen.max() <= 0 and chosen.min() > SENTINEL:
-        return chosen, None
-    bound = np.full(len(chosen), _MISSING) if top is None else np.fmin.reduce(top, axis=1)
-    is_sentinel = (chosen <= SENTINEL) & (chosen > NOT_A_NUMBER)
-    censored = is_sentinel & ~np.isnan(bound)
-    missing = {
-        "positive_logprob": chosen > ROUNDING,
-        "minus_infinity": chosen <= NOT_A_NUMBER,
-        "sentinel_logprob": is_sentinel & ~censored,
-    }
-    _count(problems, {**missing, "censored_logprob": censored})
-    is_missing = np.logical_or.reduce(list(missing.values()))
-    settled = np.where(is_missing, _MISSING, np.where(censored, bound, np.minimum(chosen, 0)))
-    return settled, censored if censored.any() else None
-
-
-def _without_contradicted_zeros(chosen: Float32s, top: Float32s | None, problems: dict[str, int]) -> Float32s:
-    """A token said to be certain whose alternatives leave it no room: a default that nobody filled in."""
-    zeros = np.flatnonzero(chosen == 0)
-    if top is None or not zeros.size:
-        return chosen
-    highest = np.nan_to_num(top[zeros, 0], nan=0.0)
-    wrong = zeros[highest < -_SAME]
-    wrong = wrong[np.nansum(np.exp(top[wrong]), axis=1) > 10 * ROUNDING]
-    if wrong.size:
-        problems["filler_logprob"] = len(wrong)
-        chosen = chosen.copy()
-        chosen[wrong] = _MISSING
-    return chosen
-
-
-# --- what the entropy is taken of --------------------------------------------------------------------------------
-
-
-def _with_chosen(top: Float32s, chosen: Float32s, problems: dict[str, int]) -> Float32s:
-    """Alternatives with the chosen token among them where the server leaves it out although it is one of the k.
-
-    It is left out if it is likelier than the last alternative and none has its value. Left as it is where there is
-    no room for it: then the two come from different distributions.
-    """
-    candidates = np.flatnonzero(chosen != top[:, 0])
-    if not candidates.size:
-        return top
-    rows, values = top[candidates], chosen[candidates]
-    is_one = (values > np.fmin.reduce(rows, axis=1) + ROUNDING) & ~(np.abs(rows.T - values) <= ROUNDING).any(axis=0)
-    candidates = candidates[is_one]
-    mass = np.nansum(np.exp(top[candidates]), axis=1) + np.exp(chosen[candidates])
-    candidates = candidates[mass <= 1 + ROUNDING]
-    if not candidates.size:
-        return top
-    problems["chosen_not_listed"] = len(candidates)
-    extra = np.full((len(top), 1), _MISSING)
-    extra[candidates, 0] = chosen[candidates]
-    return sorted_rows(np.concatenate([top, extra], axis=1))
-
-
-def _without_excess(top: Float32s, problems: dict[str, int]) -> Float32s:
-    """Rows whose probabilities add up to more than 1 are missing: they are of no one distribution."""
-    probabilities = np.exp(top)
-    mass = np.einsum("tk->t", probabilities)
-    if not mass.size or mass.max() <= 1 + ROUNDING:  # NaN makes it false
-        return top
-    excess = np.einsum("tk->t", np.where(np.isnan(probabilities), np.float32(0), probabilities)) > 1 + ROUNDING
-    if not excess.any():
-        return top
-    problems["mass_gt_one"] = int(excess.sum())
-    return np.where(excess[:, None], _MISSING, top)
+def _odd_choices(chosen: Float32s, top: Floats) -> Mask:
+    """Chosen tokens that are likelier than the first alternative, or ought to be listed and are not."""
+    odd = np.zeros(len(chosen), dtype=bool)
+    sampled = np.flatnonzero(chosen != top[:, 0].astype(np.float32))
+    if sampled.size:
+        values, rows = chosen[sampled], top[sampled].astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            is_listed = (np.abs(rows - values[:, None]) <= ROUNDING).any(axis=1)
+        odd[sampled] = (values > rows[:, 0]) | ((values > rows[:, -1] + ROUNDING) & ~is_listed)
+    return odd

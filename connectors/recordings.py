@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.models.features import entropy_profile, summarize
+from driftgauge.models.entropy import entropy_profile
+from driftgauge.models.features import summarize
 from driftgauge.models.records import Context, Floats, Generation, Signal
 
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
@@ -152,7 +153,7 @@ def read_recording(path: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Record
         arrays["correct"] = arrays["correct"].astype(np.float32)
     for name in ("entropy", "chosen_logprob"):
         if name in arrays:
-            arrays[name] = _without_fillers(arrays[name])
+            arrays[name] = _without_fillers(arrays[name].astype(np.float32))
     for name in _SIGNALS:
         if name in arrays and not np.isfinite(arrays[name]).any():
             del arrays[name]  # an array full of NaN says no more than no array
@@ -207,8 +208,8 @@ def _wrong_values(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
     return problems + [f"`{name}` is positive somewhere: natural logs of probabilities are not" for name in positive]
 
 
-def _without_fillers(values: Floats) -> npt.NDArray[np.float32]:
-    """A float32 copy with NaN for whatever stands for "not available"."""
-    copy = values.astype(np.float32)
+def _without_fillers(values: Floats) -> Floats:
+    """A copy with NaN for whatever stands for "not available"."""
+    copy = values.copy()
     copy[~(np.isfinite(copy) & (copy > _NO_LOGPROB))] = np.nan
     return copy

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.features import Accumulator, EntropyVariant
+from driftgauge.models.entropy import EntropyVariant
+from driftgauge.models.features import Accumulator
 from driftgauge.models.records import Chunk, Context, Generation, Signal, SignalForm
 from driftgauge.models.signal_counts import SignalCounts, count, usual_k
 
@@ -282,7 +283,7 @@ def _marks(chunk: Chunk) -> list[Any]:
     return [chunk.sequence, chunk.is_last, chunk.position, chunk.trailer_follows]
 
 
-_ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored")
+_ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored", "alternative_sums")
 
 
 def _pack(response: InFlight) -> bytes:

@@ -9,16 +9,15 @@ Sentinel, arXiv 2601.09001. Missing stays missing: a summary without a single us
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from driftgauge.models.entropy import CACHED_POSITIONS, EntropyVariant, Float32s, alternative_sums, entropy_from
 from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, Floats, Signal
 
-EntropyVariant: TypeAlias = Literal["published", "renormalised", "lower_bound"]
-Float32s: TypeAlias = npt.NDArray[np.float32]
 Float64s: TypeAlias = npt.NDArray[np.float64]
 Offsets: TypeAlias = npt.NDArray[np.int64]
 
@@ -35,77 +34,6 @@ SEGMENT_FEATURES = FEATURES + tuple(f"{s}_{name}" for s in ("reasoning", "answer
 _QUANTILES = np.array([0.10, 0.25, 0.50, 0.75, 0.90])
 _EPSILON = 1e-8
 _LARGEST = float(np.finfo(np.float32).max)
-_CACHED_POSITIONS = 2_048  # x 20 alternatives x 4 bytes x 2 arrays: what a core's own cache holds
-
-
-def entropy_profile(top_logprobs: Floats, variant: EntropyVariant = "published") -> Float32s:
-    """Shannon entropy in nats at every position, from the log-probabilities of the k likeliest tokens.
-
-    Parameters
-    ----------
-    top_logprobs : (T, k) natural logs, any order; NaN or -inf where there is no such alternative
-    variant : with p the k probabilities and r = 1 - sum(p) the tail mass,
-        ``published``: -sum p ln p; ``renormalised``: the same for p / sum(p);
-        ``lower_bound``: -sum p ln p - r ln r, the tail counted as one more token
-
-    Returns
-    -------
-    (T,) float32, NaN where a position has no alternative at all.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> entropy_profile(np.log([[0.5, 0.5], [0.9, 0.1]])).round(3).tolist()
-    [0.6930000185966492, 0.32499998807907104]
-    >>> entropy_profile(np.array([[0.0, -np.inf], [np.nan, np.nan]])).tolist()
-    [0.0, nan]
-    """
-    logp = np.asarray(top_logprobs)
-    entropy = np.full(len(logp), np.nan, dtype=np.float32)
-    if logp.shape[1]:
-        for start in range(0, len(logp), _CACHED_POSITIONS):
-            block = slice(start, start + _CACHED_POSITIONS)
-            entropy[block] = _entropy(np.ascontiguousarray(logp[block], dtype=np.float32), variant)
-    return entropy
-
-
-def _entropy(logp: Float32s, variant: EntropyVariant) -> Float32s:
-    with np.errstate(invalid="ignore"):
-        p = np.exp(logp)
-        entropy = _minus_dot(p, logp)
-    holes = np.flatnonzero(~np.isfinite(entropy))
-    if holes.size:
-        present = np.isfinite(logp[holes])
-        p[holes] = np.where(present, p[holes], np.float32(0))
-        entropy[holes] = _minus_dot(p[holes], np.where(present, logp[holes], np.float32(0)))
-        entropy[holes[~present.any(axis=1)]] = np.nan
-    if variant == "published":
-        return entropy
-    mass = np.einsum("tk->t", p)
-    if variant == "renormalised":
-        mass[mass == 0] = np.nan
-        return np.asarray(np.maximum(entropy / mass + np.log(mass), 0), dtype=np.float32)
-    tail = np.clip(1 - mass, np.float32(1e-7), None)
-    return np.asarray(entropy - tail * np.log(tail), dtype=np.float32)
-
-
-def _minus_dot(p: Float32s, logp: Float32s) -> Float32s:
-    # einsum adds up each row alone, in the same order whatever the number of rows: a matrix product does not.
-    # `+ 0` turns the -0.0 of a certain token into 0.0
-    return np.asarray(-np.einsum("tk,tk->t", p, logp) + np.float32(0))
-
-
-def tail_mass(top_logprobs: Floats) -> Float32s:
-    """Probability outside the listed alternatives, (T,), in [0, 1]; NaN where nothing is listed.
-
-    >>> import numpy as np
-    >>> tail_mass(np.log([[0.5, 0.25]])).tolist()
-    [0.25]
-    """
-    logp = np.asarray(top_logprobs, dtype=np.float32)
-    present = np.isfinite(logp)
-    mass = np.where(present, np.exp(np.where(present, logp, 0)), 0).sum(axis=1)
-    return np.where(present.any(axis=1), np.clip(1 - mass, 0, 1), np.nan).astype(np.float32)
 
 
 def summarize(entropy: Floats, nll: Floats, offsets: Offsets) -> Float64s:
@@ -191,39 +119,64 @@ def _nll_summaries(values: Floats, offsets: Offsets) -> Float64s:
 
 def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -> tuple[Float32s, Float32s, Offsets]:
     """Entropy and negative log-probability of all tokens of a batch, end to end, with offsets; NaN where missing."""
-    lengths = np.array([signal.n_tokens for signal in signals], dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    entropy = np.full(offsets[-1], np.nan, dtype=np.float32)
-    nll = np.full(offsets[-1], np.nan, dtype=np.float32)
-    for tokens, members in _runs(signals, offsets):
-        first = members[0]
-        if first.chosen_logprobs is not None:
-            # a log-probability rounded to a hair above 0 is a certain token
-            nll[tokens] = np.maximum(0 - _joined(members, "chosen_logprobs"), 0)
-        if first.top_logprobs is not None and first.top_logprobs.shape[1]:
-            entropy[tokens] = entropy_profile(_joined(members, "top_logprobs"), variant)
-        elif first.entropy is not None:
-            entropy[tokens] = _joined(members, "entropy")
+    lengths = [signal.n_tokens for signal in signals]
+    offsets = np.array([0, *itertools.accumulate(lengths)], dtype=np.int64)
+    entropy = entropy_from(_sums(signals, offsets), variant)
+    for i, signal in enumerate(signals):
+        if signal.form == "entropy":
+            entropy[offsets[i] : offsets[i + 1]] = signal.entropy
+    missing = np.full(max(lengths, default=0), np.nan, dtype=np.float32)
+    chosen = [missing[: s.n_tokens] if s.chosen_logprobs is None else s.chosen_logprobs for s in signals]
+    # a log-probability rounded to a hair above 0 is a certain token
+    nll = np.maximum(0 - np.concatenate([missing[:0], *chosen], dtype=np.float32), 0)
     return entropy, nll, offsets
 
 
-def _runs(signals: Sequence[Signal], offsets: Offsets) -> Iterator[tuple[slice, list[Signal]]]:
-    """Neighbours that have the same arrays, as many as a core's own cache holds, and where their tokens lie."""
-    blocks = (offsets[:-1] // _CACHED_POSITIONS).tolist()
+def _sums(signals: Sequence[Signal], offsets: Offsets) -> Float32s:
+    """(T, 2) `alternative_sums` of all tokens, those not known yet taken together; NaN without alternatives."""
+    sums = np.full((offsets[-1], 2), np.nan, dtype=np.float32)
+    start = 0
+    for n_tokens, members in runs(signals):
+        tokens = slice(start, start := start + n_tokens)
+        known = joined([signal.alternative_sums for signal in members])
+        top = joined([signal.top_logprobs for signal in members])
+        if known is not None:
+            sums[tokens] = known
+        elif top is not None:
+            sums[tokens] = alternative_sums(top)
+    return sums
 
-    def kind(i: int) -> tuple[object, ...]:
-        signal, top = signals[i], signals[i].top_logprobs
-        k = None if top is None else top.shape[1]
-        return blocks[i], k, signal.chosen_logprobs is None, signal.entropy is None
 
-    for _, run in itertools.groupby(range(len(signals)), kind):
-        rows = list(run)
-        yield slice(offsets[rows[0]], offsets[rows[-1] + 1]), [signals[i] for i in rows]
+def runs(signals: Iterable[Signal]) -> Iterator[tuple[int, list[Signal]]]:
+    """Neighbours whose arrays are alike, with their tokens: as many as a core's own cache holds, or one.
+
+    >>> one, other = Signal(chosen_logprobs=np.zeros(3)), Signal(top_logprobs=np.zeros((2, 5)))
+    >>> [(n_tokens, len(members)) for n_tokens, members in runs([one, one, other])]
+    [(6, 2), (2, 1)]
+    """
+    run: list[Signal] = []
+    n_tokens, kind = 0, None
+    for signal in signals:
+        n, found = signal.n_tokens, _kind(signal)
+        if run and (found != kind or n_tokens + n > CACHED_POSITIONS):
+            yield n_tokens, run
+            run, n_tokens = [], 0
+        run.append(signal)
+        n_tokens, kind = n_tokens + n, found
+    if run:
+        yield n_tokens, run
 
 
-def _joined(signals: list[Signal], name: str) -> Floats:
-    arrays = [getattr(signal, name) for signal in signals]
-    return np.concatenate(arrays) if len(arrays) > 1 else np.asarray(arrays[0])
+def _kind(signal: Signal) -> tuple[object, ...]:
+    top = signal.top_logprobs
+    kind = (None, None) if top is None else (top.shape[1], top.dtype)
+    return *kind, signal.chosen_logprobs is None, signal.alternative_sums is None
+
+
+def joined(arrays: Sequence[Floats | None]) -> Floats | None:
+    """Arrays end to end; None where they are absent."""
+    present = [array for array in arrays if array is not None]
+    return (np.concatenate(present) if len(present) > 1 else present[0]) if present else None
 
 
 def extract(signals: Sequence[Signal], variant: EntropyVariant = "published", *, segments: bool = False) -> Float32s:

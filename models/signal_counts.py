@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftgauge.models.features import tail_mass
+from driftgauge.models.entropy import sums_of, tail_mass_from
 from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN, Signal
 
 _SEGMENTS = {SEGMENT_UNKNOWN: "unknown", SEGMENT_REASONING: "reasoning", SEGMENT_ANSWER: "answer"}
@@ -72,7 +72,8 @@ def count(signal: Signal) -> SignalCounts:
     if signal.censored is not None:
         usable &= ~signal.censored
     n_logprobs = int(usable.sum())
-    tail = np.empty(0) if signal.top_logprobs is None else tail_mass(signal.top_logprobs)
+    sums = sums_of(signal)
+    tail = np.empty(0) if sums is None else tail_mass_from(sums)
     n_tail = int((~np.isnan(tail)).sum())
     return SignalCounts(
         n_tokens=n,

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftgauge.connectors.formats.payload import PayloadError, checked_time
-from driftgauge.connectors.normalise import signal_from
 from driftgauge.models.features import N_FEATURES
 from driftgauge.models.records import (
     SEGMENT_ANSWER,
@@ -144,7 +143,10 @@ def parse(value: bytes, encoding: Encoding) -> OwnEvent:
 def to_event(
     parsed: OwnEvent, *, default_domain: str = "default", keep_text: bool = False
 ) -> Generation | Chunk | Label:
-    """The event a parsed record stands for. Raises `PayloadError` for contradictions that types cannot express."""
+    """The event a parsed record stands for, its signal as it came.
+
+    Raises `PayloadError` for contradictions that types cannot express.
+    """
     if parsed.version != VERSION:
         raise PayloadError("unknown_version", f"version {parsed.version}; this agent knows version {VERSION}")
     if isinstance(parsed, LabelEvent):
@@ -198,7 +200,7 @@ def seconds(moment: datetime | float) -> float:
 
 
 def to_signal(fields: SignalFields) -> Signal:
-    """The signal, with everything that cannot be a log-probability made missing and counted."""
+    """The signal as it came."""
     if fields.features is not None:
         return Signal(features=_floats(fields.features))
     top, chosen = None, None
@@ -210,7 +212,7 @@ def to_signal(fields: SignalFields) -> Signal:
         chosen = _floats(fields.chosen_logprobs)
     entropy = None if fields.entropy is None else _floats(fields.entropy)
     _check_lengths(top, chosen, entropy)
-    return signal_from(chosen, top, entropy=entropy, segments=_segments(fields.n_reasoning, top, chosen, entropy))
+    return Signal(chosen, top, entropy, segments=_segments(fields.n_reasoning, top, chosen, entropy))
 
 
 def _unpack(packed: Packed) -> tuple[Floats | None, Floats | None]:
@@ -221,7 +223,7 @@ def _unpack(packed: Packed) -> tuple[Floats | None, Floats | None]:
     chosen = packed.chosen_logprobs
     if chosen is not None and len(chosen) % dtype.itemsize:
         raise PayloadError("invalid_value", "packed chosen_logprobs is not a whole number of values")
-    top = np.frombuffer(packed.top_logprobs, dtype).reshape(-1, packed.k).astype(np.float32) if row else None
+    top = np.frombuffer(packed.top_logprobs, dtype).reshape(-1, packed.k) if row else None
     return top, None if chosen is None else np.frombuffer(chosen, dtype).astype(np.float32)
 
 

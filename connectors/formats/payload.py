@@ -1,7 +1,7 @@
 """What every wire format is turned into: payloads of one or several choices, each with columns of generated tokens.
 
 Formats only move values; what the values mean (sentinels, fillers, duplicates, order) is up to
-`connectors/normalise.py`.
+`connectors/rules.py`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.formats.payload import PayloadError, tokens_of
-from driftgauge.connectors.normalise import floats, normalise
+from driftgauge.connectors.rules import by_rule, floats, listed
 from driftgauge.models.context_guard import is_uninformative
-from driftgauge.models.features import FEATURES, entropy_profile, extract, tail_mass
+from driftgauge.models.entropy import entropy_profile, tail_mass
+from driftgauge.models.features import FEATURES, extract
 from driftgauge.models.records import Context, Signal
 from driftgauge.models.signal_counts import count
 from tests.decode.chat import OTHER, USUAL, body, entry, events, generation, signal
@@ -67,7 +68,7 @@ def test_a_hair_above_zero_is_a_certain_token() -> None:
 
 
 def test_nan_from_a_program_is_missing() -> None:
-    found = normalise(tokens_of([(math.nan, "a", [(math.nan, "a"), (-1.0, "b")])]))
+    found = by_rule(listed(tokens_of([(math.nan, "a", [(math.nan, "a"), (-1.0, "b")])])))
     assert found.problems == {"null_logprob": 1, "null_alternative": 1}
 
 
@@ -212,7 +213,7 @@ def test_nobody_asked_is_no_signal_with_the_reason() -> None:
 def test_rows_of_wildly_different_lengths_are_bounded() -> None:
     row = [(-1.0, i) for i in range(1000)]
     with pytest.raises(PayloadError, match="alternatives"):
-        normalise(tokens_of([(-1.0, 0, row), *[(-1.0, 0, [])] * 100_000]))
+        by_rule(listed(tokens_of([(-1.0, 0, row), *[(-1.0, 0, [])] * 100_000])))
 
 
 def test_what_is_no_number_becomes_missing() -> None:

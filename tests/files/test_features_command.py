@@ -46,7 +46,7 @@ def test_events_give_what_their_recording_gives(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     assert write_features(tmp_path / name, tmp_path / "out.npz") == 700
     features, _ = table(tmp_path / "out.npz")
-    np.testing.assert_allclose(features, read_recording(BUNDLED).features()[:700], rtol=1e-6)
+    np.testing.assert_allclose(features, read_recording(BUNDLED).features()[:700], rtol=1e-5)
 
 
 def test_json_lines_name_every_feature_and_write_null_for_missing(tmp_path: Path) -> None:

@@ -11,16 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from driftgauge.models.entropy import alternative_sums, entropy_profile, tail_mass
 from driftgauge.models.features import (
     ENTROPY_FEATURES,
     FEATURES,
     N_FEATURES,
     Accumulator,
-    entropy_profile,
     extract,
     profiles,
     summarize,
-    tail_mass,
 )
 from driftgauge.models.records import Signal
 
@@ -50,7 +49,8 @@ def make_signal(rng: np.random.Generator, length: int, kind: str, k: int, holes:
         return Signal(features=rng.random(N_FEATURES).astype(np.float32))
     made = Signal(chosen_logprobs=chosen.astype(np.float32), segments=segments)
     if kind == "top_logprobs":
-        return replace(made, top_logprobs=rows)
+        rows = rows.astype(np.float16) if rng.random() < 0.3 else rows
+        return replace(made, top_logprobs=rows, alternative_sums=alternative_sums(rows) if rng.random() < 0.3 else None)
     return replace(made, entropy=entropy_profile(rows)) if kind == "entropy" else made
 
 
@@ -89,6 +89,12 @@ def naive_summaries(h: Array, nll: Array) -> Array:
 def test_the_profile_is_the_published_entropy(seed: int, length: int, k: int) -> None:
     rows = logprobs(np.random.default_rng(seed), length, k, holes=0.2)
     np.testing.assert_allclose(entropy_profile(rows), naive_entropy(rows), rtol=1e-5, atol=1e-6)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, 20))
+def test_float16_has_the_entropy_of_the_same_numbers_in_float32(seed: int, length: int, k: int) -> None:
+    rows = logprobs(np.random.default_rng(seed), length, k, holes=0.2).astype(np.float16)
+    np.testing.assert_allclose(entropy_profile(rows), entropy_profile(rows.astype(np.float32)), rtol=1e-6, atol=1e-6)
 
 
 @given(st.integers(0, 2**32), st.integers(2, 20))

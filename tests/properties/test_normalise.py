@@ -1,0 +1,88 @@
+"""Signals normalised together against the rules applied to each alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgauge.connectors.normalise import normalise
+from driftgauge.connectors.rules import by_rule
+from driftgauge.models.records import Signal
+
+Floats = npt.NDArray[np.float32]
+
+ODD = (np.nan, -np.inf, -9999.0, -3.4e38, 0.0, 1e-4, 0.5, 7.0, -0.0, -1e-7)
+
+
+def usual_rows(rng: np.random.Generator, length: int, k: int) -> Floats:
+    p = np.sort(rng.dirichlet(np.full(k + 1, 0.3), size=length)[:, :k])[:, ::-1]
+    return np.log(np.maximum(p, 1e-7)).astype(np.float32)
+
+
+def spoil(rng: np.random.Generator, chosen: Floats, rows: Floats) -> None:
+    """One position with values that mean something else, in another order, twice, or of an all but certain token."""
+    i, what = rng.integers(len(chosen)), rng.integers(6)
+    odd, k = rng.choice(ODD), rows.shape[1]
+    chosen[i] = rng.choice([chosen[i], 0.0, odd, -rng.exponential()])
+    if k and what == 0:
+        rows[i] = rows[i - 1]
+    elif k and what == 1:
+        rows[i] = rng.permutation(rows[i])
+    elif k and what == 2:
+        rows[i, rng.random(k) < 0.3] = odd
+    elif k and what == 3:
+        rows[i, -1] = odd
+    elif k:
+        rows[i] = [rng.choice([0.0, 1e-4, -5e-4]), *np.full(k - 1, -60.0)]
+        rows[i, rng.integers(k)] = rng.choice([np.nan, -60.0]) if what == 4 else odd
+
+
+@st.composite
+def some_raw_signal(draw: st.DrawFn) -> Signal:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    length, k = draw(st.integers(0, 30) | st.sampled_from([1100, 2049])), draw(st.sampled_from([0, 1, 2, 3, 5]))
+    rows = usual_rows(rng, length, k)
+    chosen = rows[np.arange(length), rng.integers(0, max(k, 1), length)] if k else -rng.random(length)
+    n_odd = draw(st.sampled_from([0, 0, 1, 1, 2]))
+    dtype = draw(st.sampled_from([np.float32, np.float16]))
+    chosen = chosen.astype(np.float32)
+    for _ in range(n_odd if length else 0):
+        spoil(rng, chosen, rows)
+    with np.errstate(over="ignore"):
+        whole = Signal(chosen.astype(dtype).astype(np.float32), rows.astype(dtype))
+    parts = [replace(whole, chosen_logprobs=None), replace(whole, top_logprobs=None), whole, whole, whole]
+    return draw(st.sampled_from(parts))
+
+
+@settings(deadline=None, max_examples=600)
+@given(st.lists(some_raw_signal(), max_size=6))
+def test_normalised_together_is_normalised_by_rule(signals: list[Signal]) -> None:
+    for together, raw in zip(normalise(signals), signals, strict=True):
+        alone = by_rule(raw)
+        assert together.problems == alone.problems
+        for name in ("chosen_logprobs", "top_logprobs", "censored", "alternative_sums"):
+            one, other = getattr(together, name), getattr(alone, name)
+            assert (one is None) == (other is None), name
+            if one is not None:
+                np.testing.assert_allclose(one.astype(np.float32), other, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@settings(deadline=None)
+@given(st.lists(some_raw_signal(), max_size=6))
+def test_a_response_is_normalised_alike_in_any_batch(signals: list[Signal]) -> None:
+    for together, raw in zip(normalise(signals), signals, strict=True):
+        (alone,) = normalise([raw])
+        for name in ("chosen_logprobs", "top_logprobs", "alternative_sums"):
+            one, other = getattr(together, name), getattr(alone, name)
+            assert one is other is None or one.tobytes() == other.tobytes(), name
+
+
+def test_a_gap_behind_a_certain_token_is_seen_in_float16() -> None:
+    rows = np.array([[0.0, np.nan, -60.0]], dtype=np.float16)
+    (found,) = normalise([Signal(np.zeros(1, dtype=np.float32), rows)])
+    assert found.top_logprobs is not None
+    np.testing.assert_array_equal(found.top_logprobs, [[0.0, -60.0, np.nan]])
