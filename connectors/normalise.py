@@ -2,8 +2,8 @@
 
 Owns the recognition of what is usual: rows in order, probabilities of one distribution, nothing that stands for
 something else. It costs a few passes over the arrays of many responses at once. A response with one token that is
-not usual goes through the rules alone, so that neither what becomes of it nor what is counted depends on its batch.
-Float16 that is usual stays as it came.
+not usual goes through the rules alone. They give the same for what is usual, so that what becomes of a response does
+not depend on its batch.
 """
 
 from __future__ import annotations

@@ -51,6 +51,8 @@ def listed(tokens: Tokens) -> Signal:
 def by_rule(raw: Signal) -> Signal:
     """The signal of (T,) chosen and (T, k) alternative log-probabilities in any order; NaN where one is absent.
 
+    Float16 alternatives stay float16: what they add up to must not depend on whether another token was odd.
+
     >>> import numpy as np
     >>> signal = by_rule(Signal(np.array([-9999.0]), np.array([[-0.5, -1.5]])))
     >>> signal.chosen_logprobs.tolist(), signal.n_censored
@@ -71,10 +73,14 @@ def by_rule(raw: Signal) -> Signal:
         if top is not None:
             top = _with_chosen(top, chosen, problems)
     if top is not None:
-        top, sums = _without_excess(top, problems)
+        top, sums = _without_excess(top.astype(_kept(raw.top_logprobs), copy=False), problems)
     return replace(
         raw, chosen_logprobs=chosen, top_logprobs=top, censored=censored, problems=problems, alternative_sums=sums
     )
+
+
+def _kept(top: Floats | None) -> npt.DTypeLike:
+    return np.float16 if top is not None and top.dtype == np.float16 else np.float32
 
 
 def _wide(values: Floats | None) -> Float32s | None:
@@ -312,12 +318,11 @@ def _with_chosen(top: Float32s, chosen: Float32s, problems: dict[str, int]) -> F
     return sorted_rows(np.concatenate([top, extra], axis=1))
 
 
-def _without_excess(top: Float32s, problems: dict[str, int]) -> tuple[Float32s, Float32s]:
+def _without_excess(top: Floats, problems: dict[str, int]) -> tuple[Floats, Float32s]:
     """Rows whose probabilities add up to more than 1 are missing: they are of no one distribution. And all sums."""
     sums = alternative_sums(top)
     excess = sums[:, 0] > 1 + ROUNDING
     if excess.any():
         problems["mass_gt_one"] = int(excess.sum())
-        top = np.where(excess[:, None], _MISSING, top)
-        sums[excess] = _MISSING
+        top, sums[excess] = np.where(excess[:, None], top.dtype.type(np.nan), top), np.nan
     return top, sums

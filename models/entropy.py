@@ -21,9 +21,13 @@ CACHED_POSITIONS = 2_048  # x 20 alternatives x 4 bytes x 2 arrays: what a core'
 
 
 def _terms_of_float16() -> npt.NDArray[np.complex64]:
-    """Term p + i p ln p by the bits of ln p: a pair as one complex number is looked up and added up at once."""
+    """Terms p + i p ln p by the bits of ln p: a pair as one complex number is looked up and added up at once.
+
+    0 for NaN and the infinities, which stand for no alternative.
+    """
     logp = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
+    logp[~np.isfinite(logp)] = -1e3
+    with np.errstate(over="ignore"):
         p = np.exp(logp)
         pairs = np.column_stack([p, p * logp]).astype(np.float32)
     terms: npt.NDArray[np.complex64] = pairs.view(np.complex64)[:, 0]
@@ -63,26 +67,26 @@ def alternative_sums(top_logprobs: Floats) -> Float32s:
 
 def _sums(logp: Floats) -> Float32s:
     # einsum adds up each row alone, in the same order whatever the number of rows: a matrix product does not
+    if logp.dtype == np.float16:
+        sums: Float32s = np.einsum("tk->t", _TERMS.take(logp.view(np.uint16))).view(np.float32).reshape(-1, 2)
+    else:
+        sums = _sums_of_products(logp)
+    nothing = np.flatnonzero(sums[:, 0] == 0)
+    if nothing.size:
+        sums[nothing[~np.isfinite(logp[nothing]).any(axis=1)]] = np.nan
+    return sums
+
+
+def _sums_of_products(logp: Floats) -> Float32s:
     with np.errstate(invalid="ignore", over="ignore"):
-        if logp.dtype == np.float16:
-            sums: Float32s = np.einsum("tk->t", _TERMS.take(logp.view(np.uint16))).view(np.float32).reshape(-1, 2)
-        else:
-            sums = _sums_of_products(np.exp(logp), logp)
-        if not np.isfinite(sums).all():
-            holes = np.flatnonzero(~np.isfinite(sums[:, 1]))
-            sums[holes] = _sums_with_holes(logp[holes].astype(np.float32))
+        p = np.exp(logp)
+        sums = np.column_stack([np.einsum("tk->t", p), np.einsum("tk,tk->t", p, logp)])
+        holes = np.flatnonzero(~np.isfinite(sums[:, 1]))
+        if holes.size:
+            absent = ~np.isfinite(logp[holes])
+            p, logp = np.where(absent, 0, p[holes]), np.where(absent, 0, logp[holes])
+            sums[holes] = np.column_stack([np.einsum("tk->t", p), np.einsum("tk,tk->t", p, logp)])
     return sums
-
-
-def _sums_with_holes(logp: Float32s) -> Float32s:
-    present = np.isfinite(logp)
-    sums = _sums_of_products(np.where(present, np.exp(logp), 0), np.where(present, logp, 0))
-    sums[~present.any(axis=1)] = np.nan
-    return sums
-
-
-def _sums_of_products(p: Float32s, logp: Float32s) -> Float32s:
-    return np.column_stack([np.einsum("tk->t", p), np.einsum("tk,tk->t", p, logp)]).astype(np.float32, copy=False)
 
 
 def entropy_profile(top_logprobs: Floats, variant: EntropyVariant = "published") -> Float32s:
