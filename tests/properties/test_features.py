@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from driftgauge.models.entropy import alternative_sums, entropy_profile, tail_mass
+from driftgauge.models.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
 from driftgauge.models.features import (
     ENTROPY_FEATURES,
     FEATURES,
@@ -25,6 +25,7 @@ from driftgauge.models.records import Signal
 
 Array = npt.NDArray[Any]
 N_ENTROPY = len(ENTROPY_FEATURES)
+LONG = (CACHED_POSITIONS - 1, CACHED_POSITIONS, CACHED_POSITIONS + 1)
 KINDS = ("top_logprobs", "chosen_logprobs", "entropy", "features", "none")
 
 
@@ -57,7 +58,7 @@ def make_signal(rng: np.random.Generator, length: int, kind: str, k: int, holes:
 @st.composite
 def some_signal(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS, longest: int = 60) -> Signal:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    length = draw(st.integers(0, longest) | st.sampled_from([2047, 2048, 2049]))
+    length = draw(st.integers(0, longest) | st.sampled_from(LONG))
     holes = draw(st.sampled_from([0.0, 0.3, 1.0]))
     return make_signal(rng, length, draw(st.sampled_from(kinds)), draw(st.integers(1, 20)), holes)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from driftgauge.connectors.normalise import normalise
 from driftgauge.connectors.rules import by_rule
+from driftgauge.models.entropy import CACHED_POSITIONS
 from driftgauge.models.records import Signal
 
 Floats = npt.NDArray[np.float32]
@@ -44,7 +45,10 @@ def spoil(rng: np.random.Generator, chosen: Floats, rows: Floats) -> None:
 @st.composite
 def some_raw_signal(draw: st.DrawFn) -> Signal:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    length, k = draw(st.integers(0, 30) | st.sampled_from([1100, 2049])), draw(st.sampled_from([0, 1, 2, 3, 5]))
+    length, k = (
+        draw(st.integers(0, 30) | st.sampled_from([1100, CACHED_POSITIONS + 1])),
+        draw(st.sampled_from([0, 1, 2, 3, 5])),
+    )
     rows = usual_rows(rng, length, k)
     chosen = rows[np.arange(length), rng.integers(0, max(k, 1), length)] if k else -rng.random(length)
     n_odd = draw(st.sampled_from([0, 0, 1, 1, 2]))
