@@ -7,6 +7,8 @@ Read in recordings of Vertex AI (2026-02) and the Gemini API. Streams with log-p
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +17,7 @@ from driftgauge.connectors.formats.payload import (
     Payload,
     Piece,
     Tokens,
+    columns_of,
     count_of,
     domain_of,
     field_of,
@@ -22,7 +25,6 @@ from driftgauge.connectors.formats.payload import (
     moment_of,
     number_of,
     text_of,
-    tokens_of,
     word_of,
 )
 
@@ -69,6 +71,9 @@ class Body(Struct, rename="camel"):
     driftgauge: Any = None
 
 
+_LOGPROB = attrgetter("log_probability")
+
+
 def read(body: Body) -> Payload:
     """One payload; a part as long as a choice has no reason why it ended, or where only some tokens are listed."""
     usage = body.usage_metadata
@@ -103,16 +108,9 @@ def _piece(choice: Choice) -> Piece:
 
 
 def _tokens(result: LogprobsResult) -> Tokens:
-    rows = result.top_candidates or []
-    return tokens_of(
-        (*_pair(token), [_pair(other) for other in _row(rows[i] if i < len(rows) else None)])
-        for i, token in enumerate(result.chosen_candidates or [])
-    )
+    rows = [row.candidates if row else None for row in result.top_candidates or []]
+    return columns_of(result.chosen_candidates or [], rows, _LOGPROB, _names)
 
 
-def _row(top: TopCandidates | None) -> list[Candidate]:
-    return (top.candidates if top else None) or []
-
-
-def _pair(token: Candidate) -> tuple[float | str | None, int | str]:
-    return token.log_probability, token.token or "" if token.token_id is None else token.token_id
+def _names(tokens: Iterable[Candidate]) -> list[Hashable]:
+    return [token.token or "" if token.token_id is None else token.token_id for token in tokens]

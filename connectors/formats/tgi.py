@@ -7,6 +7,8 @@ Read in source and in recordings (TGI 2026-01; the stream without ``index`` in d
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -15,12 +17,11 @@ from driftgauge.connectors.formats.payload import (
     Payload,
     Piece,
     Settings,
-    Tokens,
+    columns_of,
     count_of,
     domain_of,
     number_of,
     text_of,
-    tokens_of,
     word_of,
 )
 
@@ -62,6 +63,7 @@ class Body(Struct):
     driftgauge: Any = None
 
 
+_LOGPROB = attrgetter("logprob")
 _SETTINGS = Settings(logprobs_mode="processed")
 
 
@@ -85,7 +87,9 @@ def read(body: Body) -> Payload:
 def _sequence(index: int, sequence: Sequence) -> Piece:
     return Piece(
         index=index,
-        tokens=None if sequence.tokens is None else _tokens(sequence.tokens, sequence.top_tokens or []),
+        tokens=None
+        if sequence.tokens is None
+        else columns_of(sequence.tokens, sequence.top_tokens or [], _LOGPROB, _names),
         finish_reason=word_of(sequence.finish_reason),
         text=text_of(sequence.generated_text),
         is_last=True,
@@ -96,7 +100,7 @@ def _sequence(index: int, sequence: Sequence) -> Piece:
 def _event(body: Body, details: Details | None, token: Token) -> Piece:
     position = number_of(body.index)
     return Piece(
-        tokens=_tokens([token], [body.top_tokens]),
+        tokens=columns_of([token], [body.top_tokens], _LOGPROB, _names),
         finish_reason=word_of(details.finish_reason) if details else None,
         text=text_of(token.text),
         position=int(position) - 1 if position else None,  # the first token has index 1
@@ -104,12 +108,5 @@ def _event(body: Body, details: Details | None, token: Token) -> Piece:
     )
 
 
-def _tokens(chosen: list[Token], rows: list[list[Token] | None]) -> Tokens:
-    return tokens_of(
-        (*_pair(token), [_pair(other) for other in (rows[i] if i < len(rows) else None) or ()])
-        for i, token in enumerate(chosen)
-    )
-
-
-def _pair(token: Token) -> tuple[float | str | None, int | str]:
-    return token.logprob, token.text or "" if token.id is None else token.id
+def _names(tokens: Iterable[Token]) -> list[Hashable]:
+    return [token.text or "" if token.id is None else token.id for token in tokens]
