@@ -55,7 +55,9 @@ class DriftMonitor:
         for name, value in values.items():
             if value != value:
                 continue
-            detector = self._detectors.setdefault(name, self._new())
+            if name not in self._detectors:
+                self._detectors[name] = self._new()
+            detector = self._detectors[name]
             width, total = detector.width + 1, detector.estimation * detector.width + value
             detector.update(value)
             if detector.drift_detected:
