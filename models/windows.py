@@ -88,13 +88,12 @@ class Window:
         in_order = not self.ids or (rows[0].event_time, rows[0].id) > (self.event_time[self._size - 1], self.ids[-1])
         self._reserve(len(rows))
         new = slice(self._size, self._size + len(rows))
-        self.event_time[new] = [row.event_time for row in rows]
-        self.features[new] = [row.features for row in rows]
+        for at, row in enumerate(rows, self._size):  # one or two between two labels: no lists are made for them
+            self.event_time[at], self.features[at] = row.event_time, row.features
+            self.correct[at], self.weight[at] = row.correct, row.weight
+            self.ids.append(row.id)
         self.is_usable[new] = usable(self.features[new])
         self.is_scored[new] = False
-        self.correct[new] = [row.correct for row in rows]
-        self.weight[new] = [row.weight for row in rows]
-        self.ids.extend(row.id for row in rows)
         self._size += len(rows)
         if not in_order:
             self._sort()
