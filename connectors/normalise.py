@@ -26,10 +26,10 @@ def normalise(signals: Sequence[Signal]) -> list[Signal]:
     >>> usual.problems, odd.problems
     ({}, {'sentinel_logprob': 1})
     """
-    return [signal for _, members in runs(signals) for signal in _normalised(members)]
+    return [signal for n_tokens, members in runs(signals) for signal in _normalised(n_tokens, members)]
 
 
-def _normalised(signals: Sequence[Signal]) -> list[Signal]:
+def _normalised(n_tokens: int, signals: Sequence[Signal]) -> list[Signal]:
     """Of signals whose arrays are alike."""
     chosen = joined([signal.chosen_logprobs for signal in signals])
     top = joined([signal.top_logprobs for signal in signals])
@@ -38,7 +38,7 @@ def _normalised(signals: Sequence[Signal]) -> list[Signal]:
     if top is not None and not top.shape[1]:
         return [by_rule(signal) for signal in signals]
     sums = None if top is None else alternative_sums(top)
-    odd = np.zeros(sum(signal.n_tokens for signal in signals), dtype=bool)
+    odd = np.zeros(n_tokens, dtype=bool)
     if chosen is not None:
         chosen = chosen.astype(np.float32, copy=False)
         odd |= ~((chosen <= 0) & (chosen > SENTINEL))  # NaN is neither

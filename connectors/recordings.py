@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.models.entropy import entropy_profile
+from driftgauge.models.entropy import entropy_profile, precision_of
 from driftgauge.models.features import summarize
 from driftgauge.models.records import Context, Floats, Generation, Signal
 
@@ -105,7 +105,8 @@ class Recording:
         tokens = slice(self.offsets[i], self.offsets[i + 1])
         chosen = None if self.chosen_logprob is None else self.chosen_logprob[tokens]
         if self.topk_logprobs is not None:
-            return Signal(chosen_logprobs=chosen, top_logprobs=_without_fillers(self.topk_logprobs[tokens]))
+            top = self.topk_logprobs[tokens]
+            return Signal(chosen_logprobs=chosen, top_logprobs=_without_fillers(top, precision_of(top)))
         return Signal(chosen_logprobs=chosen, entropy=None if self.entropy is None else self.entropy[tokens])
 
     def generation(self, i: int, response_id: str, event_time: float) -> Generation:
@@ -153,7 +154,7 @@ def read_recording(path: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Record
         arrays["correct"] = arrays["correct"].astype(np.float32)
     for name in ("entropy", "chosen_logprob"):
         if name in arrays:
-            arrays[name] = _without_fillers(arrays[name].astype(np.float32))
+            arrays[name] = _without_fillers(arrays[name], np.float32)
     for name in _SIGNALS:
         if name in arrays and not np.isfinite(arrays[name]).any():
             del arrays[name]  # an array full of NaN says no more than no array
@@ -208,8 +209,8 @@ def _wrong_values(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
     return problems + [f"`{name}` is positive somewhere: natural logs of probabilities are not" for name in positive]
 
 
-def _without_fillers(values: Floats) -> Floats:
-    """A copy with NaN for whatever stands for "not available"."""
-    copy = values.copy()
+def _without_fillers(values: Floats, precision: npt.DTypeLike) -> Floats:
+    """A copy in this precision with NaN for whatever stands for "not available"."""
+    copy = values.astype(precision)
     copy[~(np.isfinite(copy) & (copy > _NO_LOGPROB))] = np.nan
     return copy

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.connectors.formats.payload import PayloadError, Tokens
-from driftgauge.models.entropy import Float32s, alternative_sums
+from driftgauge.models.entropy import Float32s, alternative_sums, precision_of
 from driftgauge.models.records import Floats, Signal
 
 SENTINEL = -9998.0
@@ -60,6 +60,7 @@ def by_rule(raw: Signal) -> Signal:
     """
     problems = dict(raw.problems)
     chosen, top = _wide(raw.chosen_logprobs), _wide(raw.top_logprobs)
+    precision = None if raw.top_logprobs is None else precision_of(raw.top_logprobs)
     censored: Mask | None = None
     sums: Float32s | None = None
     if chosen is not None:
@@ -73,14 +74,10 @@ def by_rule(raw: Signal) -> Signal:
         if top is not None:
             top = _with_chosen(top, chosen, problems)
     if top is not None:
-        top, sums = _without_excess(top.astype(_kept(raw.top_logprobs), copy=False), problems)
+        top, sums = _without_excess(top.astype(precision, copy=False), problems)
     return replace(
         raw, chosen_logprobs=chosen, top_logprobs=top, censored=censored, problems=problems, alternative_sums=sums
     )
-
-
-def _kept(top: Floats | None) -> npt.DTypeLike:
-    return np.float16 if top is not None and top.dtype == np.float16 else np.float32
 
 
 def _wide(values: Floats | None) -> Float32s | None:

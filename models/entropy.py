@@ -38,6 +38,11 @@ def _terms_of_float16() -> npt.NDArray[np.complex64]:
 _TERMS = _terms_of_float16()
 
 
+def precision_of(top_logprobs: Floats) -> npt.DTypeLike:
+    """What log-probabilities are kept in: float16 where that is what came, else float32."""
+    return np.float16 if top_logprobs.dtype == np.float16 else np.float32
+
+
 def alternative_sums(top_logprobs: Floats) -> Float32s:
     """Sums over the alternatives of every position.
 
@@ -56,8 +61,7 @@ def alternative_sums(top_logprobs: Floats) -> Float32s:
     [[1.0, -0.6930000185966492], [0.949999988079071, -0.24500000476837158]]
     """
     logp = np.asarray(top_logprobs)
-    if logp.dtype != np.float16:
-        logp = np.asarray(logp, dtype=np.float32)
+    logp = logp.astype(precision_of(logp), copy=False)
     if not logp.shape[1]:
         return np.full((len(logp), 2), np.nan, dtype=np.float32)
     if len(logp) <= CACHED_POSITIONS:
@@ -71,23 +75,26 @@ def _sums(logp: Floats) -> Float32s:
     if logp.dtype == np.float16:
         sums: Float32s = np.einsum("tk->t", _TERMS.take(logp.view(np.uint16))).view(np.float32).reshape(-1, 2)
     else:
-        sums = _sums_of_products(logp)
+        sums = _sums_of_float32(logp)
     nothing = np.flatnonzero(sums[:, 0] == 0)
     if nothing.size:
         sums[nothing[~np.isfinite(logp[nothing]).any(axis=1)]] = np.nan
     return sums
 
 
-def _sums_of_products(logp: Floats) -> Float32s:
+def _sums_of_float32(logp: Floats) -> Float32s:
     with np.errstate(invalid="ignore", over="ignore"):
         p = np.exp(logp)
-        sums = np.column_stack([np.einsum("tk->t", p), np.einsum("tk,tk->t", p, logp)])
+        sums = _sums_of_products(p, logp)
         holes = np.flatnonzero(~np.isfinite(sums[:, 1]))
         if holes.size:
             absent = ~np.isfinite(logp[holes])
-            p, logp = np.where(absent, 0, p[holes]), np.where(absent, 0, logp[holes])
-            sums[holes] = np.column_stack([np.einsum("tk->t", p), np.einsum("tk,tk->t", p, logp)])
+            sums[holes] = _sums_of_products(np.where(absent, 0, p[holes]), np.where(absent, 0, logp[holes]))
     return sums
+
+
+def _sums_of_products(p: Floats, logp: Floats) -> Float32s:
+    return np.column_stack([np.einsum("tk->t", p), np.einsum("tk,tk->t", p, logp)])
 
 
 def entropy_profile(top_logprobs: Floats, variant: EntropyVariant = "published") -> Float32s:
@@ -127,18 +134,15 @@ def entropy_from(sums: Float32s, variant: EntropyVariant = "published") -> Float
     return np.asarray(entropy - tail * np.log(tail), dtype=np.float32)
 
 
-def tail_mass(top_logprobs: Floats) -> Float32s:
+def tail_mass(sums: Float32s) -> Float32s:
     """Probability outside the listed alternatives, (T,), in [0, 1]; NaN where nothing is listed.
 
+    ``sums`` are `alternative_sums`.
+
     >>> import numpy as np
-    >>> tail_mass(np.log([[0.5, 0.25]])).tolist()
+    >>> tail_mass(alternative_sums(np.log([[0.5, 0.25]]))).tolist()
     [0.25]
     """
-    return tail_mass_from(alternative_sums(top_logprobs))
-
-
-def tail_mass_from(sums: Float32s) -> Float32s:
-    """(T,) the same from `alternative_sums`."""
     return np.clip(1 - sums[:, 0], 0, 1)
 
 

@@ -138,11 +138,9 @@ def _sums(signals: Sequence[Signal], offsets: Offsets) -> Float32s:
     start = 0
     for n_tokens, members in runs(signals):
         tokens = slice(start, start := start + n_tokens)
-        known = joined([signal.alternative_sums for signal in members])
-        top = joined([signal.top_logprobs for signal in members])
-        if known is not None:
+        if (known := joined([signal.alternative_sums for signal in members])) is not None:
             sums[tokens] = known
-        elif top is not None:
+        elif (top := joined([signal.top_logprobs for signal in members])) is not None:
             sums[tokens] = alternative_sums(top)
     return sums
 

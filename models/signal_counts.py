@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftgauge.models.entropy import sums_of, tail_mass_from
+from driftgauge.models.entropy import sums_of, tail_mass
 from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN, Signal
 
 _SEGMENTS = {SEGMENT_UNKNOWN: "unknown", SEGMENT_REASONING: "reasoning", SEGMENT_ANSWER: "answer"}
@@ -73,7 +73,7 @@ def count(signal: Signal) -> SignalCounts:
         usable &= ~signal.censored
     n_logprobs = int(usable.sum())
     sums = sums_of(signal)
-    tail = np.empty(0) if sums is None else tail_mass_from(sums)
+    tail = np.empty(0) if sums is None else tail_mass(sums)
     n_tail = int((~np.isnan(tail)).sum())
     return SignalCounts(
         n_tokens=n,

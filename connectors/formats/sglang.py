@@ -32,7 +32,7 @@ class Item(Struct, array_like=True, gc=False):
     """A token: ``[logprob, id, text]``."""
 
     logprob: Any = None
-    id: Any = None
+    id: Any = UNSET
     text: Any = UNSET
 
 
@@ -98,7 +98,7 @@ def _place(meta: MetaInfo, n_completion: int | None) -> tuple[int | None, bool]:
     n_so_far = count_of(meta.output_token_logprobs_length)
     if n_so_far is not None:
         return max(n_so_far - len(listed), 0), bool(listed) and len(listed) < n_so_far
-    is_lmdeploy = bool(listed) and listed[0].text is UNSET
+    is_lmdeploy = bool(listed) and listed[0].text is UNSET and listed[0].id is not UNSET
     n_missing = (n_completion or 0) - len(listed)  # one may lack an entry for other reasons
     return None, bool(listed) and n_missing > (0 if is_lmdeploy else 1)
 

@@ -54,6 +54,13 @@ def test_each_response_owns_its_tokens(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.signal.top_logprobs[0], arrays()["topk_logprobs"][3].astype(np.float32))
 
 
+def test_alternatives_in_double_precision_become_float32(tmp_path: Path) -> None:
+    r = recording(tmp_path, topk_logprobs=arrays()["topk_logprobs"].astype(np.float64))
+    top = r.signal(0).top_logprobs
+    assert top is not None
+    assert top.dtype == np.float32
+
+
 def test_optional_arrays_may_be_absent(tmp_path: Path) -> None:
     only_chosen = recording(
         tmp_path, topk_logprobs=None, entropy=None, correct=None, model=None, truncated=None, difficulty=None

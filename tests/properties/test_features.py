@@ -103,7 +103,7 @@ def test_the_variants_treat_the_tail_as_they_say(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     p = np.sort(rng.dirichlet(np.ones(k + 1), size=8))[:, ::-1]
     rows = np.log(p[:, :-1])
-    np.testing.assert_allclose(tail_mass(rows), p[:, -1], atol=1e-6)
+    np.testing.assert_allclose(tail_mass(alternative_sums(rows)), p[:, -1], atol=1e-6)
     np.testing.assert_allclose(entropy_profile(rows, "lower_bound"), stats.entropy(p, axis=1), atol=1e-4)
     np.testing.assert_allclose(entropy_profile(rows, "renormalised"), stats.entropy(p[:, :-1], axis=1), atol=1e-4)
 
