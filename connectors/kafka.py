@@ -33,11 +33,12 @@ from kafka.errors import (
     UnsupportedCodecError,
     UnsupportedVersionError,
 )
+from kafka.net import KafkaNetSocket
 from kafka.net.sasl import get_sasl_mechanism
 from kafka.structs import OffsetAndMetadata
 
 from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
-from driftgauge.connectors.kafka_connection import KafkaConnection, Login, knock
+from driftgauge.connectors.kafka_connection import KafkaConnection, LargeReads, LargeTlsReads, Login, knock
 from driftgauge.connectors.unpacking import BatchTooLargeError, bound_batches
 
 __all__ = ["KafkaConnection", "KafkaSink", "KafkaSource", "KafkaStats", "create_topics", "test_connection"]
@@ -556,14 +557,27 @@ def _connect(make: Callable[..., Client], connection: KafkaConnection, **options
         raise _trouble(error, connection) from error
 
 
+class _Direct(KafkaNetSocket):  # type: ignore[misc]  # the client ships no types
+    """How the client connects without a proxy, but to sockets with large reads: its scheme stands for that."""
+
+    SCHEMES = ("direct",)
+
+    def socket(self, family: int = -1, sock_type: int = -1, proto: int = -1) -> LargeReads:
+        return LargeReads(family, sock_type, proto)
+
+
 def _client(make: Callable[..., Client], connection: KafkaConnection, **options: Any) -> Client:
+    tls = connection.tls_context()
+    if tls is not None:
+        tls.sslsocket_class = LargeTlsReads
     return make(
         bootstrap_servers=list(connection.bootstrap_servers),
         bootstrap_timeout_ms=int(connection.connect_timeout_s * 1000),
         client_id=connection.client_id,
         reconnect_backoff_max_ms=1_000,
         security_protocol=connection.security_protocol,
-        ssl_context=connection.tls_context(),
+        ssl_context=tls,
+        proxy_url="direct://",
         **_credentials(connection),
         **options,
     )

@@ -24,6 +24,9 @@ METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = 3, 17, 36  # request keys of the K
 UNSUPPORTED_MECHANISM, ILLEGAL_SASL_STATE = 33, 34  # its error codes
 LARGEST_ANSWER_BYTES = 1 << 20
 
+READ_BYTES, TLS_READ_BYTES = 1 << 18, 1 << 14
+"""Read at once from a broker; TLS gives no more than one of its records."""
+
 NOT_YET_VALID, EXPIRED, WRONG_HOSTNAME, WRONG_IP = 9, 10, 62, 64  # OpenSSL's verification codes
 
 Loaded = TypeVar("Loaded")
@@ -83,6 +86,26 @@ class KafkaConnection:
                 # always a password, so that OpenSSL never asks for one on the terminal
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile or None, self.ssl_key_password)
         return context
+
+
+class LargeReads(socket.socket):
+    """A socket that gives more than it is asked for.
+
+    The client asks for 4 KiB at a time and takes what comes. Each time its thread waits for a turn of the interpreter,
+    so with so little at once a fetch of megabytes costs more than all that is done with its bytes.
+    """
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """What has come, however little was asked for."""
+        return super().recv(max(bufsize, READ_BYTES), flags)
+
+
+class LargeTlsReads(ssl.SSLSocket):
+    """The same over TLS."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """What has come, however little was asked for."""
+        return super().recv(max(buflen, TLS_READ_BYTES), flags)
 
 
 class Login(Protocol):

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from driftgauge.connectors import kafka
 from driftgauge.connectors.base import ConnectorError, Message
 from driftgauge.connectors.kafka import KafkaConnection, KafkaSink, KafkaSource
+from driftgauge.connectors.kafka_connection import LargeReads, LargeTlsReads
 from tests.kafka.certificates import KEY_SECRET, OTHER_SECRET, SECRET, USER, Authority, GuardedBroker
 from tests.kafka.conftest import NewTopic, read
 
@@ -104,6 +107,34 @@ def test_every_way_in_serves_source_and_sink_and_group_offsets(
         source.open({})
         assert [record.value for record in read(source, 1)] == [b"v"]
         source.commit(dict.fromkeys(source.lag(), 1))
+
+
+@pytest.mark.parametrize(
+    ("way", "kind", "piece"), [("mutual tls", LargeTlsReads, 1 << 13), ("plain in the clear", LargeReads, 1 << 16)]
+)
+def test_a_large_message_comes_in_large_pieces(
+    way: str,
+    kind: type[LargeReads | LargeTlsReads],
+    piece: int,
+    request: pytest.FixtureRequest,
+    guarded: GuardedBroker,
+    new_topic: NewTopic,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes, receive, value = [], kind.recv, np.random.default_rng(0).bytes(900_000)
+
+    def counted(self: Any, *asked: int) -> bytes:
+        received = receive(self, *asked)
+        sizes.append(len(received))
+        return received
+
+    monkeypatch.setattr(kind, "recv", counted)
+    topic = new_topic(where=KafkaConnection((guarded.address,)))
+    with closing(KafkaSink(WAYS[way](request))) as sink, closing(KafkaSource(WAYS[way](request), [topic])) as source:
+        sink.publish([Message(1, topic, b"k", value)])
+        source.open({})
+        assert [record.value for record in read(source, 1)] == [value]
+    assert max(sizes) >= piece
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
