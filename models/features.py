@@ -83,25 +83,26 @@ def _entropy_summaries(entropy: Floats, offsets: Offsets) -> Float64s:
     starts = offsets[:-1]
     total = np.add.reduceat(h, starts)
     mean = total / n
-    centred = h - np.repeat(mean, n)
-    squares = centred * centred
+    h -= np.repeat(mean, n)  # powers are made in place: a new array for each costs as much again
+    squares = h * h
     std = np.sqrt(np.add.reduceat(squares, starts) / np.maximum(n - 1, 1))
-    third = np.add.reduceat(squares * centred, starts) / n
-    fourth = np.add.reduceat(squares * squares, starts) / n
+    h *= squares
+    squares *= squares
+    third, fourth = np.add.reduceat(h, starts) / n, np.add.reduceat(squares, starts) / n
     shape = (third / (std**3 + _EPSILON), fourth / (std**4 + _EPSILON))
-    return np.column_stack([mean, std, np.maximum.reduceat(h, starts), _quantiles(entropy, offsets), *shape, total])
+    return np.column_stack([mean, std, *_order_statistics(entropy, offsets), *shape, total])
 
 
-def _quantiles(entropy: Floats, offsets: Offsets) -> Float64s:
-    """(n, 5) by linear interpolation between order statistics."""
+def _order_statistics(entropy: Floats, offsets: Offsets) -> Float64s:
+    """(6, n) the maximum, and the quantiles by linear interpolation between neighbours."""
     ordered = entropy.copy()  # in the precision it came in: half the bytes to sort
     for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         ordered[start:stop].sort()
-    place = (np.diff(offsets) - 1)[:, None] * _QUANTILES
+    place = (np.diff(offsets) - 1) * _QUANTILES[:, None]
     below = np.floor(place).astype(np.int64)
-    low = ordered[offsets[:-1, None] + below].astype(np.float64)
-    high = ordered[offsets[:-1, None] + np.ceil(place).astype(np.int64)].astype(np.float64)
-    return np.asarray(low + (high - low) * (place - below))
+    low = ordered[offsets[:-1] + below].astype(np.float64)
+    high = ordered[offsets[:-1] + np.ceil(place).astype(np.int64)].astype(np.float64)
+    return np.asarray(np.vstack([ordered[offsets[1:] - 1], low + (high - low) * (place - below)]), dtype=np.float64)
 
 
 def _nll_summaries(values: Floats, offsets: Offsets) -> Float64s:

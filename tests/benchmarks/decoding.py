@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -190,18 +191,22 @@ def measure() -> dict[str, dict[str, Any]]:
     parsers = _parsers()
     for name, listed in records.items():
         assert len(_signals(listed)) == N_EVENTS, name
-        ours = _rate(listed, _signals)
+        compared = {p: parse for p, parse in parsers.items() if _is_compared(p, name)}
+        ours, *theirs = _rates((listed, _signals), *((listed, _each(parse)) for parse in compared.values()))
         n_bytes = sum(len(record.value or b"") for record in listed) / N_EVENTS
         results[f"decode_{name}_bytes"] = _result(ours * n_bytes / 1e6, "MB/s", None)
         results[f"decode_{name}_tokens"] = _result(ours * N_TOKENS, "tokens/s", None)
-        for parser, parse in parsers.items() if name != "packed" else ():
-            if parser not in ("pydantic", "msgspec") or name == "openai":
-                results[f"decode_{name}_vs_{parser}"] = _result(ours, "events/s", _rate(listed, _each(parse)))
-    to_features = {name: _rate(records[name], _features) for name in ("openai", "packed")}
-    bare = _rate(records["openai"], _each(parsers["msgspec"]))
-    results["openai_to_features_vs_parse"] = _result(to_features["openai"], "events/s", bare)
-    results["packed_to_features_vs_openai"] = _result(to_features["packed"], "events/s", to_features["openai"])
+        for parser, rate in zip(compared, theirs, strict=True):
+            results[f"decode_{name}_vs_{parser}"] = _result(ours, "events/s", rate)
+    openai, packed = records["openai"], records["packed"]
+    of_openai, of_packed, bare = _rates((openai, _features), (packed, _features), (openai, _each(parsers["msgspec"])))
+    results["openai_to_features_vs_parse"] = _result(of_openai, "events/s", bare)
+    results["packed_to_features_vs_openai"] = _result(of_packed, "events/s", of_openai)
     return results
+
+
+def _is_compared(parser: str, shape: str) -> bool:
+    return shape == "openai" or (shape != "packed" and parser not in ("pydantic", "msgspec"))
 
 
 def _parsers() -> dict[str, Callable[[bytes], object]]:
@@ -232,9 +237,9 @@ def _features(records: list[Record]) -> object:
     return extract(_signals(records))
 
 
-def _rate(records: list[Record], work: Callable[[list[Record]], object]) -> float:
-    """Events per second."""
-    return N_EVENTS / seconds(lambda: work(records), REPEATS)
+def _rates(*works: tuple[list[Record], Callable[[list[Record]], object]]) -> list[float]:
+    """Events per second of each."""
+    return [N_EVENTS / s for s in seconds(*(partial(work, records) for records, work in works), repeats=REPEATS)]
 
 
 def _result(value: float, unit: str, baseline: float | None) -> Result:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,20 +62,14 @@ def measure() -> dict[str, dict[str, Any]]:
     """Tokens per second of `extract`; the baselines are tokens per second too."""
     few = traffic(100, 100)
     np.testing.assert_allclose(extract(few), token_loop(few), rtol=1e-3, atol=1e-4)
-    loop = 100 * 100 / seconds(lambda: token_loop(few), repeats=3)
     results = {}
     for shape, (n, length) in SHAPES.items():
         signals = traffic(n, length)
-        speed = n * length / seconds(_features_of(signals))
-        copied = n * length / seconds(_copy_of(signals))
-        name = "" if shape == "long" else f"_{shape}"
-        results[f"features_vs_token_loop{name}"] = _result(speed, loop)
-        results[f"features_vs_copying_bytes{name}"] = _result(speed, copied)
+        ours, copy, loop = seconds(partial(extract, signals), _copy_of(signals), partial(token_loop, few), repeats=20)
+        name, speed = "" if shape == "long" else f"_{shape}", n * length / ours
+        results[f"features_vs_token_loop{name}"] = _result(speed, 100 * 100 / loop)
+        results[f"features_vs_copying_bytes{name}"] = _result(speed, n * length / copy)
     return results
-
-
-def _features_of(signals: list[Signal]) -> Callable[[], object]:
-    return lambda: extract(signals)
 
 
 def _copy_of(signals: list[Signal]) -> Callable[[], object]:

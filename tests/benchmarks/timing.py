@@ -4,12 +4,16 @@ import time
 from collections.abc import Callable
 
 
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Processor seconds of the shortest of several runs: what the machine can do when nothing else runs on it."""
+def seconds(*works: Callable[[], object], repeats: int = 5) -> list[float]:
+    """Processor seconds of the shortest of several runs of each: what the machine can do when nothing else runs on it.
 
-    def once() -> float:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
+    They take turns, so that a slow spell of the machine is one for all that is compared.
+    """
+    rounds = [[_once(work) for work in works] for _ in range(repeats)]
+    return [min(times) for times in zip(*rounds, strict=True)]
 
-    return min(once() for _ in range(repeats))
+
+def _once(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
