@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -23,21 +23,19 @@ import numpy as np
 from driftgauge.agent.emission import estimate_live, estimate_past, gone_quiet, is_material
 from driftgauge.agent.state import ContextState, DomainState, PipelineSettings, State
 from driftgauge.models import acquisition
+from driftgauge.models.arrivals import arrive, with_features
 from driftgauge.models.assembly import InFlight
-from driftgauge.models.context_guard import is_uninformative
 from driftgauge.models.drift import Change
-from driftgauge.models.entropy import Float32s
-from driftgauge.models.features import extract
 from driftgauge.models.labels import Truth, resolve
 from driftgauge.models.memory import Memory
 from driftgauge.models.records import (
     Acquisition,
     Alert,
+    Arrival,
     Chunk,
     Context,
     Estimate,
     Event,
-    Generation,
     Label,
     Output,
     Pause,
@@ -49,22 +47,8 @@ from driftgauge.models.records import (
     Tick,
     estimate_key,
 )
-from driftgauge.models.signal_counts import observed_k
 
 Severity: TypeAlias = Literal["info", "warning", "alarm"]
-
-_FORMS_WITHOUT_PROFILE = ("features", "none")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """A complete response with its features; ``problem`` says why the features cannot be used."""
-
-    generation: Generation
-    features: Float32s
-    form: SignalForm
-    n_tokens: int
-    problem: str | None = None
 
 
 class Pipeline:
@@ -84,50 +68,14 @@ class Pipeline:
 
         The memory is one transaction: when it fails, this pipeline is ahead of it and must be dropped and resumed.
         """
-        step = _Step(self.settings, self.state, memory)
+        settings, step = self.settings, _Step(self.settings, self.state, memory)
+        events = with_features(events, settings.entropy, segments=settings.segments, min_coverage=settings.min_coverage)
         step.recall(events)
-        for event, arrival in zip(events, self._arrivals(events), strict=True):
-            step.take(event, arrival)
+        for event in events:
+            step.take(event)
         step.flush()
         memory.save_state(self.state.changes())
         return step.outputs
-
-    def _arrivals(self, events: Sequence[Event]) -> list[Arrival | None]:
-        """Features of all whole responses of the batch at once."""
-        whole = [event for event in events if isinstance(event, Generation)]
-        table = iter(extract([g.signal for g in whole], self.settings.entropy, segments=self.settings.segments))
-        return [
-            arrive(event, next(table), self.settings.min_coverage) if isinstance(event, Generation) else None
-            for event in events
-        ]
-
-
-def arrive(generation: Generation, features: Float32s, min_coverage: float, form: SignalForm | None = None) -> Arrival:
-    """Say whether the features of a response can be used; k counts as observed where nobody declared it."""
-    signal = generation.signal
-    n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
-    if generation.context.k is None and (k := observed_k(signal)) is not None:
-        generation = replace(generation, context=replace(generation.context, k=k))
-    problem = None
-    if np.isnan(features).all():
-        problem = "no_logprobs"
-    elif is_uninformative(signal, generation.context):
-        problem = "uninformative"
-    elif _coverage(generation) < min_coverage:
-        problem = "low_coverage"
-    if problem:
-        features = np.full_like(features, np.nan)
-    return Arrival(generation, features, form or signal.form, n_tokens, problem)
-
-
-def _coverage(generation: Generation) -> float:
-    """Share of the generated tokens that have an entry; one token of difference is normal."""
-    if generation.n_completion_tokens is None or generation.signal.form in _FORMS_WITHOUT_PROFILE:
-        return 1.0
-    expected = generation.n_completion_tokens - (generation.n_reasoning_tokens or 0)
-    if generation.signal.n_tokens >= expected - 1:
-        return 1.0
-    return generation.signal.n_tokens / expected
 
 
 @lru_cache(maxsize=4096)
@@ -155,8 +103,8 @@ class _Step:
         """Ask memory once for all the responses and labels that these events are about."""
         ids = set()
         for event in events:
-            if isinstance(event, Generation):
-                ids.add(event.id)
+            if isinstance(event, Arrival):
+                ids.add(event.generation.id)
             elif isinstance(event, Label):
                 ids.add(event.response_id)
             elif isinstance(event, Chunk):
@@ -168,10 +116,10 @@ class _Step:
         self.rows.update(self.memory.responses(ids))
         self.labels.update(self.memory.labels(ids))
 
-    def take(self, event: Event, arrival: Arrival | None) -> None:
+    def take(self, event: Event) -> None:
         """Let one event take effect."""
-        if arrival is not None:
-            self._respond(arrival)
+        if isinstance(event, Arrival):
+            self._respond(event)
         elif isinstance(event, Chunk):
             self._assemble(event)
         elif isinstance(event, Label):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -67,15 +68,20 @@ class Decoder:
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
         """Events of all records; a tombstone gives none, a bad record one `Rejected`."""
-        events: list[Event] = []
-        for record in records:
-            if record.problem:
-                events.append(rejected(record, PayloadError("batch_too_large", record.problem)))
-            elif record.value is not None:
-                events += self._events_in(record, record.value)
-        return _with_normal_signals(events)
+        return [event for events in self.decode_each(records) for event in events]
 
-    def _events_in(self, record: Record, value: bytes) -> list[Event]:
+    def decode_each(self, records: Sequence[Record]) -> list[list[Event]]:
+        """The same, record by record."""
+        found = [self._events_in(record) for record in records]
+        normal = iter(_with_normal_signals([event for events in found for event in events]))
+        return [list(islice(normal, len(events))) for events in found]
+
+    def _events_in(self, record: Record) -> list[Event]:
+        value = record.value
+        if record.problem:
+            return [rejected(record, PayloadError("batch_too_large", record.problem))]
+        if value is None:
+            return []
         events: list[Event] = []
         problems: list[PayloadError] = []
         found: list[bytes] = []

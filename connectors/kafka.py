@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -89,6 +90,7 @@ class KafkaSource:
     Attributes
     ----------
     partitions : only these; None: all there are
+    share : (i, n): of those only the i-th of n shares, for sources that read side by side
     group_id : the consumer group whose offsets show how far we are
     max_records, max_bytes : what one `poll` returns at most (one record may exceed ``max_bytes`` by itself)
     max_unpacked_bytes : a compressed batch that would become larger is passed over: one record with a ``problem``
@@ -106,6 +108,7 @@ class KafkaSource:
         topics: Sequence[str],
         *,
         partitions: Collection[TopicPartition] | None = None,
+        share: tuple[int, int] = (0, 1),
         group_id: str = "driftgauge",
         max_records: int = 500,
         max_bytes: int = 16 * MIB,
@@ -118,6 +121,7 @@ class KafkaSource:
         self._connection = connection
         self._topics = tuple(topics)
         self._partitions = None if partitions is None else set(partitions)
+        self._share = share
         self._max_records = max_records
         self._max_bytes = max_bytes
         self._max_unpacked_bytes = max_unpacked_bytes
@@ -187,6 +191,9 @@ class KafkaSource:
     # --- reading ---------------------------------------------------------------------------------------------
 
     def _fetch(self, timeout_s: float) -> None:
+        if not self._positions:  # a share without partitions; the client refuses to poll none
+            time.sleep(timeout_s)
+            return
         n_records = max(1, min(self._max_records, int(self._max_bytes / self._mean_bytes)))
         try:
             fetched = self._open_reader.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=n_records)
@@ -295,11 +302,16 @@ class KafkaSource:
             missing = [topic for topic, partitions in found.items() if not partitions]
             if not missing:
                 everything = {TopicPartition(topic, n) for topic, numbers in found.items() for n in numbers}
-                return everything if self._partitions is None else everything & self._partitions
+                return {partition for partition in everything if self._is_ours(partition)}
             if time.monotonic() > deadline:
                 names = ", ".join(missing)
                 raise ConnectorError(f"Kafka topic {names} does not exist, or we may not read it", retriable=False)
             time.sleep(LOOK_AGAIN_S)
+
+    def _is_ours(self, partition: TopicPartition) -> bool:
+        number, n_shares = self._share
+        turn = zlib.crc32(partition.topic.encode()) + partition.partition  # the same in every process
+        return turn % n_shares == number and (self._partitions is None or partition in self._partitions)
 
     def _assign(self, reader: KafkaConsumer, present: set[TopicPartition]) -> None:
         partitions = [ClientPartition(*tp) for tp in sorted(present)]

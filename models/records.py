@@ -210,7 +210,18 @@ class Rejected:
     event: Generation | Label | None = None
 
 
-Event: TypeAlias = Generation | Chunk | Label | Tick | Pause | Rejected
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A complete response with its features, (d,) float32; ``problem`` says why they cannot be used (all NaN then)."""
+
+    generation: Generation
+    features: Floats
+    form: SignalForm
+    n_tokens: int
+    problem: str | None = None
+
+
+Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Rejected
 
 
 @dataclass(frozen=True, slots=True, eq=False)
