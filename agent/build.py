@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.fit import load_fit
 from driftgauge.agent.loop import Loop, Patience
 from driftgauge.agent.metrics import Metrics
+from driftgauge.agent.reader import Task
+from driftgauge.agent.readers import Decoded, Readers
 from driftgauge.agent.report import write_report_now
 from driftgauge.agent.schedule import Job, Schedule, trigger
 from driftgauge.agent.server import Health, Server, routes
 from driftgauge.agent.state import PipelineSettings, State
 from driftgauge.config.settings import Settings
 from driftgauge.connectors import encode
-from driftgauge.connectors.base import ConnectorError, Record, Store, TopicPartition
+from driftgauge.connectors.base import ConnectorError, Record, Source, Store, TopicPartition
 from driftgauge.connectors.decode import Decoder
 from driftgauge.connectors.events import Limits
 from driftgauge.connectors.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka import KafkaConnection, KafkaSink, KafkaSource, create_topics
 from driftgauge.connectors.store import SqlStore, open_store
+from driftgauge.models.arrivals import with_features
 from driftgauge.models.assembly import AssemblySettings
 from driftgauge.models.committee import CommitteeSettings
 from driftgauge.models.records import Output
@@ -167,21 +172,41 @@ def store(settings: Settings, url: str | None = None, *, keep_audit: bool = Fals
     )
 
 
-def kafka_source(settings: Settings) -> KafkaSource:
-    """The source that reads generations and labels; topics are made first where that was asked for."""
+def source(settings: Settings) -> Source:
+    """Where the agent's records come from; topics are made first where that was asked for."""
     kafka = settings.kafka
     if kafka.create_topics:
         create_topics(connection(settings), topics_used(settings), kafka.partitions, kafka.replication)
-    return KafkaSource(
-        connection(settings),
-        topics_read(settings),
-        group_id=kafka.group_id,
-        max_records=kafka.max_records,
-        max_bytes=kafka.max_bytes,
-        max_unpacked_bytes=kafka.max_unpacked_bytes,
-        on_lost=kafka.on_lost,
-        stall_timeout_s=kafka.stall_timeout_s,
+    if kafka.readers:
+        return Readers([reader_task(settings, number) for number in range(kafka.readers)])
+    return _kafka_source(settings)()
+
+
+def reader_task(settings: Settings, number: int) -> Task:
+    """What the reader process of this number, from 0, is told."""
+    told = cold_settings(settings)
+    features = partial(with_features, entropy=told.entropy, segments=told.segments, min_coverage=told.min_coverage)
+    return Task(
+        _kafka_source(settings, share=(number, settings.kafka.readers)),
+        decoder(settings),
+        features,
+        settings.logging.level,
+        settings.logging.json_lines,
     )
+
+
+def _kafka_source(settings: Settings, **more: Any) -> Callable[[], KafkaSource]:
+    """What makes a source that reads generations and labels."""
+    kafka = settings.kafka
+    options = {
+        "group_id": kafka.group_id,
+        "max_records": kafka.max_records,
+        "max_bytes": kafka.max_bytes,
+        "max_unpacked_bytes": kafka.max_unpacked_bytes,
+        "on_lost": kafka.on_lost,
+        "stall_timeout_s": kafka.stall_timeout_s,
+    }
+    return partial(KafkaSource, connection(settings), topics_read(settings), **{**options, **more})
 
 
 def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
@@ -189,16 +214,7 @@ def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
     kafka = settings.kafka
 
     def open_source(partitions: Collection[TopicPartition] | None) -> KafkaSource:
-        return KafkaSource(
-            connection(settings),
-            topics_read(settings),
-            partitions=partitions,
-            max_records=kafka.max_records,
-            max_bytes=min(kafka.max_bytes, HISTORY_BYTES),
-            max_unpacked_bytes=kafka.max_unpacked_bytes,
-            on_lost=kafka.on_lost,
-            stall_timeout_s=kafka.stall_timeout_s,
-        )
+        return _kafka_source(settings, partitions=partitions, max_bytes=min(kafka.max_bytes, HISTORY_BYTES))()
 
     return KafkaHistory(open_source, begin, end, max_records=kafka.max_records)
 
@@ -237,9 +253,9 @@ def open_agent(settings: Settings, *, keep_audit: bool = False) -> Iterator[Loop
         stack.callback(schedule.close)
         yield Loop(
             pipeline_settings(settings),
-            decoder(settings),
+            Decoded() if settings.kafka.readers else decoder(settings),
             opened,
-            lambda: kafka_source(settings),
+            lambda: source(settings),
             lambda: KafkaSink(connection(settings)),
             observers=observers,
             patience_s=settings.kafka.patience_s,

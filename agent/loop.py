@@ -24,8 +24,7 @@ from typing import Protocol, TypeVar
 from driftgauge.agent.pipeline import Pipeline
 from driftgauge.agent.state import PipelineSettings, State
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
-from driftgauge.connectors.decode import Decoder
-from driftgauge.models.records import Output, Pause, Tick
+from driftgauge.models.records import Event, Output, Pause, Tick
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +32,14 @@ T = TypeVar("T")
 
 OUTBOX_BATCH = 1_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+
+
+class Decodes(Protocol):
+    """What makes events of records: a `driftgauge.connectors.decode.Decoder`, or who has the work done elsewhere."""
+
+    def decode(self, records: Sequence[Record]) -> list[Event]:
+        """Events of all records, in order."""
+        ...
 
 
 class Observer(Protocol):
@@ -99,7 +106,7 @@ class Loop:
     def __init__(
         self,
         settings: PipelineSettings,
-        decoder: Decoder,
+        decoder: Decodes,
         store: Store,
         open_source: Callable[[], Source],
         open_sink: Callable[[], Sink],

@@ -107,6 +107,9 @@ class Kafka(Section):
     replication: Annotated[int, Field(ge=1, le=100)] = 1
     """Replicas of a topic that is created."""
 
+    readers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that fetch, decode and take features, each for a share of the partitions; 0: the agent does it."""
+
     max_records: Count = 500
     """Most records in one batch."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -173,16 +174,12 @@ def _label(parsed: LabelEvent) -> Label:
 
 
 def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool) -> Generation:
-    context = parsed.context
     signal = to_signal(parsed.signal)
     return Generation(
         id=parsed.id,
         event_time=seconds(parsed.event_time),
         domain=default_domain if parsed.domain is UNSET else parsed.domain,
-        context=Context(
-            parsed.model, context.model_revision, context.temperature, context.top_p, context.logprobs_mode,
-            context.k, context.tokenizer, context.chat_template,
-        ),
+        context=_context(parsed.model, parsed.context),
         signal=signal,
         slices=parsed.slices,
         finish_reason=parsed.finish_reason,
@@ -191,7 +188,13 @@ def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool) -
         n_reasoning_tokens=parsed.usage.reasoning_tokens,
         token_ids=None if parsed.token_ids is None else np.array(parsed.token_ids, dtype=np.int64),
         text=parsed.text if keep_text else None,
-    )  # fmt: skip
+    )
+
+
+@lru_cache(maxsize=1024)
+def _context(model: str, fields: ContextFields) -> Context:
+    """One object for all responses of a context."""
+    return Context(model, *msgspec.structs.astuple(fields))
 
 
 def seconds(moment: datetime | float) -> float:

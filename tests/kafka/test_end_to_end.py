@@ -1,4 +1,4 @@
-"""The real agent process on a real broker: everything is accounted for, and ``kill -9`` changes nothing.
+"""The real agent process on a real broker: all is accounted for; neither ``kill -9`` nor readers change anything.
 
 Responses and labels share one partition here, so that the order of the log is the order in which it is applied, and an
 agent that was killed can be compared with one that was not to the last bit.
@@ -82,12 +82,12 @@ def fill(broker: str, topic: str) -> int:
     return n_records
 
 
-def agent(folder: Path, broker: str, topic: str) -> AgentProcess:
+def agent(folder: Path, broker: str, topic: str, readers: int = 0) -> AgentProcess:
     outputs = {name: f"{topic}-{folder.name}-{name}" for name in OUTPUTS}
     create_topics(KafkaConnection((broker,), connect_timeout_s=60), list(outputs.values()), 1, 1)
     kafka = {"bootstrap_servers": [broker], "group_id": f"{topic}-{folder.name}", "connect_timeout_s": 60}
     topics = {"generations": [topic], "labels": [], **outputs}
-    return AgentProcess(folder, {"kafka": {**kafka, "topics": topics}, **SETTINGS})
+    return AgentProcess(folder, {"kafka": {**kafka, "topics": topics, "readers": readers}, **SETTINGS})
 
 
 def published(broker: str, topic: str, folder: Path) -> dict[str, Counter[tuple[bytes, bytes]]]:
@@ -109,23 +109,23 @@ def test_everything_is_accounted_for_and_kill_9_changes_nothing(
     topic = new_topic()
     n_records = fill(broker, topic)
     assert n_records == N_RESPONSES + N_LABELS + 1
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    with agent(straight, broker, topic) as one:
+    with agent(tmp_path / "straight", broker, topic) as one:
         one.until_applied(n_records)
         assert one.stop() == 0
-    with agent(killed, broker, topic) as other:
-        for share in (0.2, 0.55, 0.7):
-            other.until_applied(int(share * n_records))
-            other.kill()
-            other.start()
-        other.until_applied(n_records)
-        assert other.stop() == 0
-    outputs = published(broker, topic, straight)
+    outputs = published(broker, topic, tmp_path / "straight")
     check_books(one.store, outputs)
-    assert contents(other.store) == contents(one.store)
-    assert {name: set(said) for name, said in published(broker, topic, killed).items()} == {
-        name: set(said) for name, said in outputs.items()
-    }
+    for name, readers in (("killed", 0), ("killed-with-reader", 1)):
+        with agent(tmp_path / name, broker, topic, readers) as other:
+            for share in (0.2, 0.55, 0.7):
+                other.until_applied(int(share * n_records))
+                other.kill()
+                other.start()
+            other.until_applied(n_records)
+            assert other.stop() == 0
+        assert contents(other.store) == contents(one.store)
+        assert {kind: set(said) for kind, said in published(broker, topic, tmp_path / name).items()} == {
+            kind: set(said) for kind, said in outputs.items()
+        }
 
 
 def check_books(store: Path, outputs: dict[str, Counter[tuple[bytes, bytes]]]) -> None:

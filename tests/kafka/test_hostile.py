@@ -116,10 +116,15 @@ class Outcome(NamedTuple):
     n_kept: int
 
 
-@pytest.fixture(scope="module")
-def outcome(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+@pytest.fixture(scope="module", params=[0, 1], ids=["alone", "with a reader"])
+def outcome(broker: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Outcome:
     """What an agent makes of all cases, each followed by a good response."""
-    settings = settings_for(broker, tmp_path_factory.mktemp("hostile"), decode__limits__max_bytes=MAX_BYTES)
+    settings = settings_for(
+        broker,
+        tmp_path_factory.mktemp("hostile"),
+        decode__limits__max_bytes=MAX_BYTES,
+        kafka__readers=request.param,
+    )
     topic, letters = settings.kafka.topics.generations[0], settings.kafka.topics.dead_letters
     create_topics(build.connection(settings), build.topics_used(settings), 1, 1)
     _fill(broker, topic)
