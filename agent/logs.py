@@ -41,3 +41,5 @@ def start_logging(level: Level, *, json_lines: bool = False) -> None:
     handler.setFormatter(_JsonLines() if json_lines else _Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("driftgauge").setLevel(level.upper())
+    # it warns when its thread waits a tenth of a second for ours, which is what happens when there is much to do
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)

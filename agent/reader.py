@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
@@ -114,5 +114,6 @@ def _light(event: Event) -> Event:
     """Without what nobody needs once there are features: a hundredth of the bytes."""
     if not isinstance(event, Arrival):
         return event
-    signal = Signal(features=event.features[:N_FEATURES], problems=event.generation.signal.problems)
-    return replace(event, generation=event.generation.with_signal(signal))
+    whole = event.generation
+    light = whole.with_signal(Signal(features=event.features[:N_FEATURES], problems=whole.signal.problems))
+    return Arrival(light, event.features, event.form, event.n_tokens, event.problem)

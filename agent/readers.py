@@ -6,6 +6,7 @@ killed. Which reader comes next changes from record to record; within one partit
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import deque
@@ -18,8 +19,11 @@ from driftgauge.agent.reader import Reading, ReadRecord, Task, Trouble
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
 from driftgauge.models.records import Event
 
-COMMAND = (sys.executable, "-c", "from driftgauge.agent.reader import main; main()")
+COMMAND = (sys.executable, "-P", "-c", "from driftgauge.agent.reader import main; main()")
 CLOSE_WITHIN_S = 10.0
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 27)}
+"""For glibc: fetches of megabytes come and go, and to get their memory from the system anew each time takes longer than
+to read them."""
 
 
 class _Process:
@@ -32,7 +36,9 @@ class _Process:
             number = theirs.fileno()
             # a session of its own: Ctrl-C is for the agent, which ends its readers when its batch is done
             command = (*COMMAND, str(number))
-            self._process = subprocess.Popen(command, pass_fds=[number], start_new_session=True)  # noqa: S603 - our own
+            self._process = subprocess.Popen(  # noqa: S603 - our own
+                command, pass_fds=[number], start_new_session=True, env={**KEEP_MEMORY, **os.environ}
+            )
         self.tell(task)
         self.tell(dict(positions))
 
@@ -46,7 +52,8 @@ class _Process:
         try:
             said: Reading | Trouble = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            raise ConnectorError("a reader process ended without a word", retriable=True) from None
+            code = self.end()
+            raise ConnectorError(f"a reader process ended by itself (exit code {code})", retriable=True) from None
         if isinstance(said, Trouble):
             raise ConnectorError(said.text, retriable=said.retriable)
         self.lag = said.lag
@@ -56,13 +63,13 @@ class _Process:
         """Let it know that nobody listens."""
         self.connection.close()
 
-    def end(self) -> None:
-        """Wait until it is gone."""
+    def end(self) -> int:
+        """Wait until it is gone; its exit code."""
         try:
-            self._process.wait(CLOSE_WITHIN_S)
+            return self._process.wait(CLOSE_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
 
 
 class Readers:

@@ -64,10 +64,12 @@ def alternative_sums(top_logprobs: Floats) -> Float32s:
     logp = logp.astype(precision_of(logp), copy=False)
     if not logp.shape[1]:
         return np.full((len(logp), 2), np.nan, dtype=np.float32)
-    if len(logp) <= CACHED_POSITIONS:
+    # looking up takes four times the memory of the exponential: more than the allocator keeps from call to call
+    n_at_once = CACHED_POSITIONS // 4 if logp.dtype == np.float16 else CACHED_POSITIONS
+    if len(logp) <= n_at_once:
         return _sums(np.ascontiguousarray(logp))
-    starts = range(0, len(logp), CACHED_POSITIONS)
-    return np.concatenate([_sums(np.ascontiguousarray(logp[start : start + CACHED_POSITIONS])) for start in starts])
+    starts = range(0, len(logp), n_at_once)
+    return np.concatenate([_sums(np.ascontiguousarray(logp[start : start + n_at_once])) for start in starts])
 
 
 def _sums(logp: Floats) -> Float32s:

@@ -1,4 +1,6 @@
-"""How fast events come from a real broker: the whole agent, and its source alone, against the bare client.
+"""How fast events come from a real broker: the whole agent, with a reader and without, and its source alone.
+
+The baseline is the bare client on the same topic; for the JSON of a server, the agent without readers.
 
 `produce` and `bare_consumer_seconds` are for other measurements on a broker too.
 """
@@ -6,12 +8,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -23,17 +27,21 @@ from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.formats.own import encode_generation, encode_label
 from driftgauge.connectors.kafka import KafkaConnection, KafkaSource, create_topics
 from driftgauge.models.records import Context, Generation, Label, Output, Signal
+from tests.benchmarks.decoding import openai_chat
 from tests.brokers import broker_address
 
-N_LARGE, N_SMALL, N_TOKENS, K, N_SIGNALS, N_DOMAINS = 20_000, 60_000, 500, 20, 50, 8
-HEADERS = [("content-type", b"application/msgpack")]
+Headers: TypeAlias = list[tuple[str, bytes]]
+
+N_LARGE, N_SMALL, N_JSON, N_TOKENS, K, N_SIGNALS, N_DOMAINS = 20_000, 60_000, 600, 500, 20, 50, 8
+MSGPACK, JSON = [("content-type", b"application/msgpack")], [("content-type", b"application/json")]
 
 
 def measure() -> dict[str, dict[str, Any]]:
     """Events per second through the agent or `KafkaSource.poll`; the baseline is the bare client on the same topic."""
     with broker_address() as address:
         return {
-            "end_to_end_vs_bare_consumer": _end_to_end(address),
+            **_end_to_end(address),
+            "end_to_end_openai_2_readers_vs_none": _with_readers(address),
             "kafka_source_vs_bare_consumer": _compared(address, N_LARGE, packed_events(N_LARGE)),
             "kafka_source_vs_bare_consumer_small": _compared(address, N_SMALL, small_events(N_SMALL)),
         }
@@ -57,19 +65,29 @@ def labelled_events(n: int) -> Iterator[tuple[bytes, bytes]]:
             yield key, encode_label(Label(f"l-{i}", key.decode(), 1.7e9 + i, float(i % 20 == 0)))
 
 
+def openai_events(n: int) -> Iterator[tuple[bytes, bytes]]:
+    """Chat bodies of a server with 500 tokens x 20 alternatives, 0.9 MB of JSON each."""
+    bodies = [openai_chat(seed) for seed in range(N_DOMAINS)]
+    for i in range(n):
+        body = {**bodies[i % N_DOMAINS], "id": f"r-{i}", "created": 1_700_000_000 + i}
+        yield b"r-%d" % i, json.dumps(body, separators=(",", ":")).encode()
+
+
 def small_events(n: int) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of 200 bytes, as labels or extracted features are."""
     for i in range(n):
         yield b"r-%d" % i, b"%200d" % i
 
 
-def produce(address: str, topic: str, events: Iterator[tuple[bytes, bytes]], partitions: int = 1) -> None:
+def produce(
+    address: str, topic: str, events: Iterator[tuple[bytes, bytes]], partitions: int = 1, headers: Headers = MSGPACK
+) -> None:
     """Write events to a new topic, spread evenly over its partitions, compressed by lz4."""
     create_topics(KafkaConnection((address,)), [topic], partitions, replication=1)
     options = {"compression_type": "lz4", "linger_ms": 20, "batch_size": 1 << 20, "metrics_enabled": False}
     with closing(KafkaProducer(bootstrap_servers=address, **options)) as producer:
         for (key, value), partition in zip(events, itertools.cycle(range(partitions)), strict=False):
-            producer.send(topic, value, key, HEADERS, partition)
+            producer.send(topic, value, key, headers, partition)
         producer.flush()
 
 
@@ -96,7 +114,7 @@ def source_seconds(broker_address: str, topic: str, n: int) -> float:
         return time.perf_counter() - start
 
 
-def agent_seconds(broker_address: str, topic: str, n: int) -> float:
+def agent_seconds(broker_address: str, topic: str, n: int, readers: int = 0) -> float:
     """Seconds the whole agent needs for ``n`` records, from its start until the last one's outputs are published."""
     with tempfile.TemporaryDirectory() as folder:
         names = dict.fromkeys(("estimates", "alerts", "priorities", "predictions", "dead_letters"), f"{topic}-out")
@@ -109,6 +127,7 @@ def agent_seconds(broker_address: str, topic: str, n: int) -> float:
                 "kafka.topics.labels": "",
                 "kafka.bootstrap_servers": broker_address,
                 "kafka.create_topics": True,
+                "kafka.readers": readers,
                 "server.enabled": False,
                 "store.url": f"sqlite:///{folder}/bench.db",
             },
@@ -140,21 +159,35 @@ class _Until:
             raise error
 
 
-def _end_to_end(address: str) -> dict[str, Any]:
-    topic = f"bench-{uuid.uuid4().hex[:12]}"
+def _end_to_end(address: str) -> dict[str, dict[str, Any]]:
+    topic, n = f"bench-{uuid.uuid4().hex[:12]}", N_LARGE + N_LARGE // 10
     produce(address, topic, labelled_events(N_LARGE))
-    return _ratio(address, topic, N_LARGE + N_LARGE // 10, agent_seconds)
+    return {
+        "end_to_end_vs_bare_consumer": _ratio(
+            n, partial(agent_seconds, address, topic, n, readers=1), partial(bare_consumer_seconds, address, topic, n)
+        ),
+        "end_to_end_without_reader_vs_bare_consumer": _ratio(
+            n, partial(agent_seconds, address, topic, n), partial(bare_consumer_seconds, address, topic, n)
+        ),
+    }
+
+
+def _with_readers(address: str) -> dict[str, Any]:
+    topic = f"bench-{uuid.uuid4().hex[:12]}"
+    produce(address, topic, openai_events(N_JSON), partitions=2, headers=JSON)
+    agent = partial(agent_seconds, address, topic, N_JSON)
+    return _ratio(N_JSON, partial(agent, readers=2), agent)
 
 
 def _compared(address: str, n: int, events: Iterator[tuple[bytes, bytes]]) -> dict[str, Any]:
     topic = f"bench-{uuid.uuid4().hex[:12]}"
     produce(address, topic, events)
-    return _ratio(address, topic, n, source_seconds)
+    return _ratio(n, partial(source_seconds, address, topic, n), partial(bare_consumer_seconds, address, topic, n))
 
 
-def _ratio(address: str, topic: str, n: int, ours: Callable[[str, str, int], float]) -> dict[str, Any]:
-    both = [(ours(address, topic, n), bare_consumer_seconds(address, topic, n)) for _ in range(3)]
-    value, baseline = (n / min(times) for times in zip(*both, strict=True))
+def _ratio(n: int, ours: Callable[[], float], theirs: Callable[[], float]) -> dict[str, Any]:
+    """The shortest of three times of each, in turns."""
+    value, baseline = (n / min(times) for times in zip(*[(ours(), theirs()) for _ in range(3)], strict=True))
     return {"value": round(value), "unit": "events/s", "baseline": round(baseline), "ratio": round(value / baseline, 3)}
 
 

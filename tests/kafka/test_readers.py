@@ -176,7 +176,7 @@ class TestOnBroker:
         assert said[0] == said[1]
 
     def test_one_that_dies_is_replaced_and_nothing_is_lost(
-        self, broker: str, tmp_path: Path, topic: str, producer: Any
+        self, broker: str, tmp_path: Path, topic: str, producer: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         before = set(children(os.getpid()))
         with running(settings_of(broker, tmp_path, topic, readers=1)) as agent:
@@ -192,6 +192,7 @@ class TestOnBroker:
             until(lambda: n_applied() == 130)
             with agent.store.transaction() as transaction:
                 assert len(transaction.responses([f"r{i}" for i in range(130)])) == 130
+        assert "a reader process ended by itself (exit code -9)" in caplog.text
 
     def test_they_end_when_the_agent_is_killed_and_with_it_when_it_is_stopped(
         self, broker: str, tmp_path: Path, topic: str

@@ -18,7 +18,8 @@ def logging_as_before() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    logging.getLogger("driftgauge").setLevel(logging.NOTSET)
+    for name in ("driftgauge", "kafka.net.selector"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def test_a_message_is_one_line_of_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +53,12 @@ def test_the_level_concerns_driftgauge_and_libraries_only_warn(capsys: pytest.Ca
     assert "of kafka" in said
     assert "debug of kafka" not in said
     assert "info of kafka" not in said
+
+
+def test_that_our_own_work_holds_up_the_client_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging("info")
+    logging.getLogger("kafka.net.selector").warning("task ran for 0.2 s")
+    assert capsys.readouterr().err == ""
 
 
 def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
