@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -251,6 +252,8 @@ def open_agent(settings: Settings, *, keep_audit: bool = False) -> Iterator[Loop
         stack.callback(opened.close)
         schedule = Schedule(_jobs(settings, opened, progress))
         stack.callback(schedule.close)
+        gc.freeze()  # libraries are most of all objects, and stay: a collection that looks at them too takes 0.2 s
+        stack.callback(gc.unfreeze)
         yield Loop(
             pipeline_settings(settings),
             Decoded() if settings.kafka.readers else decoder(settings),

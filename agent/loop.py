@@ -12,7 +12,6 @@ same keys and revisions. Whatever fails in a way that waiting may cure is answer
 
 from __future__ import annotations
 
-import gc
 import logging
 import random
 import threading
@@ -147,7 +146,6 @@ class Loop:
                 positions = transaction.positions()
             self._publish(sink)  # what the last run committed but did not get acknowledged
             source.open(positions)
-            _keep_for_good()
             last_record = time.monotonic()
             while not self.stopping.is_set():
                 records = source.poll(self.poll_timeout_s)
@@ -198,10 +196,3 @@ class Loop:
         for observer in self.observers:
             observer.lag(dict(source.lag()))
             observer.trouble(None)
-
-
-def _keep_for_good() -> None:
-    """Let no collection look again at what is there now: libraries and state stay, and are most of all objects."""
-    gc.unfreeze()  # what an earlier start left
-    gc.collect()
-    gc.freeze()

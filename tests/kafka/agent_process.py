@@ -57,10 +57,10 @@ class AgentProcess:
         self._process = None
         return code
 
-    @property
-    def pid(self) -> int:
+    def children(self) -> list[int]:
+        """Processes it has started that are not over."""
         assert self._process is not None
-        return self._process.pid
+        return children(self._process.pid)
 
     @property
     def is_running(self) -> bool:
@@ -80,6 +80,20 @@ class AgentProcess:
             return sum(self.positions().values()) >= n_records
 
         until(is_there, timeout_s, every_s=0.1)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that some process has started and that are not over."""
+    of_threads = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for child in " ".join(of_threads).split() if is_alive(int(child))]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that is not over."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def contents(store: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,91 +15,23 @@ import numpy as np
 import pytest
 
 from driftgauge.agent import build
-from driftgauge.agent.reader import Task, read
 from driftgauge.agent.readers import Decoded, Readers
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError, Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.memory import MemorySource
-from driftgauge.models.arrivals import with_features
-from driftgauge.models.records import Arrival, Chunk, Context, Event, Generation, Label, Rejected, Signal
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.formats.own import encode_generation
+from driftgauge.models.records import Arrival, Context, Event, Generation, Signal
 from tests.deadline import until
-from tests.kafka.agent_process import AgentProcess
+from tests.kafka.agent_process import AgentProcess, children, is_alive
 from tests.kafka.agents import running, settings_for
 from tests.kafka.conftest import NewTopic, fill
 from tests.kafka.conftest import read as polled
 
-on_broker = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 TOP = np.log(np.array([[0.5, 0.25], [0.75, 0.125]], dtype=np.float32))
 
 
 def response(i: int) -> Generation:
     return Generation(f"r{i}", 1.7e9 + i, "law", Context(model="m", temperature=0.5), Signal(TOP[:, 0], TOP))
-
-
-def children(pid: int) -> list[int]:
-    """Processes it started that are not over."""
-    of_threads = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(child) for child in " ".join(of_threads).split() if is_alive(int(child))]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-# --- without a broker: what a reader makes of records --------------------------------------------------------------
-
-
-def test_a_reader_hands_over_what_the_agent_would_have_made_of_the_records_itself() -> None:
-    odd = Generation("odd", 1.7e9, "law", Context(model="m"), Signal(np.array([-9999.0, -0.5]), TOP))
-    label = Label("l", "r0", 1.7e9, 1.0)
-    values = [
-        *(encode_generation(event, "json", packed=False) for event in (response(0), odd)),
-        b"{",
-        encode_generation(Chunk(response(1), sequence=0, is_last=False), "json", packed=False),
-        None,
-        encode_label(label, "json"),
-    ]
-    records = [Record("t", 0, i, b"k", value, (), 1.7e9) for i, value in enumerate(values)]
-    received = pickle.loads(pickle.dumps(read(task(), records)))  # noqa: S301 - our own bytes
-    assert [(r.offset, r.key, r.value, len(r.events)) for r in received] == [
-        (i, b"k", None, int(value is not None)) for i, value in enumerate(values)
-    ]
-    first, other, rejected, chunk, last = Decoded().decode(received)
-    expected = with_features(Decoder().decode(records))
-    assert isinstance(first, Arrival)
-    assert isinstance(other, Arrival)
-    for found, wanted in zip((first, other), expected, strict=False):
-        assert isinstance(wanted, Arrival)
-        np.testing.assert_array_equal(found.features, wanted.features)
-        assert (found.form, found.n_tokens, found.problem) == (wanted.form, wanted.n_tokens, wanted.problem)
-        assert found.generation.context == wanted.generation.context
-        assert found.generation.signal.problems == wanted.generation.signal.problems
-    assert other.generation.signal.problems == {"censored_logprob": 1}
-    assert isinstance(rejected, Rejected)
-    assert rejected.value == b"{"
-    assert isinstance(chunk, Chunk)
-    assert chunk.piece.signal.top_logprobs is not None
-    np.testing.assert_array_equal(chunk.piece.signal.top_logprobs, TOP)
-    assert last == label
-
-
-def task() -> Task:
-    return Task(partial(MemorySource, ()), Decoder(), with_features)
-
-
-def test_what_a_reader_hands_over_is_small() -> None:
-    top = np.log(np.full((500, 20), 0.05, dtype=np.float32))
-    long = Generation("r", 1.7e9, "law", Context(model="m"), Signal(top[:, 0], top))
-    records = [Record("t", 0, i, b"k", encode_generation(long, "json")) for i in range(100)]
-    assert len(pickle.dumps(read(task(), records))) < 100 * 1_000
-
-
-# --- with one --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -133,83 +63,88 @@ def ids(events: list[Event]) -> list[str]:
     return [event.generation.id for event in events if isinstance(event, Arrival)]
 
 
-class TestOnBroker:
-    pytestmark = on_broker
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_every_record_comes_once_and_in_the_order_of_its_partition(
+    broker: str, tmp_path: Path, topic: str, n: int
+) -> None:
+    source = build.source(settings_of(broker, tmp_path, topic, n))
+    with closing(source):
+        source.open({})
+        records = polled(source, 120)
+    assert Counter(ids(Decoded().decode(records))) == Counter(f"r{i}" for i in range(120))
+    for partition in range(3):
+        assert [r.offset for r in records if r.partition == partition] == list(range(40))
 
-    @pytest.mark.parametrize("n", [1, 2, 5])
-    def test_every_record_comes_once_and_in_the_order_of_its_partition(
-        self, broker: str, tmp_path: Path, topic: str, n: int
-    ) -> None:
-        source = build.source(settings_of(broker, tmp_path, topic, n))
-        with closing(source):
+
+def test_lag_is_that_of_all_shares_and_goes_to_nothing(readers: Readers) -> None:
+    assert sum(readers.lag().values()) == 120
+    polled(readers, 120)
+    assert {place.partition: n for place, n in readers.lag().items()} == {0: 0, 1: 0, 2: 0}
+
+
+def test_they_start_at_the_given_positions(readers: Readers) -> None:
+    readers.open(dict.fromkeys(readers.lag(), 39))
+    assert [record.offset for record in polled(readers, 3)] == [39] * 3
+
+
+def test_none_is_left_after_closing(readers: Readers) -> None:
+    started = children(os.getpid())
+    readers.close()
+    assert len([pid for pid in started if not is_alive(pid)]) == 2
+
+
+def test_what_stands_in_their_way_is_said_as_without_them(tmp_path: Path) -> None:
+    said = []
+    for n in (0, 1):
+        settings = settings_of("127.0.0.1:9", tmp_path, "any", n)
+        settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"create_topics": False})})
+        with (
+            pytest.raises(ConnectorError, match="no Kafka broker at") as caught,
+            closing(build.source(settings)) as source,
+        ):
             source.open({})
-            records = polled(source, 120)
-        assert Counter(ids(Decoded().decode(records))) == Counter(f"r{i}" for i in range(120))
-        for partition in range(3):
-            assert [r.offset for r in records if r.partition == partition] == list(range(40))
+        said.append((str(caught.value), caught.value.retriable))
+    assert said[0] == said[1]
 
-    def test_lag_is_that_of_all_shares_and_goes_to_nothing(self, readers: Readers) -> None:
-        assert sum(readers.lag().values()) == 120
-        polled(readers, 120)
-        assert {place.partition: n for place, n in readers.lag().items()} == {0: 0, 1: 0, 2: 0}
 
-    def test_they_start_at_the_given_positions(self, readers: Readers) -> None:
-        readers.open(dict.fromkeys(readers.lag(), 39))
-        assert [record.offset for record in polled(readers, 3)] == [39] * 3
+def test_one_that_dies_is_replaced_and_nothing_is_lost(
+    broker: str, tmp_path: Path, topic: str, producer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(children(os.getpid()))
+    with running(settings_of(broker, tmp_path, topic, readers=1)) as agent:
 
-    def test_none_is_left_after_closing(self, readers: Readers) -> None:
-        started = children(os.getpid())
-        readers.close()
-        assert len([pid for pid in started if not is_alive(pid)]) == 2
-
-    def test_what_stands_in_their_way_is_said_as_without_them(self, tmp_path: Path) -> None:
-        said = []
-        for n in (0, 1):
-            settings = settings_of("127.0.0.1:9", tmp_path, "any", n)
-            settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"create_topics": False})})
-            with (
-                pytest.raises(ConnectorError, match="no Kafka broker at") as caught,
-                closing(build.source(settings)) as source,
-            ):
-                source.open({})
-            said.append((str(caught.value), caught.value.retriable))
-        assert said[0] == said[1]
-
-    def test_one_that_dies_is_replaced_and_nothing_is_lost(
-        self, broker: str, tmp_path: Path, topic: str, producer: Any, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        before = set(children(os.getpid()))
-        with running(settings_of(broker, tmp_path, topic, readers=1)) as agent:
-
-            def n_applied() -> int:
-                with agent.store.transaction() as transaction:
-                    return sum(transaction.positions().values())
-
-            until(lambda: n_applied() == 120)
-            (reader,) = set(children(os.getpid())) - before
-            os.kill(reader, signal.SIGKILL)
-            fill(producer, topic, [encode_generation(response(i), "json") for i in range(120, 130)])
-            until(lambda: n_applied() == 130)
+        def n_applied() -> int:
             with agent.store.transaction() as transaction:
-                assert len(transaction.responses([f"r{i}" for i in range(130)])) == 130
-        assert "a reader process ended by itself (exit code -9)" in caplog.text
+                return sum(transaction.positions().values())
 
-    def test_they_end_when_the_agent_is_killed_and_with_it_when_it_is_stopped(
-        self, broker: str, tmp_path: Path, topic: str
-    ) -> None:
-        outputs = ("estimates", "alerts", "priorities", "predictions", "dead_letters")
-        topics = {"generations": [topic], "labels": [], **{name: f"{topic}-{name}" for name in outputs}}
-        kafka = {"bootstrap_servers": [broker], "create_topics": True, "topics": topics, "readers": 2}
-        with AgentProcess(tmp_path, {"kafka": kafka}) as agent:
-            agent.until_applied(120)
-            started = children(agent.pid)
-            assert len(started) == 2
-            agent.kill()
-            until(lambda: not any(map(is_alive, started)))
-            agent.start()
-            until(lambda: len(children(agent.pid)) == 2)
-            started = children(agent.pid)
-            for reader in started:
-                os.kill(reader, signal.SIGTERM)  # as from a service manager, which tells all at once
-            assert agent.stop() == 0
-            assert not any(map(is_alive, started))
+        until(lambda: n_applied() == 120)
+        (reader,) = set(children(os.getpid())) - before
+        os.kill(reader, signal.SIGKILL)
+        fill(producer, topic, [encode_generation(response(i), "json") for i in range(120, 130)])
+        until(lambda: n_applied() == 130)
+        with agent.store.transaction() as transaction:
+            assert len(transaction.responses([f"r{i}" for i in range(130)])) == 130
+    assert "a reader process ended by itself (exit code -9)" in caplog.text
+
+
+def test_they_end_with_the_agent_and_not_before(broker: str, tmp_path: Path, topic: str, producer: Any) -> None:
+    outputs = ("estimates", "alerts", "priorities", "predictions", "dead_letters")
+    topics = {"generations": [topic], "labels": [], **{name: f"{topic}-{name}" for name in outputs}}
+    kafka = {"bootstrap_servers": [broker], "create_topics": True, "topics": topics, "readers": 2}
+    with AgentProcess(tmp_path, {"kafka": kafka}) as agent:
+        agent.until_applied(120)
+        started = agent.children()
+        assert len(started) == 2
+        agent.kill()
+        until(lambda: not any(map(is_alive, started)))
+        fill(producer, topic, [encode_generation(response(120), "json")])
+        agent.start()
+        agent.until_applied(121)
+        started = agent.children()
+        for reader in started:
+            os.kill(reader, signal.SIGTERM)  # as from a service manager, which tells all at once
+        fill(producer, topic, [encode_generation(response(121), "json")])
+        agent.until_applied(122)
+        assert agent.children() == started
+        assert agent.stop() == 0
+        assert not any(map(is_alive, started))

