@@ -2,7 +2,7 @@
 
 Owns what is said between the two, over a pair of sockets that only they have. The reader keeps no state that counts: it
 starts at the positions it is told, and what it has read is in nobody's store before the agent puts it there. It is
-bounded by one poll in its hands and what a socket holds, and ends when the agent does.
+bounded by two polls, one on its way and one in its hands, and ends when the agent does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import copyreg
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -84,12 +85,13 @@ def serve(agent: Connection) -> None:
     """Read until the agent is gone. It sends a `Task`, its positions, and now and then those it has reached."""
     task: Task = agent.recv()
     start_logging(task.log_level, json_lines=task.log_json_lines)
-    with closing(task.open_source()) as source:
+    with closing(task.open_source()) as source, ThreadPoolExecutor(1) as sender:
         source.open(agent.recv())
-        agent.send(Reading((), dict(source.lag())))
+        sent = sender.submit(agent.send, Reading((), dict(source.lag())))
         while True:
-            records = source.poll(POLL_S)
-            agent.send(Reading(read(task, records), dict(source.lag())))
+            reading = Reading(read(task, source.poll(POLL_S)), dict(source.lag()))
+            sent.result()  # the agent may take its time with the last one: meanwhile this one was read
+            sent = sender.submit(agent.send, reading)
             reached: Positions = {}
             while agent.poll():
                 reached = agent.recv()
