@@ -116,6 +116,8 @@ def _light(event: Event) -> Event:
     """Without what nobody needs once there are features: a hundredth of the bytes."""
     if not isinstance(event, Arrival):
         return event
-    whole = event.generation
-    light = whole.with_signal(Signal(features=event.features[:N_FEATURES], problems=whole.signal.problems))
-    return Arrival(light, event.features, event.form, event.n_tokens, event.problem)
+    whole, features = event.generation, event.features
+    # the very same array where it can be: it travels once
+    contract = features if len(features) == N_FEATURES else features[:N_FEATURES]
+    light = whole.with_signal(Signal(features=contract, problems=whole.signal.problems))
+    return Arrival(light, features, event.form, event.n_tokens, event.problem)
