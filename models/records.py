@@ -103,8 +103,12 @@ class Context:
         >>> cold, warm = Context(model="m", temperature=0.0), Context(model="m", temperature=1.0)
         >>> cold.fingerprint("top_logprobs") == warm.fingerprint("top_logprobs")
         False
+        >>> Context(temperature=-0.0).fingerprint("none") == Context(temperature=0.0).fingerprint("none")
+        True
         """
-        canonical = repr(sorted({**asdict(self), "form": form}.items()))
+        # -0.0 is 0.0: they are equal, so a cache takes one for the other
+        fields = {name: value + 0.0 if isinstance(value, float) else value for name, value in asdict(self).items()}
+        canonical = repr(sorted({**fields, "form": form}.items()))
         return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
