@@ -101,14 +101,14 @@ def serve(agent: Connection) -> None:
 
 def read(task: Task, records: Sequence[Record]) -> list[ReadRecord]:
     """The same records with their events."""
-    found = task.decoder.decode_each(records)
-    events = map(_light, task.take_features([event for of_one in found for event in of_one]))
+    found, counts = task.decoder.decode_counted(records)
+    events = map(_light, task.take_features(found))
     return [
         ReadRecord(
             record.topic, record.partition, record.offset, record.key, value=None,
-            timestamp=record.timestamp, problem=record.problem, events=tuple(islice(events, len(of_one))),
+            timestamp=record.timestamp, problem=record.problem, events=tuple(islice(events, n_events)),
         )
-        for record, of_one in zip(records, found, strict=True)
+        for record, n_events in zip(records, counts, strict=True)
     ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Readers side by side: a source whose records come decoded, with features, from processes of its own.
 
 Owns the processes: started by `Readers.open`, gone after `Readers.close`, and each ends by itself when the agent is
-killed. Which reader comes next changes from record to record; within one partition the order is that of the topic.
+killed. Which reader comes next is chance; within one partition the order is that of the topic.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ class Readers:
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """What one of them has read; those that have something take turns."""
-        ready = {id(connection) for connection in wait([p.connection for p in self._processes], timeout_s)}
+        ready = wait([process.connection for process in self._processes], timeout_s)
         for _ in range(len(self._processes)):
             self._processes.rotate(-1)
-            if id(self._processes[-1].connection) in ready:
+            if self._processes[-1].connection in ready:
                 return self._processes[-1].listen()
         return ()
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -68,13 +67,13 @@ class Decoder:
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
         """Events of all records; a tombstone gives none, a bad record one `Rejected`."""
-        return [event for events in self.decode_each(records) for event in events]
+        return self.decode_counted(records)[0]
 
-    def decode_each(self, records: Sequence[Record]) -> list[list[Event]]:
-        """The same, record by record."""
+    def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
+        """The same, and how many of the events came of each record."""
         found = [self._events_in(record) for record in records]
-        normal = iter(_with_normal_signals([event for events in found for event in events]))
-        return [list(islice(normal, len(events))) for events in found]
+        events = _with_normal_signals([event for of_one in found for event in of_one])
+        return events, [len(of_one) for of_one in found]
 
     def _events_in(self, record: Record) -> list[Event]:
         value = record.value

@@ -162,13 +162,10 @@ class _Until:
 def _end_to_end(address: str) -> dict[str, dict[str, Any]]:
     topic, n = f"bench-{uuid.uuid4().hex[:12]}", N_LARGE + N_LARGE // 10
     produce(address, topic, labelled_events(N_LARGE))
+    agent, bare = (partial(work, address, topic, n) for work in (agent_seconds, bare_consumer_seconds))
     return {
-        "end_to_end_vs_bare_consumer": _ratio(
-            n, partial(agent_seconds, address, topic, n, readers=1), partial(bare_consumer_seconds, address, topic, n)
-        ),
-        "end_to_end_without_reader_vs_bare_consumer": _ratio(
-            n, partial(agent_seconds, address, topic, n), partial(bare_consumer_seconds, address, topic, n)
-        ),
+        "end_to_end_vs_bare_consumer": _ratio(n, partial(agent, readers=1), bare),
+        "end_to_end_without_reader_vs_bare_consumer": _ratio(n, agent, bare),
     }
 
 

@@ -44,8 +44,8 @@ def topic(new_topic: NewTopic, producer: Any) -> str:
     return made
 
 
-def settings_of(broker: str, folder: Path, topic: str, readers: int) -> Settings:
-    given = settings_for(broker, folder, kafka__readers=readers)
+def settings_of(broker: str, folder: Path, topic: str, readers: int, **more: object) -> Settings:
+    given = settings_for(broker, folder, kafka__readers=readers, **more)
     topics = given.kafka.topics.model_copy(update={"generations": (topic,), "labels": ()})
     return given.model_copy(update={"kafka": given.kafka.model_copy(update={"topics": topics})})
 
@@ -96,8 +96,7 @@ def test_none_is_left_after_closing(readers: Readers) -> None:
 def test_what_stands_in_their_way_is_said_as_without_them(tmp_path: Path) -> None:
     said = []
     for n in (0, 1):
-        settings = settings_of("127.0.0.1:9", tmp_path, "any", n)
-        settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"create_topics": False})})
+        settings = settings_of("127.0.0.1:9", tmp_path, "any", n, kafka__create_topics=False)
         with (
             pytest.raises(ConnectorError, match="no Kafka broker at") as caught,
             closing(build.source(settings)) as source,
