@@ -1,1 +1,1 @@
-"""The service: the main line (`pipeline`), the loop around it, and everything a person starts or reads."""
+"""The agent: the pure core, the service that runs it, what people see of it, and the commands that start it."""

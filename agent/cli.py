@@ -130,7 +130,7 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
 
 def drawable(path: Path | None) -> Path | None:
     """Make sure, before what takes long, that a picture can be drawn there."""
-    from driftgauge.agent.figure import SUFFIXES, drawing
+    from driftgauge.agent.evaluation.figure import SUFFIXES, drawing
 
     if path is not None:
         if path.suffix.lower() not in SUFFIXES:
@@ -171,8 +171,8 @@ def version() -> None:
 @app.command()
 def run(config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Run the agent: read from Kafka, publish estimates, until SIGTERM or Ctrl-C."""
-    from driftgauge.agent.build import open_agent
-    from driftgauge.agent.logs import start_logging
+    from driftgauge.agent.service.build import open_agent
+    from driftgauge.agent.service.logs import start_logging
 
     settings = settings_from(config, overrides)
     start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
@@ -188,8 +188,8 @@ def demo(
     seed: SeedOption = 0,
 ) -> None:
     """Watch accuracy being estimated on recorded traffic: few labels, no labels, then drift."""
-    from driftgauge.agent.demo import run_embedded
-    from driftgauge.agent.demo_kafka import run_on_kafka
+    from driftgauge.agent.demo.embedded import run_embedded
+    from driftgauge.agent.demo.on_kafka import run_on_kafka
 
     (run_on_kafka if kafka else run_embedded)(folder, console, seed=seed)
 
@@ -216,8 +216,8 @@ def replay(
     Recordings (.npz) get labels by the options; events as JSON lines (.jsonl, also .gz or .zst) bring their own. Topics
     are read in the order of time, up to now without --to; the live agent and its store are left alone.
     """
-    from driftgauge.agent.replay import read_bound, replay_files, replay_topics
-    from driftgauge.connectors.traffic import LabelPlan
+    from driftgauge.agent.service.replay import read_bound, replay_files, replay_topics
+    from driftgauge.connectors.files.traffic import LabelPlan
 
     without = frozenset(name for name in no_labels.split(",") if name)
     plan = LabelPlan(label_delay, label_fraction, per_domain=labels_per_domain, without=without)
@@ -241,8 +241,8 @@ def produce(
     overrides: SetOption = None,
 ) -> None:
     """Publish recorded traffic (.npz) to the topics the agent reads, with the labels of the demo."""
-    from driftgauge.agent.demo import PLAN
-    from driftgauge.agent.topics import produce as produce_events
+    from driftgauge.agent.commands.topics import produce as produce_events
+    from driftgauge.agent.demo.embedded import PLAN
 
     with progress_bar("producing") as advance:
         count = produce_events(files, PLAN, settings_from(config, overrides), seed=seed, advance=advance)
@@ -252,7 +252,7 @@ def produce(
 @app.command()
 def watch(config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Print estimates as the agent publishes them, until SIGTERM or Ctrl-C."""
-    from driftgauge.agent.topics import watch as watch_estimates
+    from driftgauge.agent.commands.topics import watch as watch_estimates
 
     stopping = threading.Event()
     when_told_to_stop(stopping.set)
@@ -267,7 +267,7 @@ def features(
     """Write the 17 features of every response of a recording (.npz) or a file of events (.jsonl, also .gz or .zst)."""
     if out.suffix not in {".npz", ".jsonl"}:
         raise typer.BadParameter("the output is .npz or .jsonl", param_hint="--out")
-    from driftgauge.agent.features_command import write_features
+    from driftgauge.agent.commands.features import write_features
 
     with progress_bar("features") as advance:
         count = write_features(file, out, advance)
@@ -284,8 +284,8 @@ def decode(
 
     Exit code 1: something in the files was rejected.
     """
-    from driftgauge.agent.decode_command import decode_files, show
-    from driftgauge.connectors.formats.payload import PayloadError
+    from driftgauge.agent.commands.decode import decode_files, show
+    from driftgauge.connectors.decoding.formats.payload import PayloadError
 
     try:
         found = decode_files(files, format_name)
@@ -308,9 +308,9 @@ def fit(
     overrides: SetOption = None,
 ) -> None:
     """Teach the classifiers labelled traffic (.npz files, or a store), so that new contexts start warm from it."""
-    from driftgauge.agent import build
-    from driftgauge.agent import fit as engine
-    from driftgauge.connectors.recordings import read_recording
+    from driftgauge.agent.evaluation import fit as engine
+    from driftgauge.agent.service import build
+    from driftgauge.connectors.files.recordings import read_recording
 
     if bool(files) == bool(store):
         raise typer.BadParameter("give recordings or --store, one of both", param_hint="FILES")
@@ -337,9 +337,9 @@ def curves(
     overrides: SetOption = None,
 ) -> None:
     """Draw how fast every kind of classifier learns labelled traffic (.npz), and print a table (Markdown)."""
-    from driftgauge.agent.build import committee_settings
-    from driftgauge.agent.curves import draw, markdown, measure
-    from driftgauge.connectors.recordings import read_recording
+    from driftgauge.agent.evaluation.curves import draw, markdown, measure
+    from driftgauge.agent.service.build import committee_settings
+    from driftgauge.connectors.files.recordings import read_recording
 
     recordings = [read_recording(path) for path in files]
     runs = [recordings] if in_a_row else [[recording] for recording in recordings]
@@ -359,8 +359,8 @@ def list_versions(
     """List the classifier versions that a store holds, with how good they were; the agent may be running."""
     from contextlib import closing
 
-    from driftgauge.agent.versions import contexts_in, table, versions
-    from driftgauge.connectors.reader import open_reader
+    from driftgauge.agent.outlets.versions import contexts_in, table, versions
+    from driftgauge.connectors.store.queries import open_reader
 
     url = store_url(store) or settings_from(config, overrides).store.url.get_secret_value()
     with closing(open_reader(url)) as reader:
@@ -380,8 +380,8 @@ def rollback(
     """Let a stored classifier version predict again. Stop the agent first, and give the agent's own settings."""
     from contextlib import closing
 
-    from driftgauge.agent import build
-    from driftgauge.agent.versions import rollback as bring_back
+    from driftgauge.agent.outlets.versions import rollback as bring_back
+    from driftgauge.agent.service import build
 
     settings = settings_from(config, overrides)
     with closing(build.store(settings, store_url(store))) as opened:
@@ -397,7 +397,7 @@ def report(
     overrides: SetOption = None,
 ) -> None:
     """Write the report of the last period at once, as Markdown and JSON."""
-    from driftgauge.agent.report import write_report_now
+    from driftgauge.agent.outlets.report_files import write_report_now
 
     for path in write_report_now(settings_from(config, overrides), store_url(store), folder):
         say(str(path))
@@ -417,8 +417,8 @@ def evaluate(
     picture: Annotated[Path | None, typer.Option("--plot", callback=drawable, help=PICTURE_HELP)] = None,
 ) -> None:
     """Measure how close the estimators come on recorded traffic (.npz) whose truth is known."""
-    from driftgauge.agent import evaluate as evaluation
-    from driftgauge.agent.evaluation_view import plot, render
+    from driftgauge.agent.evaluation import evaluate as evaluation
+    from driftgauge.agent.evaluation.view import plot, render
 
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
     with stages_bar() as progress:
@@ -439,7 +439,7 @@ def backup(
     overrides: SetOption = None,
 ) -> None:
     """Copy an SQLite store to a file, also while the agent runs on it."""
-    from driftgauge.connectors.reader import backup as copy_store
+    from driftgauge.connectors.store.queries import backup as copy_store
 
     copy_store(store_of(store, config, overrides), to)
     say(f"{to}: {to.stat().st_size:,} bytes")
@@ -455,8 +455,8 @@ def list_dead_letters(
     overrides: SetOption = None,
 ) -> None:
     """Show dead letters, the newest last."""
-    from driftgauge.agent import dead_letters
-    from driftgauge.connectors.dead_letters import find_dead_letters
+    from driftgauge.agent.commands import dead_letters
+    from driftgauge.connectors.store.dead_letters import find_dead_letters
 
     found = find_dead_letters(store_of(store, config, overrides), reason=reason, limit=limit)
     if as_json:
@@ -475,7 +475,7 @@ def retry_dead_letters(
     overrides: SetOption = None,
 ) -> None:
     """Publish dead letters to the topics they came from; what was sent leaves the store."""
-    from driftgauge.agent.dead_letters import retry
+    from driftgauge.agent.commands.dead_letters import retry
 
     settings = settings_from(config, overrides)
     done = retry(settings, store_of(store, config, overrides), reason=reason, limit=limit)
@@ -485,7 +485,7 @@ def retry_dead_letters(
 @app.command("check-config")
 def check_config(config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Print the effective settings without secrets and test every connection."""
-    from driftgauge.agent.check import check
+    from driftgauge.agent.commands.check_config import check
 
     if not check(settings_from(config, overrides), console):
         raise typer.Exit(1)

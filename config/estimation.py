@@ -17,9 +17,9 @@ from driftgauge.config.section import (
     Share,
     Shares,
 )
-from driftgauge.models.entropy import EntropyVariant
-from driftgauge.models.features import SEGMENT_FEATURES
 from driftgauge.models.labels import Policy
+from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.features import SEGMENT_FEATURES
 
 DAY_S = 86_400.0
 

@@ -1,7 +1,7 @@
 """All settings of the agent. Owns their names, units, defaults and bounds; `config/load.py` reads them.
 
 `Settings` is an immutable tree that never changes while the agent runs. It is unpacked into constructor
-arguments by `agent/build.py`, the only module that knows both sides.
+arguments by `agent/service/build.py`, the only module that knows both sides.
 """
 
 from __future__ import annotations

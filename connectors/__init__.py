@@ -1,1 +1,1 @@
-"""The outside world, one file per system: sources, sinks, the store, and the decoders between bytes and events."""
+"""The outside world: Kafka, files, the store, and the decoders and encoders between bytes and events."""

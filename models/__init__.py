@@ -1,1 +1,1 @@
-"""The core: mathematics and state. Imports no I/O, no clock, no settings, so all of it is usable as a library."""
+"""The library: mathematics and state. It does no I/O, reads no clock and knows no settings."""

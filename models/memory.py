@@ -1,7 +1,8 @@
 """What the pipeline may remember and recall: the store, seen from the core.
 
 The pipeline is a function of (state, events, memory). One `Memory` is one transaction: what was remembered in it is
-recalled by it, and all of it happens or none of it does. `connectors/memory.py` and `connectors/store.py` implement it.
+recalled by it, and all of it happens or none of it does. `connectors/store` and
+`connectors/testing` implement it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from driftgauge.connectors.broker import KafkaBroker
+from driftgauge.connectors.kafka.local_broker import KafkaBroker
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Makes the recorded traffic that ships with the package: a seeded sample of each recording, without its texts.
 
-python -m tests.bundle REFERENCE.npz LATER.npz  writes  agent/data/reference.npz  and  agent/data/drift.npz
+python -m tests.bundle REFERENCE.npz LATER.npz  writes  agent/demo/data/reference.npz  and  agent/demo/data/drift.npz
 """
 
 import sys

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from driftgauge.agent.demo import PLAN, bundled, closing_words, settings_in, stored_rows
-from driftgauge.agent.replay import open_files
-from driftgauge.agent.table import render
+from driftgauge.agent.demo.embedded import PLAN, bundled, closing_words, settings_in, stored_rows
+from driftgauge.agent.outlets.live_table import render
+from driftgauge.agent.service.replay import open_files
 
 WIDTH = 126
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driftgauge.connectors.memory import MemorySource
+from driftgauge.connectors.testing import MemorySource
 
 
 class Endless(MemorySource):

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.broker import KAFKA
+from driftgauge.connectors.kafka.local_broker import KAFKA
 
 BROKER = yaml.safe_load((Path(__file__).parents[1] / "compose.yaml").read_text())["services"]["kafka"]
 VARIABLES = BROKER["environment"]

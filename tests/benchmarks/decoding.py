@@ -18,10 +18,10 @@ import pydantic
 import simdjson
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.formats.own import encode_generation
-from driftgauge.models.features import extract
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.models.records import Context, Event, Generation, Signal
+from driftgauge.models.signals.features import extract
 from tests.benchmarks.timing import seconds
 
 N_TOKENS, K, N_EVENTS = 500, 20, 8

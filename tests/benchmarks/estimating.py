@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.agent.emission import estimate_live
-from driftgauge.agent.state import ContextState, DomainState, PipelineSettings, State
-from driftgauge.models.default_estimator import fit_default
-from driftgauge.models.estimators import Sample
+from driftgauge.agent.core.estimating import estimate_live
+from driftgauge.agent.core.state import ContextState, DomainState, PipelineSettings, State
+from driftgauge.models.estimate.default_estimator import fit_default
+from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.records import Rows
 from driftgauge.models.windows import WindowSpec
 

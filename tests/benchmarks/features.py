@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.models.features import extract
 from driftgauge.models.records import Signal
+from driftgauge.models.signals.features import extract
 from tests.benchmarks.timing import seconds
 
 K = 20

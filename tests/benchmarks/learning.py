@@ -15,9 +15,9 @@ from river.preprocessing import StandardScaler as RiverScaler
 from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
-from driftgauge.models.classifier import ClassifierSettings, Float32s, Float64s
-from driftgauge.models.committee import Committee, CommitteeSettings
-from driftgauge.models.online import LogisticRegression
+from driftgauge.models.classify.classifier import ClassifierSettings, Float32s, Float64s
+from driftgauge.models.classify.committee import Committee, CommitteeSettings
+from driftgauge.models.classify.online import LogisticRegression
 from tests.benchmarks.timing import seconds
 
 Result = dict[str, float | str]

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.store import SqlStore, open_store
-from driftgauge.models.features import N_FEATURES
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import SqlStore, open_store
 from driftgauge.models.records import Context, Generation, Signal
+from driftgauge.models.signals.features import N_FEATURES
 from driftgauge.models.windows import WindowSpec
 
 N_BEGUN, N_FULL, N_NEW, ROUNDS = 100, 2, 40, 40

@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.agent.loop import Loop
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings, State
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.memory import NoSink
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.testing import NoSink
 from driftgauge.models.records import Context, Generation, Label, Output, ResponseRow, Signal
 
 ROWS, EVENTS, DOMAINS = (

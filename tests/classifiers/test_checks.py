@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from river.linear_model import LogisticRegression as RiverLogisticRegression
 from river.utils import VectorDict
 
-from driftgauge.models.catalogue import KINDS, new_classifier, restore_classifier
-from driftgauge.models.classifier import Classifier, ClassifierSettings, compressed
-from driftgauge.models.online import LogisticRegression
-from driftgauge.models.refitted import Refitted
+from driftgauge.models.classify.catalogue import KINDS, new_classifier, restore_classifier
+from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, compressed
+from driftgauge.models.classify.online import LogisticRegression
+from driftgauge.models.classify.refitted import Refitted
 
 SETTINGS = ClassifierSettings(seed=3)
 REFITTED = ("random_forest", "published_forest", "sparse_logistic_regression", "gradient_boosting")
@@ -29,7 +29,7 @@ Labels = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.refitted.N_TREES", 20)
+    monkeypatch.setattr("driftgauge.models.classify.refitted.N_TREES", 20)
 
 
 def labels(n: int, *, seed: int = 0, d: int = 17, soft: bool = False, holes: float = 0.05) -> Labels:
@@ -225,7 +225,7 @@ def test_labels_older_than_the_memory_fade(kind: str) -> None:
 
 
 def test_memory_of_online_classifiers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.online.AdaptiveRandomForest.KEEP", 100)
+    monkeypatch.setattr("driftgauge.models.classify.online.AdaptiveRandomForest.KEEP", 100)
     sizes: dict[str, list[int]] = {}
     for kind in ("logistic_regression", "adaptive_random_forest"):
         classifier = new_classifier(kind, SETTINGS)
@@ -237,7 +237,7 @@ def test_memory_of_online_classifiers_is_bounded(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_forest_that_started_over_is_restored_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.online.AdaptiveRandomForest.KEEP", 50)
+    monkeypatch.setattr("driftgauge.models.classify.online.AdaptiveRandomForest.KEEP", 50)
     features = labels(100, seed=7)[0]
     classifier = taught("adaptive_random_forest", labels(270))
     restored = restore_classifier(classifier.snapshot())

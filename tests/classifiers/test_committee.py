@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.models.committee import BLOCK_LABELS, Committee
-from driftgauge.models.members import CommitteeSettings
+from driftgauge.models.classify.committee import BLOCK_LABELS, Committee
+from driftgauge.models.classify.members import CommitteeSettings
 from driftgauge.models.records import Rows
 
 SETTINGS = CommitteeSettings(refit_every_labels=150, max_training_rows=400, min_labels=5, seed=1)
@@ -21,7 +21,7 @@ ALL = replace(SETTINGS, challengers=("random_forest", "gradient_boosting", "spar
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.refitted.N_TREES", 10)
+    monkeypatch.setattr("driftgauge.models.classify.refitted.N_TREES", 10)
 
 
 def traffic(n: int, *, seed: int = 0, signal: float = 3.0, domains: int = 3) -> Rows:

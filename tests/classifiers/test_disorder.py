@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pytest
 
 import driftgauge.agent
-from driftgauge.agent.fit import rows_of
-from driftgauge.connectors.recordings import read_recording
-from driftgauge.models.catalogue import new_classifier
-from driftgauge.models.classifier import ClassifierSettings
+from driftgauge.agent.evaluation.fit import rows_of
+from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.classify.catalogue import new_classifier
+from driftgauge.models.classify.classifier import ClassifierSettings
 from driftgauge.models.records import Rows
 
-RECORDING = Path(driftgauge.agent.__file__ or "").parent / "data" / "reference.npz"
+RECORDING = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data" / "reference.npz"
 LEARNED = 1_500
 RUNS = 12
 Indices = npt.NDArray[np.intp]

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 import driftgauge.agent
-from driftgauge.agent.curves import CONSTANT, TOLD, draw, markdown, measure
-from driftgauge.agent.fit import chosen, fit, load_fit, prequential, rows_of, save_fit, table
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import ContextState, PipelineSettings
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.evaluation.curves import CONSTANT, TOLD, draw, markdown, measure
+from driftgauge.agent.evaluation.fit import chosen, fit, load_fit, prequential, rows_of, save_fit, table
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.connectors.recordings import Recording, read_recording
-from driftgauge.models.committee import Committee, CommitteeSettings
+from driftgauge.connectors.files.recordings import Recording, read_recording
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.classify.committee import Committee, CommitteeSettings
 from driftgauge.models.records import Rows
 
-DATA = Path(driftgauge.agent.__file__ or "").parent / "data"
+DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"
 SETTINGS = CommitteeSettings()
 PIPELINE = PipelineSettings()
 
@@ -153,7 +153,7 @@ def test_curves_cover_every_run_and_classifier_and_become_a_table_and_a_picture(
 
 
 def test_a_curve_looks_back_on_its_span_and_leaves_out_what_was_not_predicted() -> None:
-    from driftgauge.agent.curves import SPAN, Curve
+    from driftgauge.agent.evaluation.curves import SPAN, Curve
 
     predicted = np.r_[np.full(100, np.nan), np.full(900, 0.5), np.full(SPAN, 1.0)]
     curve = Curve("run", "c", np.ones(len(predicted)), predicted)

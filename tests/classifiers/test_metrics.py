@@ -13,10 +13,10 @@ from scipy.special import expit, logit
 from scipy.stats import binom
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from driftgauge.models.calibration import Calibrator, DomainOffsets
-from driftgauge.models.gate import auroc
-from driftgauge.models.prequential import Tally
-from driftgauge.models.promotion import Evidence
+from driftgauge.models.classify.calibration import Calibrator, DomainOffsets
+from driftgauge.models.classify.gate import auroc
+from driftgauge.models.classify.prequential import Tally
+from driftgauge.models.classify.promotion import Evidence
 
 Column = npt.NDArray[np.float64]
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from driftgauge.agent.build import committee_settings, store
-from driftgauge.agent.check import check_fit
 from driftgauge.agent.cli import app
-from driftgauge.agent.fit import rows_of_store
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import contexts_saved
-from driftgauge.agent.versions import contexts_in, record_of, rollback, versions
+from driftgauge.agent.commands.check_config import check_fit
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import contexts_saved
+from driftgauge.agent.evaluation.fit import rows_of_store
+from driftgauge.agent.outlets.versions import contexts_in, record_of, rollback, versions
+from driftgauge.agent.service.build import committee_settings, store
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.connectors.reader import backup, open_reader
+from driftgauge.connectors.store.queries import backup, open_reader
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import Chunk, Event, Generation, Label
 from tests.pipeline.logs import SETTINGS, make_log, play
 

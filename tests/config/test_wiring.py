@@ -10,13 +10,13 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from driftgauge.agent.build import connection, decoder, pipeline_settings
-from driftgauge.agent.fit import save_fit
-from driftgauge.agent.state import ContextState, PipelineSettings
+from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.evaluation.fit import save_fit
+from driftgauge.agent.service.build import connection, decoder, pipeline_settings
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.events import Limits
-from driftgauge.connectors.kafka import KafkaConnection
+from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.connectors.kafka.client import KafkaConnection
 
 CORE = (
     "features",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from driftgauge.agent.loop import Loop
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Message, Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.memory import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
 from driftgauge.models.records import Chunk, Event, Generation, Label
 from tests.pipeline.logs import SETTINGS, make_log
 

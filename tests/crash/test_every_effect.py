@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pytest
 
-from driftgauge.agent.loop import Loop
-from driftgauge.agent.pipeline import Pipeline
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record, Sink, TopicPartition
-from driftgauge.connectors.memory import CrashPlan
+from driftgauge.connectors.testing import CrashPlan
 from tests.crash.agents import World, records
 
 SEEDS = range(3)

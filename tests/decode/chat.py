@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.records import Chunk, Event, Generation, Rejected, Signal
 
 Alternatives = list[tuple[str, float | None]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.formats.own import encode_label
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_label
 from driftgauge.models.records import Label
 from tests.decode.chat import USUAL, body, entry, events, generation, reason, record
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from driftgauge.agent.decode_command import choices_of, decode_file
-from driftgauge.connectors.decode import Decoder
+from driftgauge.agent.commands.decode import choices_of, decode_file
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.records import Event, Label, Rejected
 from tests.decode.payloads import FOLDER, SERVERS, Fixture, fixtures
 

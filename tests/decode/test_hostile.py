@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.events import Limits
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.models.records import Generation, Rejected
 from tests.decode.chat import USUAL, body, chunk, entry, events, reason
 

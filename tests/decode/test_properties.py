@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.agent.decode_command import choices_of
+from driftgauge.agent.commands.decode import choices_of
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.records import Generation
 from tests.decode.strategies import (
     BODIES,

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from driftgauge.connectors.formats.payload import PayloadError, tokens_of
-from driftgauge.connectors.rules import by_rule, floats, listed
-from driftgauge.models.context_guard import is_uninformative
-from driftgauge.models.entropy import alternative_sums, entropy_profile, tail_mass
-from driftgauge.models.features import FEATURES, extract
+from driftgauge.connectors.decoding.formats.payload import PayloadError, tokens_of
+from driftgauge.connectors.decoding.rules import by_rule, floats, listed
 from driftgauge.models.records import Context, Signal
-from driftgauge.models.signal_counts import count
+from driftgauge.models.signals.context_guard import is_uninformative
+from driftgauge.models.signals.entropy import alternative_sums, entropy_profile, tail_mass
+from driftgauge.models.signals.features import FEATURES, extract
+from driftgauge.models.signals.signal_counts import count
 from tests.decode.chat import OTHER, USUAL, body, entry, events, generation, signal
 
 LOWEST = -3.4028234663852886e38

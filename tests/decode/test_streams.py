@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.models.assembly import Assembly, AssemblySettings, InFlight
-from driftgauge.models.features import extract
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, Chunk, Event, Generation, Output, Prediction
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.features import extract
 from tests.decode.chat import OTHER, USUAL, body, chunk, chunks, entry, events, generation, record
 
 ENTRIES = [entry("a", -0.5, USUAL), entry("b", -1.4, OTHER), entry("c", -2.5, USUAL)]

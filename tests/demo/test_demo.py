@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
-from driftgauge.agent.demo import bundled, make_room, run_embedded
-from driftgauge.agent.table import HEADINGS
+from driftgauge.agent.demo.embedded import bundled, make_room, run_embedded
+from driftgauge.agent.outlets.live_table import HEADINGS
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.recordings import read_recording
+from driftgauge.connectors.files.recordings import read_recording
 
 NEW, UNLABELLED, FEW = {"linu", "modn", "phys"}, {"seq"}, {"mod", "pct"}
 

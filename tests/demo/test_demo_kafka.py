@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.demo_kafka import Interrupts, Process
+from driftgauge.agent.demo.on_kafka import Interrupts, Process
 from driftgauge.connectors.base import ConnectorError
 from tests.deadline import until
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from driftgauge.agent.summary import distance_to_truth, summary
-from driftgauge.agent.table import Row
+from driftgauge.agent.outlets.live_table import Row
+from driftgauge.agent.outlets.summary import distance_to_truth, summary
 from tests.demo.test_table import ESTIMATE, rows
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from driftgauge.agent.summary import summary
-from driftgauge.agent.table import Board, LiveTable, Row, plain, render
+from driftgauge.agent.outlets.live_table import Board, LiveTable, Row, plain, render
+from driftgauge.agent.outlets.summary import summary
 from driftgauge.models.records import Acquisition, Alert, Estimate, Priority
 
 ESTIMATE = Estimate(

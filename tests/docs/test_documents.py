@@ -18,15 +18,15 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from driftgauge.agent.cli import app
-from driftgauge.agent.metrics import Metrics
-from driftgauge.agent.state import PipelineSettings, State
+from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.config.example import example
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import TopicPartition
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("agent/data/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("agent/demo/data/*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")

@@ -17,11 +17,17 @@ import yaml
 
 from driftgauge.config.connections import Topics as KafkaTopics
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.contract import DEAD_LETTER_HEADERS, OUTGOING, OUTGOING_HEADERS, documents, schemas
-from driftgauge.connectors.decode import CONTENT_TYPES, Decoder
-from driftgauge.connectors.encode import TIMES, Topics, encode, to_json
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.memory import MemoryStore
+from driftgauge.connectors.decoding.decoder import CONTENT_TYPES, Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.publishing.contract import (
+    DEAD_LETTER_HEADERS,
+    OUTGOING,
+    OUTGOING_HEADERS,
+    documents,
+    schemas,
+)
+from driftgauge.connectors.publishing.encode import TIMES, Topics, encode, to_json
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import Chunk, Event, Generation, Label, Priority, Rejected
 from tests.docs.test_documents import ROOT, blocks
 from tests.pipeline.logs import make_log, play
@@ -58,7 +64,7 @@ def as_msgpack(example: dict[str, Any]) -> bytes:
 
 
 def test_what_stands_in_the_folder_is_what_the_code_says() -> None:
-    """Wrong? python -m driftgauge.connectors.contract docs."""
+    """Wrong? python -m driftgauge.connectors.publishing.contract docs."""
     assert {name: (ROOT / "docs" / name).read_text() for name in documents()} == documents()
     assert {path.stem for path in (ROOT / "docs" / "schemas").iterdir()} == SCHEMAS.keys()
 

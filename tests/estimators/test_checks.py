@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from driftgauge.models.default_estimator import fit_default
-from driftgauge.models.estimators import AccuracyEstimate, CorrectedMean, Estimator, Sample
+from driftgauge.models.estimate.default_estimator import fit_default
+from driftgauge.models.estimate.estimators import AccuracyEstimate, CorrectedMean, Estimator, Sample
 
 Labels: TypeAlias = Callable[[int], float]
 

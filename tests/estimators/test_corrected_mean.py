@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from driftgauge.models.default_estimator import fit_default
-from driftgauge.models.estimators import AccuracyEstimate, CorrectedMean, Sample
+from driftgauge.models.estimate.default_estimator import fit_default
+from driftgauge.models.estimate.estimators import AccuracyEstimate, CorrectedMean, Sample
 
 
 def sample(p: float, n: int = 400, labels: list[float] | None = None) -> Sample:

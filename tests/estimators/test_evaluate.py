@@ -10,9 +10,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
-from driftgauge.agent.compositions import compositions
-from driftgauge.agent.evaluate import Protocol, evaluate
-from driftgauge.agent.evaluation_view import plot, render
+from driftgauge.agent.evaluation.compositions import compositions
+from driftgauge.agent.evaluation.evaluate import Protocol, evaluate
+from driftgauge.agent.evaluation.view import plot, render
 from driftgauge.connectors.base import ConnectorError
 
 FIELDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from driftgauge.models.importance import importance_weighted
-from driftgauge.models.label_shift import label_shift_bbse, label_shift_em
+from driftgauge.agent.evaluation.importance import importance_weighted
+from driftgauge.agent.evaluation.label_shift import label_shift_bbse, label_shift_em
 
 
 def traffic(n: int, centre: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from driftgauge.agent.features_command import write_features
-from driftgauge.connectors.formats.own import encode_generation
-from driftgauge.connectors.recordings import read_recording
-from driftgauge.models.features import FEATURES
+from driftgauge.agent.commands.features import write_features
+from driftgauge.connectors.decoding.formats.own import encode_generation
+from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.records import Chunk, Generation, Signal
+from driftgauge.models.signals.features import FEATURES
 
 BUNDLED = Path(__file__).parents[2] / "agent" / "data" / "drift.npz"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.base import ConnectorError, TopicPartition
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.recordings import Recording, read_recording
-from driftgauge.connectors.traffic import LabelPlan, RecordingSource, Traffic
-from driftgauge.models.features import FEATURES, extract
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.files.recordings import Recording, read_recording
+from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
 from driftgauge.models.records import Event, Generation, Label
+from driftgauge.models.signals.features import FEATURES, extract
 
 BUNDLED = Path(__file__).parents[2] / "agent" / "data"
 LENGTHS = [3, 1, 0, 4]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.files import FileSink, FileSource
+from driftgauge.connectors.files.event_files import FileSink, FileSource
 
 JSON = (("content-type", b"application/json"),)
 

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.connectors.files import FileSource
+from driftgauge.connectors.files.event_files import FileSource
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.models.features import N_FEATURES, extract, profiles
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.records import Chunk, Event, Generation, Label, Rejected, Signal
+from driftgauge.models.signals.features import N_FEATURES, extract, profiles
 
 SLACK = 2e-3
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.records import Rejected, Signal
 from tests.fuzz.checks import check_features, check_record, signals_of
 from tests.fuzz.mutation import mutated

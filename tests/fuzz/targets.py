@@ -17,11 +17,11 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue] - its stubs lack it
-    include=["driftgauge.connectors.decode", "driftgauge.connectors.formats"]
+    include=["driftgauge.connectors.decoding.decoder", "driftgauge.connectors.decoding.formats"]
 ):
     from driftgauge.connectors.base import Record
-    from driftgauge.connectors.decode import Decoder
-    from driftgauge.connectors.formats.table import NAMES
+    from driftgauge.connectors.decoding.decoder import Decoder
+    from driftgauge.connectors.decoding.formats.table import NAMES
 from tests.fuzz.checks import check
 from tests.fuzz.seeds import seeds
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from driftgauge.agent import build
-from driftgauge.agent.loop import Loop
+from driftgauge.agent.service import build
+from driftgauge.agent.service.loop import Loop
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import TopicPartition

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from driftgauge.connectors.broker import BrokerSecurity, KafkaBroker, free_ports
+from driftgauge.connectors.kafka.local_broker import BrokerSecurity, KafkaBroker, free_ports
 
 SECRET = "plAnted-pAssw0rd-1"
 OTHER_SECRET = "plAnted-pAssw0rd-2"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.connectors import kafka
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka import KafkaConnection, KafkaSink, KafkaSource
-from driftgauge.connectors.kafka_connection import LargeReads, LargeTlsReads
+from driftgauge.connectors.kafka import client as kafka
+from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource
+from driftgauge.connectors.kafka.connection import LargeReads, LargeTlsReads
 from tests.kafka.certificates import KEY_SECRET, OTHER_SECRET, SECRET, USER, Authority, GuardedBroker
 from tests.kafka.conftest import NewTopic, read
 

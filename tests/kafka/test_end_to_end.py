@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.kafka import KafkaConnection, create_topics
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka.client import KafkaConnection, create_topics
 from driftgauge.models.records import Context, Generation, Label, Signal
 from tests.kafka.agent_process import AgentProcess, contents
 from tests.kafka.conftest import NewTopic, everything_in

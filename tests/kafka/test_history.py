@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.connectors.base import Record, TopicPartition
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.history import Bound, KafkaHistory
-from driftgauge.connectors.kafka import KafkaConnection, KafkaSource
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource
+from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.models.records import Context, Generation, Label, Signal
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic

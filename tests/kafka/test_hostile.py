@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from kafka import KafkaProducer
 
-from driftgauge.agent import build
-from driftgauge.connectors.kafka import create_topics
+from driftgauge.agent.service import build
+from driftgauge.connectors.kafka.client import create_topics
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.agent import build
-from driftgauge.agent.readers import Decoded, Readers
+from driftgauge.agent.service import build
+from driftgauge.agent.service.reader_pool import Decoded, Readers
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.formats.own import encode_generation
+from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.models.records import Arrival, Context, Event, Generation, Signal
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess, children, is_alive

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 
-from driftgauge.agent import build
+from driftgauge.agent.service import build
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.formats.own import encode_generation
-from driftgauge.connectors.kafka import create_topics
-from driftgauge.models.assembly import Assembly, AssemblySettings, InFlight
-from driftgauge.models.context_guard import is_uninformative
-from driftgauge.models.features import N_FEATURES, extract
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation
+from driftgauge.connectors.kafka.client import create_topics
 from driftgauge.models.records import Chunk, Context, Floats, Generation, Rejected, ResponseRow, Signal
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.context_guard import is_uninformative
+from driftgauge.models.signals.features import N_FEATURES, extract
 from tests.decode.payloads import SERVERS, Fixture, fixtures
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer, codec
 
-from driftgauge.agent import build
-from driftgauge.connectors.kafka import create_topics
-from driftgauge.connectors.unpacking import GZIP, LZ4, SNAPPY, ZSTD, _zstd_most, exceeds
+from driftgauge.agent.service import build
+from driftgauge.connectors.kafka.client import create_topics
+from driftgauge.connectors.kafka.unpacking import GZIP, LZ4, SNAPPY, ZSTD, _zstd_most, exceeds
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in
 from tests.kafka.test_hostile import own

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from driftgauge.models.accuracy_watch import AccuracyWatch, Turn
-from driftgauge.models.sequential import BelowTarget, ConfidenceSequence, budget
+from driftgauge.models.watch.accuracy_watch import AccuracyWatch, Turn
+from driftgauge.models.watch.sequential import BelowTarget, ConfidenceSequence, budget
 
 RUNS, ALPHA = 150, 0.2
 MOST_FALSE_ALARMS = binom.ppf(0.999, RUNS, ALPHA)

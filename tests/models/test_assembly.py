@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.models.assembly import Assembly, AssemblySettings
-from driftgauge.models.features import extract
 from driftgauge.models.records import Chunk, Context, Generation
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings
+from driftgauge.models.signals.features import extract
 from tests.pipeline.logs import signal
 
 RNG = np.random.default_rng(3)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from driftgauge.models.drift import CLOCK, DriftMonitor
+from driftgauge.models.watch.drift import CLOCK, DriftMonitor
 
 VALUES = np.concatenate([np.random.default_rng(0).normal(m, 0.1, 1500) for m in (0.8, 0.5)])
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.connectors.memory import MemoryStore
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import ResponseRow
 from driftgauge.models.windows import Window, WindowSpec
 

@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.connectors.base import Store
-from driftgauge.models.assembly import AssemblySettings
 from driftgauge.models.records import Chunk, Context, Event, Generation, Label, Output, Rejected, Signal
+from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 
 START = 1_000_000.0

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from driftgauge.agent.metrics import Metrics
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings
-from driftgauge.connectors.memory import MemoryStore
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Label, Output
 from tests.pipeline.logs import START, signal
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from driftgauge.agent.metrics import Metrics
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import OVERFLOW_DOMAIN, PipelineSettings
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.models.assembly import AssemblySettings
-from driftgauge.models.committee import CommitteeSettings
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import OVERFLOW_DOMAIN, PipelineSettings
+from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.records import Chunk, Context, Event, Generation, Label, Output, Rejected, Signal
+from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 
 SETTINGS = PipelineSettings(

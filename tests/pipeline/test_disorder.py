@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import driftgauge.agent
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.connectors.recordings import read_recording
-from driftgauge.models.catalogue import new_classifier
-from driftgauge.models.classifier import ClassifierSettings
-from driftgauge.models.committee import CommitteeSettings
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.classify.catalogue import new_classifier
+from driftgauge.models.classify.classifier import ClassifierSettings
+from driftgauge.models.classify.committee import CommitteeSettings
+from driftgauge.models.classify.refitted import Refitted
 from driftgauge.models.records import Context, Estimate, Event, Generation, Label, Rows, Signal, Tick
-from driftgauge.models.refitted import Refitted
 from driftgauge.models.windows import WindowSpec
 
-DATA = Path(driftgauge.agent.__file__ or "").parent / "data"
+DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"
 LONGEST_DELAY = 10_000
 SETTINGS = PipelineSettings(
     windows=WindowSpec(window_s=1_500.0, window_events=200, hop_s=500.0),

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.connectors.memory import MemoryStore
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import Alert, Context, Event, Generation, Label
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import SETTINGS, START, signal

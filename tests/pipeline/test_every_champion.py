@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.models.catalogue import KINDS
-from driftgauge.models.committee import CommitteeSettings
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.classify.catalogue import KINDS
+from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.records import Prediction
 from tests.pipeline.logs import SETTINGS, make_log, play, remembered
 

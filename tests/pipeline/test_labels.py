@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings, State
-from driftgauge.connectors.memory import MemoryStore
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.labels import Policy
 from driftgauge.models.records import (
     AnnotatorKind,

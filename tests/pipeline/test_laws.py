@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.connectors.memory import MemoryStore
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Label, Rejected, Tick
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import SETTINGS, START, make_log, play, remembered, signal

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.agent.pipeline import Pipeline
-from driftgauge.agent.state import PipelineSettings
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.connectors.base import Store
-from driftgauge.connectors.encode import to_json
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.models.committee import CommitteeSettings
+from driftgauge.connectors.publishing.encode import to_json
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.records import Context, Estimate, Event, Generation, Label, Status, Tick
 from tests.pipeline.logs import START, signal
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from driftgauge.models.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
-from driftgauge.models.features import (
+from driftgauge.models.records import Signal
+from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
+from driftgauge.models.signals.features import (
     ENTROPY_FEATURES,
     FEATURES,
     N_FEATURES,
@@ -21,7 +22,6 @@ from driftgauge.models.features import (
     profiles,
     summarize,
 )
-from driftgauge.models.records import Signal
 
 Array = npt.NDArray[Any]
 N_ENTROPY = len(ENTROPY_FEATURES)

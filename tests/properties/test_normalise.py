@@ -9,10 +9,10 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.connectors.normalise import normalise
-from driftgauge.connectors.rules import by_rule
-from driftgauge.models.entropy import CACHED_POSITIONS
+from driftgauge.connectors.decoding.normalise import normalise
+from driftgauge.connectors.decoding.rules import by_rule
 from driftgauge.models.records import Signal
+from driftgauge.models.signals.entropy import CACHED_POSITIONS
 
 Floats = npt.NDArray[np.float32]
 

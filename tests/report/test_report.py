@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftgauge.agent.period import DomainReport, Report, Verdict, latest_period, make_report
-from driftgauge.agent.report import to_json_report, write_report, write_report_now
-from driftgauge.agent.report_markdown import to_markdown
-from driftgauge.agent.state import ContextState, PipelineSettings, context_parts
+from driftgauge.agent.core.state import ContextState, PipelineSettings, context_parts
+from driftgauge.agent.outlets.report import DomainReport, Report, Verdict, latest_period, make_report
+from driftgauge.agent.outlets.report_files import to_json_report, write_report, write_report_now
+from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.reader import SqlReader, open_reader
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import SqlReader, open_reader
+from driftgauge.connectors.store.store import open_store
 from driftgauge.models.records import Acquisition, Alert, Estimate, Output, Priority, ResponseRow
 
 GOLDEN = Path(__file__).parent / "golden"

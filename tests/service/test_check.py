@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 from sqlalchemy import create_engine, text
 
-from driftgauge.agent.check import (
+from driftgauge.agent.commands.check_config import (
     CHECKS,
     check,
     check_kafka,
@@ -24,9 +24,9 @@ from driftgauge.agent.check import (
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.kafka import KafkaConnection, create_topics, existing_topics
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.kafka.client import KafkaConnection, create_topics, existing_topics
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import open_store
 
 SECRET = "hunter2"
 

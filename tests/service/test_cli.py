@@ -12,9 +12,9 @@ import pytest
 
 from driftgauge.agent import cli
 from driftgauge.agent.cli import main
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.recordings import read_recording
-from driftgauge.connectors.traffic import LabelPlan, Traffic
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.connectors.files.traffic import LabelPlan, Traffic
 from driftgauge.models.records import Generation
 
 SMALL = ("--set", "windows.window_s=200", "--set", "windows.hop_s=50")

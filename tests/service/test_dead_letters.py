@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.dead_letters import find_dead_letters
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.kafka import KafkaConnection, create_topics
-from driftgauge.connectors.store import SqlStore, open_store
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.kafka.client import KafkaConnection, create_topics
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.dead_letters import find_dead_letters
+from driftgauge.connectors.store.store import SqlStore, open_store
 from driftgauge.models.records import Label, Rejected
 from tests.kafka.conftest import everything_in
 

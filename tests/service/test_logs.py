@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from driftgauge.agent.logs import start_logging
+from driftgauge.agent.service.logs import start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,9 @@ def logging_as_before() -> Iterator[None]:
 
 def test_a_message_is_one_line_of_text(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging("info")
-    logging.getLogger("driftgauge.agent.loop").info("broker %s is away", "a:9092")
+    logging.getLogger("driftgauge.agent.service.loop").info("broker %s is away", "a:9092")
     said = capsys.readouterr().err
-    assert said.endswith("Z INFO driftgauge.agent.loop: broker a:9092 is away\n")
+    assert said.endswith("Z INFO driftgauge.agent.service.loop: broker a:9092 is away\n")
     assert said.count("\n") == 1
 
 

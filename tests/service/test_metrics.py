@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from driftgauge.agent.metrics import Metrics
-from driftgauge.agent.state import ContextState, PipelineSettings, State
+from driftgauge.agent.core.state import ContextState, PipelineSettings, State
+from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.records import Estimate
 

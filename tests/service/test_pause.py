@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from driftgauge.agent.loop import Loop
-from driftgauge.agent.server import Health
-from driftgauge.agent.state import State
+from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.http import Health
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.memory import MemorySink, MemorySource, MemoryStore
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.records import Output
 from tests.crash import agents
 from tests.pipeline.logs import SETTINGS

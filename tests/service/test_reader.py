@@ -7,14 +7,14 @@ from functools import partial
 
 import numpy as np
 
-from driftgauge.agent.reader import Task, read
-from driftgauge.agent.readers import Decoded
+from driftgauge.agent.service.reader_pool import Decoded
+from driftgauge.agent.service.reader_process import Task, read
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.memory import MemorySource
-from driftgauge.models.arrivals import with_features
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.testing import MemorySource
 from driftgauge.models.records import Arrival, Chunk, Context, Generation, Label, Rejected, Signal
+from driftgauge.models.signals.arrivals import with_features
 
 TOP = np.log(np.array([[0.5, 0.25], [0.75, 0.125]], dtype=np.float32))
 

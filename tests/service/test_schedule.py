@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from driftgauge.agent.schedule import Job, Schedule, trigger
+from driftgauge.agent.service.schedule import Job, Schedule, trigger
 
 
 def interval(seconds: float) -> Job:

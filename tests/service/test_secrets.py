@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import open_store
 from driftgauge.models.records import Rejected
 
 SECRET = "planted-hunter2"

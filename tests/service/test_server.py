@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from driftgauge.agent.server import MAX_REQUESTS, Answer, Health, Server, routes
+from driftgauge.agent.outlets.http import MAX_REQUESTS, Answer, Health, Server, routes
 from driftgauge.connectors.base import ConnectorError
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from driftgauge.agent.build import open_agent
+from driftgauge.agent.service.build import open_agent
 from driftgauge.config.load import load_settings
 
 if __name__ == "__main__":

@@ -24,15 +24,15 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from driftgauge.agent import build
-from driftgauge.agent.loop import Loop
+from driftgauge.agent.service import build
+from driftgauge.agent.service.loop import Loop
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Record, Store
-from driftgauge.connectors.broker import KafkaBroker, free_ports
-from driftgauge.connectors.formats.own import encode_generation, encode_label
-from driftgauge.connectors.kafka import create_topics
-from driftgauge.connectors.memory import MemorySink, MemoryStore
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka.client import create_topics
+from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
+from driftgauge.connectors.testing import MemorySink, MemoryStore
 from driftgauge.models.records import Chunk, Event, Generation, Label
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess

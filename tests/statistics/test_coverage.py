@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binom
 
-from driftgauge.models.estimators import CorrectedMean, Sample
-from driftgauge.models.recalibration import ShiftPrior
+from driftgauge.models.estimate.estimators import CorrectedMean, Sample
+from driftgauge.models.estimate.recalibration import ShiftPrior
 
 N_DOMAINS, N_EVENTS = 150, 300
 PRIOR = ShiftPrior(scale=0.5, freedom=6)

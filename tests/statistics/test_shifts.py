@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit
 
-from driftgauge.models.default_estimator import fit_default
-from driftgauge.models.estimators import Sample
-from driftgauge.models.features import FEATURES
+from driftgauge.models.estimate.default_estimator import fit_default
+from driftgauge.models.estimate.estimators import Sample
+from driftgauge.models.signals.features import FEATURES
 
 Floats = npt.NDArray[np.float64]
 Domain = tuple[Floats, Floats]  # what the features show of every response, and whether it is right

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import psycopg
 import pytest
 
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.memory import MemoryStore, Tables
-from driftgauge.connectors.store import SqlStore, open_store
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.testing import MemoryStore, Tables
 
 AnyStore: TypeAlias = SqlStore | MemoryStore
 Opener: TypeAlias = Callable[..., AnyStore]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.base import FencedError, Record, TopicPartition
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.formats.own import encode_label
+from driftgauge.connectors.decoding.formats.own import encode_label
+from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.models.records import Label, Output, Prediction
 from tests.store.conftest import AnyStore, Opener
 from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same

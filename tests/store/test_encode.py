@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.base import Message
-from driftgauge.connectors.encode import Topics, encode, rfc3339
+from driftgauge.connectors.publishing.encode import Topics, encode, rfc3339
 from driftgauge.models.records import Output, Prediction
 from tests.store.examples import acquisition, alert, estimate, rejected
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from driftgauge.connectors.base import Record, TopicPartition
-from driftgauge.connectors.memory import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
+from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
 from tests.store.examples import alert, label, response
 
 LOG = [Record("t", n % 2, n // 2, None, b"%d" % n) for n in range(6)]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.reader import Counts, SqlReader, open_reader
-from driftgauge.connectors.store import SqlStore, open_store
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import Counts, SqlReader, open_reader
+from driftgauge.connectors.store.store import SqlStore, open_store
 from tests.store.examples import acquisition, alert, estimate, rejected, response
 
 DAY = 86_400.0

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from driftgauge.agent.loop import Loop
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Message, Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.memory import MemorySink
-from driftgauge.connectors.reader import backup
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import backup
+from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.testing import MemorySink
 from tests.crash.agents import records
 from tests.kafka.agent_process import contents
 from tests.pipeline.logs import SETTINGS

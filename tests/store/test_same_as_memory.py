@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.memory import MemoryStore
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.testing import MemoryStore
 from tests.store.conftest import AnyStore
 from tests.store.examples import estimate, label, rejected, response
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from driftgauge.agent import loop as loop_module
-from driftgauge.agent.build import forget_old
 from driftgauge.agent.cli import app
-from driftgauge.agent.loop import Loop, Patience
-from driftgauge.agent.server import Health
+from driftgauge.agent.outlets.http import Health
+from driftgauge.agent.service import loop as loop_module
+from driftgauge.agent.service.build import forget_old
+from driftgauge.agent.service.loop import Loop, Patience
 from driftgauge.connectors.base import ConnectorError, Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.memory import MemorySink, MemorySource, MemoryStore
-from driftgauge.connectors.store import SqlStore, open_store
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS, remembered
 from tests.store.examples import response
@@ -129,7 +129,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_named() -> 
 
 
 def test_retention_catches_up_however_much_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.agent.build.RETENTION_ROWS", 7)
+    monkeypatch.setattr("driftgauge.agent.service.build.RETENTION_ROWS", 7)
     with closing(open_store(f"sqlite:///{tmp_path / 'gauge.db'}", topics=Topics())) as store:
         with store.transaction() as memory:
             memory.add_responses([response(n, event_time=float(n)) for n in range(50)])

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event
 
-from driftgauge.connectors import schema
 from driftgauge.connectors.base import ConnectorError, TopicPartition
-from driftgauge.connectors.encode import Topics
-from driftgauge.connectors.migrations import MIGRATIONS
-from driftgauge.connectors.reader import backup, open_reader
-from driftgauge.connectors.store import open_store
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.migrations import MIGRATIONS
+from driftgauge.connectors.store.queries import backup, open_reader
+from driftgauge.connectors.store.store import open_store
 from tests.store.examples import label, rejected, response
 
 

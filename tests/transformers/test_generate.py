@@ -12,10 +12,10 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decode import Decoder
-from driftgauge.connectors.transformers import signals_of
-from driftgauge.models.features import extract
+from driftgauge.connectors.capture.transformers import signals_of
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.records import Generation
+from driftgauge.models.signals.features import extract
 
 VOCABULARY = 60
 

@@ -1,0 +1,134 @@
+"""What ``driftgauge decode`` does: show what the agent understands of captured payloads.
+
+Takes a JSON body, an array, JSON lines or server-sent events, as a client or a proxy wrote them down; gives what each
+file holds, response by response, and why something cannot be used. It runs the same code as the agent: the decoder,
+and the assembly of responses that come in pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.documents import format_of
+from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.models.records import Chunk, Event, Floats, Generation, Label, Rejected
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.features import extract
+from driftgauge.models.signals.signal_counts import SignalCounts, count
+
+MAX_FILE_BYTES = 2**30
+
+
+def decode_files(paths: Sequence[Path], format_name: str = "auto") -> list[dict[str, Any]]:
+    """One object per file: its name, its format, and its choices."""
+    return [decode_file(path, format_name) for path in paths]
+
+
+def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
+    """What one file holds."""
+    value = path.read_bytes()
+    decoder = Decoder(format=format_name, limits=Limits(max_bytes=MAX_FILE_BYTES))
+    events = decoder.decode([Record(path.name, 0, 0, None, value)])
+    for choice in (choices := list(choices_of(events))):
+        choice["id"] = "" if choice["id"].startswith(f"{path.name}/0/0") else choice["id"]  # a name for want of an id
+    return {
+        "file": str(path),
+        "format": format_of(value, format_name),
+        "choices": choices,
+        "labels": sum(isinstance(event, Label) for event in events),
+        "rejected": [{"reason": e.reason, "detail": e.detail} for e in events if isinstance(e, Rejected)],
+    }
+
+
+def show(files: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print it for people."""
+
+    def say(line: str, style: str = "") -> None:
+        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    for file in files:
+        say(f"{file['file']}: {file['format'] or 'of no known format'}", "bold")
+        for choice in file["choices"]:
+            say("\n".join(_lines(choice)))
+        for rejected in file["rejected"]:
+            say(f"  rejected: {rejected['reason']}: {rejected['detail']}", "red")
+
+
+def _lines(choice: dict[str, Any]) -> Iterator[str]:
+    yield "  " + "  ".join(filter(None, (choice["id"], choice["model"], choice["finish_reason"])))
+    if choice["n_tokens"]:
+        numbers = ("mean_chosen_logprob", "mean_entropy", "mean_tail_mass", "coverage")
+        known = (f"{name.replace('_', ' ')} {choice[name]:.4g}" for name in numbers if choice[name] is not None)
+        counts = (f"{choice[name]} {name[2:]}" for name in ("n_logprobs", "n_censored", "n_missing"))
+        yield "    " + ", ".join((*counts, f"k {choice['k']['min']} to {choice['k']['max']}", *known))
+    segments = {f"{name} tokens": n for name, n in choice["segments"].items() if name != "unknown"}
+    if notes := {**segments, **choice["problems"]}:
+        yield "    " + ", ".join(f"{name} {n}" for name, n in notes.items())
+
+
+def choices_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
+    """What is understood of each response in these events, pieces put together."""
+    assembly = Assembly(AssemblySettings())
+    done: set[str] = set()
+    for event in events:
+        if isinstance(event, Generation):
+            assembly.replaced(event.id)
+            yield _choice(event, count(event.signal), extract([event.signal])[0])
+        elif isinstance(event, Chunk) and event.piece.id not in done:
+            for response in assembly.completed_by(event):
+                done.add(response.head.id)
+                yield _choice_in_flight(response)
+    yield from map(_choice_in_flight, assembly.in_flight.values())
+
+
+def _choice_in_flight(response: InFlight) -> dict[str, Any]:
+    response.close_gaps()
+    counts = response.counts
+    if not response.has_ended:
+        counts = counts + SignalCounts(problems=Counter(["no_end"]))
+    choice = _choice(response.complete(), counts, response.accumulator.features())
+    return {**choice, "complete": response.has_ended}
+
+
+def _choice(generation: Generation, counts: SignalCounts, features: Floats) -> dict[str, Any]:
+    k = counts.k
+    return {
+        "id": generation.id,
+        "model": generation.context.model,
+        "domain": generation.domain,
+        "finish_reason": generation.finish_reason,
+        "n_tokens": counts.n_tokens,
+        "n_logprobs": counts.n_logprobs,
+        "n_censored": counts.n_censored,
+        "n_missing": counts.n_missing,
+        "k": None if k is None else {"min": k[0], "max": k[1]},
+        "mean_chosen_logprob": counts.mean_logprob,
+        "mean_entropy": _known(features[0]),
+        "mean_tail_mass": counts.mean_tail_mass,
+        "segments": dict(counts.segments),
+        "coverage": _coverage(generation, counts.n_tokens),
+        "problems": dict(counts.problems),
+        "complete": True,
+    }
+
+
+def _coverage(generation: Generation, n_tokens: int) -> float | None:
+    """Share of the generated tokens that have an entry; reasoning may or may not have some."""
+    n_completion = generation.n_completion_tokens
+    if not n_completion:
+        return None
+    n_answer = n_completion - (generation.n_reasoning_tokens or 0)
+    return n_tokens / (n_answer if n_answer > 0 and n_tokens <= n_answer else n_completion)
+
+
+def _known(value: np.floating[Any] | float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,120 @@
+"""What ``driftgauge features`` does: the 17 features of every response in a file, into a table.
+
+Takes a recording (``.npz``) or events as JSON lines; gives ``.npz`` or JSON lines, by the name of the output. A line
+that is no event is logged and left out. Memory: a recording is read whole, events one poll after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.files.event_files import FileSource
+from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.records import Chunk, Event, Floats, Generation, Rejected, Signal
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.features import FEATURES, extract
+
+log = logging.getLogger(__name__)
+
+BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Features of some responses: ``features`` is (n, 17) in the order of `FEATURES`, NaN where there is none."""
+
+    ids: list[str]
+    domains: list[str]
+    features: Floats
+
+
+def write_features(source: Path, out: Path, advance: Callable[[int], object] | None = None) -> int:
+    """Write the features of every response of ``source`` and return how many there were.
+
+    ``advance`` is told after each batch how many responses it held.
+    """
+    write = _write_npz if out.suffix == ".npz" else _write_jsonl
+    tables = _of_recording(source) if source.suffix == ".npz" else _of_events(source)
+    return write(out, _counted(tables, advance))
+
+
+def _of_recording(path: Path) -> Iterator[Table]:
+    recording = read_recording(path)
+    features = recording.features()
+    for start in range(0, len(recording), BATCH):
+        rows = range(start, min(start + BATCH, len(recording)))
+        ids = [f"{recording.name}-{i}" for i in rows]
+        yield Table(ids, [str(recording.domain[i]) for i in rows], features[rows.start : rows.stop])
+
+
+def _of_events(path: Path) -> Iterator[Table]:
+    decoder, assembly = Decoder(), Assembly(AssemblySettings())
+    source = FileSource([path])
+    with contextlib.closing(source):
+        source.open({})
+        while not source.is_exhausted:
+            yield _of_batch(decoder.decode(source.poll(0)), assembly)
+    yield _table(_complete(response) for response in assembly.overdue())
+    if assembly.in_flight:
+        log.warning("%s: %d responses never came to their last chunk", path, len(assembly.in_flight))
+
+
+def _of_batch(events: Sequence[Event], assembly: Assembly) -> Table:
+    whole: list[Generation] = []
+    for event in events:
+        if isinstance(event, Generation):
+            whole.append(event)
+        elif isinstance(event, Rejected):
+            log.warning("%s, line %d: %s: %s", event.topic, event.offset + 1, event.reason, event.detail)
+        elif isinstance(event, Chunk):
+            whole += [_complete(response) for response in assembly.completed_by(event)]
+    return _table(whole)
+
+
+def _complete(response: InFlight) -> Generation:
+    return replace(response.head, signal=Signal(features=response.accumulator.features()))
+
+
+def _table(whole: Iterable[Generation]) -> Table:
+    rows = list(whole)
+    features = extract([generation.signal for generation in rows])
+    return Table([generation.id for generation in rows], [generation.domain for generation in rows], features)
+
+
+def _counted(tables: Iterator[Table], advance: Callable[[int], object] | None) -> Iterator[Table]:
+    for table in tables:
+        yield table
+        if advance:
+            advance(len(table.ids))
+
+
+def _write_npz(out: Path, tables: Iterator[Table]) -> int:
+    parts = list(tables)
+    features = np.concatenate([np.empty((0, len(FEATURES))), *(part.features for part in parts)])
+    np.savez_compressed(
+        out,
+        features=features,
+        names=np.array(FEATURES),
+        ids=np.array([i for part in parts for i in part.ids], dtype=np.str_),
+        domain=np.array([d for part in parts for d in part.domains], dtype=np.str_),
+    )
+    return len(features)
+
+
+def _write_jsonl(out: Path, tables: Iterator[Table]) -> int:
+    encoder, n = msgspec.json.Encoder(), 0
+    with out.open("wb") as lines:
+        for table in tables:
+            for response, domain, row in zip(table.ids, table.domains, table.features.tolist(), strict=True):
+                features = {name: None if v != v else v for name, v in zip(FEATURES, row, strict=True)}
+                lines.write(encoder.encode({"id": response, "domain": domain, "features": features}) + b"\n")
+                n += 1
+    return n

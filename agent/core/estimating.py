@@ -1,0 +1,122 @@
+"""From a window to an `Estimate`: which rows count, which classifier speaks, and when it is worth saying again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from driftgauge.agent.core.state import ContextState, DomainState, State
+from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
+from driftgauge.models.memory import Memory
+from driftgauge.models.records import Estimate, Status
+from driftgauge.models.signals.entropy import Float32s
+from driftgauge.models.signals.features import Float64s
+from driftgauge.models.windows import usable
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+
+def estimate_live(state: State, domain: DomainState, end: float) -> Estimate:
+    """The accuracy of a domain over the window that ends at ``end``, from the rows in its buffer."""
+    window, span = domain.window, domain.window.span(end)
+    revision = domain.last.revision + 1 if domain.last is not None and domain.last.window_end == end else 1
+    rows = window.features[span], window.correct[span], window.weight[span]
+    scores = window.scores_of(span, state.contexts[domain.fingerprint].estimator, domain.domain)
+    sample = _sample(state, domain.fingerprint, domain.domain, window.is_usable[span], *rows, scores)
+    low, high = domain.watch.interval or (None, None)
+    return replace(_estimate(state, domain.fingerprint, end, revision, sample), anytime_low=low, anytime_high=high)
+
+
+def estimate_past(
+    state: State, memory: Memory, said: Estimate | None, domain: str, fingerprint: str, end: float
+) -> Estimate:
+    """The same over a window closed earlier, from the rows in memory; a new revision of what was said then."""
+    spec = state.settings.windows
+    rows = memory.window(domain, fingerprint, end - spec.window_s, end, spec.window_events)
+    revision = 1 if said is None else said.revision + 1
+    columns = usable(rows.features), rows.features, rows.correct, rows.weight
+    return _estimate(state, fingerprint, end, revision, _sample(state, fingerprint, domain, *columns))
+
+
+def is_material(last: Estimate | None, new: Estimate, change: float) -> bool:
+    """Whether the new estimate says something the last one did not."""
+    if last is None or last.status != new.status:
+        return True
+    if last.accuracy is None or new.accuracy is None:
+        return False
+    return abs(last.accuracy - new.accuracy) > change
+
+
+def gone_quiet(domain: DomainState, boundary: float) -> bool:
+    """Whether a domain that had an estimate has nothing left in the window that ends at this boundary."""
+    if domain.last is None or domain.last.status == "no_data":
+        return False
+    span = domain.window.span(boundary)
+    return bool(span.start >= span.stop)
+
+
+def _sample(
+    state: State, fingerprint: str, domain: str, is_usable: Bools,
+    features: Float32s, correct: Float64s, weight: Float64s, scores: Float32s | None = None,
+) -> Sample:  # fmt: skip
+    """The usable rows, as the estimator of the context wants them."""
+    context = state.contexts[fingerprint]
+    if not is_usable.all():
+        features, correct, weight = features[is_usable], correct[is_usable], weight[is_usable]
+        scores = None if scores is None else scores[is_usable]
+    correct = np.where(weight > 0, correct, np.nan)  # weight 0: a label that may teach but not count
+    p_correct = np.full(len(features), np.nan)
+    if context.estimator.reads_p_correct:
+        p_correct = context.committee.predict_proba(features, [domain] * len(features))
+    return Sample(features, p_correct, correct, weight, scores, domain)
+
+
+def _estimate(state: State, fingerprint: str, end: float, revision: int, sample: Sample) -> Estimate:
+    context, settings = state.contexts[fingerprint], state.settings
+    found = _judge(state, fingerprint, sample)
+    return Estimate(
+        domain=sample.domain,
+        fingerprint=fingerprint,
+        model=context.model,
+        window_start=end - settings.windows.window_s,
+        window_end=end,
+        watermark=state.watermark,
+        revision=revision,
+        status=found.status,
+        status_reason=found.status_reason,
+        accuracy=found.accuracy,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        confidence_level=settings.confidence_level,
+        estimator=found.estimator,
+        n_events=len(sample),
+        n_labels=int(sample.is_labelled.sum()),
+        effective_sample_size=found.effective_sample_size,
+        accuracy_labelled=found.accuracy_labelled,
+        classifier_version=context.committee.version,
+        components=found.components,
+        spread=found.spread,
+        interval_parts=found.interval_parts,
+    )
+
+
+def _judge(state: State, fingerprint: str, sample: Sample) -> AccuracyEstimate:
+    """The estimate of the rows, or the reason why there is none."""
+    context, settings = state.contexts[fingerprint], state.settings
+    if len(sample) == 0:
+        return _nothing("no_data", "no usable response in this window", context)
+    if len(sample) < settings.min_events:
+        return _nothing("insufficient_data", f"{len(sample)} of {settings.min_events} responses", context)
+    if problem := context.committee.signal_problem():
+        return _nothing("signal_invalid", problem, context)
+    return context.estimator.estimate(sample, settings.confidence_level)
+
+
+def _nothing(status: Status, reason: str, context: ContextState) -> AccuracyEstimate:
+    return AccuracyEstimate(
+        accuracy=None, ci_low=None, ci_high=None, status=status, status_reason=reason,
+        estimator=context.estimator.name, n_events=0, n_labels=0, effective_sample_size=0.0, accuracy_labelled=None,
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""``driftgauge demo --kafka``: the story of `agent/demo/embedded.py` as three processes over a real Apache Kafka.
+
+A producer publishes the recorded traffic, the agent reads it, a consumer prints the estimates it publishes. Owns the
+broker, its folder and the three processes; however it ends, none of them is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from driftgauge.agent.demo.embedded import PLAN, bundled, conclude, make_room, settings_in
+from driftgauge.agent.service import build
+from driftgauge.agent.service.replay import open_files, tell
+from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.kafka.client import create_topics
+from driftgauge.connectors.kafka.local_broker import KafkaBroker
+from driftgauge.connectors.store.queries import open_reader
+
+LOOK_EVERY_S = 0.5
+
+
+class Process:
+    """One of our own commands; what it says on standard error goes to a file in the folder."""
+
+    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        command = [sys.executable, "-m", "driftgauge.agent.cli", name, *arguments]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and command
+                command,
+                env=os.environ,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C on the terminal is for our owner, who then stops us
+            )
+
+    def check(self) -> None:
+        """Raise `ConnectorError` with its last words if it failed; only the producer may come to an end."""
+        code = self.process.poll()
+        if code or (code == 0 and self.name != "produce"):
+            last = self.log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise ConnectorError(f"driftgauge {self.name} failed: {' | '.join(last)}", retriable=False)
+
+    def stop(self) -> None:
+        """Ask it to finish, and wait until it has."""
+        self.process.terminate()
+        self.process.wait()
+
+
+class Interrupts:
+    """Signals that end this process unwind it first: each raises `SystemExit`, but never inside `held`.
+
+    A child is started and entered on the list of those to stop while they are held: a signal in between would leave
+    the child behind.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._is_held = False
+        self._came: int | None = None
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._hear) for number in self.SIGNALS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(self.SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let what comes wait until the end of the block."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._came is not None:
+            sys.exit(128 + self._came)
+
+    def _hear(self, number: int, _: object) -> None:
+        self._came = number
+        if not self._is_held:
+            sys.exit(128 + number)
+
+
+def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
+    """Start a broker and the three processes, wait until every event is in the store, and say what was found."""
+    make_room(folder)
+    replayed = open_files(bundled(), PLAN, seed)
+    with Interrupts() as interrupts, ExitStack() as stack:
+
+        def start(name: str, *arguments: str) -> Process:
+            with interrupts.held():
+                process = Process(folder, name, "--config", str(config), *arguments)
+                stack.callback(process.stop)
+                return process
+
+        tell(console, "Starting Apache Kafka (the first time it is fetched) …")
+        broker = KafkaBroker(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="driftgauge-kafka-"))))
+        stack.callback(broker.stop)
+        with interrupts.held():
+            broker.launch()
+        broker.wait_until_ready()
+        tell(console, f"Apache Kafka answers at {broker.address}: a producer, the agent and a consumer start.")
+        settings = settings_in(folder, **{"kafka.bootstrap_servers": broker.address, "server.enabled": False})
+        create_topics(build.connection(settings), build.topics_used(settings), 1, 1)
+        config = folder / "driftgauge.yaml"
+        config.write_text(_as_yaml(settings))
+        watcher = start("watch")
+        agent = start("run")
+        producer = start("produce", *map(str, bundled()), "--seed", str(seed))
+        _wait_until_stored(settings, replayed.n_records or 0, [producer, agent, watcher])
+        agent.stop()  # it publishes what it has; then the consumer prints what is there
+        watcher.stop()
+    conclude(folder, replayed, settings, console)
+
+
+def _wait_until_stored(settings: Settings, n_events: int, processes: Sequence[Process]) -> None:
+    """Return when every response and every label is in the store."""
+    while _n_stored(settings) < n_events:
+        for process in processes:
+            process.check()
+        time.sleep(LOOK_EVERY_S)
+
+
+def _n_stored(settings: Settings) -> int:
+    """Responses and labels in the store; 0 before the agent has made it."""
+    try:
+        with closing(open_reader(settings.store.url.get_secret_value())) as reader:
+            counts = reader.counts(-math.inf, math.inf).values()
+    except ConnectorError:
+        return 0
+    return sum(count.n_events + count.n_labels for count in counts)
+
+
+def _as_yaml(settings: Settings) -> str:
+    """The settings that differ from the defaults, as a file the three processes read (JSON is YAML)."""
+    windows = settings.windows.model_dump(include={"window_s", "window_events", "hop_s"})
+    return json.dumps(
+        {
+            "kafka": {"bootstrap_servers": list(settings.kafka.bootstrap_servers)},
+            "windows": windows,
+            "store": {"url": settings.store.url.get_secret_value()},
+            "report": {"folder": str(settings.report.folder)},
+            "server": {"enabled": False},
+            "logging": {"level": "warning"},
+        },
+        indent=2,
+    )

@@ -1,0 +1,170 @@
+"""Compositions of labelled domains: what the evaluation trains on, what it estimates, and the forests in between.
+
+Owns the protocol of the paper: train on 80 % of k domains, estimate the held-out rows of those and all rows of the
+others. The 80 % of a domain are drawn once, so a forest is fitted once for every set of domains, and the set without
+one of its domains (what leave-one-domain-out needs) is mostly a set of another composition.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed  # type: ignore[import-untyped]  # it ships no types
+
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
+from driftgauge.models.estimate.forest import Fit, fit_plain_forest
+
+Floats64: TypeAlias = npt.NDArray[np.float64]
+Floats32: TypeAlias = npt.NDArray[np.float32]
+Domains: TypeAlias = tuple[str, ...]
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+TRAIN_SHARE = 0.8
+MIN_ROWS = 20
+"""Labelled responses a domain of a recording needs to be evaluated."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traffic:
+    """The labelled responses of one recording: (n, 17) features, (n,) labels in [0, 1], rows of each domain."""
+
+    name: str
+    features: Floats32
+    correct: Floats64
+    rows: Mapping[str, npt.NDArray[np.intp]]
+
+    def sample(self, domain: str, rows: npt.NDArray[np.intp], scores: Floats32 | None = None) -> Sample:
+        """These rows, all of one domain, with their labels."""
+        n = len(rows)
+        return Sample(self.features[rows], np.full(n, np.nan), self.correct[rows], np.ones(n), scores, domain)
+
+
+def unseen(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+    del what, done, total
+
+
+def read_traffic(path: Path) -> Traffic:
+    """Read a recording; responses without a label and domains with fewer than `MIN_ROWS` of them are left out.
+
+    Raises
+    ------
+    ConnectorError
+        When the file is not a recording, or has no domain with enough labels.
+    """
+    recording = read_recording(path)
+    correct = np.asarray(recording.labels, dtype=np.float64)
+    known = {str(d): np.flatnonzero((recording.domain == d) & ~np.isnan(correct)) for d in np.unique(recording.domain)}
+    rows = {domain: at for domain, at in known.items() if len(at) >= MIN_ROWS}
+    if not rows:
+        raise ConnectorError(f"{path}: no domain has {MIN_ROWS} labelled responses", retriable=False)
+    return Traffic(recording.name, recording.features().astype(np.float32), correct, rows)
+
+
+def compositions(domains: Iterable[str], k: int, limit: int, seed: int) -> list[Domains]:
+    """All sets of k domains or, where there are more than ``limit``, a seeded choice of them, in order.
+
+    >>> compositions("abc", 2, 10, seed=0)
+    [('a', 'b'), ('a', 'c'), ('b', 'c')]
+    """
+    names = sorted(domains)
+    every, count = itertools.combinations(names, k), math.comb(len(names), k)
+    if count <= limit:
+        return list(every)
+    chosen = set(np.random.default_rng(seed).choice(count, limit, replace=False).tolist())
+    return [composition for i, composition in enumerate(every) if i in chosen]
+
+
+class Bench:
+    """One recording to learn from and one (often the same) to estimate, with the rows of each split once."""
+
+    def __init__(self, source: Traffic, target: Traffic | None, seed: int) -> None:
+        self.source = source
+        self.target = target or source
+        self.is_same = target is None
+        self.seed = seed
+        draw = np.random.default_rng(seed)
+        self.train: dict[str, npt.NDArray[np.intp]] = {}
+        self.held_out: dict[str, npt.NDArray[np.intp]] = {}
+        for domain, rows in source.rows.items():
+            order = draw.permutation(rows)
+            cut = round(TRAIN_SHARE * len(rows))
+            self.train[domain], self.held_out[domain] = np.sort(order[:cut]), np.sort(order[cut:])
+
+    def estimated(self, composition: Domains) -> dict[str, npt.NDArray[np.intp]]:
+        """Rows of the target to estimate, by domain; domains with too few held-out rows for an estimate left out."""
+        if not self.is_same:
+            return dict(self.target.rows)
+        rows = {d: self.held_out[d] if d in composition else rows for d, rows in self.source.rows.items()}
+        return {domain: at for domain, at in rows.items() if len(at) >= MIN_EVENTS}
+
+    def training(self, composition: Domains) -> tuple[Floats32, Floats64]:
+        """Features and labels of the training rows of these domains."""
+        rows = np.concatenate([self.train[domain] for domain in composition])
+        return self.source.features[rows], self.source.correct[rows]
+
+    def labelled(self, composition: Domains) -> dict[str, Sample]:
+        """The training rows as the estimators take them."""
+        return {domain: self.source.sample(domain, self.train[domain]) for domain in composition}
+
+
+class CachedForests:
+    """Plain forests of many sets of domains, as the probabilities they gave every row of the bench."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.fitted: dict[Domains, tuple[Floats32, Floats32, Floats32]] = {}
+
+    def fit(self, wanted: Sequence[Domains], jobs: int, progress: Progress) -> None:
+        """Fit those that are not there yet."""
+        missing = [domains for domains in dict.fromkeys(wanted) if domains not in self.fitted]
+        done = in_parallel(jobs, partial(_forest, self.bench), missing)
+        for i, (domains, result) in enumerate(zip(missing, done, strict=True)):
+            self.fitted[domains] = result
+            progress("forests", i + 1, len(missing))
+
+    def outside(self, trained_on: Domains) -> Floats64:
+        """Out-of-bag probabilities of the training rows of these domains, in their order."""
+        return self.fitted[trained_on][0].astype(np.float64)
+
+    def probabilities(self, trained_on: Domains, domain: str, features: Floats32) -> Floats64:
+        """(n,) for the training rows of a domain of the source."""
+        del features
+        return self.fitted[trained_on][1][self.bench.train[domain]].astype(np.float64)
+
+    def target(self, trained_on: Domains) -> Floats32:
+        """For every row of the target."""
+        return self.fitted[trained_on][2]
+
+
+def in_parallel(jobs: int, function: Callable[[Domains], Any], arguments: Iterable[Domains]) -> Iterator[Any]:
+    """Results in the order of the arguments, from ``jobs`` processes."""
+    results: Any = Parallel(n_jobs=jobs, return_as="generator")(delayed(function)(one) for one in arguments)
+    return iter(results)
+
+
+def _forest(bench: Bench, domains: Domains) -> tuple[Floats32, Floats32, Floats32]:
+    forest = fit_plain_forest(*bench.training(domains), bench.seed)
+    source = forest.probabilities(bench.source.features).astype(np.float32)
+    target = source if bench.is_same else forest.probabilities(bench.target.features).astype(np.float32)
+    return forest.outside.astype(np.float32), source, target
+
+
+def row_model_means(bench: Bench, fits: Mapping[str, Fit], composition: Domains) -> dict[str, Floats64]:
+    """What each row model, fitted on a composition, says about every domain: name -> (domains,)."""
+    features, correct = bench.training(composition)
+    means = {}
+    for name, fit in fits.items():
+        p = fit(features, correct, bench.seed).probabilities(bench.target.features)
+        means[name] = np.array([p[rows].mean() for rows in bench.estimated(composition).values()])
+    return means

@@ -1,0 +1,238 @@
+"""The engine of ``driftgauge evaluate``: how close the estimators come on recorded traffic with known truth.
+
+Owns the protocols and the numbers they report; draws at random only from the seed. Never looks at the labels of what
+it estimates, except those a protocol hands to every method alike.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from driftgauge.agent.evaluation.alarm_trials import alarm_cells
+from driftgauge.agent.evaluation.compositions import (
+    Bench,
+    CachedForests,
+    Domains,
+    Floats64,
+    Progress,
+    compositions,
+    in_parallel,
+    read_traffic,
+    row_model_means,
+    unseen,
+)
+from driftgauge.agent.evaluation.importance import importance_weighted
+from driftgauge.agent.evaluation.label_shift import label_shift_bbse, label_shift_em
+from driftgauge.agent.evaluation.label_trials import LabelTrials
+from driftgauge.models.estimate.atc import fit_threshold
+from driftgauge.models.estimate.averaged import Averaged, fit_averaged
+from driftgauge.models.estimate.default_estimator import label_dispersion
+from driftgauge.models.estimate.forest import (
+    PUBLISHED_10,
+    Fit,
+    fit_constant,
+    fit_published_forest,
+    fit_published_regression,
+)
+from driftgauge.models.signals.features import FEATURES
+
+Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms"]
+Cell: TypeAlias = dict[str, Any]
+
+PUBLISHED: Mapping[str, Fit] = {
+    "es_forest_17": fit_published_forest,
+    "es_forest_10": partial(fit_published_forest, names=PUBLISHED_10),
+    "es_logistic_l1": fit_published_regression,
+    "constant": fit_constant,
+}
+DEFAULT_METHOD = Averaged.name
+_EMPTY = dict.fromkeys(("median_mae", "iqr", "median_mae_outside", "spearman", "coverage", "mean_width"))
+
+
+def evaluate(
+    paths: Sequence[Path],
+    protocol: Protocol = "compositions",
+    ks: Sequence[int] = (1, 2, 3, 4),
+    max_compositions: int = 400,
+    labels: Sequence[int] = (0, 5, 20, 50, 100),
+    target: Path | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Progress = unseen,
+) -> dict[str, Any]:
+    """Run one protocol on every file.
+
+    Parameters
+    ----------
+    ks : sizes of the compositions; those larger than a file has domains are left out
+    max_compositions : of each size, chosen by the seed where there are more
+    labels : numbers of labels from the estimated domain, for ``labels`` and ``coverage``
+    target : a recording to estimate; None: the other domains of each file itself
+
+    Returns
+    -------
+    ``default_method`` and ``cells``: one for each file, method, k and number of labels.
+
+    Raises
+    ------
+    ConnectorError
+        When a file is not a recording with labels.
+    """
+    other = None if target is None else read_traffic(target)
+    cells: list[Cell] = []
+    for path in paths:
+        bench = Bench(read_traffic(path), other, seed)
+        where = {"file": bench.source.name, "target": None if other is None else other.name, "protocol": protocol}
+        if protocol == "alarms":
+            found = alarm_cells(bench.target, seed, progress)
+        else:
+            found = _composed(bench, protocol, ks, max_compositions, labels, jobs, progress)
+        cells += [{**where, **_EMPTY, **cell} for cell in found]
+    return {"default_method": DEFAULT_METHOD, "seed": seed, "cells": cells}
+
+
+def fit_on(bench: Bench, composition: Domains, forests: CachedForests) -> Averaged:
+    """The default estimator, fitted on the training rows of a composition."""
+    labelled = bench.labelled(composition)
+    folds = [(domain,) for domain in composition] if len(composition) > 1 else []
+    correct = np.concatenate([sample.correct for sample in labelled.values()])
+    return fit_averaged(labelled, forests, folds, label_dispersion(correct, forests.outside(composition)))
+
+
+def _composed(
+    bench: Bench, protocol: Protocol, ks: Sequence[int], limit: int, labels: Sequence[int], jobs: int,
+    progress: Progress,
+) -> list[Cell]:  # fmt: skip
+    domains = bench.source.rows
+    if protocol != "compositions":
+        limit = min(limit, 60)  # draws of labels multiply every composition
+    chosen = {k: compositions(domains, k, limit, bench.seed) for k in ks if 0 < k <= len(domains)}
+    every = [composition for group in chosen.values() for composition in group if bench.estimated(composition)]
+    parts = [tuple(d for d in c if d != left_out) for c in every if len(c) > 1 for left_out in c]
+    forests = CachedForests(bench)
+    forests.fit(every + parts, jobs, progress)
+    if protocol == "compositions":
+        return _label_free(bench, every, forests, jobs, progress)
+    trials = LabelTrials(bench, labels)
+    for i, composition in enumerate(every):
+        trials.run(composition, fit_on(bench, composition, forests), forests.target(composition))
+        progress("compositions", i + 1, len(every))
+    return trials.cells()
+
+
+def _label_free(
+    bench: Bench, every: Sequence[Domains], forests: CachedForests, jobs: int, progress: Progress
+) -> list[Cell]:
+    errors: dict[tuple[str, int], list[Cell]] = defaultdict(list)
+    fitted = in_parallel(jobs, partial(_fitted_anew, bench), every)
+    for i, (composition, means) in enumerate(zip(every, fitted, strict=True)):
+        rows = bench.estimated(composition)
+        truth = np.array([bench.target.correct[at].mean() for at in rows.values()])
+        outside = np.array([domain not in composition for domain in rows])
+        said, low, high = _default(bench, composition, forests)
+        unweighted = np.isnan(means["importance_weighted"])
+        means["importance_weighted"][unweighted] = said["forest"][unweighted]
+        for method, values in {**means, **_thresholds(bench, composition), **said}.items():
+            scored = _scored(values, truth, outside)
+            if method == DEFAULT_METHOD:
+                scored |= _interval(low, high, truth, outside)
+            errors[method, len(composition)].append(scored)
+        progress("compositions", i + 1, len(every))
+    return [
+        {"method": method, "k": k, "n_labels": 0, **_summary(group)} for (method, k), group in sorted(errors.items())
+    ]
+
+
+def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Floats64]:
+    """What is fitted anew for a composition and needs no forest of ours; NaN where importance weights say nothing."""
+    means, training = row_model_means(bench, PUBLISHED, composition), bench.training(composition)
+    weighted = [
+        importance_weighted(*training, bench.target.features[at]) for at in bench.estimated(composition).values()
+    ]
+    return {**means, "importance_weighted": np.array([w.accuracy for w in weighted], dtype=np.float64)}
+
+
+def _default(
+    bench: Bench, composition: Domains, forests: CachedForests
+) -> tuple[dict[str, Floats64], Floats64, Floats64]:
+    """What the default and its candidates say about every domain, and the default's interval."""
+    estimator, p = fit_on(bench, composition, forests), forests.target(composition)
+    outside, (_, correct) = forests.outside(composition), bench.training(composition)
+    said: dict[str, list[float]] = defaultdict(list)
+    bounds = []
+    for rows in bench.estimated(composition).values():
+        sample = bench.target.sample("", rows, p[rows, None])
+        estimate = estimator.estimate(replace(sample, correct=np.full(len(rows), np.nan)))
+        bounds.append((estimate.ci_low, estimate.ci_high))
+        components = dict(estimate.components)
+        components |= _under_label_shift(p[rows].astype(np.float64), outside, correct)
+        components[DEFAULT_METHOD] = np.nan if estimate.accuracy is None else estimate.accuracy
+        for name, value in components.items():
+            said[name].append(value)
+    low, high = np.array(bounds, dtype=np.float64).T
+    return {name: np.array(values) for name, values in said.items()}, low, high
+
+
+def _under_label_shift(p: Floats64, outside: Floats64, correct: Floats64) -> dict[str, float]:
+    """Estimators that are right under label shift alone; the mean probability where BBSE cannot tell."""
+    bbse = label_shift_bbse(p, outside, correct)
+    return {
+        "label_shift_em": label_shift_em(p, float(correct.mean())),
+        "label_shift_bbse": float(p.mean()) if np.isnan(bbse) else bbse,
+    }
+
+
+def _thresholds(bench: Bench, composition: Domains) -> dict[str, Floats64]:
+    """ATC on every feature."""
+    features, correct = bench.training(composition)
+    said = {}
+    for column, name in enumerate(FEATURES):
+        threshold = fit_threshold(features[:, column], correct)
+        if threshold is not None:
+            rows = bench.estimated(composition).values()
+            said[f"atc_{name}"] = np.array([threshold.share(bench.target.features[at, column]) for at in rows])
+    return said
+
+
+def _scored(values: Floats64, truth: Floats64, outside: Any) -> Cell:
+    error = np.abs(values - truth)
+    ranked = len(truth) > 2 and np.ptp(values) > 0 and np.ptp(truth) > 0
+    return {
+        "mae": float(error.mean()),
+        "mae_outside": float(error[outside].mean()) if outside.any() else np.nan,
+        "rho": float(spearmanr(values, truth).statistic) if ranked else np.nan,
+    }
+
+
+def _interval(low: Floats64, high: Floats64, truth: Floats64, outside: Any) -> Cell:
+    """Coverage and width over the domains that no training row came from."""
+    if not outside.any():
+        return {}
+    inside = (low <= truth) & (truth <= high)
+    return {"covered": float(inside[outside].mean()), "width": float((high - low)[outside].mean())}
+
+
+def _summary(group: Sequence[Cell]) -> Cell:
+    mae = np.array([scored["mae"] for scored in group])
+    return {
+        "median_mae": float(np.median(mae)),
+        "iqr": float(np.subtract(*np.percentile(mae, [75, 25]))),
+        "median_mae_outside": _or_none(np.median, [s["mae_outside"] for s in group]),
+        "spearman": _or_none(np.median, [s["rho"] for s in group]),
+        "coverage": _or_none(np.mean, [s["covered"] for s in group if "covered" in s]),
+        "mean_width": _or_none(np.mean, [s["width"] for s in group if "width" in s]),
+        "n_compositions": len(group),
+    }
+
+
+def _or_none(statistic: Any, values: Sequence[float]) -> float | None:
+    present = [value for value in values if np.isfinite(value)]
+    return float(statistic(present)) if present else None

@@ -1,0 +1,196 @@
+"""The engine of ``driftgauge fit``: contexts that start warm, taught by labelled recordings or by a store.
+
+The rows are taken as a stream is: predicted first, then learned, refitted when due. So what `fit` says about its
+committee is what it would have said about itself in service. A fitted file holds what a store holds of a context, and
+which features it was taught: plain values, no pickle.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.outlets.versions import contexts_in, named_context
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.recordings import Recording
+from driftgauge.connectors.store.queries import open_reader
+from driftgauge.models.classify.classifier import Float64s
+from driftgauge.models.classify.committee import BLOCK_LABELS, Committee, Metric
+from driftgauge.models.classify.prequential import Tally
+from driftgauge.models.records import Rows
+from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.features import extract
+
+FORMAT = 1
+
+
+def _silently(_: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A taught context and how well it predicted each label before it learned it, overall and per domain."""
+
+    context: ContextState
+    metrics: list[Metric]
+
+
+def fit(rows: Rows, settings: PipelineSettings, advance: Callable[[int], None] = _silently) -> Fitted:
+    """Teach a new context the labelled rows, in their order; rows without label or features are left out.
+
+    Raises
+    ------
+    ConnectorError
+        When no labelled row is left.
+    """
+    rows = chosen(rows, np.flatnonzero(~np.isnan(rows.correct) & np.isfinite(rows.features).any(axis=1)))
+    if not len(rows):
+        raise ConnectorError("no labelled response with features to learn from", retriable=False)
+    context = ContextState(settings)
+    predicted = prequential(context.committee, rows, advance=advance)
+    rows = replace(rows, p_correct=predicted)
+    context.fit_estimator(chosen(rows, np.arange(max(len(rows) - settings.max_training_rows, 0), len(rows))))
+    return Fitted(context, _metrics(context.committee.champion.name, rows))
+
+
+def _metrics(name: str, rows: Rows) -> list[Metric]:
+    tallies: dict[str | None, Tally] = {None: Tally(), **{str(domain): Tally() for domain in np.unique(rows.domain)}}
+    columns = rows.domain.tolist(), rows.p_correct.tolist(), rows.correct.tolist(), rows.weight.tolist()
+    for domain, p, correct, weight in zip(*columns, strict=True):
+        if p == p:
+            tallies[None].add(p, correct, weight)
+            tallies[domain].add(p, correct, weight)
+    return [tally.metric(name, domain) for domain, tally in tallies.items()]
+
+
+def prequential(
+    committee: Committee, rows: Rows, *, tell_domains: bool = False, advance: Callable[[int], None] = _silently
+) -> Float64s:
+    """Let a committee predict each labelled row, then learn it; returns the predictions, (n,), NaN while not ready."""
+    predicted, at = np.full(len(rows), np.nan), 0
+    while at < len(rows):
+        # a champion that does not learn from every label predicts the same until a block is full
+        step = 1 if committee.champion.is_online else BLOCK_LABELS - committee.n_labels % BLOCK_LABELS
+        now = slice(at, at + min(step, committee.labels_to_refit()))
+        features, domain = rows.features[now], rows.domain[now].tolist()
+        predicted[now] = committee.predict_proba(features, domain if tell_domains else None)
+        nothing = np.full(len(features), np.nan)
+        committee.score_and_learn(features, rows.correct[now], rows.weight[now], domain, nothing)
+        at += len(features)
+        if committee.wants_refit():
+            committee.refit(chosen(rows, np.arange(max(at - committee.settings.max_training_rows, 0), at)))
+        advance(len(features))
+    return predicted
+
+
+def chosen(rows: Rows, at: np.typing.NDArray[np.intp]) -> Rows:
+    """Some of the rows, in this order."""
+    return Rows(*(getattr(rows, name)[at] for name in Rows.__slots__))
+
+
+def rows_of(
+    recordings: Sequence[Recording], *, entropy: EntropyVariant = "published", segments: bool = False, seed: int = 0
+) -> Rows:
+    """Labelled responses of recordings, one recording after another, each in a shuffled order; event time is the place.
+
+    Features are those the agent would compute from the same responses.
+
+    Raises
+    ------
+    ConnectorError
+        Naming a recording without any label.
+    """
+    rng = np.random.default_rng(seed)
+    orders = []
+    for recording in recordings:
+        labelled = np.flatnonzero(~np.isnan(recording.labels))
+        if not len(labelled):
+            raise ConnectorError(f"{recording.name} has no labels to learn from", retriable=False)
+        orders.append(rng.permutation(labelled))
+    n = sum(map(len, orders))
+    pairs = list(zip(recordings, orders, strict=True))
+    return Rows(
+        seq=np.arange(n),
+        id=np.concatenate([np.char.add(f"{r.name}-", o.astype(str)) for r, o in pairs]),
+        domain=np.concatenate([r.domain[o] for r, o in pairs]),
+        event_time=np.arange(n, dtype=np.float64),
+        features=np.concatenate([extract([r.signal(int(i)) for i in o], entropy, segments=segments) for r, o in pairs]),
+        p_correct=np.full(n, np.nan),
+        correct=np.concatenate([r.labels[o] for r, o in pairs]).astype(np.float64),
+        weight=np.ones(n),
+    )
+
+
+def rows_of_store(url: str, fingerprint: str | None, limit: int) -> Rows:
+    """The newest labelled responses of a context in a store, oldest first; it may be in use.
+
+    A label of unknown inclusion probability that does not count in estimates (weight 0) teaches with weight 1.
+
+    Raises
+    ------
+    ConnectorError
+        When there is no such context; without a fingerprint, when there are several.
+    """
+    with closing(open_reader(url)) as reader:
+        name = named_context(contexts_in(reader), fingerprint)
+        rows = reader.labelled(name, limit)
+    return replace(rows, weight=np.where(rows.weight > 0, rows.weight, 1.0))
+
+
+def save_fit(path: Path, context: ContextState) -> None:
+    """Write a context to a file, whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_bytes(
+            msgspec.msgpack.encode(["driftgauge-fit", FORMAT, *_features(context.settings), context.snapshot()])
+        )
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConnectorError(f"cannot write {path}: {error.strerror}", retriable=False) from error
+
+
+def load_fit(path: Path, settings: PipelineSettings) -> bytes:
+    """Read what `save_fit` wrote; `ContextState.restore` takes it.
+
+    Raises
+    ------
+    ConnectorError
+        When the file is something else, was taught other features than these settings compute, or cannot be read.
+    """
+    try:
+        name, version, entropy, width, blob = msgspec.msgpack.decode(
+            path.read_bytes(), type=tuple[str, int, str, int, bytes]
+        )
+        if (name, version) != ("driftgauge-fit", FORMAT):
+            raise ValueError(f"it says {name!r} format {version}")
+        if (entropy, width) != _features(settings):
+            raise ValueError(f"it was taught {width} features of entropy {entropy!r}, the settings ask for others")
+        ContextState.restore(settings, blob)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConnectorError(f"{path} is no fit to start from: {error}", retriable=False) from error
+    return blob
+
+
+def _features(settings: PipelineSettings) -> tuple[str, int]:
+    return settings.entropy, len(settings.feature_names)
+
+
+def table(metrics: Sequence[Metric]) -> list[list[str]]:
+    """Metrics as rows of text for people, a header first."""
+    header = ["domain", "n", "log loss", "Brier", "AUROC", "calibration error"]
+    lines = []
+    for m in metrics:
+        numbers = (f"{x:.3f}" if x is not None else "-" for x in (m.log_loss, m.brier, m.auroc))
+        error = "-" if m.calibration_error is None else (
+            f"{m.calibration_error:.3f} [{m.calibration_low:.3f}, {m.calibration_high:.3f}]"
+        )  # fmt: skip
+        lines.append([m.domain or "all", str(m.n), *numbers, error])
+    return list(itertools.chain([header], lines))

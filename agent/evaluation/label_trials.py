@@ -1,0 +1,140 @@
+"""A few labels from a domain that was never trained on: how close, how wide, how often right, by method.
+
+Every method gets the same labels: drawn at random or, for those that end in ``_chosen``, with probabilities that
+follow the uncertainty of the forest and are known to the estimator.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, norm, t
+
+from driftgauge.agent.evaluation.compositions import Bench, Domains, Floats32, Floats64
+from driftgauge.agent.evaluation.ppi import ppi_mean
+from driftgauge.models.estimate.averaged import Averaged
+from driftgauge.models.estimate.estimators import Estimator, Sample
+
+Interval = tuple[float, float, float]  # accuracy, low, high
+
+CONFIDENCE_LEVEL = 0.9
+_CHOICE_FLOOR = 0.3  # share of the labels that is drawn evenly, against a wrong idea of what is uncertain
+
+
+class LabelTrials:
+    """Collects one draw of labels for every composition, unseen domain and number of labels."""
+
+    def __init__(self, bench: Bench, labels: Sequence[int]) -> None:
+        self.bench = bench
+        self.labels = labels
+        self.draw = np.random.default_rng(bench.seed)
+        self.found: dict[tuple[str, int, int], list[Floats64]] = defaultdict(list)
+
+    def run(self, composition: Domains, estimator: Averaged, p: Floats32) -> None:
+        """Try every number of labels on every domain outside a composition; ``p`` (rows of the target,)."""
+        errors: dict[tuple[str, int], list[Floats64]] = defaultdict(list)
+        for domain, rows in self.bench.target.rows.items():
+            if domain in composition:
+                continue
+            sample = self.bench.target.sample("", rows, p[rows, None])
+            for n in self.labels:
+                for method, interval in self._tried(sample, estimator, min(n, len(rows) // 2)).items():
+                    errors[method, n].append(_outcome(interval, float(sample.correct.mean())))
+        for (method, n), outcomes in errors.items():
+            self.found[method, len(composition), n].append(np.nanmean(outcomes, axis=0))
+
+    def cells(self) -> list[dict[str, Any]]:
+        """One for every method, k and number of labels."""
+        return [
+            {"method": method, "k": k, "n_labels": n, **_summary(np.array(found))}
+            for (method, k, n), found in sorted(self.found.items())
+        ]
+
+    def _tried(self, sample: Sample, estimator: Averaged, n: int) -> dict[str, Interval]:
+        blank = replace(sample, correct=np.full(len(sample), np.nan))
+        if n == 0:
+            found = {estimator.name: _of(estimator, blank)}
+            return found | ({"lodo_t": _lodo_t(found[estimator.name], estimator)} if len(estimator.residuals) else {})
+        at = self.draw.choice(len(sample), n, replace=False)
+        given = replace(blank, correct=_only(sample.correct, at))
+        p = np.asarray(sample.scores, dtype=np.float64)[:, 0]
+        at, weight = chosen(p, n, self.draw)
+        picked = replace(blank, correct=_only(sample.correct, at), weight=weight)
+        return {
+            estimator.name: _of(estimator, given),
+            "labels_alone": labels_alone(given.correct[given.is_labelled]),
+            "ppi": ppi_mean(p, given.correct, given.weight, CONFIDENCE_LEVEL, tuned=False),
+            "ppi_plus_plus": ppi_mean(p, given.correct, given.weight, CONFIDENCE_LEVEL),
+            **(
+                {f"{estimator.name}_chosen": _of(estimator, picked), "labels_alone_chosen": _weighted_alone(picked)}
+                if len(at)
+                else {}
+            ),
+        }
+
+
+def chosen(p: Floats64, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[np.intp], Floats64]:
+    """About n rows, each with a probability that follows sqrt(p (1 - p)), and (rows,) 1 / those probabilities."""
+    doubt = np.sqrt(p * (1 - p)) + 1e-6
+    probability = np.minimum(1.0, n * ((1 - _CHOICE_FLOOR) * doubt / doubt.sum() + _CHOICE_FLOOR / len(p)))
+    return np.flatnonzero(draw.random(len(p)) < probability), 1 / probability
+
+
+def labels_alone(correct: Floats64) -> Interval:
+    """Mean of the labels with Jeffreys' interval (graded labels: as many successes as their sum)."""
+    n, right = len(correct), float(correct.sum())
+    tails = ((1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2)
+    low, high = (float(beta.ppf(tail, right + 0.5, n - right + 0.5)) for tail in tails)
+    return right / n, low, high
+
+
+def _weighted_alone(sample: Sample) -> Interval:
+    """Inverse-probability weighted mean (Hájek) with its normal interval."""
+    y, w = sample.correct[sample.is_labelled], sample.weight[sample.is_labelled]
+    mean = float(np.average(y, weights=w))
+    half = float(norm.ppf((1 + CONFIDENCE_LEVEL) / 2) * np.sqrt((w**2 * (y - mean) ** 2).sum()) / w.sum())
+    return mean, mean - half, mean + half
+
+
+def _lodo_t(estimate: Interval, estimator: Averaged) -> Interval:
+    """The plain interval from how far the estimates of left-out domains were off."""
+    n = len(estimator.residuals)
+    if n < 2:
+        return estimate[0], 0.0, 1.0
+    half = t.ppf((1 + CONFIDENCE_LEVEL) / 2, n - 1) * estimator.residuals.std(ddof=1) * np.sqrt(1 + 1 / n)
+    return estimate[0], max(estimate[0] - half, 0.0), min(estimate[0] + half, 1.0)
+
+
+def _of(estimator: Estimator, sample: Sample) -> Interval:
+    estimate = estimator.estimate(sample, CONFIDENCE_LEVEL)
+    if estimate.accuracy is None or estimate.ci_low is None or estimate.ci_high is None:
+        return np.nan, np.nan, np.nan
+    return estimate.accuracy, estimate.ci_low, estimate.ci_high
+
+
+def _only(correct: Floats64, at: npt.NDArray[np.intp]) -> Floats64:
+    given = np.full(len(correct), np.nan)
+    given[at] = correct[at]
+    return given
+
+
+def _outcome(interval: Interval, truth: float) -> Floats64:
+    accuracy, low, high = interval
+    return np.array([abs(accuracy - truth), low <= truth <= high, high - low], dtype=np.float64)
+
+
+def _summary(found: Floats64) -> dict[str, float | int]:
+    errors, covered, widths = found.T
+    return {
+        "median_mae": float(np.median(errors)),
+        "iqr": float(np.subtract(*np.percentile(errors, [75, 25]))),
+        "median_mae_outside": float(np.median(errors)),
+        "coverage": float(covered.mean()),
+        "mean_width": float(widths.mean()),
+        "n_compositions": len(found),
+    }

@@ -1,0 +1,95 @@
+"""What people see of an evaluation: a table for every file and protocol, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from driftgauge.agent.evaluation.figure import drawing
+
+_COLUMNS = {
+    "median_mae": "median MAE", "iqr": "IQR", "median_mae_outside": "MAE outside", "spearman": "rho",
+    "coverage": "coverage", "mean_width": "width", "false_alarm_share": "false alarms",
+    "median_labels_to_alarm": "labels to alarm", "n_compositions": "n",
+}  # fmt: skip
+
+_LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^")
+
+
+def render(result: Mapping[str, Any]) -> RenderableType:
+    """Tables of the cells, one for every file, target, protocol, k and number of labels; the best error first."""
+    cells = sorted(result["cells"], key=_place)
+    return Group(*(_table(list(group), result["default_method"]) for _, group in groupby(cells, key=_place)))
+
+
+def plot(result: Mapping[str, Any], path: Path) -> None:
+    """Median MAE against k (or against the number of labels), one panel for every file.
+
+    A method has one colour, and with several k a line style for each. ConnectorError as `drawing` says.
+    """
+    cells = [cell for cell in result["cells"] if cell["median_mae"] is not None]
+    files = list(dict.fromkeys((cell["file"], cell["target"]) for cell in cells))
+    figure = drawing()(figsize=(7.5 * max(len(files), 1), 4.5), layout="constrained")
+    panels = figure.subplots(1, max(len(files), 1), squeeze=False)[0]
+    for panel, file in zip(panels, files, strict=False):
+        _draw(panel, [cell for cell in cells if (cell["file"], cell["target"]) == file], result["default_method"])
+        panel.set_title(" -> ".join(name for name in file if name))
+    figure.savefig(path)
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (cell["file"], cell["target"] or "", cell["protocol"], cell["k"] or 0, cell["n_labels"])
+
+
+def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:
+    first = cells[0]
+    title = f"{first['file']}{' -> ' + first['target'] if first['target'] else ''}, {first['protocol']}"
+    title += "" if first["k"] is None else f", k = {first['k']}"
+    table = Table(
+        title=f"{title}, {first['n_labels']} labels", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("method", no_wrap=True)
+    shown = [name for name in _COLUMNS if any(cell.get(name) is not None for cell in cells)]
+    for name in shown:
+        table.add_column(_COLUMNS[name], justify="right")
+    for cell in sorted(cells, key=lambda cell: (cell["median_mae"] is None, cell["median_mae"] or 0)):
+        style = "bold" if cell["method"].startswith(default) else None
+        table.add_row(cell["method"], *(_number(cell.get(name)) for name in shown), style=style)
+    return table
+
+
+def _draw(panel: Any, cells: Sequence[Mapping[str, Any]], default: str) -> None:
+    by_labels = any(cell["n_labels"] for cell in cells)
+    across, fixed = ("n_labels", "k") if by_labels else ("k", "protocol")
+    lines = dict.fromkeys((cell["method"], cell[fixed]) for cell in cells)
+    methods, groups = sorted({method for method, _ in lines}), sorted({group for _, group in lines})
+    for method, group in lines:
+        line = [cell for cell in cells if (cell["method"], cell[fixed]) == (method, group)]
+        line.sort(key=lambda cell: cell[across])
+        panel.plot(
+            [cell[across] for cell in line],
+            [cell["median_mae"] for cell in line],
+            label=f"{method}, k = {group}" if by_labels else method,
+            color="black" if method == default else f"C{methods.index(method) % 10}",
+            linestyle=_LINES[groups.index(group) % len(_LINES)],
+            linewidth=2.5 if method == default else 1.0,
+            marker=_MARKERS[methods.index(method) // 10 % len(_MARKERS)],
+            markersize=4,
+        )
+    panel.set_xlabel("labels from the domain" if by_labels else "labelled domains (k)")
+    panel.set_ylabel("median MAE")
+    panel.set_ylim(bottom=0)
+    panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    panel.grid(alpha=0.3)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -1,0 +1,244 @@
+"""What Prometheus sees of the agent. Owns the metric names, which are a contract.
+
+`Metrics` watches the loop and keeps the newest of everything; series are made only when somebody scrapes. Counts come
+from the pipeline's own counters, which live in the store, so they do not start over when the agent does. What
+is unknown has no sample: there is never a zero that means "no estimate". Bounded by ``max_domains`` domains in
+contexts, of which those heard of most recently are shown.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import TypeAlias, TypeVar
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from driftgauge.agent.core.state import State
+from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.models.classify.prequential import Metric as Score
+from driftgauge.models.labels import LabelDelays
+from driftgauge.models.records import Estimate, Output
+
+Source = TypeVar("Source")
+Gauges: TypeAlias = tuple[tuple[str, str, Callable[[Source], float | None]], ...]
+"""Name, text, and where the value comes from; None: no sample."""
+
+_ESTIMATE_LABELS = ("domain", "model", "context", "estimator")
+
+_SCORE_LABELS = ("classifier", "domain", "model", "context")
+
+_REASONS = {
+    "rejected_": ("driftgauge_events_rejected", "reason", "Records and events that became dead letters."),
+    "unusable_": ("driftgauge_responses_unusable", "reason", "Responses counted but not estimated."),
+    "signal_": ("driftgauge_signal_problems", "reason", "Tokens or entries of log-probabilities with a problem."),
+    "labels_": ("driftgauge_labels", "outcome", "What labels did: joined, revised, without_effect."),
+}
+"""Prefix of a pipeline counter -> metric, label and text; the rest of the counter's name is the label's value."""
+
+_BOUNDS = {
+    "domain_overflow": "bounds.max_domains",
+    "stale_windows_dropped": "bounds.max_stale_windows",
+    "rejected_too_many_in_flight": "bounds.max_in_flight",
+    "rejected_too_many_contexts": "context.max_fingerprints",
+    "rejected_too_many_pending_labels": "labels.max_pending",
+    "rejected_batch_too_large": "kafka.max_unpacked_bytes",
+}
+"""Pipeline counter -> the setting whose bound was reached."""
+
+_VALUES: Gauges[Estimate] = (
+    ("driftgauge_accuracy_estimate_ratio", "Estimated accuracy.", lambda e: e.accuracy),
+    ("driftgauge_accuracy_lower_ratio", "Lower end of the interval.", lambda e: e.ci_low),
+    ("driftgauge_accuracy_upper_ratio", "Upper end of the interval.", lambda e: e.ci_high),
+    ("driftgauge_accuracy_spread_ratio", "How far the single estimators lie apart.", lambda e: e.spread),
+    ("driftgauge_accuracy_labelled_ratio", "Accuracy by the labels alone.", lambda e: e.accuracy_labelled),
+    ("driftgauge_window_events", "Usable responses in the window.", lambda e: e.n_events),
+    ("driftgauge_window_labels", "Labels in the window.", lambda e: e.n_labels),
+)
+
+
+_SCORES: Gauges[Score] = (
+    ("driftgauge_classifier_labels", "Labels behind the scores of a classifier.", lambda s: s.n),
+    ("driftgauge_brier_score_ratio", "Mean squared error of predictions made before their label.", lambda s: s.brier),
+    ("driftgauge_log_loss_nats", "Mean log loss of predictions made before their label.", lambda s: s.log_loss),
+    ("driftgauge_auroc_ratio", "How well predictions rank right above wrong responses.", lambda s: s.auroc),
+    ("driftgauge_calibration_error_ratio", "Mean gap of predicted and true share.", lambda s: s.calibration_error),
+    ("driftgauge_calibration_error_lower_ratio", "Lower end of its interval.", lambda s: s.calibration_low),
+    ("driftgauge_calibration_error_upper_ratio", "Upper end of its interval.", lambda s: s.calibration_high),
+)
+ALL_DOMAINS = "(all)"
+SCORES_EVERY_S = 1.0
+
+
+class Metrics(Collector):
+    """An observer of the loop and a collector of the registry it is given.
+
+    Examples
+    --------
+    >>> registry = CollectorRegistry()
+    >>> metrics = Metrics(registry)
+    >>> metrics.lag({TopicPartition("labels", 0): 7})
+    >>> registry.get_sample_value("driftgauge_consumer_lag_records", {"topic": "labels", "partition": "0"})
+    7
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, *, max_domains: int = 1_000, now: Callable[[], float] = time.time
+    ) -> None:
+        self.max_domains = max_domains
+        self._now = now
+        self._lock = threading.Lock()
+        self._counters: Counter[str] = Counter()
+        self._gauges: dict[str, tuple[str, float]] = {}
+        self._records: Counter[str] = Counter()
+        self._batches = 0
+        self._series_dropped = 0
+        self._is_waiting = False
+        self._lag: Mapping[TopicPartition, int] = {}
+        self._newest: dict[tuple[str, str], Estimate] = {}
+        self._alarms: dict[tuple[str, str], bool] = {}
+        self._label_delays = LabelDelays()
+        self._scores: list[tuple[list[str], Score]] = []
+        self._scored_at = -math.inf
+        registry.register(self)
+
+    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
+        """Note a committed batch."""
+        with self._lock:
+            self._batches += 1
+            self._records.update(record.topic for record in records)
+            self._counters = state.counters.copy()
+            self._gauges = self._state_gauges(state)
+            self._alarms = {key: d.watch.is_raised for key, d in state.domains.items() if d.watch.n_labels}
+            self._label_delays = LabelDelays(list(state.label_delays.counts), state.label_delays.total_s)
+            if self._now() >= self._scored_at + SCORES_EVERY_S:  # a thousand domains take some 30 ms
+                self._scores, self._scored_at = list(_scores(state)), self._now()
+            for output in outputs:
+                if isinstance(output, Estimate):
+                    self._note(output)
+
+    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
+        """Note how many records wait."""
+        with self._lock:
+            self._lag = dict(lag)
+
+    def trouble(self, error: ConnectorError | None) -> None:
+        """Note whether the loop waits for something to come back."""
+        with self._lock:
+            self._is_waiting = error is not None
+
+    def collect(self) -> Iterator[Metric]:
+        """Make all series; called by the registry on every scrape."""
+        with self._lock:
+            families = [*self._counts(), *self._about_the_loop(), *self._estimates(), *self._classifiers()]
+        yield from families
+
+    def _note(self, estimate: Estimate) -> None:
+        """Keep the newest window of a domain in a context; a past one that is revised changes nothing here."""
+        key = (estimate.domain, estimate.fingerprint)
+        known = self._newest.pop(key, estimate)
+        self._newest[key] = estimate if estimate.window_end >= known.window_end else known
+        if len(self._newest) > self.max_domains:
+            del self._newest[next(iter(self._newest))]
+            self._series_dropped += 1
+
+    def _state_gauges(self, state: State) -> dict[str, tuple[str, float]]:
+        return {
+            "driftgauge_watermark_timestamp_seconds": ("How far event time has advanced.", state.watermark),
+            "driftgauge_checkpoint_timestamp_seconds": ("When the last batch was committed.", self._now()),
+            "driftgauge_domains": ("Domains known, at most bounds.max_domains.", len(state.names)),
+            "driftgauge_contexts": ("Contexts known, at most context.max_fingerprints.", len(state.contexts)),
+            "driftgauge_labels_pending": ("Labels waiting for their response.", state.n_pending),
+        }
+
+    def _counts(self) -> Iterator[Metric]:
+        events = CounterMetricFamily("driftgauge_events", "Events by what became of them.", labels=["outcome"])
+        reasons = {p: CounterMetricFamily(n, text, labels=[label]) for p, (n, label, text) in _REASONS.items()}
+        for name, count in sorted(self._counters.items()):
+            prefix = next((p for p in _REASONS if name.startswith(p)), None)
+            family = events if prefix is None else reasons[prefix]
+            family.add_metric([name.removeprefix(prefix or "")], count)
+        bounds = CounterMetricFamily(
+            "driftgauge_bound_reached", "Times something lay beyond a bound.", labels=["setting"]
+        )
+        for name, setting in _BOUNDS.items():
+            bounds.add_metric([setting], self._counters[name])
+        yield from (events, *reasons.values(), bounds)
+
+    def _about_the_loop(self) -> Iterator[Metric]:
+        records = CounterMetricFamily("driftgauge_records", "Records read since the start.", labels=["topic"])
+        for topic, count in self._records.items():
+            records.add_metric([topic], count)
+        lag = GaugeMetricFamily(
+            "driftgauge_consumer_lag_records", "Records not yet read.", labels=["topic", "partition"]
+        )
+        for place, waiting in self._lag.items():
+            lag.add_metric([place.topic, str(place.partition)], waiting)
+        info = GaugeMetricFamily("driftgauge_build_info", "Always 1.", labels=["version"])
+        info.add_metric([version("driftgauge")], 1)
+        yield from (records, lag, info)
+        yield CounterMetricFamily("driftgauge_batches", "Batches committed since the start.", self._batches)
+        yield CounterMetricFamily("driftgauge_series_dropped", "Domains no longer shown here.", self._series_dropped)
+        yield GaugeMetricFamily("driftgauge_waiting", "1 while a broker or database is away.", float(self._is_waiting))
+        for name, (text, value) in self._gauges.items():
+            if value > float("-inf"):
+                yield GaugeMetricFamily(name, text, value)
+
+    def _estimates(self) -> Iterator[Metric]:
+        yield from _families(_VALUES, _ESTIMATE_LABELS, [(_labels(e), e) for e in self._newest.values()])
+        status = GaugeMetricFamily(
+            "driftgauge_estimate_status",
+            "1 for the status of the newest estimate.",
+            labels=[*_ESTIMATE_LABELS, "status"],
+        )
+        for estimate in self._newest.values():
+            status.add_metric([*_labels(estimate), estimate.status], 1)
+        yield from (status, self._alert_state())
+
+    def _alert_state(self) -> Metric:
+        """No sample for a domain without labels: nothing is known for or against it."""
+        text = "1 while labels prove accuracy below target, else 0."
+        family = GaugeMetricFamily("driftgauge_alert_state", text, labels=["domain", "model", "context", "kind"])
+        for key, estimate in self._newest.items():
+            if key in self._alarms:
+                family.add_metric([*_labels(estimate)[:3], "below_target"], float(self._alarms[key]))
+        return family
+
+    def _classifiers(self) -> Iterator[Metric]:
+        delays = HistogramMetricFamily("driftgauge_label_delay_seconds", "From a response to its label, in event time.")
+        bounds = self._label_delays.cumulative()
+        buckets = [(floatToGoString(bound), n) for bound, n in bounds]  # type: ignore[no-untyped-call]  # the library's
+        delays.add_metric([], buckets, self._label_delays.total_s)
+        yield delays
+        yield from _families(_SCORES, _SCORE_LABELS, self._scores)
+
+
+def _families(
+    gauges: Gauges[Source], labels: Sequence[str], samples: Sequence[tuple[list[str], Source]]
+) -> Iterator[Metric]:
+    """A family for each gauge, with a sample for everything that has a value."""
+    for name, text, value_of in gauges:
+        family = GaugeMetricFamily(name, text, labels=labels)
+        for values, source in samples:
+            if (value := value_of(source)) is not None:
+                family.add_metric(values, value)
+        yield family
+
+
+def _scores(state: State) -> Iterator[tuple[list[str], Score]]:
+    """Prequential scores of what was published and of every classifier, with the values of `_SCORE_LABELS`."""
+    for fingerprint, context in state.contexts.items():
+        for score in context.committee.metrics():
+            domain = ALL_DOMAINS if score.domain is None else score.domain
+            yield [score.classifier, domain, context.model, fingerprint], score
+
+
+def _labels(estimate: Estimate) -> list[str]:
+    return [estimate.domain, estimate.model, estimate.fingerprint, estimate.estimator]

@@ -1,0 +1,99 @@
+"""Reports as files: the value of `period` as Markdown (`report_markdown`) and JSON, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
+from driftgauge.agent.outlets.report_markdown import to_markdown
+from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.publishing.encode import rfc3339, to_json
+from driftgauge.connectors.store.queries import open_reader
+from driftgauge.models.records import Output
+
+Format: TypeAlias = Literal["markdown", "json"]
+
+
+def to_json_report(report: Report) -> str:
+    """The report as JSON: estimates, alerts and priorities as their topics carry them. Unknown is null."""
+    acquisition = _builtin(report.acquisition) if report.acquisition else {"priorities": []}
+    content = {
+        "report": "driftgauge.report.v1",
+        "start": rfc3339(report.start),
+        "end": rfc3339(report.end),
+        "n_events": report.n_events,
+        "n_labels": report.n_labels,
+        "domains": [_domain(domain) for domain in report.domains],
+        "silent_domains": report.silent,
+        "alerts": [_builtin(alert) for alert in report.alerts],
+        "priorities": acquisition["priorities"],
+        "scores": [{"model": s.model, "fingerprint": s.fingerprint, **asdict(s.score)} for s in report.scores],
+        "driftgauge_version": report.driftgauge_version,
+    }
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+_KINDS: Mapping[Format, tuple[str, Callable[[Report], str]]] = {
+    "markdown": (".md", to_markdown),
+    "json": (".json", to_json_report),
+}
+
+
+def write_report_now(settings: Settings, store_url: str | None = None, folder: Path | None = None) -> list[Path]:
+    """Write the report of the last period of a store; return the files.
+
+    Parameters
+    ----------
+    store_url, folder : where they differ from the settings
+    """
+    with closing(open_reader(store_url or settings.store.url.get_secret_value())) as reader:
+        start, end = latest_period(reader, settings.report.period_s)
+        report = make_report(reader, start, end, settings.targets.domains, settings.targets.default)
+    return write_report(report, folder or settings.report.folder, settings.report.formats)
+
+
+def write_report(report: Report, folder: Path, formats: Sequence[Format] = ("markdown", "json")) -> list[Path]:
+    """Write the files, each complete or not at all; a report of the same period is replaced.
+
+    Raises
+    ------
+    ConnectorError
+        When the folder cannot be written.
+    """
+    name = f"report-{_compact(report.start)}-{_compact(report.end)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write(folder / f"{name}{_KINDS[kind][0]}", _KINDS[kind][1](report)) for kind in formats]
+    except OSError as error:
+        raise ConnectorError(f"no report in {folder}: {error.strerror}", retriable=True) from error
+
+
+def _domain(domain: DomainReport) -> dict[str, Any]:
+    return {
+        "domain": domain.estimate.domain,
+        "verdict": domain.verdict,
+        "target": domain.target,
+        "previous_accuracy": domain.previous.accuracy if domain.previous else None,
+        "change": domain.change,
+        "estimate": _builtin(domain.estimate),
+    }
+
+
+def _builtin(output: Output) -> Any:
+    return json.loads(to_json(output))
+
+
+def _compact(seconds: float) -> str:
+    return (rfc3339(seconds) or "unknown")[:16].replace("-", "").replace(":", "") + "Z"
+
+
+def _write(path: Path, text: str) -> Path:
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    return unfinished.replace(path)

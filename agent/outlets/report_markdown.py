@@ -1,0 +1,184 @@
+"""The words of a report: GitHub-flavoured Markdown that a person reads in a minute. Pure: a `Report` in, text out.
+
+Names of domains come from events, so they are escaped. Long lists are cut at `MAX_ROWS`; the JSON file has them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
+from driftgauge.connectors.publishing.encode import rfc3339
+from driftgauge.models.records import Alert, Estimate
+
+MAX_ROWS = 200
+_MAX_NAMES = 8
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report."""
+    parts = [
+        [f"# Accuracy, {_moment(report.start)} to {_moment(report.end)} UTC", ""],
+        headline(report),
+        ["", "## Domains", "", *_table(report)],
+        ["", "## What changed", "", *_changes(report.alerts)],
+        ["", "## What to label next", "", *_priorities(report)],
+        ["", "## How far to trust this", "", *(f"- {caveat}" for caveat in caveats(report))],
+    ]
+    return "\n".join(line for part in parts for line in part) + "\n"
+
+
+def headline(report: Report) -> list[str]:
+    """The result in a few plain sentences."""
+    by_verdict = {verdict: [d for d in report.domains if d.verdict == verdict] for verdict in VERDICTS}
+    moved = _unique(alert.domain for alert in report.alerts if alert.severity != "info")
+    said = [
+        f"{_count(report.n_events, 'response')} with {_count(report.n_labels, 'label')}; "
+        f"{_count(len({d.estimate.domain for d in report.domains}), 'domain')}."
+    ]
+    sentences: dict[Verdict, str] = {
+        "below target": "**Below target: {}.**",
+        "unclear": "Not clear yet: {}.",
+        "no estimate": "No estimate: {}.",
+        "meets target": "On target: {}.",
+    }
+    said += [
+        sentence.format(_names(_with_accuracy(d) for d in by_verdict[verdict]))
+        for verdict, sentence in sentences.items()
+        if by_verdict[verdict]
+    ]
+    if moved:
+        said.append(f"Something moved in {_names(map(_plain, moved))}.")
+    if report.acquisition and report.acquisition.priorities:
+        said.append(f"Labels would help most in {_plain(report.acquisition.priorities[0].domain)}.")
+    return said
+
+
+def caveats(report: Report) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    estimates = [domain.estimate for domain in report.domains]
+    unknown = [e for e in estimates if e.accuracy is None]
+    said = [f"{_title(e, report)} has no estimate: {_plain(e.status_reason or e.status)}." for e in unknown[:MAX_ROWS]]
+    unlabelled = _unique(e.domain for e in estimates if e.accuracy is not None and e.n_labels == 0)
+    if unlabelled:
+        said.append(
+            f"No labels at all: {_names(map(_plain, unlabelled))}. The estimate rests on the entropy signal alone."
+        )
+    if report.silent:
+        said.append(f"Silent in this period: {_names(map(_plain, report.silent))}.")
+    levels = sorted({e.confidence_level for e in estimates})
+    if levels:
+        said.append(
+            f"An interval is meant to hold the true accuracy with probability {' or '.join(map(str, levels))}."
+            " Responses, labels and accuracy are those of a domain's newest window."
+        )
+    said += [_score(score) for score in report.scores if score.score.domain is None]
+    made_by = _unique(f"{e.estimator} with classifier version {e.classifier_version}" for e in estimates)
+    said.append(f"Made by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{_names(made_by)}.")
+    return said
+
+
+def _score(report: ScoreReport) -> str:
+    """How good the predictions were that estimates are made of."""
+    score = report.score
+    return (
+        f"Predictions for {_plain(report.model or 'the unnamed model')}, each made before its label: Brier score "
+        f"{_ratio(score.brier)}, AUROC {_ratio(score.auroc)}, calibration error {_ratio(score.calibration_error)} "
+        f"({_ratio(score.calibration_low)} to {_ratio(score.calibration_high)}), over {_count(score.n, 'label')}."
+    )
+
+
+def _table(report: Report) -> Iterator[str]:
+    if not report.domains:
+        yield "No domain had an estimate in this period."
+        return
+    yield "| domain | responses | labels | accuracy | interval | by labels alone | before | target | verdict |"
+    yield "|:--|--:|--:|--:|:-:|--:|--:|--:|:--|"
+    for domain in report.domains[:MAX_ROWS]:
+        e = domain.estimate
+        cells = [
+            _title(e, report), f"{e.n_events}", f"{e.n_labels}", _ratio(e.accuracy), _interval(e),
+            _ratio(e.accuracy_labelled), _before(domain), _ratio(domain.target), domain.verdict,
+        ]  # fmt: skip
+        yield f"| {' | '.join(cells)} |"
+    yield from _rest(len(report.domains))
+
+
+def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
+    """Alarms first, then warnings, then what is only worth knowing; in order of time."""
+    if not alerts:
+        yield "Nothing."
+    order = ("alarm", "warning", "info")
+    for alert in sorted(alerts, key=lambda a: (order.index(a.severity), a.event_time, a.number))[:MAX_ROWS]:
+        since = f", since {_moment(alert.since)}" if alert.since is not None else ""
+        what = f"**{_plain(alert.domain)}** ({alert.severity}): {_plain(alert.message)}"
+        yield f"- {_moment(alert.event_time)} {what}{since}"
+    yield from _rest(len(alerts))
+
+
+def _priorities(report: Report) -> Iterator[str]:
+    priorities = report.acquisition.priorities if report.acquisition else ()
+    if not priorities:
+        yield "Nothing to rank yet."
+    for row in priorities[:MAX_ROWS]:
+        yield f"{row.rank}. **{_plain(row.domain)}**: {_plain(row.why)}"
+    yield from _rest(len(priorities))
+
+
+def _rest(total: int) -> list[str]:
+    return ["", f"And {total - MAX_ROWS} more, in the JSON file."] if total > MAX_ROWS else []
+
+
+def _title(estimate: Estimate, report: Report) -> str:
+    """The domain, with model and context where the report has several."""
+    others = [d.estimate for d in report.domains]
+    name = _plain(estimate.domain)
+    if len({e.model for e in others}) > 1:
+        name += f", {_plain(estimate.model or 'unnamed model')}"
+    if len({e.fingerprint for e in others if (e.domain, e.model) == (estimate.domain, estimate.model)}) > 1:
+        name += f" (context {estimate.fingerprint})"
+    return name
+
+
+def _with_accuracy(domain: DomainReport) -> str:
+    name = _plain(domain.estimate.domain)
+    return name if domain.estimate.accuracy is None else f"{name} ({_ratio(domain.estimate.accuracy)})"
+
+
+def _names(names: Iterable[str]) -> str:
+    """The first few, and how many more."""
+    known = list(names)
+    more = len(known) - _MAX_NAMES
+    return ", ".join(known[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{_ratio(estimate.ci_low)} to {_ratio(estimate.ci_high)}" if estimate.ci_low is not None else "–"
+
+
+def _before(domain: DomainReport) -> str:
+    if domain.change is None or domain.previous is None:
+        return "–"
+    return f"{_ratio(domain.previous.accuracy)} ({domain.change:+.2f})"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _moment(seconds: float) -> str:
+    return (rfc3339(seconds) or "unknown")[:16].replace("T", " ")
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return re.sub(r"([\\`*_\[\]<>|~#!])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,94 @@
+"""What a demo or replay says at its end, in plain words: pure functions of the rows of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from driftgauge.agent.outlets.live_table import Row, ratio, shown
+from driftgauge.models.records import Estimate
+
+FEW_LABELS = 10
+"""Labels in a window below which they say little by themselves."""
+
+_MAX_NAMES = 20
+_MAX_RANKED = 3
+
+
+def summary(rows: Sequence[Row], results: Mapping[str, object]) -> str:
+    """What was found: new, drifted and unlabelled domains, and what to label next.
+
+    Parameters
+    ----------
+    results : where things are: what -> path or URL
+    """
+    said = [_watched(rows), *_drift(rows), *_labels(rows), *_next(rows)]
+    said += [f"{what.capitalize()}: {where}" for what, where in results.items()]
+    return "\n".join(said)
+
+
+def _watched(rows: Sequence[Row]) -> str:
+    n_domains = len({row.estimate.domain for row in rows})
+    watched = f"{n_domains:,} domain{'' if n_domains == 1 else 's'} watched"
+    new = [row for row in rows if row.is_new]
+    return f"{watched}, of which new since the start: {_listed(row.name for row in new)}." if new else f"{watched}."
+
+
+def _drift(rows: Sequence[Row]) -> Iterator[str]:
+    drifted = [row for row in rows if row.drift]
+    yield f"Drift in {_listed(row.name for row in drifted)}:" if drifted else "No drift."
+    width = max((len(row.name) for row in drifted), default=0)
+    for row in drifted[:_MAX_NAMES]:
+        yield f"  {row.name:{width}}  {_moved(row)}"
+
+
+def _moved(row: Row) -> str:
+    drift = row.drift
+    if drift is None or drift.before is None or drift.after is None:
+        return "" if drift is None else shown(drift.what)
+    way = "rose" if drift.after > drift.before else "fell"
+    return f"{shown(drift.what)} {way} from {ratio(drift.before)} to {ratio(drift.after)}, {_estimated(row.estimate)}"
+
+
+def _labels(rows: Sequence[Row]) -> Iterator[str]:
+    none = [row for row in rows if row.estimate.n_labels == 0]
+    few = [row for row in rows if 0 < row.estimate.n_labels < FEW_LABELS]
+    if none:
+        named = _listed(f"{row.name} ({_estimated(row.estimate)})" for row in none)
+        yield f"No labels in {named}: only the entropy signal speaks there."
+    if few:
+        named = _listed(f"{row.name} ({row.estimate.n_labels})" for row in few)
+        yield f"Few labels in {named}: the entropy signal carries most of the estimate there."
+
+
+def _next(rows: Sequence[Row]) -> Iterator[str]:
+    ranked = sorted((row.priority.rank, row) for row in rows if row.priority)
+    if ranked:
+        yield "Label next:"
+    for rank, row in ranked[:_MAX_RANKED]:
+        yield f"  {rank}. {row.name}: {shown(row.priority.why, 200) if row.priority else ''}"
+
+
+def _estimated(estimate: Estimate) -> str:
+    if estimate.accuracy is None:
+        return "no estimate"
+    return f"accuracy {ratio(estimate.accuracy)} [{ratio(estimate.ci_low)}, {ratio(estimate.ci_high)}]"
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = len(every) - _MAX_NAMES
+    return ", ".join(every[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def distance_to_truth(rows: Sequence[Row], truth: Mapping[str, float]) -> tuple[float, float]:
+    """Mean distance to the true accuracy by domain: of the estimates, and of the labelled share alone.
+
+    A domain without labels is given the labelled share of all the others, as one would without an estimate.
+    """
+    known = [row.estimate for row in rows if row.estimate.accuracy is not None and row.estimate.domain in truth]
+    labelled = [(e.accuracy_labelled, e.n_labels) for e in known if e.accuracy_labelled is not None]
+    n_labels = sum(n for _, n in labelled)
+    overall = sum(share * n for share, n in labelled) / n_labels if n_labels else 0.5
+    estimated = [abs((e.accuracy or 0.0) - truth[e.domain]) for e in known]
+    shares = [abs((overall if e.accuracy_labelled is None else e.accuracy_labelled) - truth[e.domain]) for e in known]
+    return sum(estimated) / max(len(known), 1), sum(shares) / max(len(known), 1)

@@ -1,0 +1,1 @@
+"""What runs: the loop around the core, its construction from settings, the reader processes and the schedule."""

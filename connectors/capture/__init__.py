@@ -1,0 +1,1 @@
+"""Generation events from processes that run or call a model."""

@@ -1,0 +1,84 @@
+"""CloudEvents 1.0 around any other payload, in structured mode (one JSON object) and in binary mode (headers).
+
+The envelope offers what the payload may lack: an id, a time, a key (``partitionkey``), a domain (an extension of that
+name). An envelope without data is a tombstone. Requests that KServe and Seldon log beside responses are left out.
+
+Read in the specification and in KServe's documentation.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, domain_of, id_of, moment_of, text_of
+
+_REQUESTS = (".inference.request", ".serving.request")
+
+
+class Attributes(Struct, kw_only=True):
+    """What is said about the data."""
+
+    specversion: Any = None
+    id: Any = None
+    type: Any = None
+    time: Any = None
+    partitionkey: Any = None
+    domain: Any = None
+
+
+class Envelope(Attributes, kw_only=True):
+    """Structured mode: the attributes with the data among them."""
+
+    data: Raw = Raw(b"")
+    data_base64: str | None = None
+
+
+def read(envelope: Envelope, nested: Callable[[bytes], list[Any]]) -> list[Any]:
+    """What the data holds, with what only the envelope knows; nothing for a tombstone or a request."""
+    return put_into(envelope, nested, _data(envelope))
+
+
+def put_into(attributes: Attributes, nested: Callable[[bytes], list[Any]], data: bytes) -> list[Any]:
+    """Read the data and fill in what its payloads do not say."""
+    if not data or is_request(attributes):
+        return []
+    found = nested(data)
+    for payload in found:
+        if isinstance(payload, Payload):
+            payload.key = payload.key or id_of(attributes.partitionkey)
+            payload.other_id = payload.other_id or id_of(attributes.id)
+            payload.created = payload.created or moment_of(attributes.time)
+            payload.domain = payload.domain or domain_of({"domain": attributes.domain})
+    return found
+
+
+def is_request(attributes: Attributes) -> bool:
+    """Whether the event is what was asked, not what was answered."""
+    return text_of(attributes.type).endswith(_REQUESTS)
+
+
+def _data(envelope: Envelope) -> bytes:
+    if envelope.data_base64 is not None:
+        try:
+            return b64decode(envelope.data_base64, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise PayloadError("malformed", "data_base64 is not base64") from error
+    data = bytes(envelope.data)
+    if data == b"null":
+        return b""
+    return msgspec.json.decode(data, type=str).encode() if data.startswith(b'"') else data
+
+
+def attributes_in(headers: Sequence[tuple[str, bytes]]) -> Attributes | None:
+    """Attributes in binary mode, from headers ``ce_...``; None where there are none."""
+    found = {name[3:].lower(): value.decode("utf-8", "replace") for name, value in headers if name[:3] in _PREFIXES}
+    return msgspec.convert(found, Attributes) if "specversion" in found or "id" in found else None
+
+
+_PREFIXES = ("ce_", "ce-", "CE_", "CE-")

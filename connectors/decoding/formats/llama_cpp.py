@@ -1,0 +1,134 @@
+"""llama.cpp's own ``/completion``, both ages of it, whole or as a stream.
+
+Today an entry has ``logprob`` and ``top_logprobs`` (or, after the samplers, ``prob`` and ``top_probs``). Before
+2024-12, and in ik_llama.cpp still, it has ``content`` and ``probs``: the sampled token's own probability is that of the
+alternative with its text. Tokens of a trimmed stop word and tokens that end inside a character have no entry.
+
+Read in source (2026-08) and in recordings of both ages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from driftgauge.connectors.decoding.formats.openai import Alternative, name
+from driftgauge.connectors.decoding.formats.payload import (
+    Payload,
+    Piece,
+    Settings,
+    Tokens,
+    count_of,
+    domain_of,
+    field_of,
+    number_of,
+    text_of,
+    tokens_of,
+    word_of,
+)
+
+IMPOSSIBLE = -9999.0
+"""Stands for the logarithm of probability 0: a filler."""
+
+
+class Candidate(Alternative):
+    """An alternative; old servers call the text ``tok_str``."""
+
+    prob: float | None = None
+    tok_str: str | None = None
+
+
+class Entry(Candidate):
+    """A generated token."""
+
+    top_logprobs: list[Candidate] | None = None
+    top_probs: list[Candidate] | None = None
+    content: str | None = None
+    probs: list[Candidate] | None = None
+
+
+class Body(Struct):
+    """An answer, or an event of a stream."""
+
+    completion_probabilities: list[Entry] | None = None
+    content: Any = None
+    index: Any = None
+    stop: Any = None
+    stop_type: Any = None
+    stopped_eos: Any = None
+    stopped_word: Any = None
+    stopped_limit: Any = None
+    model: Any = None
+    generation_settings: Any = None
+    tokens_predicted: Any = None
+    tokens_evaluated: Any = None
+    timings: Any = None
+    metadata: Any = None
+    driftgauge: Any = None
+
+
+def read(body: Body) -> Payload:
+    """One payload. The last event of a stream has no entries; an answer that is not a stream has all of them."""
+    listed = body.completion_probabilities
+    settings = body.generation_settings
+    predicted = body.tokens_predicted if body.tokens_predicted is not None else field_of(body.timings, "predicted_n")
+    is_last = body.stop is True
+    piece = Piece(
+        tokens=None if listed is None else _tokens(listed),
+        finish_reason=_reason(body) if is_last else None,
+        text=text_of(body.content),
+        is_last=is_last,
+    )
+    return Payload(
+        pieces=[piece],
+        model=text_of(body.model) or text_of(field_of(settings, "model")),
+        n_prompt=count_of(body.tokens_evaluated),
+        n_completion=count_of(predicted) if is_last else None,
+        settings=Settings(
+            temperature=number_of(field_of(settings, "temperature")),
+            top_p=number_of(field_of(settings, "top_p")),
+            logprobs_mode="after_samplers" if _is_after_samplers(listed or []) else None,
+        ),
+        domain=domain_of(body.driftgauge, body.metadata),
+        is_part=not is_last or (not listed and _ends_stream(body)),
+    )
+
+
+def _ends_stream(body: Body) -> bool:
+    return body.content == "" or field_of(body.generation_settings, "stream") is True
+
+
+def _reason(body: Body) -> str | None:
+    if word := word_of(body.stop_type):
+        return word
+    old = {"eos": body.stopped_eos, "word": body.stopped_word, "limit": body.stopped_limit}
+    return next((name for name, is_so in old.items() if is_so is True), None)
+
+
+def _is_after_samplers(listed: list[Entry]) -> bool:
+    return any(entry.probs is not None or entry.prob is not None for entry in listed)
+
+
+def _tokens(listed: Iterable[Entry]) -> Tokens:
+    return tokens_of(_old(entry) if entry.probs is not None else _new(entry) for entry in listed)
+
+
+def _new(entry: Entry) -> tuple[Any, Any, list[tuple[Any, Any]]]:
+    rows = entry.top_logprobs or entry.top_probs or []
+    return _value(entry), name(entry), [(_value(other), name(other)) for other in rows]
+
+
+def _old(entry: Entry) -> tuple[Any, Any, list[tuple[Any, Any]]]:
+    rows = [(_value(other), other.tok_str or "") for other in entry.probs or []]
+    text = entry.content or ""
+    return next((value for value, other in rows if other == text), None), text, rows
+
+
+def _value(token: Candidate) -> Any:
+    """A log-probability; the logarithm of a probability where the server sends those."""
+    if token.prob is None:
+        return token.logprob
+    return math.log(token.prob) if 0 < token.prob <= 1 + 1e-6 else IMPOSSIBLE if token.prob == 0 else 1.0

@@ -1,0 +1,271 @@
+"""What every wire format is turned into: payloads of one or several choices, each with columns of generated tokens.
+
+Formats only move values; what the values mean (sentinels, fillers, duplicates, order) is up to
+`connectors/decoding/rules.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from driftgauge.models.records import SEGMENT_UNKNOWN
+
+Item = TypeVar("Item")
+
+EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: other times are mistakes in a unit
+MAX_ID_LENGTH = 512
+MAX_COUNT = 2**40
+
+
+class PayloadError(ValueError):
+    """A record is not what it says it is. ``reason`` is a snake_case word; the text never quotes the payload."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Generated tokens as a server lists them, in order: T of them, with their alternatives laid end to end.
+
+    Attributes
+    ----------
+    chosen : (T,) log-probability of the sampled token; None where the payload has none
+    counts : (T,) how many alternatives are listed
+    top : (sum of counts,) their log-probabilities
+    chosen_names, top_names : what tells tokens apart: an id (integer) where there is one, else the text
+    segments : (T,) ``SEGMENT_*``
+    """
+
+    chosen: list[Any] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    top: list[Any] = field(default_factory=list)
+    chosen_names: list[Hashable] = field(default_factory=list)
+    top_names: Sequence[Hashable] = field(default_factory=list)
+    segments: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def extend(self, other: Tokens) -> None:
+        """Put the tokens of the next piece behind these."""
+        self.chosen += other.chosen
+        self.counts += other.counts
+        self.top += other.top
+        self.chosen_names += other.chosen_names
+        self.segments += other.segments
+        self.top_names = [*self.top_names, *other.top_names]
+
+    def without_first(self, n: int) -> Tokens:
+        """All but the first n tokens."""
+        listed = sum(self.counts[:n])
+        return Tokens(
+            self.chosen[n:],
+            self.counts[n:],
+            self.top[listed:],
+            self.chosen_names[n:],
+            self.top_names[listed:],
+            self.segments[n:],
+        )
+
+
+def tokens_of(
+    rows: Iterable[tuple[Any, Hashable, Sequence[tuple[Any, Hashable]]]], segment: int = SEGMENT_UNKNOWN
+) -> Tokens:
+    """Columns from rows of (log-probability, name, alternatives as (log-probability, name)).
+
+    >>> tokens_of([(-0.1, "a", [(-0.1, "a"), (-2.5, "b")])]).top
+    [-0.1, -2.5]
+    """
+    tokens = Tokens(top_names=(names := []))
+    for chosen, name, alternatives in rows:
+        tokens.chosen.append(chosen)
+        tokens.chosen_names.append(name)
+        tokens.counts.append(len(alternatives))
+        for logprob, alternative in alternatives:
+            tokens.top.append(logprob)
+            names.append(alternative)
+    tokens.segments = [segment] * len(tokens)
+    return tokens
+
+
+def columns_of(
+    chosen: Sequence[Item],
+    rows: Sequence[Sequence[Item] | None],
+    logprob: Callable[[Item], Any],
+    names: Callable[[Sequence[Item]], list[Hashable]],
+) -> Tokens:
+    """Columns from generated tokens and their rows of alternatives; tokens beyond the last row have none.
+
+    The same as `tokens_of` in a third of the time: ``logprob`` should not be Python (`operator.attrgetter`), and
+    ``names`` takes all at once.
+    """
+    listed = [row or () for row in (*rows[: len(chosen)], *[None] * (len(chosen) - len(rows)))]
+    flat = [item for row in listed for item in row]
+    return Tokens(
+        chosen=[*map(logprob, chosen)],
+        counts=[*map(len, listed)],
+        top=[*map(logprob, flat)],
+        chosen_names=names(chosen),
+        top_names=names(flat),
+        segments=[SEGMENT_UNKNOWN] * len(chosen),
+    )
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one payload says about one choice: all of it, or the next part of a stream.
+
+    Attributes
+    ----------
+    tokens : None where the payload has no log-probabilities (nobody asked for them)
+    position : of the first token of this piece in the response, where the shape tells
+    is_cumulative : it repeats all that was sent before and adds to it
+    is_repetition : it repeats what was sent before, if anything was
+    has_reasoning : the text of the reasoning is told apart from the answer, although its tokens may not be
+    """
+
+    index: int = 0
+    tokens: Tokens | None = None
+    finish_reason: str | None = None
+    text: str = ""
+    position: int | None = None
+    is_last: bool = False
+    is_cumulative: bool = False
+    is_repetition: bool = False
+    has_reasoning: bool = False
+    n_completion: int | None = None
+
+
+@dataclass(slots=True)
+class Settings:
+    """Of the request, as far as the payload tells: see `driftgauge.models.records.Context`."""
+
+    revision: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    logprobs_mode: str | None = None
+    k: int | None = None
+
+    def updated(self, newer: Settings) -> Settings:
+        """These, where the newer ones say nothing else."""
+        pairs = ((getattr(self, name), getattr(newer, name)) for name in self.__slots__)
+        return Settings(*(old if new is None else new for old, new in pairs))
+
+
+@dataclass(slots=True)
+class Payload:
+    """One body, or one event of a stream. Several choices share what is said once.
+
+    Attributes
+    ----------
+    is_part : an event of a stream
+    is_keyed : only some events of such a stream carry the id, so the key of the record has to name the response
+    usage_follows : the token counts may come in an event of their own after the last token
+    sequence : number of the event in its stream, from 0
+    key, other_id : what an envelope offers as the response's id, the key before the number of the envelope itself
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    id: str = ""
+    model: str = ""
+    created: float | None = None
+    n_prompt: int | None = None
+    n_completion: int | None = None
+    n_reasoning: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    domain: str | None = None
+    is_part: bool = False
+    is_keyed: bool = False
+    usage_follows: bool = False
+    sequence: int | None = None
+    key: str = ""
+    other_id: str = ""
+
+
+def text_of(value: object) -> str:
+    """Text, also of an integer; "" for anything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def word_of(value: object) -> str | None:
+    """A short word such as a finish reason, also inside ``{"type": …}`` or ``{"reason": …}``; None for none."""
+    if isinstance(value, dict):
+        value = value.get("type", value.get("reason"))
+    return text_of(value)[:256] or None
+
+
+def id_of(value: object) -> str:
+    """An identifier; raises `PayloadError` for one that is too long to be one."""
+    text = text_of(value)
+    if len(text) > MAX_ID_LENGTH:
+        raise PayloadError("invalid_id", f"an id of {len(text)} characters; the bound is {MAX_ID_LENGTH}")
+    return text
+
+
+def count_of(value: object) -> int | None:
+    """A count of tokens, None where there is none; raises `PayloadError` for what cannot be one."""
+    if value is None:
+        return None
+    number = number_of(value)
+    if number is None or not 0 <= number <= MAX_COUNT or number != int(number):
+        raise PayloadError("invalid_value", "a count of tokens is not a whole number from 0 up")
+    return int(number)
+
+
+def number_of(value: object) -> float | None:
+    """A finite number; None for anything else.
+
+    >>> number_of(0.5), number_of("0.5"), number_of(True)
+    (0.5, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
+
+
+def moment_of(value: object) -> float | None:
+    """UTC seconds since the epoch from such a number or from RFC 3339 text; None where there is none (or 0).
+
+    >>> moment_of("1970-01-01T00:01:00.123456789Z"), moment_of(1.5), moment_of(0)
+    (60.123456, 1.5, None)
+    """
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        try:
+            value = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        except (OverflowError, ValueError):
+            return None
+    return number_of(value) or None
+
+
+def checked_time(seconds: float) -> float:
+    """The same; raises `PayloadError` for times that only a wrong unit explains."""
+    if not EARLIEST <= seconds <= LATEST:
+        raise PayloadError("invalid_time", "event time is not between the years 1970 and 2100 (seconds are expected)")
+    return seconds
+
+
+def field_of(value: object, *path: str) -> Any:
+    """What lies at the end of the path through nested objects; None where it breaks off."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def domain_of(*places: object) -> str | None:
+    """The domain named in one of these objects."""
+    for place in places:
+        if isinstance(name := field_of(place, "domain"), str) and name:
+            return name[:256]
+    return None

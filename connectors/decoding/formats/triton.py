@@ -1,0 +1,67 @@
+"""Triton with the TensorRT-LLM back end: ``/generate`` and ``/generate_stream``, and the tensors of the v2 protocol.
+
+``output_log_probs`` is a list of the chosen tokens' values, a bare number where there is one, and all 0.0 where
+nobody asked. Streams repeat everything in every event. Log-probabilities of the context are not those of the answer.
+
+From published transcripts, none of which has real values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from driftgauge.connectors.decoding.formats.payload import Payload, Piece, Tokens, domain_of, id_of, text_of, tokens_of
+
+
+class Tensor(Struct):
+    """One output of the v2 protocol."""
+
+    name: Any = None
+    data: Any = None
+
+
+class Body(Struct):
+    """An answer, or an event of a stream."""
+
+    output_log_probs: Any = None
+    text_output: Any = None
+    model_name: Any = None
+    model_version: Any = None
+    sequence_end: Any = None
+    id: Any = None
+    outputs: list[Tensor] | None = None
+    metadata: Any = None
+    driftgauge: Any = None
+
+
+def read(body: Body) -> Payload:
+    """One payload. Every event of a stream looks like a whole answer."""
+    values, text = body.output_log_probs, body.text_output
+    for tensor in body.outputs or []:
+        if tensor.name == "output_log_probs":
+            values = tensor.data
+        elif tensor.name == "text_output" and isinstance(tensor.data, list) and tensor.data:
+            text = tensor.data[0]
+    piece = Piece(tokens=_tokens(values), text=text_of(text), is_last=True, is_cumulative=True)
+    return Payload([piece], id=id_of(body.id), model=text_of(body.model_name),
+                   domain=domain_of(body.driftgauge, body.metadata))  # fmt: skip
+
+
+def _tokens(values: Any) -> Tokens | None:
+    """The values; None where all are 0.0, which says that nobody asked."""
+    flat = list(_flat(values))
+    if not flat or all(value == 0 for value in flat):
+        return None
+    return tokens_of((value, "", ()) for value in flat)
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    """Numbers out of a number, a list, or a list of one list (a beam)."""
+    if isinstance(values, list):
+        for value in values:
+            yield from value if isinstance(value, list) else [value]
+    elif values is not None:
+        yield values

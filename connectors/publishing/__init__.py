@@ -1,0 +1,1 @@
+"""From outputs to messages, and the contract that describes them to other programs."""

@@ -1,0 +1,1 @@
+"""The store: tables, transactions, migrations, retention and queries, on SQLite or PostgreSQL."""

@@ -1,0 +1,79 @@
+"""Stored responses as columns: the one place where `Rows` are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from driftgauge.models.records import Rows
+from driftgauge.models.signals.features import N_FEATURES
+
+
+class Remembered(NamedTuple):
+    """What a window or a training set needs of one response; ``features`` as little-endian float32 bytes."""
+
+    seq: int
+    id: str
+    domain: str
+    event_time: float
+    features: bytes
+    p_correct: float | None
+    correct: float | None
+    weight: float
+
+
+def as_rows(remembered: Sequence[Sequence[Any]]) -> Rows:
+    """Columns, from the values of `Remembered` in any sequence; the order stays, None becomes NaN.
+
+    Examples
+    --------
+    >>> rows = as_rows([Remembered(0, "r", "law", 1.0, as_bytes([0.5, 2.0]), None, 1.0, 1.0)])
+    >>> rows.features.tolist(), rows.p_correct.tolist()
+    ([[0.5, 2.0]], [nan])
+    """
+    columns = list(zip(*remembered, strict=True)) or [()] * len(Remembered._fields)
+    seq, ids, domain, event_time, features, p_correct, correct, weight = columns
+    return Rows(
+        seq=np.array(seq, dtype=np.int64),
+        id=np.array(ids, dtype=np.str_),
+        domain=np.array(domain, dtype=np.str_),
+        event_time=np.array(event_time, dtype=np.float64),
+        features=_stack(features),
+        p_correct=np.array(p_correct, dtype=np.float64),
+        correct=np.array(correct, dtype=np.float64),
+        weight=np.array(weight, dtype=np.float64),
+    )
+
+
+def as_bytes(features: npt.ArrayLike) -> bytes:
+    """Features as they are stored."""
+    return np.asarray(features, dtype="<f4").tobytes()
+
+
+def from_bytes(features: bytes) -> npt.NDArray[np.float32]:
+    """Features as they were stored, (d,), read-only."""
+    return np.frombuffer(features, dtype="<f4").astype(np.float32, copy=False)
+
+
+def known(value: float | None) -> float | None:
+    """None for NaN: databases have their own word for unknown.
+
+    >>> known(float("nan")), known(0.0)
+    (None, 0.0)
+    """
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _stack(features: Sequence[bytes]) -> npt.NDArray[np.float32]:
+    """(n, d) where d is the widest row's; rows stored with fewer features lack the last ones (NaN)."""
+    width = max(map(len, features), default=4 * N_FEATURES) // 4
+    if all(len(row) == 4 * width for row in features):
+        return from_bytes(b"".join(features)).reshape(len(features), width)
+    table = np.full((len(features), width), np.nan, dtype=np.float32)
+    for place, row in zip(table, features, strict=True):
+        place[: len(row) // 4] = from_bytes(row)
+    return table

@@ -1,0 +1,114 @@
+"""One writer per store: a lock says who it is, so that a second agent is refused at once.
+
+The lock is the polite half. The other half is the epoch in the store, checked inside every transaction: whoever lost
+the lock to a takeover while asleep is rejected there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, text
+
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.store.database import shown, sqlite_path
+
+_BUSY = "another agent is using the store {}; stop it first, or take over (it will be refused from then on)"
+
+
+class Ownership(Protocol):
+    """A claim on a store."""
+
+    def release(self) -> None:
+        """Let the next one in; safe to call twice."""
+        ...
+
+
+def claim(connection: Connection, *, takeover: bool) -> Ownership:
+    """The right to write through this connection.
+
+    Raises
+    ------
+    ConnectorError
+        Another agent has it, and ``takeover`` is false.
+    """
+    url = connection.engine.url
+    if connection.dialect.name == "sqlite":
+        path = sqlite_path(url)
+        return FileLock(path.with_name(path.name + ".lock"), takeover=takeover)
+    with connection.begin():
+        return AdvisoryLock(connection, shown(url), takeover=takeover)
+
+
+class FileLock:
+    """An exclusive lock on a file beside the store.
+
+    The kernel releases it when the process ends in any way. A takeover replaces the file: the old owner keeps its lock
+    on a file that nobody looks at any more.
+    """
+
+    def __init__(self, path: Path, *, takeover: bool) -> None:
+        try:
+            if takeover:
+                path.unlink(missing_ok=True)
+            self._descriptor: int | None = self._claim(path)
+        except BlockingIOError:
+            raise ConnectorError(_BUSY.format(path.name.removesuffix(".lock")), retriable=False) from None
+        except OSError as error:
+            raise ConnectorError(f"cannot lock the store: {error.strerror}: {path}", retriable=False) from None
+
+    @staticmethod
+    def _claim(path: Path) -> int:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+            except OSError:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # replaced by a takeover in between: that file counts, not this one
+
+    def release(self) -> None:
+        """Let the next one in; safe to call twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class AdvisoryLock:
+    """PostgreSQL's lock on a number, held by one connection: the one that also writes.
+
+    A takeover ends the connection of the old owner, with the transaction it may be paused in.
+    """
+
+    def __init__(self, connection: Connection, name: str, *, takeover: bool) -> None:
+        self._connection = connection
+        place = connection.scalar(text("SELECT current_database() || '.' || current_schema()"))
+        digest = hashlib.blake2b(f"driftgauge:{place}".encode(), digest_size=8).digest()
+        self._number = int.from_bytes(digest, "big", signed=True)
+        if takeover:
+            connection.execute(_END_OWNER, self._halves())
+            connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": self._number})
+        elif not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": self._number}):
+            raise ConnectorError(_BUSY.format(name), retriable=False)
+
+    def release(self) -> None:
+        """Nothing to do: the lock goes with its connection."""
+
+    def _halves(self) -> dict[str, int]:
+        unsigned = self._number % 2**64
+        return {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF}
+
+
+_END_OWNER = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks"
+    " WHERE locktype = 'advisory' AND objsubid = 1 AND classid = :high AND objid = :low"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()"
+)

@@ -1,0 +1,188 @@
+"""Reading a store without touching it: for reports and other processes, while the agent runs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, and_, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.store import migrations, retention, rows, schema
+from driftgauge.connectors.store.columns import as_rows
+from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
+from driftgauge.connectors.store.transaction import newest_labelled
+from driftgauge.models.records import Acquisition, Alert, Estimate, Rejected, Rows
+
+_E, _A, _R, _D = schema.estimates.c, schema.alerts.c, schema.responses.c, schema.daily.c
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much stands behind the numbers of one domain."""
+
+    n_events: int
+    n_labels: int
+
+
+def open_reader(url: str) -> SqlReader:
+    """Open a store for reading only; any number of readers, beside the one writer.
+
+    Raises
+    ------
+    ConnectorError
+        There is no store, it cannot be read, or its schema is not this code's.
+    """
+    parsed = parse(url)
+    reader = SqlReader(reader_engine(parsed), shown(parsed))
+    reader.check()
+    return reader
+
+
+def backup(url: str, target: Path) -> None:
+    """Copy a SQLite store while the agent runs; the copy is complete or not there.
+
+    It holds the source positions too: an agent started on it reads on from there. A broker must still have the
+    records since.
+
+    Raises
+    ------
+    ConnectorError
+        The store is not a SQLite file, the target exists, or the copy failed.
+    """
+    parsed = parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise ConnectorError("a PostgreSQL store is backed up with its own tools: pg_dump", retriable=False)
+    if target.exists():
+        raise ConnectorError(f"{target} exists already", retriable=False)
+    unfinished = target.with_name(target.name + ".part")
+    engine = reader_engine(parsed)
+    try:
+        with engine.connect() as connection:
+            _copy(connection, unfinished)
+        unfinished.rename(target)
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        text = f"no backup of {sqlite_path(parsed)} at {target}: {cause(error)}"
+        raise ConnectorError(text, retriable=False) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class SqlReader:
+    """Queries on a store; made by `open_reader`. Each sees the last committed state."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+
+    def check(self) -> None:
+        """Refuse what is not a store of this version."""
+        with self._connected() as connection:
+            found = migrations.version(connection)
+        if found is None:
+            raise ConnectorError(f"{self._name} is not a driftgauge store", retriable=False)
+        migrations.check(found)
+        if found < schema.SCHEMA_VERSION:
+            text = (
+                f"{self._name} has the older schema version {found}: start the agent on it once to bring it up to date"
+            )
+            raise ConnectorError(text, retriable=False)
+
+    def latest_estimates(self) -> list[Estimate]:
+        """The estimate with the latest window of every (domain, fingerprint), sorted by them."""
+        last = select(_E.domain, _E.fingerprint, func.max(_E.window_end).label("end"))
+        newest = last.group_by(_E.domain, _E.fingerprint).subquery()
+        is_newest = and_(
+            _E.domain == newest.c.domain, _E.fingerprint == newest.c.fingerprint, _E.window_end == newest.c.end
+        )
+        query = select(schema.estimates).join(newest, is_newest).order_by(_E.domain, _E.fingerprint)
+        return [rows.estimate(row) for row in self.fetch(query)]
+
+    def estimates(self, start: float, end: float) -> list[Estimate]:
+        """Estimates of windows that ended in ``(start, end]``, by window end, domain and fingerprint."""
+        query = select(schema.estimates).where(_E.window_end > start, _E.window_end <= end)
+        return [rows.estimate(row) for row in self.fetch(query.order_by(_E.window_end, _E.domain, _E.fingerprint))]
+
+    def alerts(self, start: float, end: float) -> list[Alert]:
+        """Alerts with ``start <= event_time < end``, in the order they were raised."""
+        query = select(schema.alerts).where(_A.event_time >= start, _A.event_time < end)
+        return [rows.alert(row) for row in self.fetch(query.order_by(_A.number))]
+
+    def latest_acquisition(self) -> Acquisition | None:
+        """The newest acquisition list."""
+        newest = schema.acquisitions.c.event_time.desc()
+        found = self.fetch(select(schema.acquisitions).order_by(newest).limit(1))
+        return rows.acquisition(found[0]) if found else None
+
+    def counts(self, start: float, end: float) -> dict[str, Counts]:
+        """Responses with ``start <= event_time < end`` by domain, and how many of them have a label.
+
+        What retention has aggregated counts with the days that begin in the span.
+        """
+        names = schema.names
+        live = select(names.c.name, func.count(), func.count(_R.correct)).join(names, _R.domain == names.c.seq)
+        kept = select(names.c.name, func.sum(_D.n_events), func.sum(_D.n_labels)).join(names, _D.domain == names.c.seq)
+        day = _D.day * retention.DAY_S
+        found = [
+            *self.fetch(live.where(_R.event_time >= start, _R.event_time < end).group_by(names.c.name)),
+            *self.fetch(kept.where(day >= start, day < end).group_by(names.c.name)),
+        ]
+        counts: dict[str, Counts] = {}
+        for domain, n_events, n_labels in found:
+            so_far = counts.get(domain, Counts(0, 0))
+            counts[domain] = Counts(so_far.n_events + int(n_events), so_far.n_labels + int(n_labels))
+        return counts
+
+    def span(self) -> tuple[float, float] | None:
+        """Event time of the oldest and of the newest response still kept; None without any."""
+        oldest, newest = self.fetch(select(func.min(_R.event_time), func.max(_R.event_time)))[0]
+        return None if oldest is None else (oldest, newest)
+
+    def labelled(self, fingerprint: str, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), that have a resolved label."""
+        return as_rows(self.fetch(newest_labelled(fingerprint, limit))[::-1])
+
+    def state(self, prefix: str) -> dict[str, bytes]:
+        """Saved state by name, for every name that starts with ``prefix``, all of one commit."""
+        name = schema.state.c.name
+        query = select(name, schema.state.c.value).where(name >= prefix, name < prefix + "\U0010ffff")
+        return {row.name: row.value for row in self.fetch(query)}
+
+    def dead_letters(self, limit: int) -> list[Rejected]:
+        """The newest dead letters, newest first."""
+        newest = select(schema.dead_letters).order_by(schema.dead_letters.c.seq.desc()).limit(limit)
+        return [rows.rejected(row) for row in self.fetch(newest)]
+
+    def dropped_dead_letters(self) -> int:
+        """How many dead letters made room for newer ones, over the life of the store."""
+        with self._connected() as connection:
+            return retention.dropped_dead_letters(connection)
+
+    def close(self) -> None:
+        """Release everything; safe to call twice."""
+        self._engine.dispose()
+
+    def fetch(self, query: Executable) -> list[Any]:
+        """What a query on the tables of `schema` finds."""
+        with self._connected() as connection:
+            return list(connection.execute(query))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with translated(self._name), self._engine.connect() as connection:
+            yield connection
+
+
+def _copy(connection: Connection, target: Path) -> None:
+    """All pages in one step: readers of a write-ahead log see one instant and hold nobody up."""
+    source = connection.connection.driver_connection
+    if source is None:
+        raise ConnectorError("the connection was lost", retriable=True)
+    with closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it

@@ -1,0 +1,175 @@
+"""Between records and the rows of the tables in `schema`: values in, records out, nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from sqlalchemy import Row
+
+from driftgauge.connectors.base import Message
+from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.columns import as_bytes, from_bytes, known
+from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Priority, Rejected, ResponseRow
+
+Values: TypeAlias = dict[str, Any]
+
+_Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+
+
+def response_values(row: ResponseRow, domain: int, fingerprint: int) -> Values:
+    """``domain`` and ``fingerprint`` are interned."""
+    return {
+        "seq": row.seq,
+        "id_hash": schema.id_hash(row.id),
+        "id": row.id,
+        "domain": domain,
+        "fingerprint": fingerprint,
+        "event_time": float(row.event_time),
+        "p_correct": known(row.p_correct),
+        "correct": known(row.correct),
+        "weight": float(row.weight),
+        "label_kind": row.label_kind,
+        "classifier_version": row.classifier_version,
+        "n_tokens": int(row.n_tokens),
+        "finish_reason": row.finish_reason,
+        "slices": msgspec.json.encode(dict(row.slices)).decode() if row.slices else None,
+        "text": row.text,
+        "features": as_bytes(row.features),
+    }
+
+
+def response(values: Sequence[Any]) -> ResponseRow:
+    """A stored response from its values in the order of the fields of `ResponseRow`."""
+    (seq, key, domain, fingerprint, event_time, features, p_correct, version, n_tokens, slices, finish_reason, correct,
+     weight, label_kind, text) = values  # fmt: skip
+    return ResponseRow(
+        seq,
+        key,
+        domain,
+        fingerprint,
+        event_time,
+        from_bytes(features),
+        _number(p_correct),
+        version,
+        n_tokens,
+        msgspec.json.decode(slices) if slices else {},
+        finish_reason,
+        _number(correct),
+        weight,
+        label_kind,
+        text,
+    )
+
+
+def resolved_values(row: ResponseRow) -> Values:
+    """What a label changes of a stored response; names do not collide with those of the columns."""
+    return {
+        "of_seq": row.seq,
+        "to_correct": known(row.correct),
+        "to_weight": float(row.weight),
+        "to_kind": row.label_kind,
+    }
+
+
+def label_values(label: Label) -> Values:
+    """A new label waits until its response is known to be here."""
+    return {**_plain(label), "response_hash": schema.id_hash(label.response_id), "is_pending": True}
+
+
+def label(row: Row[Any]) -> Label:
+    """A stored label event."""
+    return Label(*(row._mapping[item.name] for item in fields(Label)))
+
+
+def estimate_values(estimate: Estimate) -> Values:
+    """An estimate with its key."""
+    return {**_plain(estimate), "key": estimate.key}
+
+
+def estimate(row: Row[Any]) -> Estimate:
+    """A stored estimate."""
+    values = {item.name: row._mapping[item.name] for item in fields(Estimate)}
+    for name in ("components", "interval_parts"):
+        values[name] = {part: _number(value) for part, value in msgspec.json.decode(values[name]).items()}
+    return Estimate(**values)
+
+
+def alert_values(alert: Alert) -> Values:
+    """An alert with its key."""
+    return {**_plain(alert), "key": alert.key}
+
+
+def alert(row: Row[Any]) -> Alert:
+    """A stored alert."""
+    return Alert(**{item.name: row._mapping[item.name] for item in fields(Alert)})
+
+
+def acquisition_values(acquisition: Acquisition) -> Values:
+    """An acquisition list with its key."""
+    return {**_plain(acquisition), "key": acquisition.key}
+
+
+def acquisition(row: Row[Any]) -> Acquisition:
+    """A stored acquisition list."""
+    return Acquisition(row.event_time, msgspec.json.decode(row.priorities, type=tuple[Priority, ...]), row.revision)
+
+
+def rejected_values(rejected: Rejected) -> Values:
+    """A dead letter with its size."""
+    size = len(rejected.value or b"") + len(rejected.key or b"") + sum(len(value) for _, value in rejected.headers)
+    values = {name: value for name, value in _plain(rejected).items() if name != "event"}
+    return {**values, "headers": pack(rejected.headers), "size_bytes": size}
+
+
+def rejected(row: Row[Any]) -> Rejected:
+    """A stored dead letter."""
+    values = {item.name: row._mapping[item.name] for item in fields(Rejected) if item.name != "event"}
+    return Rejected(**{**values, "headers": unpack(row.headers)})
+
+
+def message_values(message: Message) -> Values:
+    """A message without its number: the outbox gives it."""
+    return {
+        "topic": message.topic,
+        "key": message.key,
+        "value": message.value,
+        "headers": pack(message.headers),
+    }
+
+
+def message(row: Row[Any]) -> Message:
+    """A message of the outbox."""
+    return Message(row.seq, row.topic, row.key, row.value, unpack(row.headers))
+
+
+def pack(headers: _Headers) -> bytes:
+    """Headers as MessagePack."""
+    return msgspec.msgpack.encode(headers)
+
+
+def unpack(headers: bytes) -> _Headers:
+    """What `pack` packed."""
+    return msgspec.msgpack.decode(headers, type=tuple[tuple[str, bytes], ...])
+
+
+def _plain(record: Label | Estimate | Alert | Acquisition | Rejected) -> Values:
+    """The fields by name; nested values as JSON text."""
+    return {item.name: _column(getattr(record, item.name)) for item in fields(record)}
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (Mapping, tuple)):
+        builtin = dict(value) if isinstance(value, Mapping) else value
+        return msgspec.json.encode(builtin, enc_hook=np.generic.item).decode()
+    return value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

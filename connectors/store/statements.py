@@ -1,0 +1,105 @@
+"""The writes of a transaction, as SQL compiled once per database.
+
+They run as plain ``executemany`` on the driver: building 500 rows through the expression layer would cost as much
+as storing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, delete, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import UpdateBase
+
+from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.rows import Values
+
+Statements: TypeAlias = dict[str, tuple[str, Callable[[Values], tuple[Any, ...]] | None]]
+"""Name -> SQL, and how to put values into the order of its places; None: its places have names."""
+
+
+class Writes:
+    """Rows waiting to be written, by statement.
+
+    They are written in the order of the attributes below, whatever the order they came in: new rows before what
+    updates them, and within one statement in the order they came, so that the last one wins. Bounded by the batch.
+    """
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._waiting: dict[str, list[Values]] = {name: [] for name in statements}
+
+    def add(self, name: str, values: Values) -> None:
+        """Let one row wait under its statement."""
+        self._waiting[name].append(values)
+
+    def flush(self, connection: Connection) -> None:
+        """Write everything that waits."""
+        for name, rows in self._waiting.items():
+            if rows:
+                sql, pick = self._statements[name]
+                connection.exec_driver_sql(sql, rows if pick is None else [pick(row) for row in rows])
+                self._waiting[name] = []
+
+
+def compile_writes(dialect: Dialect) -> Statements:
+    """The statements by name, in the order of writing."""
+    name = dialect.name
+    statements: dict[str, UpdateBase] = {
+        "responses": insert(schema.responses),
+        "labels": _append(schema.labels),
+        "resolve": update(schema.responses)
+        .where(schema.responses.c.seq == bindparam("of_seq"))
+        .values(correct=bindparam("to_correct"), weight=bindparam("to_weight"), label_kind=bindparam("to_kind")),
+        "estimates": upsert(schema.estimates, name, newest_by="revision"),
+        "alerts": upsert(schema.alerts, name),
+        "acquisitions": upsert(schema.acquisitions, name, newest_by="revision"),
+        "dead_letters": _append(schema.dead_letters),
+        "outbox": _append(schema.outbox),
+        "state": upsert(schema.state, name),
+        "forget_state": delete(schema.state).where(
+            schema.state.c.name == bindparam("forgotten"), schema.state.c.value.is_(None)
+        ),
+        "positions": upsert(schema.positions, name),
+        "applied": _append(schema.applied),
+    }
+    return {key: _compiled(statement, dialect) for key, statement in statements.items()}
+
+
+def upsert(table: Table, dialect_name: str, *, newest_by: str | None = None, adding: bool = False) -> UpdateBase:
+    """Insert, or replace the row with the same primary key.
+
+    ``newest_by``: only where this column is not lower than the stored one. ``adding``: add to the stored numbers.
+    """
+    make = sqlite.insert if dialect_name == "sqlite" else postgresql.insert
+    statement = make(table)
+    key = [column.name for column in table.primary_key]
+    changed: dict[str, ColumnElement[Any]] = {
+        column.name: table.c[column.name] + statement.excluded[column.name]
+        if adding
+        else statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in key
+    }
+    where = None if newest_by is None else statement.excluded[newest_by] >= table.c[newest_by]
+    return statement.on_conflict_do_update(index_elements=key, set_=changed, where=where)
+
+
+def _append(table: Table) -> UpdateBase:
+    """Insert all columns but ``seq``, which the database counts."""
+    return insert(table).values(
+        {column.name: bindparam(column.name) for column in table.columns if column.name != "seq"}
+    )
+
+
+def _compiled(statement: UpdateBase, dialect: Dialect) -> tuple[str, Callable[[Values], tuple[Any, ...]] | None]:
+    compiled = statement.compile(dialect=dialect)
+    places = getattr(compiled, "positiontup", None)
+    if places is None:
+        return str(compiled), None
+    if len(places) == 1:
+        return str(compiled), lambda values: (values[places[0]],)
+    return str(compiled), itemgetter(*places)

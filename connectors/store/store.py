@@ -1,0 +1,250 @@
+"""The store: everything the agent remembers, in SQLite or PostgreSQL, through SQLAlchemy Core.
+
+One transaction holds a batch's rows, classifier state, source positions and outbox, so a kill anywhere means that the
+batch happened or did not. One agent writes: a lock says so at the start, and an epoch, checked inside every
+transaction, rejects a late write of one that was taken over. Dead letters are bounded in number and bytes, responses
+by `SqlStore.expire`, everything that waits in a transaction by the batch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+
+from sqlalchemy import Connection, Engine, RootTransaction, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from driftgauge.connectors.base import ConnectorError, FencedError, Message
+from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.store import retention, rows, schema
+from driftgauge.connectors.store.database import Synchronous, parse, shown, translated, writer_engine
+from driftgauge.connectors.store.migrations import migrate
+from driftgauge.connectors.store.ownership import claim
+from driftgauge.connectors.store.statements import Writes, compile_writes
+from driftgauge.connectors.store.transaction import Names, SqlTransaction
+from driftgauge.models.records import Output, Rejected
+
+
+def open_store(
+    url: str,
+    *,
+    topics: Topics,
+    source: str = "driftgauge",
+    synchronous: Synchronous = "normal",
+    keep_audit: bool = False,
+    takeover: bool = False,
+    max_dead_letters: int = 10_000,
+    max_dead_letter_bytes: int = 256 * 2**20,
+) -> SqlStore:
+    """Open a store for writing; make it or bring its schema up to date first.
+
+    Parameters
+    ----------
+    url : ``sqlite:///file.db``, or ``postgresql://user@host/database`` with the extra ``postgres``
+    synchronous : SQLite only. ``normal`` survives any kill of the process, ``full`` also the loss of power
+    keep_audit : keep the position of every record that was applied (it grows without end: for tests)
+    takeover : use the store although another agent holds it; that one is refused from then on
+    max_dead_letters, max_dead_letter_bytes : the newest dead letters are kept, up to both
+
+    Raises
+    ------
+    ConnectorError
+        Another agent holds the store, it is newer than this code, or the database cannot be reached or written.
+    """
+    parsed = parse(url)
+    with translated(shown(parsed)):
+        engine = writer_engine(parsed, synchronous)
+        return SqlStore(
+            engine,
+            encode=partial(encode, topics=topics, source=source),
+            keep_audit=keep_audit,
+            takeover=takeover,
+            dead_letter_bounds=(max_dead_letters, max_dead_letter_bytes),
+        )
+
+
+class SqlStore:
+    """A store in a relational database; made by `open_store`.
+
+    Calls from several threads wait for each other. After a lost connection the next call connects again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        encode: Callable[..., Message],
+        keep_audit: bool,
+        takeover: bool,
+        dead_letter_bounds: tuple[int, int],
+    ) -> None:
+        self._engine = engine
+        self._name = shown(engine.url)
+        self._encode = encode
+        self._keep_audit = keep_audit
+        self._dead_letter_bounds = dead_letter_bounds
+        self._statements = compile_writes(engine.dialect)
+        self._names = Names()
+        self._lock = threading.RLock()
+        self._acknowledged = self._forgotten = 0
+        self._is_closed = False
+        with ExitStack() as undo:
+            self._connection = undo.enter_context(engine.connect())
+            self._ownership = claim(self._connection, takeover=takeover)
+            undo.callback(self._ownership.release)
+            with self._connection.begin():
+                migrate(self._connection)
+                self._epoch = _next_epoch(self._connection)
+            undo.pop_all()
+
+    @property
+    def epoch(self) -> int:
+        """Bumped at each opening; never below the clock, so that a restored backup does not repeat old ones."""
+        return self._epoch
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlTransaction]:
+        """Commit on a clean exit, roll back on any exception.
+
+        Raises
+        ------
+        FencedError
+            Another agent took the store over.
+        ConnectorError
+            The database failed; nothing of this transaction happened.
+        """
+        with self._begun() as connection:
+            transaction = SqlTransaction(
+                connection, Writes(self._statements), self._names, self._emit_as, keep_audit=self._keep_audit
+            )
+            yield transaction
+            transaction.finish(*self._dead_letter_bounds)
+
+    def outbox(self, limit: int) -> list[Message]:
+        """The oldest committed messages not yet acknowledged."""
+        table = schema.outbox
+        waiting = select(table).where(table.c.seq > self._acknowledged).order_by(table.c.seq).limit(limit)
+        with self._begun() as connection:
+            return [rows.message(row) for row in connection.execute(waiting)]
+
+    def acknowledge(self, up_to_seq: int) -> None:
+        """Forget the outbox up to and including this message.
+
+        The rows go with the next transaction (or `close`): a commit of their own would double the cost of a batch.
+        """
+        self._acknowledged = max(self._acknowledged, up_to_seq)
+
+    def dead_letters(self, limit: int) -> list[Rejected]:
+        """The newest dead letters, newest first."""
+        newest = select(schema.dead_letters).order_by(schema.dead_letters.c.seq.desc()).limit(limit)
+        with self._begun() as connection:
+            return [rows.rejected(row) for row in connection.execute(newest)]
+
+    def dropped_dead_letters(self) -> int:
+        """How many dead letters made room for newer ones, over the life of the store."""
+        with self._begun() as connection:
+            return retention.dropped_dead_letters(connection)
+
+    def expire(self, older_than: float, max_rows: int) -> int:
+        """Aggregate and delete the oldest responses with an event time before this, up to ``max_rows`` of them.
+
+        Their labels go with them, and up to as many estimates, alerts and lists of before this. Returns how many
+        responses went: call again while it returns ``max_rows``. One short transaction; a SQLite file gives the
+        pages that became free back to the disk.
+        """
+        with self._begun() as connection:
+            n = retention.expire(connection, older_than, max_rows)
+        with self._lock, translated(self._name):
+            retention.shrink(self._connection)
+        return n
+
+    def audit(self) -> list[tuple[str, int, int]]:
+        """Topic, partition and offset of every applied record, in order, with ``keep_audit``."""
+        table = schema.applied
+        with self._begun() as connection:
+            found = connection.execute(select(table.c.topic, table.c.partition, table.c.offset).order_by(table.c.seq))
+            return [(row[0], row[1], row[2]) for row in found]
+
+    def close(self) -> None:
+        """Release everything; safe to call twice."""
+        with self._lock:
+            if self._is_closed:
+                return
+            with suppress(ConnectorError), self._begun():
+                pass  # what was acknowledged is forgotten
+            with suppress(SQLAlchemyError):
+                self._connection.close()
+            self._ownership.release()
+            self._is_closed = True
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        with self._lock, translated(self._name):
+            acknowledged = self._acknowledged
+            try:
+                with self._begin():
+                    if acknowledged > self._forgotten:
+                        self._connection.execute(delete(schema.outbox).where(schema.outbox.c.seq <= acknowledged))
+                    yield self._connection
+            except BaseException:
+                self._names.clear()  # some may have been made in what was rolled back
+                raise
+            self._forgotten = max(acknowledged, self._forgotten)
+
+    def _begin(self) -> RootTransaction:
+        """A transaction that is ours; the connection is made again where it was lost."""
+        if self._is_closed:
+            raise ConnectorError(f"store {self._name} is closed", retriable=False)
+        try:
+            if not (self._connection.closed or self._connection.invalidated):
+                return self._begin_checked()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        self._reconnect()
+        return self._begin_checked()
+
+    def _begin_checked(self) -> RootTransaction:
+        transaction = self._connection.begin()
+        try:
+            self._check_epoch()
+        except BaseException:
+            with suppress(SQLAlchemyError):
+                transaction.rollback()
+            raise
+        return transaction
+
+    def _reconnect(self) -> None:
+        """While the epoch is ours nobody else has the store: what still holds its lock is our own lost connection."""
+        self._connection.close()
+        self._connection = self._engine.connect()
+        with self._connection.begin():
+            self._check_epoch()
+        self._ownership.release()
+        self._ownership = claim(self._connection, takeover=True)
+
+    def _check_epoch(self) -> None:
+        stored = self._connection.scalar(_EPOCH.with_for_update())
+        if stored != self._epoch:
+            raise FencedError(
+                f"store {self._name}: another agent took over (epoch {stored}, ours {self._epoch}); this one must stop"
+            )
+
+    def _emit_as(self, output: Output) -> Message:
+        return self._encode(output, epoch=self._epoch)
+
+
+_EPOCH = select(schema.meta.c.value).where(schema.meta.c.name == "epoch")
+
+
+def _next_epoch(connection: Connection) -> int:
+    previous = connection.scalar(_EPOCH.with_for_update())
+    epoch = max((previous or 0) + 1, time.time_ns() // 1_000_000)
+    if previous is None:
+        connection.execute(insert(schema.meta), {"name": "epoch", "value": epoch})
+    else:
+        connection.execute(update(schema.meta).where(schema.meta.c.name == "epoch").values(value=epoch))
+    return epoch

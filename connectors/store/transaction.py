@@ -1,0 +1,273 @@
+"""One transaction on the database: a `Memory` for the pipeline that also takes positions and outputs.
+
+Writes wait in memory and run as one statement per table; a read that could see them lets them run first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Result,
+    ScalarSelect,
+    Select,
+    and_,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
+
+from driftgauge.connectors.base import Message, Positions, Record, TopicPartition
+from driftgauge.connectors.publishing.encode import with_bytes
+from driftgauge.connectors.store import retention, rows, schema
+from driftgauge.connectors.store.columns import as_rows
+from driftgauge.connectors.store.statements import Writes
+from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Output, Rejected, ResponseRow, Rows
+
+_PER_QUERY = 500
+_T = TypeVar("_T")
+_MAX_NAMES = 200_000
+
+_R, _L = schema.responses.c, schema.labels.c
+_domains, _fingerprints = schema.names.alias("domains"), schema.names.alias("fingerprints")
+_RESPONSE = [  # in the order of the fields
+    {"domain": _domains.c.name, "fingerprint": _fingerprints.c.name}.get(item.name, schema.responses.c.get(item.name))
+    for item in fields(ResponseRow)
+]
+_REMEMBERED = (  # in the order of `columns.Remembered`
+    _R.seq,
+    _R.id,
+    _domains.c.name,
+    _R.event_time,
+    _R.features,
+    _R.p_correct,
+    _R.correct,
+    _R.weight,
+)
+
+
+class Names:
+    """Numbers of interned names as far as they are known here; the table has them all. Bounded by `_MAX_NAMES`."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def clear(self) -> None:
+        """Ask the database again from now on."""
+        self._numbers.clear()
+
+    def numbers(self, connection: Connection, names: set[str]) -> dict[str, int]:
+        """The number of each name; new names get one."""
+        new = sorted(names - self._numbers.keys())
+        if new:
+            if len(self._numbers) + len(new) > _MAX_NAMES:
+                self.clear()
+                new = sorted(names)
+            self._load(connection, new)
+            missing = [{"name": name} for name in new if name not in self._numbers]
+            if missing:
+                connection.execute(insert(schema.names), missing)
+                self._load(connection, [name["name"] for name in missing])
+        return self._numbers
+
+    def _load(self, connection: Connection, names: list[str]) -> None:
+        for part in _parts(names):
+            found = select(schema.names.c.name, schema.names.c.seq).where(schema.names.c.name.in_(part))
+            self._numbers.update((row.name, row.seq) for row in connection.execute(found))
+
+
+class SqlTransaction:
+    """What `SqlStore.transaction` gives; not to be used after it ended."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        writes: Writes,
+        names: Names,
+        encode: Callable[[Output], Message],
+        *,
+        keep_audit: bool,
+    ) -> None:
+        self._connection = connection
+        self._writes = writes
+        self._names = names
+        self._encode = encode
+        self._keep_audit = keep_audit
+        self._has_dead_letters = False
+
+    # --- what was remembered ---------------------------------------------------------------------------------
+
+    def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
+        """Stored responses among these ids; unknown ids are absent."""
+        found: dict[str, ResponseRow] = {}
+        for part in _parts(ids):
+            query = _named(*_RESPONSE).where(_R.id_hash.in_([schema.id_hash(key) for key in part]))
+            stored = map(rows.response, self._read(query).all())
+            found.update((row.id, row) for row in stored)
+        wanted = set(ids)  # a hash may be shared
+        return {key: row for key, row in found.items() if key in wanted}
+
+    def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
+        """Every label event stored for these responses, by response id."""
+        found: dict[str, list[Label]] = defaultdict(list)
+        for part in _parts(response_ids):
+            query = select(schema.labels).where(_L.response_hash.in_([schema.id_hash(key) for key in part]))
+            for row in self._read(query.order_by(_L.seq)):
+                found[row.response_id].append(rows.label(row))
+        wanted = set(response_ids)
+        return {key: labels for key, labels in found.items() if key in wanted}
+
+    def window(self, domain: str, fingerprint: str, start: float, end: float, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
+        of_window = and_(
+            _R.domain == _number(domain),
+            _R.fingerprint == _number(fingerprint),
+            _R.event_time >= start,
+            _R.event_time < end,
+        )
+        return self._last(of_window, limit)
+
+    def labelled(self, fingerprint: str, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), that have a resolved label."""
+        return as_rows(self._read(newest_labelled(fingerprint, limit)).all()[::-1])
+
+    def estimate(self, key: str) -> Estimate | None:
+        """The highest revision of the estimate with this key."""
+        found = self._read(select(schema.estimates).where(schema.estimates.c.key == key)).first()
+        return None if found is None else rows.estimate(found)
+
+    def state(self, prefix: str) -> dict[str, bytes]:
+        """Saved state by name, for every name that starts with ``prefix``."""
+        name = schema.state.c.name
+        starts = and_(name >= prefix, name < prefix + "\U0010ffff") if prefix else true()
+        query = select(name, schema.state.c.value).where(starts)
+        return {row.name: row.value for row in self._read(query)}
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Stored positions."""
+        found = self._read(select(schema.positions))
+        return {TopicPartition(row.topic, row.partition): row.offset for row in found}
+
+    # --- what is to be remembered ----------------------------------------------------------------------------
+
+    def add_responses(self, new: Sequence[ResponseRow]) -> None:
+        """Remember new responses."""
+        names = {row.domain for row in new} | {row.fingerprint for row in new}
+        numbers = self._names.numbers(self._connection, names)
+        for row in new:
+            self._writes.add("responses", rows.response_values(row, numbers[row.domain], numbers[row.fingerprint]))
+
+    def add_labels(self, labels: Sequence[Label]) -> None:
+        """Remember label events."""
+        for label in labels:
+            self._writes.add("labels", rows.label_values(label))
+
+    def resolve(self, changed: Sequence[ResponseRow]) -> None:
+        """Store the resolved label of these already stored responses."""
+        for row in changed:
+            self._writes.add("resolve", rows.resolved_values(row))
+
+    def save_state(self, state: Mapping[str, bytes | None]) -> None:
+        """Replace the saved state under these names; None deletes the name."""
+        for name, value in state.items():
+            self._writes.add("state", {"name": name, "value": value})
+            if value is None:
+                self._writes.add("forget_state", {"forgotten": name})
+
+    def save_positions(self, positions: Positions) -> None:
+        """Replace the positions of these partitions."""
+        for (topic, partition), offset in positions.items():
+            self._writes.add("positions", {"topic": topic, "partition": partition, "offset": offset})
+
+    def audit(self, records: Sequence[Record]) -> None:
+        """Keep the positions of the records applied in this transaction, where the store was asked to."""
+        if self._keep_audit:
+            for record in records:
+                place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                self._writes.add("applied", place)
+
+    def emit(self, outputs: Sequence[Output]) -> None:
+        """Keep the outputs as rows and put each that has a topic in the outbox, in order."""
+        for output in map(with_bytes, outputs):
+            self._keep(output)
+            message = self._encode(output)
+            if message.topic:
+                self._writes.add("outbox", rows.message_values(message))
+
+    def expire_labels(self, older_than: float, limit: int) -> list[Label]:
+        """Remove and return label events older than this whose response never came, oldest first.
+
+        A label is looked at once when it comes of age: by then either its response is here, and it waits no more,
+        or it goes.
+        """
+        self._writes.flush(self._connection)
+        of_age = and_(_L.is_pending, _L.event_time < older_than)
+        is_here = select(_R.seq).where(_R.id_hash == _L.response_hash, _R.id == _L.response_id).exists()
+        self._connection.execute(update(schema.labels).where(of_age, is_here).values(is_pending=False))
+        oldest = select(schema.labels).where(of_age).order_by(_L.event_time, _L.label_id).limit(limit)
+        expired = self._connection.execute(oldest).all()
+        for part in _parts([row.seq for row in expired]):
+            self._connection.execute(delete(schema.labels).where(_L.seq.in_(part)))
+        return [rows.label(row) for row in expired]
+
+    def finish(self, max_dead_letters: int, max_dead_letter_bytes: int) -> None:
+        """Write what waits; the commit follows."""
+        self._writes.flush(self._connection)
+        if self._has_dead_letters:
+            retention.trim_dead_letters(self._connection, max_dead_letters, max_dead_letter_bytes)
+
+    def _keep(self, output: Output) -> None:
+        match output:
+            case Estimate():
+                self._writes.add("estimates", rows.estimate_values(output))
+            case Alert():
+                self._writes.add("alerts", rows.alert_values(output))
+            case Acquisition():
+                self._writes.add("acquisitions", rows.acquisition_values(output))
+            case Rejected():
+                self._writes.add("dead_letters", rows.rejected_values(output))
+                self._has_dead_letters = True
+            case _:  # predictions are the responses' own rows
+                pass
+
+    def _last(self, condition: ColumnElement[bool], limit: int) -> Rows:
+        return as_rows(self._read(_newest(condition, limit)).all()[::-1])
+
+    def _read(self, query: Executable) -> Result[Any]:
+        self._writes.flush(self._connection)
+        return self._connection.execute(query)
+
+
+def _named(*columns: Any) -> Select[*tuple[Any, ...]]:
+    """A query on responses with the names of their domains and fingerprints at hand."""
+    tables = schema.responses.join(_domains, _R.domain == _domains.c.seq)
+    return select(*columns).select_from(tables.join(_fingerprints, _R.fingerprint == _fingerprints.c.seq))
+
+
+def _newest(condition: ColumnElement[bool], limit: int) -> Select[*tuple[Any, ...]]:
+    """What `columns.as_rows` takes of the newest responses, newest first."""
+    return _named(*_REMEMBERED).where(condition).order_by(_R.event_time.desc(), _R.id.desc()).limit(limit)
+
+
+def newest_labelled(fingerprint: str, limit: int) -> Select[*tuple[Any, ...]]:
+    """What `columns.as_rows` takes of the newest responses with a resolved label, newest first."""
+    return _newest(and_(_R.fingerprint == _number(fingerprint), _R.correct.is_not(None)), limit)
+
+
+def _number(name: str) -> ScalarSelect[Any]:
+    return select(schema.names.c.seq).where(schema.names.c.name == name).scalar_subquery()
+
+
+def _parts(values: Collection[_T]) -> Iterator[list[_T]]:
+    """Pieces small enough for one query."""
+    everything = list(values)
+    for start in range(0, len(everything), _PER_QUERY):
+        yield everything[start : start + _PER_QUERY]

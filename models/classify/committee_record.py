@@ -1,0 +1,96 @@
+"""What a saved committee says about itself, read without fitting anything again.
+
+A committee is saved in named parts (`Committee.changes`): ``live`` is what changes with every label, ``domain/...``
+holds the tally and the offset of one domain, ``version/...`` a stored version. This module knows their layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from driftgauge.models.classify.members import Version
+from driftgauge.models.classify.prequential import Metric, Tally
+
+FORMAT = 1
+
+
+class Live(NamedTuple):
+    """The part that changes with every label; ``configured`` is the champion that the settings named."""
+
+    configured: str
+    numbers: list[Any]  # version, labels, label count of the next refit, problem with the signal
+    members: list[list[Any]]  # the champion first, each as `Member.snapshot` gives it
+    mean_weight: list[float]
+    block: list[list[Any]]
+    history: list[Version]
+
+    def packed(self) -> bytes:
+        """As bytes; `read_live` takes them."""
+        *before, history = self
+        return msgspec.msgpack.encode([FORMAT, *before, [asdict(version) for version in history]])
+
+
+def read_live(parts: Mapping[str, bytes]) -> Live:
+    """The live part of a saved committee; ValueError for anything else."""
+    if "live" not in parts:
+        raise ValueError("no committee is saved here")
+    format_, *fields = msgspec.msgpack.decode(parts["live"])
+    if format_ != FORMAT:
+        raise ValueError(f"committee snapshot of format {format_}; this version reads format {FORMAT}")
+    live = Live(*fields)
+    return live._replace(history=[Version(**v | {"metric": Metric(**v["metric"])}) for v in fields[-1]])
+
+
+def read_domain(part: bytes) -> tuple[Tally | None, tuple[float, float] | None]:
+    """The tally of what was published for a domain, and its offset with precision; None where there is none yet."""
+    tally, offset = msgspec.msgpack.decode(part)
+    return Tally.restore(tally) if tally else None, (offset[0], offset[1]) if offset else None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeRecord:
+    """The record of a committee: who is in it (the champion first), what it learned from, how good it was.
+
+    ``champion_version`` is the stored version that predicts, None when the champion learns from every label.
+    """
+
+    configured: str
+    members: tuple[str, ...]
+    champion_version: int | None
+    n_labels: int
+    signal_problem: str | None
+    versions: list[Version]
+    metrics: list[Metric]
+
+
+def read_record(parts: Mapping[str, bytes]) -> CommitteeRecord:
+    """The record of a saved committee; ValueError for anything else."""
+    live = read_live(parts)
+    tallies = {name.partition("/")[2]: read_domain(parts[name])[0] for name in parts if name.startswith("domain/")}
+    members = [(state[0], Tally.restore(state[5])) for state in live.members]
+    return CommitteeRecord(
+        configured=live.configured,
+        members=tuple(name for name, _ in members),
+        champion_version=live.members[0][2],
+        n_labels=live.numbers[1],
+        signal_problem=live.numbers[3],
+        versions=live.history,
+        metrics=metrics_of({domain: tally for domain, tally in tallies.items() if tally}, members),
+    )
+
+
+def metrics_of(published: Mapping[str, Tally], members: Sequence[tuple[str, Tally]]) -> list[Metric]:
+    """Prequential metrics, each with n.
+
+    Of what was published when a response came (``classifier`` is ``published``): over all domains, then for each.
+    Of every member over all domains: predicted when the label came, so that all are judged on the same labels.
+    """
+    overall = Tally()
+    for name in sorted(published):
+        overall.include(published[name])
+    by_domain = [published[name].metric("published", name) for name in sorted(published)]
+    return [overall.metric("published", None), *by_domain, *(tally.metric(name, None) for name, tally in members)]

@@ -1,0 +1,1 @@
+"""From token log-probabilities to features: entropy profiles, summaries, and responses that arrive in pieces."""

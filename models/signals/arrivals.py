@@ -1,0 +1,64 @@
+"""From whole responses to arrivals: their features, and whether these can be used.
+
+Owns what is known of a response before any state is asked, so that it can be done ahead of the pipeline, for many
+responses at once, and by another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from driftgauge.models.records import Arrival, Event, Floats, Generation, SignalForm
+from driftgauge.models.signals.context_guard import is_uninformative
+from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.features import extract
+from driftgauge.models.signals.signal_counts import observed_k
+
+_FORMS_WITHOUT_PROFILE = ("features", "none")
+
+
+def with_features(
+    events: Sequence[Event], entropy: EntropyVariant = "published", *, segments: bool = False, min_coverage: float = 0.9
+) -> list[Event]:
+    """The same events in the same order, every whole response as an `Arrival`; the other arguments are settings.
+
+    >>> from driftgauge.models.records import Context, Signal, Tick
+    >>> response = Generation("r", 0.0, "law", Context(), Signal(chosen_logprobs=np.log([0.5, 0.25])))
+    >>> arrival, tick = with_features([response, Tick(1.0)])
+    >>> arrival.form, arrival.n_tokens, tick
+    ('chosen_logprobs', 2, Tick(event_time=1.0))
+    """
+    whole = [event.signal for event in events if isinstance(event, Generation)]
+    table = iter(extract(whole, entropy, segments=segments))
+    return [arrive(event, next(table), min_coverage) if isinstance(event, Generation) else event for event in events]
+
+
+def arrive(generation: Generation, features: Floats, min_coverage: float, form: SignalForm | None = None) -> Arrival:
+    """Say whether the features of a response can be used; k counts as observed where nobody declared it."""
+    signal = generation.signal
+    n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
+    if generation.context.k is None and (k := observed_k(signal)) is not None:
+        generation = replace(generation, context=replace(generation.context, k=k))
+    problem = None
+    if np.isnan(features).all():
+        problem = "no_logprobs"
+    elif is_uninformative(signal, generation.context):
+        problem = "uninformative"
+    elif _coverage(generation) < min_coverage:
+        problem = "low_coverage"
+    if problem:
+        features = np.full_like(features, np.nan)
+    return Arrival(generation, features, form or signal.form, n_tokens, problem)
+
+
+def _coverage(generation: Generation) -> float:
+    """Share of the generated tokens that have an entry; one token of difference is normal."""
+    if generation.n_completion_tokens is None or generation.signal.form in _FORMS_WITHOUT_PROFILE:
+        return 1.0
+    expected = generation.n_completion_tokens - (generation.n_reasoning_tokens or 0)
+    if generation.signal.n_tokens >= expected - 1:
+        return 1.0
+    return generation.signal.n_tokens / expected

@@ -1,0 +1,1 @@
+"""Change detection: drift of signals, and what labels prove about accuracy against a target."""

@@ -1,0 +1,91 @@
+"""What the labels of one domain prove about its accuracy: whether it is below target, and where it lies.
+
+Owns the life of an alarm: raised when the evidence against the target is enough, resolved when it is gone, then watched
+anew with the next, smaller part of the false-alarm budget. Each response counts once, by the first truth that its
+labels gave: a bet that is settled cannot be taken back. Constant memory, constant cost for a label.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from driftgauge.models.watch.sequential import BelowTarget, ConfidenceSequence, budget
+
+Turn: TypeAlias = Literal["raised", "resolved"]
+
+
+class AccuracyWatch:
+    """The labels of one domain against its target, one at a time, in the order in which they come.
+
+    Parameters
+    ----------
+    target : accuracy wanted, in [0, 1]
+    alpha : probability of any false alarm of this domain, ever
+    confidence_level : of `interval`
+
+    Attributes
+    ----------
+    n_labels : labels taken
+    is_raised : whether an alarm stands
+    since : event time of the first response since when the labels speak against the target; None when they do not
+    n_since, right_since : labels since then, and how many of them were right
+
+    Examples
+    --------
+    >>> watch = AccuracyWatch(target=0.9, alpha=0.05)
+    >>> [turn for correct in [1.0] * 50 + [0.0] * 20 + [1.0] * 80 if (turn := watch.update(correct, 1.0, 0.0))]
+    ['raised', 'resolved']
+    """
+
+    def __init__(self, target: float, alpha: float = 0.05, confidence_level: float = 0.9) -> None:
+        self.target, self.alpha = target, alpha
+        self.n_labels = 0
+        self.is_raised = False
+        self.n_raised = 0
+        self.since: float | None = None
+        self.n_since, self.right_since = 0, 0.0
+        self._monitor = BelowTarget(target, budget(alpha, 1))
+        self._sequence = ConfidenceSequence(confidence_level)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """An interval for the accuracy since the last alarm came or went that may be looked at after every label."""
+        return self._sequence.interval
+
+    def update(self, correct: float, weight: float, event_time: float) -> Turn | None:
+        """Take the next label, in [0, 1], of a response at this event time; returns what it did to the alarm."""
+        self.n_labels += 1
+        is_enough = self._monitor.update(correct, weight)
+        self._sequence.update(correct, weight)
+        self.n_since, self.right_since = self.n_since + 1, self.right_since + correct
+        self.since = event_time if self.since is None else self.since
+        if is_enough and not self.is_raised:
+            self.is_raised, self.n_raised = True, self.n_raised + 1
+            self._sequence = ConfidenceSequence(self._sequence.confidence_level)
+            return "raised"
+        if self._monitor.evidence >= 1:
+            return None
+        self.since, self.n_since, self.right_since = None, 0, 0.0
+        return self._resolve() if self.is_raised else None
+
+    def _resolve(self) -> Turn:
+        self.is_raised = False
+        self._monitor = BelowTarget(self.target, budget(self.alpha, self.n_raised + 1))
+        self._sequence = ConfidenceSequence(self._sequence.confidence_level)
+        return "resolved"
+
+    def snapshot(self) -> list[Any]:
+        """State as plain values; `restore` takes it."""
+        raised = [self.is_raised, self.n_raised, self.since, self.n_since, self.right_since]
+        return [self.target, self.n_labels, raised, self._monitor.snapshot(), self._sequence.snapshot()]
+
+    def restore(self, state: list[Any]) -> AccuracyWatch:
+        """Take over what `snapshot` gave, unless it was of another target: then all starts anew; returns self."""
+        target, n_labels, raised, monitor, sequence = state
+        if target == self.target:
+            self.n_labels = n_labels
+            self.is_raised, self.n_raised, self.since, self.n_since, self.right_since = raised
+            part = self.n_raised if self.is_raised else self.n_raised + 1
+            self._monitor = BelowTarget(target, budget(self.alpha, part)).restore(monitor)
+            self._sequence.restore(sequence)
+        return self
