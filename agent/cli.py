@@ -360,10 +360,10 @@ def list_versions(
     from contextlib import closing
 
     from driftgauge.agent.outlets.versions import contexts_in, table, versions
-    from driftgauge.connectors.store.queries import open_reader
+    from driftgauge.connectors.store.queries import open_queries
 
     url = store_url(store) or settings_from(config, overrides).store.url.get_secret_value()
-    with closing(open_reader(url)) as reader:
+    with closing(open_queries(url)) as reader:
         found = versions(contexts_in(reader))
     print_table(table(found))
     write_json(out, found)

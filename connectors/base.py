@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from driftgauge.models.events import Rejected
 from driftgauge.models.memory import Memory
-from driftgauge.models.records import Output, Rejected
+from driftgauge.models.outputs import Output
 
 
 class TopicPartition(NamedTuple):

@@ -21,7 +21,9 @@ import numpy as np
 from driftgauge.connectors.base import FencedError, Message, Positions, Record, TopicPartition
 from driftgauge.connectors.publishing.encode import Topics, encode, with_bytes
 from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows
-from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Output, Rejected, ResponseRow, Rows
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
+from driftgauge.models.rows import ResponseRow, Rows
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")

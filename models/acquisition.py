@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from driftgauge.models.records import Estimate, Priority
+from driftgauge.models.outputs import Estimate, Priority
 
 FLOOR = 0.01
 """Smallest shortfall and uncertainty: a domain that looks perfect still gets looked at sometimes."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
-from driftgauge.models.records import AnnotatorKind, Label
+from driftgauge.models.events import AnnotatorKind, Label
 
 Policy: TypeAlias = Literal["latest", "majority", "mean", "rank"]
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from driftgauge.models.records import Estimate, Label, ResponseRow, Rows
+from driftgauge.models.events import Label
+from driftgauge.models.outputs import Estimate
+from driftgauge.models.rows import ResponseRow, Rows
 
 
 class Memory(Protocol):

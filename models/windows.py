@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from driftgauge.models.records import ResponseRow, Rows
+from driftgauge.models.arrays import Bools, Float32s
+from driftgauge.models.rows import ResponseRow, Rows
 
 _COLUMNS = ("event_time", "features", "correct", "weight", "is_usable", "scores", "is_scored")
 
@@ -26,7 +26,7 @@ _COLUMNS = ("event_time", "features", "correct", "weight", "is_usable", "scores"
 class Scorer(Protocol):
     """What knows a row by its features alone: an `Estimator`."""
 
-    def row_scores(self, features: npt.NDArray[np.float32], domain: str = "") -> npt.NDArray[np.float32]:
+    def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         """(n, m), row by row: what it makes of one row does not depend on the others."""
         ...
 
@@ -131,14 +131,14 @@ class Window:
         times = np.sort(np.append(self.event_time[: self._size], more))[-self.spec.window_events :]
         return float(times[-min(n, len(times))])
 
-    def latest(self, more: Sequence[ResponseRow]) -> npt.NDArray[np.float32]:
+    def latest(self, more: Sequence[ResponseRow]) -> Float32s:
         """(n, d) features of the newest responses, ``more`` included, oldest first; as many as a window holds."""
         times = np.append(self.event_time[: self._size], [row.event_time for row in more])
         order = np.lexsort((np.array([*self.ids, *(row.id for row in more)]), times))[-self.spec.window_events :]
         rows = [self.features[: self._size], *(row.features[None] for row in more)]
         return np.concatenate(rows)[order]
 
-    def scores_of(self, span: slice, scorer: Scorer, domain: str) -> npt.NDArray[np.float32]:
+    def scores_of(self, span: slice, scorer: Scorer, domain: str) -> Float32s:
         """``row_scores`` of the rows of a span, (n, m), NaN where not usable; each row is scored once by one scorer."""
         if scorer is not self._scorer:
             width = scorer.row_scores(self.features[:0], domain).shape[1]
@@ -182,6 +182,6 @@ class Window:
             column[: self._size] = column[: self._size][order]
 
 
-def usable(features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def usable(features: Float32s) -> Bools:
     """Rows with at least one feature; the others were stored for their labels only, (n,)."""
     return np.asarray(~np.isnan(features).all(axis=1))

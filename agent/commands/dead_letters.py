@@ -21,7 +21,7 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.kafka.client import KafkaSink
 from driftgauge.connectors.store.dead_letters import DeadLetter, find_dead_letters, forget_dead_letters
-from driftgauge.models.records import Rejected
+from driftgauge.models.events import Rejected
 
 BATCH = 500
 

@@ -20,7 +20,8 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.documents import format_of
 from driftgauge.connectors.decoding.event_maker import Limits
-from driftgauge.models.records import Chunk, Event, Floats, Generation, Label, Rejected
+from driftgauge.models.arrays import Floats
+from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.signal_counts import SignalCounts, count

@@ -18,7 +18,8 @@ import numpy as np
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.recordings import read_recording
-from driftgauge.models.records import Chunk, Event, Floats, Generation, Rejected, Signal
+from driftgauge.models.arrays import Floats
+from driftgauge.models.events import Chunk, Event, Generation, Rejected, Signal
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
 from driftgauge.models.signals.features import FEATURES, extract
 

@@ -20,7 +20,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, Traffic
 from driftgauge.connectors.kafka.client import KafkaSink, KafkaSource
-from driftgauge.models.records import Generation, Label
+from driftgauge.models.events import Generation, Label
 
 BATCH = 500
 _HEADERS = (("content-type", b"application/msgpack"),)

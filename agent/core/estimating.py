@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from driftgauge.agent.core.state import ContextState, DomainState, State
+from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
 from driftgauge.models.memory import Memory
-from driftgauge.models.records import Estimate, Status
-from driftgauge.models.signals.entropy import Float32s
-from driftgauge.models.signals.features import Float64s
+from driftgauge.models.outputs import Estimate, Status
 from driftgauge.models.windows import usable
-
-Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 def estimate_live(state: State, domain: DomainState, end: float) -> Estimate:

@@ -23,27 +23,11 @@ import numpy as np
 from driftgauge.agent.core.estimating import estimate_live, estimate_past, gone_quiet, is_material
 from driftgauge.agent.core.state import ContextState, DomainState, PipelineSettings, State
 from driftgauge.models import acquisition
+from driftgauge.models.events import Arrival, Chunk, Context, Event, Label, Pause, Rejected, SignalForm, Tick
 from driftgauge.models.labels import Truth, resolve
 from driftgauge.models.memory import Memory
-from driftgauge.models.records import (
-    Acquisition,
-    Alert,
-    Arrival,
-    Chunk,
-    Context,
-    Estimate,
-    Event,
-    Label,
-    Output,
-    Pause,
-    Prediction,
-    Rejected,
-    ResponseRow,
-    Rows,
-    SignalForm,
-    Tick,
-    estimate_key,
-)
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Prediction, estimate_key
+from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.signals.arrivals import arrive, with_features
 from driftgauge.models.signals.assembly import InFlight
 from driftgauge.models.watch.drift import Change

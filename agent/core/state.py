@@ -20,7 +20,8 @@ from driftgauge.models.estimate.default_estimator import MAX_ROWS, fit_default
 from driftgauge.models.estimate.estimators import Estimator, Sample
 from driftgauge.models.labels import LabelDelays, Policy
 from driftgauge.models.memory import Memory
-from driftgauge.models.records import Estimate, Rows
+from driftgauge.models.outputs import Estimate
+from driftgauge.models.rows import Rows
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import FEATURES, SEGMENT_FEATURES

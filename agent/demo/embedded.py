@@ -25,7 +25,7 @@ from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.traffic import LabelPlan
-from driftgauge.connectors.store.queries import open_reader
+from driftgauge.connectors.store.queries import open_queries
 
 PLAN = LabelPlan(delay=150, fraction=0.25, fractions={"mod": 0.05, "pct": 0.05}, without=frozenset({"seq"}))
 """A quarter of the responses gets a label 150 responses later; two domains get few, one gets none."""
@@ -89,7 +89,7 @@ def conclude(folder: Path, replayed: Replay, settings: Settings, console: Consol
 def stored_rows(settings: Settings) -> list[Row]:
     """The last rows of the table, from the store."""
     board = Board()
-    with closing(open_reader(settings.store.url.get_secret_value())) as reader:
+    with closing(open_queries(settings.store.url.get_secret_value())) as reader:
         board.take(reader.estimates(-math.inf, math.inf))
         board.take(reader.alerts(-math.inf, math.inf))
         if acquisition := reader.latest_acquisition():

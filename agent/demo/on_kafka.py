@@ -28,7 +28,7 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.client import create_topics
 from driftgauge.connectors.kafka.local_broker import KafkaBroker
-from driftgauge.connectors.store.queries import open_reader
+from driftgauge.connectors.store.queries import open_queries
 
 LOOK_EVERY_S = 0.5
 
@@ -142,7 +142,7 @@ def _wait_until_stored(settings: Settings, n_events: int, processes: Sequence[Pr
 def _n_stored(settings: Settings) -> int:
     """Responses and labels in the store; 0 before the agent has made it."""
     try:
-        with closing(open_reader(settings.store.url.get_secret_value())) as reader:
+        with closing(open_queries(settings.store.url.get_secret_value())) as reader:
             counts = reader.counts(-math.inf, math.inf).values()
     except ConnectorError:
         return 0

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binom
 
-from driftgauge.agent.evaluation.compositions import Floats64, Progress, Traffic
+from driftgauge.agent.evaluation.compositions import Progress, Traffic
+from driftgauge.models.arrays import Bools, Float64s
 from driftgauge.models.watch.sequential import N_BETS, grown
 
 ALPHA, CHECKS, FALL = 0.05, 10_000, 0.10
@@ -27,7 +27,7 @@ HEALTHY_BEFORE = (0, 500, 3_000)
 """Labels before the fall."""
 
 _AFTER_FALL = 4_000
-Alarms = Callable[[Floats64, float], npt.NDArray[np.bool_]]
+Alarms = Callable[[Float64s, float], Bools]
 
 
 def alarm_cells(traffic: Traffic, seed: int, progress: Progress) -> list[dict[str, Any]]:
@@ -48,14 +48,14 @@ def alarm_cells(traffic: Traffic, seed: int, progress: Progress) -> list[dict[st
     return [_cell(name, before, found, false[name]) for (name, before), found in delay.items()]
 
 
-def fallen(labels: Floats64, start: int, accuracy: float, draw: np.random.Generator) -> Floats64:
+def fallen(labels: Float64s, start: int, accuracy: float, draw: np.random.Generator) -> Float64s:
     """(runs, labels) with `FALL` of the accuracy gone from ``start`` on: right ones turn wrong at random."""
     lost = draw.random(labels.shape) < FALL / accuracy
     lost[:, :start] = False
     return np.where(lost, 0.0, labels)
 
 
-def e_process(labels: Floats64, target: float) -> npt.NDArray[np.bool_]:
+def e_process(labels: Float64s, target: float) -> Bools:
     """(runs, labels) whether the evidence is enough for an alarm."""
     wealth = np.zeros((len(labels), N_BETS))
     evidence = np.empty(labels.shape)
@@ -65,7 +65,7 @@ def e_process(labels: Floats64, target: float) -> npt.NDArray[np.bool_]:
     return evidence >= 1 / ALPHA
 
 
-def binomial_test(labels: Floats64, target: float, *, level: float) -> npt.NDArray[np.bool_]:
+def binomial_test(labels: Float64s, target: float, *, level: float) -> Bools:
     """(runs, labels) whether all labels so far are too few right ones for the target; graded sums rounded down."""
     n = np.arange(labels.shape[1] + 1)
     fewest = np.asarray(binom.ppf(level, n, target))
@@ -80,13 +80,13 @@ METHODS: Mapping[str, Alarms] = {
 }
 
 
-def _firsts(labels: Floats64, target: float) -> dict[str, Floats64]:
+def _firsts(labels: Float64s, target: float) -> dict[str, Float64s]:
     """(runs,) index of the label that raises the first alarm, by method; infinite where there is none."""
     raised = {name: alarms(labels, target) for name, alarms in METHODS.items()}
     return {name: np.where(at.any(axis=1), at.argmax(axis=1), np.inf) for name, at in raised.items()}
 
 
-def _is_testable(labels: Floats64) -> bool:
+def _is_testable(labels: Float64s) -> bool:
     return bool(1.5 * FALL < labels.mean() < 1)
 
 

@@ -21,11 +21,10 @@ from joblib import Parallel, delayed  # type: ignore[import-untyped]  # it ships
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
 from driftgauge.models.estimate.forest import Fit, fit_plain_forest
 
-Floats64: TypeAlias = npt.NDArray[np.float64]
-Floats32: TypeAlias = npt.NDArray[np.float32]
 Domains: TypeAlias = tuple[str, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -39,11 +38,11 @@ class Traffic:
     """The labelled responses of one recording: (n, 17) features, (n,) labels in [0, 1], rows of each domain."""
 
     name: str
-    features: Floats32
-    correct: Floats64
+    features: Float32s
+    correct: Float64s
     rows: Mapping[str, npt.NDArray[np.intp]]
 
-    def sample(self, domain: str, rows: npt.NDArray[np.intp], scores: Floats32 | None = None) -> Sample:
+    def sample(self, domain: str, rows: npt.NDArray[np.intp], scores: Float32s | None = None) -> Sample:
         """These rows, all of one domain, with their labels."""
         n = len(rows)
         return Sample(self.features[rows], np.full(n, np.nan), self.correct[rows], np.ones(n), scores, domain)
@@ -108,7 +107,7 @@ class Bench:
         rows = {d: self.held_out[d] if d in composition else rows for d, rows in self.source.rows.items()}
         return {domain: at for domain, at in rows.items() if len(at) >= MIN_EVENTS}
 
-    def training(self, composition: Domains) -> tuple[Floats32, Floats64]:
+    def training(self, composition: Domains) -> tuple[Float32s, Float64s]:
         """Features and labels of the training rows of these domains."""
         rows = np.concatenate([self.train[domain] for domain in composition])
         return self.source.features[rows], self.source.correct[rows]
@@ -123,7 +122,7 @@ class CachedForests:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.fitted: dict[Domains, tuple[Floats32, Floats32, Floats32]] = {}
+        self.fitted: dict[Domains, tuple[Float32s, Float32s, Float32s]] = {}
 
     def fit(self, wanted: Sequence[Domains], jobs: int, progress: Progress) -> None:
         """Fit those that are not there yet."""
@@ -133,16 +132,16 @@ class CachedForests:
             self.fitted[domains] = result
             progress("forests", i + 1, len(missing))
 
-    def outside(self, trained_on: Domains) -> Floats64:
+    def outside(self, trained_on: Domains) -> Float64s:
         """Out-of-bag probabilities of the training rows of these domains, in their order."""
         return self.fitted[trained_on][0].astype(np.float64)
 
-    def probabilities(self, trained_on: Domains, domain: str, features: Floats32) -> Floats64:
+    def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
         """(n,) for the training rows of a domain of the source."""
         del features
         return self.fitted[trained_on][1][self.bench.train[domain]].astype(np.float64)
 
-    def target(self, trained_on: Domains) -> Floats32:
+    def target(self, trained_on: Domains) -> Float32s:
         """For every row of the target."""
         return self.fitted[trained_on][2]
 
@@ -153,14 +152,14 @@ def in_parallel(jobs: int, function: Callable[[Domains], Any], arguments: Iterab
     return iter(results)
 
 
-def _forest(bench: Bench, domains: Domains) -> tuple[Floats32, Floats32, Floats32]:
+def _forest(bench: Bench, domains: Domains) -> tuple[Float32s, Float32s, Float32s]:
     forest = fit_plain_forest(*bench.training(domains), bench.seed)
     source = forest.probabilities(bench.source.features).astype(np.float32)
     target = source if bench.is_same else forest.probabilities(bench.target.features).astype(np.float32)
     return forest.outside.astype(np.float32), source, target
 
 
-def row_model_means(bench: Bench, fits: Mapping[str, Fit], composition: Domains) -> dict[str, Floats64]:
+def row_model_means(bench: Bench, fits: Mapping[str, Fit], composition: Domains) -> dict[str, Float64s]:
     """What each row model, fitted on a composition, says about every domain: name -> (domains,)."""
     features, correct = bench.training(composition)
     means = {}

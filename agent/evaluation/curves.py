@@ -16,8 +16,8 @@ import numpy as np
 from driftgauge.agent.evaluation.figure import drawing
 from driftgauge.agent.evaluation.fit import prequential, rows_of
 from driftgauge.connectors.files.recordings import Recording
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.catalogue import KINDS
-from driftgauge.models.classify.classifier import Float64s
 from driftgauge.models.classify.committee import Committee, CommitteeSettings, Metric
 from driftgauge.models.classify.prequential import Tally
 

@@ -21,7 +21,6 @@ from driftgauge.agent.evaluation.compositions import (
     Bench,
     CachedForests,
     Domains,
-    Floats64,
     Progress,
     compositions,
     in_parallel,
@@ -32,6 +31,7 @@ from driftgauge.agent.evaluation.compositions import (
 from driftgauge.agent.evaluation.importance import importance_weighted
 from driftgauge.agent.evaluation.label_shift import label_shift_bbse, label_shift_em
 from driftgauge.agent.evaluation.label_trials import LabelTrials
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
 from driftgauge.models.estimate.default_estimator import label_dispersion
@@ -151,7 +151,7 @@ def _label_free(
     ]
 
 
-def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Floats64]:
+def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Float64s]:
     """What is fitted anew for a composition and needs no forest of ours; NaN where importance weights say nothing."""
     means, training = row_model_means(bench, PUBLISHED, composition), bench.training(composition)
     weighted = [
@@ -162,7 +162,7 @@ def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Floats64]:
 
 def _default(
     bench: Bench, composition: Domains, forests: CachedForests
-) -> tuple[dict[str, Floats64], Floats64, Floats64]:
+) -> tuple[dict[str, Float64s], Float64s, Float64s]:
     """What the default and its candidates say about every domain, and the default's interval."""
     estimator, p = fit_on(bench, composition, forests), forests.target(composition)
     outside, (_, correct) = forests.outside(composition), bench.training(composition)
@@ -181,7 +181,7 @@ def _default(
     return {name: np.array(values) for name, values in said.items()}, low, high
 
 
-def _under_label_shift(p: Floats64, outside: Floats64, correct: Floats64) -> dict[str, float]:
+def _under_label_shift(p: Float64s, outside: Float64s, correct: Float64s) -> dict[str, float]:
     """Estimators that are right under label shift alone; the mean probability where BBSE cannot tell."""
     bbse = label_shift_bbse(p, outside, correct)
     return {
@@ -190,7 +190,7 @@ def _under_label_shift(p: Floats64, outside: Floats64, correct: Floats64) -> dic
     }
 
 
-def _thresholds(bench: Bench, composition: Domains) -> dict[str, Floats64]:
+def _thresholds(bench: Bench, composition: Domains) -> dict[str, Float64s]:
     """ATC on every feature."""
     features, correct = bench.training(composition)
     said = {}
@@ -202,7 +202,7 @@ def _thresholds(bench: Bench, composition: Domains) -> dict[str, Floats64]:
     return said
 
 
-def _scored(values: Floats64, truth: Floats64, outside: Any) -> Cell:
+def _scored(values: Float64s, truth: Float64s, outside: Any) -> Cell:
     error = np.abs(values - truth)
     ranked = len(truth) > 2 and np.ptp(values) > 0 and np.ptp(truth) > 0
     return {
@@ -212,7 +212,7 @@ def _scored(values: Floats64, truth: Floats64, outside: Any) -> Cell:
     }
 
 
-def _interval(low: Floats64, high: Floats64, truth: Floats64, outside: Any) -> Cell:
+def _interval(low: Float64s, high: Float64s, truth: Float64s, outside: Any) -> Cell:
     """Coverage and width over the domains that no training row came from."""
     if not outside.any():
         return {}

@@ -20,11 +20,11 @@ from driftgauge.agent.core.state import ContextState, PipelineSettings
 from driftgauge.agent.outlets.versions import contexts_in, named_context
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording
-from driftgauge.connectors.store.queries import open_reader
-from driftgauge.models.classify.classifier import Float64s
+from driftgauge.connectors.store.queries import open_queries
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.committee import BLOCK_LABELS, Committee, Metric
 from driftgauge.models.classify.prequential import Tally
-from driftgauge.models.records import Rows
+from driftgauge.models.rows import Rows
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import extract
 
@@ -139,7 +139,7 @@ def rows_of_store(url: str, fingerprint: str | None, limit: int) -> Rows:
     ConnectorError
         When there is no such context; without a fingerprint, when there are several.
     """
-    with closing(open_reader(url)) as reader:
+    with closing(open_queries(url)) as reader:
         name = named_context(contexts_in(reader), fingerprint)
         rows = reader.labelled(name, limit)
     return replace(rows, weight=np.where(rows.weight > 0, rows.weight, 1.0))

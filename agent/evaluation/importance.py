@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.gate import auroc
 
-Floats32 = npt.NDArray[np.float32]
-Floats64 = npt.NDArray[np.float64]
+Float32s = Float32s
+Float64s = Float64s
 
 MIN_EFFECTIVE_LABELS = 50.0
 MAX_AUROC = 0.95
@@ -36,7 +36,7 @@ class Weighted:
     problem: str | None = None
 
 
-def importance_weighted(source: Floats32, correct: Floats64, window: Floats32) -> Weighted:
+def importance_weighted(source: Float32s, correct: Float64s, window: Float32s) -> Weighted:
     """Accuracy of the responses of a window from labelled ones elsewhere.
 
     A logistic regression tells window from source; its odds are the density ratio.

@@ -7,14 +7,15 @@ assumption holds; far off when features move for any other reason, so never used
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats64 = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float64s
+
+Float64s = Float64s
 
 _SMALLEST_GAP = 0.01  # between what right and wrong ones are given; the error is divided by it
 
 
-def label_shift_em(p: Floats64, source_accuracy: float, *, steps: int = 200) -> float:
+def label_shift_em(p: Float64s, source_accuracy: float, *, steps: int = 200) -> float:
     """Accuracy of a window from (n,) probabilities calibrated where the accuracy is ``source_accuracy``.
 
     Iterates the posterior mean of p under the odds of the new accuracy until it stays.
@@ -35,7 +36,7 @@ def label_shift_em(p: Floats64, source_accuracy: float, *, steps: int = 200) -> 
     return float(accuracy)
 
 
-def label_shift_bbse(p: Floats64, source_p: Floats64, source_correct: Floats64) -> float:
+def label_shift_bbse(p: Float64s, source_p: Float64s, source_correct: Float64s) -> float:
     """Accuracy of a window from what right and wrong responses of the source are given on average (BBSE, soft).
 
     Parameters

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, norm, t
 
-from driftgauge.agent.evaluation.compositions import Bench, Domains, Floats32, Floats64
+from driftgauge.agent.evaluation.compositions import Bench, Domains
 from driftgauge.agent.evaluation.ppi import ppi_mean
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Averaged
 from driftgauge.models.estimate.estimators import Estimator, Sample
 
@@ -33,11 +34,11 @@ class LabelTrials:
         self.bench = bench
         self.labels = labels
         self.draw = np.random.default_rng(bench.seed)
-        self.found: dict[tuple[str, int, int], list[Floats64]] = defaultdict(list)
+        self.found: dict[tuple[str, int, int], list[Float64s]] = defaultdict(list)
 
-    def run(self, composition: Domains, estimator: Averaged, p: Floats32) -> None:
+    def run(self, composition: Domains, estimator: Averaged, p: Float32s) -> None:
         """Try every number of labels on every domain outside a composition; ``p`` (rows of the target,)."""
-        errors: dict[tuple[str, int], list[Floats64]] = defaultdict(list)
+        errors: dict[tuple[str, int], list[Float64s]] = defaultdict(list)
         for domain, rows in self.bench.target.rows.items():
             if domain in composition:
                 continue
@@ -78,14 +79,14 @@ class LabelTrials:
         }
 
 
-def chosen(p: Floats64, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[np.intp], Floats64]:
+def chosen(p: Float64s, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[np.intp], Float64s]:
     """About n rows, each with a probability that follows sqrt(p (1 - p)), and (rows,) 1 / those probabilities."""
     doubt = np.sqrt(p * (1 - p)) + 1e-6
     probability = np.minimum(1.0, n * ((1 - _CHOICE_FLOOR) * doubt / doubt.sum() + _CHOICE_FLOOR / len(p)))
     return np.flatnonzero(draw.random(len(p)) < probability), 1 / probability
 
 
-def labels_alone(correct: Floats64) -> Interval:
+def labels_alone(correct: Float64s) -> Interval:
     """Mean of the labels with Jeffreys' interval (graded labels: as many successes as their sum)."""
     n, right = len(correct), float(correct.sum())
     tails = ((1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2)
@@ -117,18 +118,18 @@ def _of(estimator: Estimator, sample: Sample) -> Interval:
     return estimate.accuracy, estimate.ci_low, estimate.ci_high
 
 
-def _only(correct: Floats64, at: npt.NDArray[np.intp]) -> Floats64:
+def _only(correct: Float64s, at: npt.NDArray[np.intp]) -> Float64s:
     given = np.full(len(correct), np.nan)
     given[at] = correct[at]
     return given
 
 
-def _outcome(interval: Interval, truth: float) -> Floats64:
+def _outcome(interval: Interval, truth: float) -> Float64s:
     accuracy, low, high = interval
     return np.array([abs(accuracy - truth), low <= truth <= high, high - low], dtype=np.float64)
 
 
-def _summary(found: Floats64) -> dict[str, float | int]:
+def _summary(found: Float64s) -> dict[str, float | int]:
     errors, covered, widths = found.T
     return {
         "median_mae": float(np.median(errors)),

@@ -8,14 +8,15 @@ treats few labels exactly.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
-Floats64 = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float64s
+
+Float64s = Float64s
 
 
 def ppi_mean(
-    p: Floats64, correct: Floats64, weight: Floats64, confidence_level: float = 0.9, *, tuned: bool = True
+    p: Float64s, correct: Float64s, weight: Float64s, confidence_level: float = 0.9, *, tuned: bool = True
 ) -> tuple[float, float, float]:
     """Accuracy of n responses, and its interval, from at least two labels.
 
@@ -43,6 +44,6 @@ def ppi_mean(
     return float(np.clip(middle, 0, 1)), max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def _tuned(y: Floats64, q: Floats64, p: Floats64, share: float) -> float:
+def _tuned(y: Float64s, q: Float64s, p: Float64s, share: float) -> float:
     variance = (1 + share) * float(p.var())
     return float(np.clip(np.cov(y, q)[0, 1] / variance, 0, 1)) if variance > 0 else 0.0

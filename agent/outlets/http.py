@@ -21,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from driftgauge.agent.core.state import State
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.models.records import Output
+from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.models.records import Acquisition, Alert, Estimate, Output, Priority
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 
 HEADINGS = ("domain", "events", "labels", "accuracy", "interval", "", "by labels", "drift", "priority")
 DRIFT_KINDS = frozenset({"drift", "accuracy_gap"})

@@ -25,7 +25,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.classify.prequential import Metric as Score
 from driftgauge.models.labels import LabelDelays
-from driftgauge.models.records import Estimate, Output
+from driftgauge.models.outputs import Estimate, Output
 
 Source = TypeVar("Source")
 Gauges: TypeAlias = tuple[tuple[str, str, Callable[[Source], float | None]], ...]

@@ -16,7 +16,7 @@ from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts
 from driftgauge.models.classify.prequential import Metric
-from driftgauge.models.records import Acquisition, Alert, Estimate
+from driftgauge.models.outputs import Acquisition, Alert, Estimate
 
 Verdict: TypeAlias = Literal["below target", "unclear", "no estimate", "meets target"]
 VERDICTS: tuple[Verdict, ...] = ("below target", "unclear", "no estimate", "meets target")

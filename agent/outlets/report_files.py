@@ -14,8 +14,8 @@ from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import rfc3339, to_json
-from driftgauge.connectors.store.queries import open_reader
-from driftgauge.models.records import Output
+from driftgauge.connectors.store.queries import open_queries
+from driftgauge.models.outputs import Output
 
 Format: TypeAlias = Literal["markdown", "json"]
 
@@ -52,7 +52,7 @@ def write_report_now(settings: Settings, store_url: str | None = None, folder: P
     ----------
     store_url, folder : where they differ from the settings
     """
-    with closing(open_reader(store_url or settings.store.url.get_secret_value())) as reader:
+    with closing(open_queries(store_url or settings.store.url.get_secret_value())) as reader:
         start, end = latest_period(reader, settings.report.period_s)
         report = make_report(reader, start, end, settings.targets.domains, settings.targets.default)
     return write_report(report, folder or settings.report.folder, settings.report.formats)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
 from driftgauge.connectors.publishing.encode import rfc3339
-from driftgauge.models.records import Alert, Estimate
+from driftgauge.models.outputs import Alert, Estimate
 
 MAX_ROWS = 200
 _MAX_NAMES = 8

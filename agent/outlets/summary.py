@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from driftgauge.agent.outlets.live_table import Row, ratio, shown
-from driftgauge.models.records import Estimate
+from driftgauge.models.outputs import Estimate
 
 FEW_LABELS = 10
 """Labels in a window below which they say little by themselves."""

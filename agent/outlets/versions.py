@@ -12,7 +12,7 @@ from typing import Any
 
 from driftgauge.agent.core.state import context_model, contexts_saved, under
 from driftgauge.connectors.base import ConnectorError, Store
-from driftgauge.connectors.store.queries import SqlReader
+from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.classify.committee import Committee, CommitteeSettings
 from driftgauge.models.classify.committee_record import CommitteeRecord, read_record
 from driftgauge.models.classify.prequential import Metric
@@ -22,7 +22,7 @@ Parts = Mapping[str, bytes]
 HEADER = ("context", "version", "kind", "labels", "Brier", "AUROC", "calibration error", "digest", "why stored")
 
 
-def contexts_in(reader: SqlReader) -> dict[str, dict[str, bytes]]:
+def contexts_in(reader: StoreQueries) -> dict[str, dict[str, bytes]]:
     """The saved parts of every context of a store, by fingerprint."""
     return contexts_saved(reader.state("context/"))
 

@@ -32,7 +32,7 @@ from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.publishing import encode
 from driftgauge.connectors.store.store import SqlStore, open_store
 from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.records import Output
+from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec

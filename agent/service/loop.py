@@ -23,7 +23,8 @@ from typing import Protocol, TypeVar
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings, State
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
-from driftgauge.models.records import Event, Output, Pause, Tick
+from driftgauge.models.events import Event, Pause, Tick
+from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 
 from driftgauge.agent.service.reader_process import Reading, ReadRecord, Task, Trouble
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
-from driftgauge.models.records import Event
+from driftgauge.models.events import Event
 
 COMMAND = (sys.executable, "-P", "-c", "from driftgauge.agent.service.reader_process import main; main()")
 CLOSE_WITHIN_S = 10.0

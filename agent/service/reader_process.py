@@ -21,7 +21,7 @@ from typing import Any
 from driftgauge.agent.service.logs import Level, start_logging
 from driftgauge.connectors.base import ConnectorError, Positions, Record, Source, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Arrival, Context, Event, Generation, Signal
+from driftgauge.models.events import Arrival, Context, Event, Generation, Signal
 from driftgauge.models.signals.features import N_FEATURES
 
 POLL_S = 0.2

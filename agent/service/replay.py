@@ -28,7 +28,7 @@ from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traf
 from driftgauge.connectors.kafka.history import Bound
 from driftgauge.connectors.publishing.encode import payload
 from driftgauge.connectors.testing import MemoryStore, NoSink
-from driftgauge.models.records import Estimate
+from driftgauge.models.outputs import Estimate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,11 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from driftgauge.models.records import Signal
+from driftgauge.models.arrays import Float32s, Int64s
+from driftgauge.models.events import Signal
 
-Tokens = npt.NDArray[np.int64]
+Tokens = Int64s
 
 
 def signals_of(output: Any, end_ids: Collection[int], *, k: int = 20) -> list[tuple[Signal, Tokens]]:
@@ -43,7 +43,7 @@ def signals_of(output: Any, end_ids: Collection[int], *, k: int = 20) -> list[tu
     return [(Signal(chosen_logprobs=chosen[i, :n], top_logprobs=top[i, :n]), ids[i, :n]) for i, n in enumerate(ends)]
 
 
-def _logprobs(logits: Any, tokens: Any, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _logprobs(logits: Any, tokens: Any, k: int) -> tuple[Float32s, Float32s]:
     """(batch, T, k) of the likeliest tokens and (batch, T) of the chosen ones."""
     import torch  # pyright: ignore[reportMissingImports] - an extra
 

@@ -23,7 +23,7 @@ from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
 from driftgauge.connectors.decoding.normalise import normalise
-from driftgauge.models.records import Chunk, Event, Generation, Rejected, Signal
+from driftgauge.models.events import Chunk, Event, Generation, Rejected, Signal
 
 CONTENT_TYPES: Mapping[str, Encoding] = {
     "application/json": "json",

@@ -20,7 +20,7 @@ from driftgauge.connectors.decoding.formats.payload import (
     checked_time,
 )
 from driftgauge.connectors.decoding.rules import listed
-from driftgauge.models.records import (
+from driftgauge.models.events import (
     SEGMENT_ANSWER,
     SEGMENT_REASONING,
     SEGMENT_UNKNOWN,

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from driftgauge.connectors.decoding.rules import ROUNDING, SENTINEL, Mask, by_rule, in_order
-from driftgauge.models.records import Floats, Signal
-from driftgauge.models.signals.entropy import Float32s, alternative_sums
+from driftgauge.models.arrays import Float32s, Floats
+from driftgauge.models.events import Signal
+from driftgauge.models.signals.entropy import alternative_sums
 from driftgauge.models.signals.features import joined, runs
 
 

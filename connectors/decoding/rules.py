@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, Tokens
-from driftgauge.models.records import Floats, Signal
-from driftgauge.models.signals.entropy import Float32s, alternative_sums, precision_of
+from driftgauge.models.arrays import Bools, Float32s, Floats, UInt8s
+from driftgauge.models.events import Signal
+from driftgauge.models.signals.entropy import alternative_sums, precision_of
 
 SENTINEL = -9998.0
 """Servers write -9999 for "not available"."""
@@ -33,7 +34,7 @@ _SAME = 1e-6
 
 _MISSING = np.float32(np.nan)
 _SIGN = np.uint16(0x8000)  # of a float16
-Mask = npt.NDArray[np.bool_]
+Mask = Bools
 
 
 def listed(tokens: Tokens) -> Signal:
@@ -121,7 +122,7 @@ def _rows(flat: Float32s, counts: Sequence[int]) -> Float32s:
     return rows
 
 
-def _segments(segments: Sequence[int]) -> npt.NDArray[np.uint8] | None:
+def _segments(segments: Sequence[int]) -> UInt8s | None:
     return np.array(segments, dtype=np.uint8) if any(segments) else None
 
 

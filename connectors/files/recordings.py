@@ -11,18 +11,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.models.records import Context, Floats, Generation, Signal
+from driftgauge.models.arrays import Float64s, Floats, Int64s, Integers, Strings
+from driftgauge.models.events import Context, Generation, Signal
 from driftgauge.models.signals.entropy import entropy_profile, precision_of
 from driftgauge.models.signals.features import summarize
-
-Integers: TypeAlias = npt.NDArray[np.integer[Any]]
-Strings: TypeAlias = npt.NDArray[np.str_]
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 _NO_LOGPROB = -9998.0  # servers write -9999 for "not available"
@@ -68,7 +66,7 @@ class Recording:
     """
 
     name: str
-    offsets: npt.NDArray[np.int64]
+    offsets: Int64s
     domain: Strings
     topk_logprobs: Floats | None = None
     entropy: Floats | None = None
@@ -128,7 +126,7 @@ class Recording:
         for i in range(len(self)):
             yield self.generation(i, f"{self.name}-{i}", start_time + i / rate)
 
-    def features(self) -> npt.NDArray[np.float64]:
+    def features(self) -> Float64s:
         """(n, 17) in the order of `FEATURES`, from the most precise entropy the file has; NaN where missing."""
         nothing = np.full(self.offsets[-1], np.nan, dtype=np.float32)
         entropy = self.entropy

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from driftgauge.connectors.base import Positions, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.files.recordings import Recording
-from driftgauge.models.records import Generation, Label
+from driftgauge.models.arrays import Bools, Float64s, Int64s, Strings
+from driftgauge.models.events import Generation, Label
 
 START_TIME = 1_767_225_600.0
 """2026-01-01T00:00:00Z: where event time starts unless told otherwise."""
@@ -41,7 +41,7 @@ class LabelPlan:
     per_domain: int | None = None
     without: frozenset[str] = frozenset()
 
-    def choose(self, domains: npt.NDArray[np.str_], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    def choose(self, domains: Strings, rng: np.random.Generator) -> Float64s:
         """The probability with which each chosen response was chosen, (n,); NaN where it was not chosen."""
         probability = np.full(len(domains), np.nan)
         for domain in np.unique(domains):
@@ -136,7 +136,7 @@ class Traffic:
         )
 
 
-def _interleaved(labelled: npt.NDArray[np.bool_], delay: int) -> npt.NDArray[np.int64]:
+def _interleaved(labelled: Bools, delay: int) -> Int64s:
     """Numbers of the responses in order, each label as ``~number`` right after the response ``delay`` later.
 
     >>> _interleaved(np.array([True, False, True]), delay=1).tolist()

@@ -21,7 +21,7 @@ import yaml
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES
 from driftgauge.connectors.decoding.formats import own
 from driftgauge.connectors.publishing.encode import TIMES, Topics
-from driftgauge.models.records import Acquisition, Alert, Estimate, Prediction
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Prediction
 
 Schema: TypeAlias = dict[str, Any]
 

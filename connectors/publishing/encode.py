@@ -16,7 +16,8 @@ import numpy as np
 
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
-from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Output, Prediction, Rejected
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Prediction
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = frozenset({"event_time", "window_start", "window_end", "watermark", "since"})

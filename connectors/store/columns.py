@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.records import Rows
+from driftgauge.models.arrays import Float32s
+from driftgauge.models.rows import Rows
 from driftgauge.models.signals.features import N_FEATURES
 
 
@@ -54,7 +55,7 @@ def as_bytes(features: npt.ArrayLike) -> bytes:
     return np.asarray(features, dtype="<f4").tobytes()
 
 
-def from_bytes(features: bytes) -> npt.NDArray[np.float32]:
+def from_bytes(features: bytes) -> Float32s:
     """Features as they were stored, (d,), read-only."""
     return np.frombuffer(features, dtype="<f4").astype(np.float32, copy=False)
 
@@ -68,7 +69,7 @@ def known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _stack(features: Sequence[bytes]) -> npt.NDArray[np.float32]:
+def _stack(features: Sequence[bytes]) -> Float32s:
     """(n, d) where d is the widest row's; rows stored with fewer features lack the last ones (NaN)."""
     width = max(map(len, features), default=4 * N_FEATURES) // 4
     if all(len(row) == 4 * width for row in features):

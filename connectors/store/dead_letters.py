@@ -14,9 +14,9 @@ from sqlalchemy import delete, select
 
 from driftgauge.connectors.store import rows, schema
 from driftgauge.connectors.store.database import parse, shown, translated, writer_engine
-from driftgauge.connectors.store.queries import open_reader
+from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.statements import upsert
-from driftgauge.models.records import Rejected
+from driftgauge.models.events import Rejected
 
 RETRIED = "dead_letters_retried"
 _PER_QUERY = 500
@@ -34,7 +34,7 @@ class DeadLetter:
 def find_dead_letters(url: str, *, reason: str = "", limit: int | None = None) -> list[DeadLetter]:
     """The newest dead letters, oldest first; only those with this reason, if one is given."""
     query = select(schema.dead_letters).order_by(_C.seq.desc()).limit(limit)
-    with closing(open_reader(url)) as reader:
+    with closing(open_queries(url)) as reader:
         found = reader.fetch(query.where(_C.reason == reason) if reason else query)
     return [DeadLetter(row.seq, rows.rejected(row)) for row in reversed(found)]
 

@@ -17,7 +17,9 @@ from driftgauge.connectors.store import migrations, retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
 from driftgauge.connectors.store.transaction import newest_labelled
-from driftgauge.models.records import Acquisition, Alert, Estimate, Rejected, Rows
+from driftgauge.models.events import Rejected
+from driftgauge.models.outputs import Acquisition, Alert, Estimate
+from driftgauge.models.rows import Rows
 
 _E, _A, _R, _D = schema.estimates.c, schema.alerts.c, schema.responses.c, schema.daily.c
 
@@ -30,7 +32,7 @@ class Counts:
     n_labels: int
 
 
-def open_reader(url: str) -> SqlReader:
+def open_queries(url: str) -> StoreQueries:
     """Open a store for reading only; any number of readers, beside the one writer.
 
     Raises
@@ -39,7 +41,7 @@ def open_reader(url: str) -> SqlReader:
         There is no store, it cannot be read, or its schema is not this code's.
     """
     parsed = parse(url)
-    reader = SqlReader(reader_engine(parsed), shown(parsed))
+    reader = StoreQueries(reader_engine(parsed), shown(parsed))
     reader.check()
     return reader
 
@@ -73,8 +75,8 @@ def backup(url: str, target: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-class SqlReader:
-    """Queries on a store; made by `open_reader`. Each sees the last committed state."""
+class StoreQueries:
+    """Queries on a store; made by `open_queries`. Each sees the last committed state."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine

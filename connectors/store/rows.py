@@ -14,7 +14,9 @@ from sqlalchemy import Row
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.columns import as_bytes, from_bytes, known
-from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Priority, Rejected, ResponseRow
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Priority
+from driftgauge.models.rows import ResponseRow
 
 Values: TypeAlias = dict[str, Any]
 

@@ -25,7 +25,8 @@ from driftgauge.connectors.store.migrations import migrate
 from driftgauge.connectors.store.ownership import claim
 from driftgauge.connectors.store.statements import Writes, compile_writes
 from driftgauge.connectors.store.transaction import Names, SqlTransaction
-from driftgauge.models.records import Output, Rejected
+from driftgauge.models.events import Rejected
+from driftgauge.models.outputs import Output
 
 
 def open_store(

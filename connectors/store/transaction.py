@@ -30,7 +30,9 @@ from driftgauge.connectors.publishing.encode import with_bytes
 from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.statements import Writes
-from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Output, Rejected, ResponseRow, Rows
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
+from driftgauge.models.rows import ResponseRow, Rows
 
 _PER_QUERY = 500
 _T = TypeVar("_T")

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import expit, logit
 
-from driftgauge.models.classify.classifier import Float64s
+from driftgauge.models.arrays import Float64s
 
 Plain: TypeAlias = list[float]
 

@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-Float32s: TypeAlias = npt.NDArray[np.float32]
-Float64s: TypeAlias = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float32s, Float64s
+
 Imbalance: TypeAlias = Literal["keep", "balance"]
 
 

@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.calibration import DomainOffsets, RunningMean
-from driftgauge.models.classify.classifier import Float32s, Float64s
 from driftgauge.models.classify.committee_record import Live, metrics_of, read_domain, read_live
 from driftgauge.models.classify.gate import leave_one_domain_out
 from driftgauge.models.classify.members import CommitteeSettings, JudgedLabel, Member, Version
 from driftgauge.models.classify.prequential import Metric, Tally
 from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.classify.refitted import Refitted
-from driftgauge.models.records import Rows
+from driftgauge.models.rows import Rows
 
 __all__ = ["Committee", "CommitteeSettings", "Metric", "Version"]
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.classify.classifier import ClassifierSettings, Float32s, Float64s
+from driftgauge.models.arrays import Float32s, Float64s, Strings
+from driftgauge.models.classify.classifier import ClassifierSettings
 from driftgauge.models.classify.refitted import SparseLogisticRegression
 
 
@@ -48,7 +49,7 @@ class GateCheck:
 
 
 def leave_one_domain_out(
-    features: Float32s, correct: Float64s, weight: Float64s, domain: npt.NDArray[np.str_], min_labels: int = 20
+    features: Float32s, correct: Float64s, weight: Float64s, domain: Strings, min_labels: int = 20
 ) -> GateCheck | None:
     """Check the signal on n labelled rows, oldest first; None when fewer than two domains can be judged.
 

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
+from driftgauge.models.arrays import Float32s
 from driftgauge.models.classify.calibration import Calibrator
 from driftgauge.models.classify.catalogue import new_classifier, restore_classifier
-from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, Float32s, Imbalance
+from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, Imbalance
 from driftgauge.models.classify.prequential import Metric, Tally
 from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.classify.refitted import Refitted

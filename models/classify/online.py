@@ -19,10 +19,9 @@ from river.preprocessing import StandardScaler
 from river.utils import VectorDict
 from scipy.special import expit
 
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.classifier import (
     ClassifierSettings,
-    Float32s,
-    Float64s,
     LabelCount,
     check_labels,
     check_width,

@@ -22,10 +22,9 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.classifier import (
     ClassifierSettings,
-    Float32s,
-    Float64s,
     LabelCount,
     check_labels,
     check_width,

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats64 = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float64s
+
+Float64s = Float64s
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Threshold:
         return float(np.count_nonzero(passes) / n_present) if n_present else float("nan")
 
 
-def fit_threshold(score: npt.NDArray[np.floating], correct: Floats64) -> Threshold | None:
+def fit_threshold(score: npt.NDArray[np.floating], correct: Float64s) -> Threshold | None:
     """The threshold that as large a share of labelled responses passes as is right.
 
     Parameters

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import logit
 
+from driftgauge.models.arrays import Float32s, Float64s, Int64s
 from driftgauge.models.estimate.candidates import (
     ABOVE_FLOOR,
     PRIOR_WEIGHTS,
@@ -24,8 +24,8 @@ from driftgauge.models.estimate.candidates import (
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, summarized
 from driftgauge.models.estimate.recalibration import ShiftPrior
 
-Floats32 = npt.NDArray[np.float32]
-Floats64 = npt.NDArray[np.float64]
+Float32s = Float32s
+Float64s = Float64s
 Domains = tuple[str, ...]
 
 _ERROR_FLOOR = 0.08  # accuracy: errors of a candidate that are told apart only from here on
@@ -37,11 +37,11 @@ _PRIOR_SCALE, _PRIOR_DOMAINS = 1.4, 3.0  # shifts over spreads before domains sh
 class Forests(Protocol):
     """Forests by the domains they were fitted on: fitted when first asked for."""
 
-    def outside(self, trained_on: Domains) -> Floats64:
+    def outside(self, trained_on: Domains) -> Float64s:
         """Out-of-bag probabilities of the rows of these domains, in their order."""
         ...
 
-    def probabilities(self, trained_on: Domains, domain: str, features: Floats32) -> Floats64:
+    def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
         """(n,) for rows of a domain."""
         ...
 
@@ -67,7 +67,7 @@ class Averaged:
         folds: Mapping[str, Fold],
         weights: Mapping[str, float],
         prior: ShiftPrior,
-        residuals: Floats64,
+        residuals: Float64s,
     ) -> None:
         self.forests = forests
         self.whole = whole
@@ -76,7 +76,7 @@ class Averaged:
         self.prior = prior  # in units of `spread`
         self.residuals = residuals  # (domains left out once,) truth minus estimate
 
-    def row_scores(self, features: Floats32, domain: str = "") -> Floats32:
+    def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         """(n, 1) the forest's probabilities."""
         fold = self.folds.get(domain, self.whole)
         return self.forests.probabilities(fold.trained_on, domain, features)[:, None].astype(np.float32)
@@ -123,7 +123,7 @@ def fit_averaged(
 
 
 def judged_weights(
-    said: Sequence[Mapping[str, float]], truth: Floats64, disagreement: Mapping[str, float]
+    said: Sequence[Mapping[str, float]], truth: Float64s, disagreement: Mapping[str, float]
 ) -> dict[str, float]:
     """Weights of the candidates, from what each said about D domains it had not seen and the accuracies there.
 
@@ -159,7 +159,7 @@ def spread(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
 
 
 def shift_prior(
-    estimates: Floats64, spreads: Floats64, truth: Floats64, counts: npt.NDArray[np.int64], dispersion: float
+    estimates: Float64s, spreads: Float64s, truth: Float64s, counts: Int64s, dispersion: float
 ) -> ShiftPrior:
     """How far off, in units of `spread`, unseen domains are on the logit scale; noise of their truths taken out."""
     bounded = np.clip(truth, 0.5 / (counts + 1), 1 - 0.5 / (counts + 1))
@@ -170,7 +170,7 @@ def shift_prior(
     return ShiftPrior(scale=scale, freedom=n, dispersion=dispersion)
 
 
-def _logits(accuracy: Floats64) -> Floats64:
+def _logits(accuracy: Float64s) -> Float64s:
     return np.asarray(logit(np.clip(accuracy, 0.02, 0.98)))
 
 

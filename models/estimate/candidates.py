@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.atc import Threshold, fit_threshold
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.estimate.surprisal import SurprisalModel, above_floor, doubt_logit, fit_surprisal
 from driftgauge.models.signals.features import FEATURES
 
-Floats32 = npt.NDArray[np.float32]
-Floats64 = npt.NDArray[np.float64]
+Float32s = Float32s
+Float64s = Float64s
 
 PRIOR_WEIGHTS: Mapping[str, float] = {
     "forest": 2.0,
@@ -45,7 +46,7 @@ class Candidates:
     thresholds: Mapping[str, Threshold]
     surprisal: SurprisalModel
 
-    def values(self, features: Floats32, forest: Floats64, doubt: Floats64) -> dict[str, float]:
+    def values(self, features: Float32s, forest: Float64s, doubt: Float64s) -> dict[str, float]:
         """What each candidate says the accuracy of one window is; those that cannot tell are absent.
 
         Parameters
@@ -65,13 +66,13 @@ class Candidates:
         return 1.0 if threshold is None else threshold.disagreement
 
 
-def surprisal_logits(features: Floats32) -> Floats64:
+def surprisal_logits(features: Float32s) -> Float64s:
     """(n,) logit exp(-S) of the responses of one window; S from the entropies where there is no chosen token."""
     nll, entropy = features[:, _NLL_SUM], features[:, _ENTROPY_SUM]
     return doubt_logit(above_floor(entropy if np.isnan(nll).all() else nll))
 
 
-def fit_candidates(samples: Sequence[Sample], outside: Floats64) -> Candidates:
+def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
     """Fit on the labelled rows of one or more domains.
 
     ``outside`` (sum of n,) are out-of-bag probabilities of these rows from a forest fitted on them, in their order.
@@ -88,7 +89,7 @@ def fit_candidates(samples: Sequence[Sample], outside: Floats64) -> Candidates:
     )
 
 
-def _scores(features: Floats32, forest: Floats64, doubt: Floats64) -> dict[str, npt.NDArray[np.floating]]:
+def _scores(features: Float32s, forest: Float64s, doubt: Float64s) -> dict[str, npt.NDArray[np.floating]]:
     """What the thresholds are put on."""
     columns = {name: features[:, column] for name, column in _ATC_FEATURES.items()}
     return {"atc_forest": forest, "atc_surprisal": doubt, **columns}

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from driftgauge.models.estimate.averaged import Domains, Floats32, Floats64, fit_averaged
+from driftgauge.models.arrays import Float32s, Float64s
+from driftgauge.models.estimate.averaged import Domains, fit_averaged
 from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
 from driftgauge.models.estimate.forest import PlainForest, fit_plain_forest
 
@@ -47,11 +48,11 @@ class FittedForests:
         self.seed = seed
         self.fitted: dict[Domains, PlainForest] = {}
 
-    def outside(self, trained_on: Domains) -> Floats64:
+    def outside(self, trained_on: Domains) -> Float64s:
         """Out-of-bag probabilities of the rows of these domains, in their order."""
         return self._forest(trained_on).outside
 
-    def probabilities(self, trained_on: Domains, domain: str, features: Floats32) -> Floats64:
+    def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
         """(n,) for rows of any domain."""
         del domain
         return self._forest(trained_on).probabilities(features)
@@ -64,7 +65,7 @@ class FittedForests:
         return self.fitted[trained_on]
 
 
-def label_dispersion(correct: Floats64, p: Floats64) -> float:
+def label_dispersion(correct: Float64s, p: Float64s) -> float:
     """Var(y - p) over the mean of p (1 - p): how much less graded labels scatter than labels that are 0 or 1.
 
     >>> round(label_dispersion(np.array([0.4, 0.6]), np.array([0.5, 0.5])), 3)

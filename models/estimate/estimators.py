@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.recalibration import Recalibrated, ShiftPrior, recalibrate
-from driftgauge.models.records import Status
+from driftgauge.models.outputs import Status
 
 MIN_EVENTS = 10
 """Responses a window needs before an estimate without labels is published."""
@@ -38,18 +38,18 @@ class Sample:
         out, so that they can speak for themselves
     """
 
-    features: npt.NDArray[np.float32]
-    p_correct: npt.NDArray[np.float64]
-    correct: npt.NDArray[np.float64]
-    weight: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float32] | None = None
+    features: Float32s
+    p_correct: Float64s
+    correct: Float64s
+    weight: Float64s
+    scores: Float32s | None = None
     domain: str = ""
 
     def __len__(self) -> int:
         return len(self.correct)
 
     @property
-    def is_labelled(self) -> npt.NDArray[np.bool_]:
+    def is_labelled(self) -> Bools:
         """(n,) which rows have a label."""
         return ~np.isnan(self.correct)
 
@@ -95,7 +95,7 @@ class Estimator(Protocol):
         """Whether `estimate` looks at ``Sample.p_correct``."""
         ...
 
-    def row_scores(self, features: npt.NDArray[np.float32], domain: str = "") -> npt.NDArray[np.float32]:
+    def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         """(n, m) what `estimate` needs to know about each row of this domain, row by row; n and m may be 0."""
         ...
 
@@ -126,7 +126,7 @@ class CorrectedMean:
     def __init__(self, prior: ShiftPrior | None = None) -> None:
         self.prior = prior or ShiftPrior()
 
-    def row_scores(self, features: npt.NDArray[np.float32], domain: str = "") -> npt.NDArray[np.float32]:
+    def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         """(n, 0): everything needed is in ``p_correct``."""
         del domain
         return np.empty((len(features), 0), dtype=np.float32)
@@ -140,7 +140,7 @@ class CorrectedMean:
 
 def summarized(
     sample: Sample,
-    p: npt.NDArray[np.float64],
+    p: Float64s,
     components: Mapping[str, float],
     name: str,
     prior: ShiftPrior,

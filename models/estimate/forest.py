@@ -23,10 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.tree._tree import Tree  # pyright: ignore[reportMissingModuleSource]
 
+from driftgauge.models.arrays import Float32s, Float64s, Int64s
 from driftgauge.models.signals.features import ENTROPY_FEATURES, FEATURES
 
-Floats32: TypeAlias = npt.NDArray[np.float32]
-Floats64: TypeAlias = npt.NDArray[np.float64]
 PUBLISHED_17 = FEATURES
 _FOLDS = 3
 _TREE_ROWS = 500
@@ -36,20 +35,20 @@ PUBLISHED_10 = tuple(name for name in ENTROPY_FEATURES if name != "entropy_sum")
 class RowModel(Protocol):
     """Anything that gives each row a probability of being correct."""
 
-    def probabilities(self, features: Floats32) -> Floats64:
+    def probabilities(self, features: Float32s) -> Float64s:
         """(n,) in [0, 1]."""
         ...
 
 
-Fit: TypeAlias = Callable[[Floats32, Floats64, int], RowModel]
+Fit: TypeAlias = Callable[[Float32s, Float64s, int], RowModel]
 
 
 class _Fitted:
-    def __init__(self, predict: Callable[[Floats32], Floats64], columns: npt.NDArray[np.intp]) -> None:
+    def __init__(self, predict: Callable[[Float32s], Float64s], columns: npt.NDArray[np.intp]) -> None:
         self.predict = predict
         self.columns = columns
 
-    def probabilities(self, features: Floats32) -> Floats64:
+    def probabilities(self, features: Float32s) -> Float64s:
         return np.asarray(self.predict(np.ascontiguousarray(features[:, self.columns])), dtype=np.float64)
 
 
@@ -59,12 +58,12 @@ class Constant:
     def __init__(self, value: float) -> None:
         self.value = value
 
-    def probabilities(self, features: Floats32) -> Floats64:
+    def probabilities(self, features: Float32s) -> Float64s:
         """(n,) of the one value."""
         return np.full(len(features), self.value)
 
 
-def fit_constant(features: Floats32, correct: Floats64, seed: int) -> RowModel:
+def fit_constant(features: Float32s, correct: Float64s, seed: int) -> RowModel:
     """The baseline every estimate must beat: no shift at all."""
     del features, seed
     return Constant(float(np.mean(correct)))
@@ -74,13 +73,13 @@ class PlainForest(_Fitted):
     """A fitted plain forest; ``outside`` (n,) are the out-of-bag probabilities of the rows it was fitted on."""
 
     def __init__(
-        self, predict: Callable[[Floats32], Floats64], columns: npt.NDArray[np.intp], outside: Floats64
+        self, predict: Callable[[Float32s], Float64s], columns: npt.NDArray[np.intp], outside: Float64s
     ) -> None:
         super().__init__(predict, columns)
         self.outside = outside
 
 
-def fit_plain_forest(features: Floats32, correct: Floats64, seed: int, *, trees: int = 100) -> PlainForest:
+def fit_plain_forest(features: Float32s, correct: Float64s, seed: int, *, trees: int = 100) -> PlainForest:
     """A regression forest with leaves of five: no balancing, no calibration on top.
 
     Splits by variance, which for labels that are 0 or 1 is the Gini criterion, and takes graded labels as they are.
@@ -109,14 +108,14 @@ def fit_plain_forest(features: Floats32, correct: Floats64, seed: int, *, trees:
     )
 
 
-def _grow(rows: Floats32, correct: Floats64, drawn: Floats64, draw: np.random.RandomState, *, holds_nan: bool) -> Tree:
+def _grow(rows: Float32s, correct: Float64s, drawn: Float64s, draw: np.random.RandomState, *, holds_nan: bool) -> Tree:
     """One tree on a bootstrap sample. scikit-learn's forest makes the same, with two milliseconds more for each."""
     tree = DecisionTreeRegressor(min_samples_leaf=5, max_features="sqrt", random_state=draw)
     # only the checks of the input prepare a tree for NaN
     return tree.fit(rows, correct, sample_weight=drawn, check_input=holds_nan).tree_
 
 
-def _mean_of_trees(trees: Sequence[Tree], rows: Floats32) -> Floats64:
+def _mean_of_trees(trees: Sequence[Tree], rows: Float32s) -> Float64s:
     total = np.zeros(len(rows))
     for tree in trees:
         total += tree.predict(rows)[:, 0]
@@ -124,21 +123,21 @@ def _mean_of_trees(trees: Sequence[Tree], rows: Floats32) -> Floats64:
 
 
 def fit_published_forest(
-    features: Floats32, correct: Floats64, seed: int, *, names: tuple[str, ...] = PUBLISHED_17
+    features: Float32s, correct: Float64s, seed: int, *, names: tuple[str, ...] = PUBLISHED_17
 ) -> RowModel:
     """The published method: a balanced random forest with a sigmoid on top."""
     forest = RandomForestClassifier(100, class_weight="balanced", random_state=seed)
     return _calibrated(forest, features, correct, names, seed)
 
 
-def fit_published_regression(features: Floats32, correct: Floats64, seed: int) -> RowModel:
+def fit_published_regression(features: Float32s, correct: Float64s, seed: int) -> RowModel:
     """The published alternative: L1 logistic regression on standardised features, missing ones at their mean."""
     regression = LogisticRegression(l1_ratio=1.0, solver="liblinear", random_state=seed)
     model = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), regression)
     return _calibrated(model, features, correct, PUBLISHED_17, seed)
 
 
-def _calibrated(model: Any, features: Floats32, correct: Floats64, names: tuple[str, ...], seed: int) -> RowModel:
+def _calibrated(model: Any, features: Float32s, correct: Float64s, names: tuple[str, ...], seed: int) -> RowModel:
     """The model fitted on all rows, under a sigmoid fitted on predictions of three folds."""
     columns, right = _columns(names, features), _right(correct)
     if not len(columns) or min(right.sum(), len(right) - right.sum()) < _FOLDS:
@@ -153,15 +152,15 @@ def _calibrated(model: Any, features: Floats32, correct: Floats64, names: tuple[
     return _Fitted(lambda rows: fitted.predict_proba(rows)[:, 1], columns)
 
 
-def _right(correct: Floats64) -> npt.NDArray[np.int64]:
+def _right(correct: Float64s) -> Int64s:
     """Graded labels cut at one half, as a classifier needs them."""
     return (correct >= 0.5).astype(np.int64)
 
 
-def _columns(names: tuple[str, ...], features: Floats32) -> npt.NDArray[np.intp]:
+def _columns(names: tuple[str, ...], features: Float32s) -> npt.NDArray[np.intp]:
     wanted = np.array([FEATURES.index(name) for name in names])
     return wanted[np.isin(wanted, _present(features))]
 
 
-def _present(features: Floats32) -> npt.NDArray[np.intp]:
+def _present(features: Float32s) -> npt.NDArray[np.intp]:
     return np.flatnonzero(~np.isnan(features).all(axis=0))

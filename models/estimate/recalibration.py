@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
 
-Floats64 = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float64s
+
+Float64s = Float64s
 
 _SLOPES = np.array([0.03, 0.25, 0.5, 0.75, 1.0, 1.4])
 _CENTRES = np.arange(-64, 65) / 8.0  # logit p of a bin
@@ -52,7 +54,7 @@ class Recalibrated:
 
 
 @cache
-def _tables() -> tuple[Floats64, Floats64, Floats64, Floats64]:
+def _tables() -> tuple[Float64s, Float64s, Float64s, Float64s]:
     """P', P' (1 - P'), the logarithms of P' and of 1 - P', each (slopes, offsets, bins)."""
     z = _SLOPES[:, None, None] * _CENTRES + _OFFSETS[:, None]
     p = expit(z)
@@ -60,9 +62,9 @@ def _tables() -> tuple[Floats64, Floats64, Floats64, Floats64]:
 
 
 def recalibrate(
-    p: Floats64,
-    correct: Floats64,
-    weight: Floats64,
+    p: Float64s,
+    correct: Float64s,
+    weight: Float64s,
     prior: ShiftPrior,
     confidence_level: float,
     level: float | None = None,
@@ -101,7 +103,7 @@ def recalibrate(
     return _summary(posterior / posterior.sum(), unlabelled, y, prior.dispersion, confidence_level)
 
 
-def _binned(p: Floats64) -> npt.NDArray[np.intp]:
+def _binned(p: Float64s) -> npt.NDArray[np.intp]:
     """The bin of every response on the logit scale."""
     missing = np.isnan(p)
     if missing.any():
@@ -118,7 +120,7 @@ def _bin_table() -> npt.NDArray[np.intp]:
     return np.rint((values + _LOGIT_LIMIT) * 8).astype(np.intp)
 
 
-def _log_prior(prior: ShiftPrior, level: float, share: Floats64) -> Floats64:
+def _log_prior(prior: ShiftPrior, level: float, share: Float64s) -> Float64s:
     """(slopes, offsets) logarithm of the prior weight of every grid point; ``share`` (bins,) of the responses."""
     means = _tables()[0] @ share
     unshifted = np.array([np.interp(level, row, _OFFSETS) for row in means])
@@ -129,7 +131,7 @@ def _log_prior(prior: ShiftPrior, level: float, share: Floats64) -> Floats64:
 
 
 def _summary(
-    posterior: Floats64, unlabelled: Floats64, labels: Floats64, dispersion: float, confidence_level: float
+    posterior: Float64s, unlabelled: Float64s, labels: Float64s, dispersion: float, confidence_level: float
 ) -> Recalibrated:
     n = unlabelled.sum() + len(labels)
     probability, variance, _, _ = _tables()

@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-Floats64 = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float64s
+
+Float64s = Float64s
 
 FLOOR_QUANTILE = 0.05
 _SMALLEST, _LARGEST = 0.002, 8.0  # nats; beyond these a difference in S tells nothing
@@ -24,7 +26,7 @@ _INTERCEPT_SD, _SLOPE_SD = 1.5, 0.5  # p = exp(-S) is intercept 0, slope 1
 _STEPS = 30
 
 
-def above_floor(total: npt.NDArray[np.floating]) -> Floats64:
+def above_floor(total: npt.NDArray[np.floating]) -> Float64s:
     """S of every response of one domain from its sums of surprisals, both (n,) in nats; NaN stays NaN.
 
     >>> import numpy as np
@@ -38,7 +40,7 @@ def above_floor(total: npt.NDArray[np.floating]) -> Floats64:
     return np.asarray(np.maximum(total.astype(np.float64) - np.partition(present, place)[place], 0.0))
 
 
-def doubt_logit(s: Floats64) -> Floats64:
+def doubt_logit(s: Float64s) -> Float64s:
     """Logit of exp(-S)."""
     return np.asarray(-np.log(np.expm1(np.clip(s, _SMALLEST, _LARGEST))))
 
@@ -50,12 +52,12 @@ class SurprisalModel:
     intercept: float = 0.0
     slope: float = 1.0
 
-    def from_logits(self, logits: Floats64) -> Floats64:
+    def from_logits(self, logits: Float64s) -> Float64s:
         """(n,) probabilities from `doubt_logit` of the responses of one domain; NaN stays NaN."""
         return np.asarray(expit(self.intercept + self.slope * logits))
 
 
-def fit_surprisal(logits: Floats64, correct: Floats64, weight: Floats64) -> SurprisalModel:
+def fit_surprisal(logits: Float64s, correct: Float64s, weight: Float64s) -> SurprisalModel:
     """The most probable intercept and slope, by Newton's method, from the priors N(0, 1.5) and N(1, 0.5).
 
     ``logits`` (n,) are `doubt_logit` of labelled responses, their floors taken domain by domain; rows that are NaN

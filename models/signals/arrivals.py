@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftgauge.models.records import Arrival, Event, Floats, Generation, SignalForm
+from driftgauge.models.arrays import Floats
+from driftgauge.models.events import Arrival, Event, Generation, SignalForm
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import extract
@@ -25,7 +26,7 @@ def with_features(
 ) -> list[Event]:
     """The same events in the same order, every whole response as an `Arrival`; the other arguments are settings.
 
-    >>> from driftgauge.models.records import Context, Signal, Tick
+    >>> from driftgauge.models.events import Context, Signal, Tick
     >>> response = Generation("r", 0.0, "law", Context(), Signal(chosen_logprobs=np.log([0.5, 0.25])))
     >>> arrival, tick = with_features([response, Tick(1.0)])
     >>> arrival.form, arrival.n_tokens, tick

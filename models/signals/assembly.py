@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.records import Chunk, Context, Generation, Signal, SignalForm
+from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalForm
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import Accumulator
 from driftgauge.models.signals.signal_counts import SignalCounts, count, usual_k

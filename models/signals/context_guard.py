@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from driftgauge.models.records import Context, Signal
+from driftgauge.models.events import Context, Signal
 
 AFTER_SAMPLERS = frozenset({"processed", "processed_logprobs", "processed_logits", "after_samplers"})
 """Names of ``logprobs_mode`` for values taken after temperature and the samplers."""

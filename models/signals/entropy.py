@@ -12,10 +12,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.records import Floats, Signal
+from driftgauge.models.arrays import Float32s, Floats
+from driftgauge.models.events import Signal
 
 EntropyVariant: TypeAlias = Literal["published", "renormalised", "lower_bound"]
-Float32s: TypeAlias = npt.NDArray[np.float32]
 
 CACHED_POSITIONS = 8_192
 """Taken at once: enough to make up for the start of each call, with 20 alternatives few enough for a core's caches."""

@@ -15,11 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, Floats, Signal
-from driftgauge.models.signals.entropy import CACHED_POSITIONS, EntropyVariant, Float32s, alternative_sums, entropy_from
+from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s, UInt8s
+from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Signal
+from driftgauge.models.signals.entropy import CACHED_POSITIONS, EntropyVariant, alternative_sums, entropy_from
 
-Float64s: TypeAlias = npt.NDArray[np.float64]
-Offsets: TypeAlias = npt.NDArray[np.int64]
+Offsets: TypeAlias = Int64s
 
 ENTROPY_FEATURES = (
     "entropy_mean", "entropy_std", "entropy_max",
@@ -239,7 +239,7 @@ class Accumulator:
         self.n_tokens = 0
         self._entropy: list[Float32s] = []
         self._nll: list[Float32s] = []
-        self._segments: list[npt.NDArray[np.uint8]] = []
+        self._segments: list[UInt8s] = []
         self._fold: _Fold | None = None
 
     def add(self, signal: Signal) -> None:

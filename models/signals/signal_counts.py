@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN, Signal
+from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN, Signal
 from driftgauge.models.signals.entropy import sums_of, tail_mass
 
 _SEGMENTS = {SEGMENT_UNKNOWN: "unknown", SEGMENT_REASONING: "reasoning", SEGMENT_ANSWER: "answer"}

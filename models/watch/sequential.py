@@ -17,9 +17,10 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats64 = npt.NDArray[np.float64]
+from driftgauge.models.arrays import Float64s
+
+Float64s = Float64s
 
 _BETS = np.array([0.02, 0.05, 0.1, 0.18, 0.3, 0.45, 0.65, 0.9])  # as shares of the largest bet that cannot go broke
 N_BETS = len(_BETS)
@@ -82,8 +83,8 @@ class BelowTarget:
 
 
 def grown(
-    wealth: Floats64, n_labels: int, correct: Floats64 | np.float64, target: Floats64 | float, scale: float = 1.0
-) -> Floats64:
+    wealth: Float64s, n_labels: int, correct: Float64s | np.float64, target: Float64s | float, scale: float = 1.0
+) -> Float64s:
     """Money of the bettors (…, bets) after label number ``n_labels`` (from 1) of each of (…,) streams.
 
     ``scale`` in [0, 1] makes all bets on this label smaller.

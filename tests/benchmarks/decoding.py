@@ -20,7 +20,7 @@ import simdjson
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation
-from driftgauge.models.records import Context, Event, Generation, Signal
+from driftgauge.models.events import Context, Event, Generation, Signal
 from driftgauge.models.signals.features import extract
 from tests.benchmarks.timing import seconds
 

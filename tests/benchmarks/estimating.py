@@ -18,7 +18,7 @@ from driftgauge.agent.core.estimating import estimate_live
 from driftgauge.agent.core.state import ContextState, DomainState, PipelineSettings, State
 from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import Sample
-from driftgauge.models.records import Rows
+from driftgauge.models.rows import Rows
 from driftgauge.models.windows import WindowSpec
 
 N_DOMAINS, N_WINDOWS, N_ROWS, N_LABELS = 1_000, 50, 10_000, 50

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.models.records import Signal
+from driftgauge.models.events import Signal
 from driftgauge.models.signals.features import extract
 from tests.benchmarks.timing import seconds
 

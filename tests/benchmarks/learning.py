@@ -15,7 +15,8 @@ from river.preprocessing import StandardScaler as RiverScaler
 from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
-from driftgauge.models.classify.classifier import ClassifierSettings, Float32s, Float64s
+from driftgauge.models.arrays import Float32s, Float64s
+from driftgauge.models.classify.classifier import ClassifierSettings
 from driftgauge.models.classify.committee import Committee, CommitteeSettings
 from driftgauge.models.classify.online import LogisticRegression
 from tests.benchmarks.timing import seconds

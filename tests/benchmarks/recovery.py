@@ -30,7 +30,9 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.store import open_store
 from driftgauge.connectors.testing import NoSink
-from driftgauge.models.records import Context, Generation, Label, Output, ResponseRow, Signal
+from driftgauge.models.events import Context, Generation, Label, Signal
+from driftgauge.models.outputs import Output
+from driftgauge.models.rows import ResponseRow
 
 ROWS, EVENTS, DOMAINS = (
     int(os.environ.get(name, usual)) for name, usual in (("ROWS", 1e6), ("EVENTS", 2e5), ("DOMAINS", 1e5))

@@ -18,7 +18,7 @@ from driftgauge.connectors.base import TopicPartition
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.columns import as_bytes
 from driftgauge.connectors.store.store import SqlStore, open_store
-from driftgauge.models.records import ResponseRow
+from driftgauge.models.rows import ResponseRow
 
 Batches: TypeAlias = list[list[ResponseRow]]
 

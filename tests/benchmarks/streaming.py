@@ -26,7 +26,8 @@ from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource, create_topics
-from driftgauge.models.records import Context, Generation, Label, Output, Signal
+from driftgauge.models.events import Context, Generation, Label, Signal
+from driftgauge.models.outputs import Output
 from tests.benchmarks.decoding import openai_chat
 from tests.brokers import broker_address
 

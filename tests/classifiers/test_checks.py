@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river.linear_model import LogisticRegression as RiverLogisticRegression
 from river.utils import VectorDict
 
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.catalogue import KINDS, new_classifier, restore_classifier
 from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, compressed
 from driftgauge.models.classify.online import LogisticRegression
@@ -24,7 +24,7 @@ REFITTED = ("random_forest", "published_forest", "sparse_logistic_regression", "
 USEFUL = 0.85  # of the Brier score of the constant share of right ones
 kinds = pytest.mark.parametrize("kind", KINDS)
 
-Labels = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Labels = tuple[Float32s, Float64s, Float64s]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from driftgauge.models.classify.committee import BLOCK_LABELS, Committee
 from driftgauge.models.classify.members import CommitteeSettings
-from driftgauge.models.records import Rows
+from driftgauge.models.rows import Rows
 
 SETTINGS = CommitteeSettings(refit_every_labels=150, max_training_rows=400, min_labels=5, seed=1)
 ALL = replace(SETTINGS, challengers=("random_forest", "gradient_boosting", "sparse_logistic_regression"))

@@ -11,9 +11,10 @@ import pytest
 import driftgauge.agent
 from driftgauge.agent.evaluation.fit import rows_of
 from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.catalogue import new_classifier
 from driftgauge.models.classify.classifier import ClassifierSettings
-from driftgauge.models.records import Rows
+from driftgauge.models.rows import Rows
 
 RECORDING = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data" / "reference.npz"
 LEARNED = 1_500
@@ -26,7 +27,7 @@ def rows() -> Rows:
     return rows_of([read_recording(RECORDING)])
 
 
-def brier(rows: Rows, order: Indices, correct: npt.NDArray[np.float64]) -> float:
+def brier(rows: Rows, order: Indices, correct: Float64s) -> float:
     """On responses not learned, after learning these labels in this order."""
     classifier = new_classifier("logistic_regression", ClassifierSettings())
     classifier.learn(rows.features[order], correct, np.ones(len(order)))
@@ -34,7 +35,7 @@ def brier(rows: Rows, order: Indices, correct: npt.NDArray[np.float64]) -> float
     return float(np.mean((p - rows.correct[LEARNED:]) ** 2))
 
 
-def disordered(rows: Rows, seed: int) -> tuple[Indices, npt.NDArray[np.float64]]:
+def disordered(rows: Rows, seed: int) -> tuple[Indices, Float64s]:
     """Labels delayed by 0 to 10,000 events; one in ten is wrong at first and revised up to 5,000 events later."""
     rng = np.random.default_rng(seed)
     arrival = np.arange(LEARNED) + rng.integers(0, 10_000, LEARNED)

@@ -17,7 +17,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording, read_recording
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import Committee, CommitteeSettings
-from driftgauge.models.records import Rows
+from driftgauge.models.rows import Rows
 
 DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"
 SETTINGS = CommitteeSettings()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +12,13 @@ from scipy.special import expit, logit
 from scipy.stats import binom
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.calibration import Calibrator, DomainOffsets
 from driftgauge.models.classify.gate import auroc
 from driftgauge.models.classify.prequential import Tally
 from driftgauge.models.classify.promotion import Evidence
 
-Column = npt.NDArray[np.float64]
+Column = Float64s
 
 
 def judged(n: int, *, seed: int = 0, slope: float = 1.0, offset: float = 0.0) -> tuple[Column, Column, Column]:

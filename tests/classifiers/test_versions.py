@@ -19,9 +19,9 @@ from driftgauge.agent.outlets.versions import contexts_in, record_of, rollback, 
 from driftgauge.agent.service.build import committee_settings, store
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.store.queries import backup, open_reader
+from driftgauge.connectors.store.queries import backup, open_queries
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import Chunk, Event, Generation, Label
+from driftgauge.models.events import Chunk, Event, Generation, Label
 from tests.pipeline.logs import SETTINGS, make_log, play
 
 ARGUMENTS = [
@@ -71,7 +71,7 @@ def path(played: Path, tmp_path: Path) -> Path:
 
 
 def listed(path: Path) -> list[dict[str, object]]:
-    with closing(open_reader(f"sqlite:///{path}")) as reader:
+    with closing(open_queries(f"sqlite:///{path}")) as reader:
         return versions(contexts_in(reader))
 
 
@@ -135,7 +135,7 @@ def test_a_store_teaches_a_fitted_file(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "start.fit"
     code, text = called("fit", "--store", str(path), "--out", str(out), "--set", "classifier.min_labels=3")
     assert code == 0, text
-    with closing(open_reader(f"sqlite:///{path}")) as reader:
+    with closing(open_queries(f"sqlite:///{path}")) as reader:
         contexts = contexts_in(reader)
         (fingerprint,) = contexts
         stored = reader.labelled(fingerprint, 10_000)

@@ -9,7 +9,7 @@ from driftgauge.connectors.base import Message, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
-from driftgauge.models.records import Chunk, Event, Generation, Label
+from driftgauge.models.events import Chunk, Event, Generation, Label
 from tests.pipeline.logs import SETTINGS, make_log
 
 PARTITIONS = 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Chunk, Event, Generation, Rejected, Signal
+from driftgauge.models.events import Chunk, Event, Generation, Rejected, Signal
 
 Alternatives = list[tuple[str, float | None]]
 USUAL: Alternatives = [("a", -0.5), ("b", -1.5), ("c", -2.5)]

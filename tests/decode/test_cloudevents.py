@@ -10,7 +10,7 @@ import pytest
 
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_label
-from driftgauge.models.records import Label
+from driftgauge.models.events import Label
 from tests.decode.chat import USUAL, body, entry, events, generation, reason, record
 
 BODY = body(entry("a", -0.5, USUAL))

@@ -12,7 +12,7 @@ import pytest
 
 from driftgauge.agent.commands.decode import choices_of, decode_file
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Event, Label, Rejected
+from driftgauge.models.events import Event, Label, Rejected
 from tests.decode.payloads import FOLDER, SERVERS, Fixture, fixtures
 
 EVERYTHING = fixtures()

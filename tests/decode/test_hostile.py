@@ -8,7 +8,7 @@ import pytest
 
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
-from driftgauge.models.records import Generation, Rejected
+from driftgauge.models.events import Generation, Rejected
 from tests.decode.chat import USUAL, body, chunk, entry, events, reason
 
 ENVELOPE = {"specversion": "1.0", "id": "e", "source": "s", "type": "t"}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from driftgauge.agent.commands.decode import choices_of
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Generation
+from driftgauge.models.events import Generation
 from tests.decode.strategies import (
     BODIES,
     STREAMS,

@@ -9,7 +9,7 @@ import pytest
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, tokens_of
 from driftgauge.connectors.decoding.rules import by_rule, floats, listed
-from driftgauge.models.records import Context, Signal
+from driftgauge.models.events import Context, Signal
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.entropy import alternative_sums, entropy_profile, tail_mass
 from driftgauge.models.signals.features import FEATURES, extract

@@ -12,7 +12,8 @@ from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, Chunk, Event, Generation, Output, Prediction
+from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Chunk, Event, Generation
+from driftgauge.models.outputs import Output, Prediction
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
 from driftgauge.models.signals.features import extract
 from tests.decode.chat import OTHER, USUAL, body, chunk, chunks, entry, events, generation, record

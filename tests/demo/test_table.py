@@ -10,7 +10,7 @@ from rich.console import Console
 
 from driftgauge.agent.outlets.live_table import Board, LiveTable, Row, plain, render
 from driftgauge.agent.outlets.summary import summary
-from driftgauge.models.records import Acquisition, Alert, Estimate, Priority
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Priority
 
 ESTIMATE = Estimate(
     domain="add", fingerprint="f", model="m", window_start=0.0, window_end=60.0, watermark=60.0, revision=1,

@@ -28,7 +28,8 @@ from driftgauge.connectors.publishing.contract import (
 )
 from driftgauge.connectors.publishing.encode import TIMES, Topics, encode, to_json
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import Chunk, Event, Generation, Label, Priority, Rejected
+from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
+from driftgauge.models.outputs import Priority
 from tests.docs.test_documents import ROOT, blocks
 from tests.pipeline.logs import make_log, play
 

@@ -14,7 +14,7 @@ import pytest
 from driftgauge.agent.commands.features import write_features
 from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.connectors.files.recordings import read_recording
-from driftgauge.models.records import Chunk, Generation, Signal
+from driftgauge.models.events import Chunk, Generation, Signal
 from driftgauge.models.signals.features import FEATURES
 
 BUNDLED = Path(__file__).parents[2] / "agent" / "data" / "drift.npz"

@@ -11,7 +11,7 @@ from driftgauge.connectors.base import ConnectorError, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.files.recordings import Recording, read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
-from driftgauge.models.records import Event, Generation, Label
+from driftgauge.models.events import Event, Generation, Label
 from driftgauge.models.signals.features import FEATURES, extract
 
 BUNDLED = Path(__file__).parents[2] / "agent" / "data"

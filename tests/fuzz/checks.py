@@ -9,7 +9,7 @@ import numpy as np
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Chunk, Event, Generation, Label, Rejected, Signal
+from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected, Signal
 from driftgauge.models.signals.features import N_FEATURES, extract, profiles
 
 SLACK = 2e-3

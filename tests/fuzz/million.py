@@ -26,7 +26,7 @@ from rich.table import Table
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Rejected, Signal
+from driftgauge.models.events import Rejected, Signal
 from tests.fuzz.checks import check_features, check_record, signals_of
 from tests.fuzz.mutation import mutated
 from tests.fuzz.seeds import Seed, seeds

@@ -16,7 +16,7 @@ from driftgauge.connectors.base import Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
-from driftgauge.models.records import Context, Generation, Label, Signal
+from driftgauge.models.events import Context, Generation, Label, Signal
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic
 

@@ -19,7 +19,7 @@ from driftgauge.agent.service.reader_pool import Decoded, Readers
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.formats.own import encode_generation
-from driftgauge.models.records import Arrival, Context, Event, Generation, Signal
+from driftgauge.models.events import Arrival, Context, Event, Generation, Signal
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess, children, is_alive
 from tests.kafka.agents import running, settings_for

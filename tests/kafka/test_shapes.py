@@ -15,7 +15,9 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.connectors.kafka.client import create_topics
-from driftgauge.models.records import Chunk, Context, Floats, Generation, Rejected, ResponseRow, Signal
+from driftgauge.models.arrays import Floats
+from driftgauge.models.events import Chunk, Context, Generation, Rejected, Signal
+from driftgauge.models.rows import ResponseRow
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.features import N_FEATURES, extract

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from driftgauge.models.acquisition import rank
-from driftgauge.models.records import Estimate
+from driftgauge.models.outputs import Estimate
 
 SURE = Estimate(
     domain="sure", fingerprint="f", model="m", window_start=0, window_end=1, watermark=1, revision=1, status="ok",

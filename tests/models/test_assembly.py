@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.models.records import Chunk, Context, Generation
+from driftgauge.models.events import Chunk, Context, Generation
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import extract
 from tests.pipeline.logs import signal

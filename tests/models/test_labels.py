@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.models.events import AnnotatorKind, Label
 from driftgauge.models.labels import Truth, resolve
-from driftgauge.models.records import AnnotatorKind, Label
 
 
 def label(

@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import ResponseRow
+from driftgauge.models.arrays import Float32s
+from driftgauge.models.rows import ResponseRow
 from driftgauge.models.windows import Window, WindowSpec
 
 SPEC = WindowSpec(window_s=100.0, window_events=5, hop_s=50.0)
@@ -83,7 +83,7 @@ class Doubler:
     def __init__(self) -> None:
         self.n_asked = 0
 
-    def row_scores(self, features: npt.NDArray[np.float32], domain: str = "") -> npt.NDArray[np.float32]:
+    def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         assert domain == "d"
         self.n_asked += len(features)
         return 2 * features[:, :1]

@@ -9,7 +9,8 @@ import numpy as np
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.connectors.base import Store
-from driftgauge.models.records import Chunk, Context, Event, Generation, Label, Output, Rejected, Signal
+from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
+from driftgauge.models.outputs import Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 

@@ -11,7 +11,8 @@ from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Label, Output
+from driftgauge.models.events import Context, Event, Generation, Label
+from driftgauge.models.outputs import Alert, Estimate, Output
 from tests.pipeline.logs import START, signal
 
 SETTINGS = PipelineSettings(targets={"easy": 0.1}, detect_drift=False)

@@ -16,7 +16,8 @@ from driftgauge.agent.core.state import OVERFLOW_DOMAIN, PipelineSettings
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.records import Chunk, Context, Event, Generation, Label, Output, Rejected, Signal
+from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
+from driftgauge.models.outputs import Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 

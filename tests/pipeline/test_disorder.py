@@ -17,7 +17,9 @@ from driftgauge.models.classify.catalogue import new_classifier
 from driftgauge.models.classify.classifier import ClassifierSettings
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.classify.refitted import Refitted
-from driftgauge.models.records import Context, Estimate, Event, Generation, Label, Rows, Signal, Tick
+from driftgauge.models.events import Context, Event, Generation, Label, Signal, Tick
+from driftgauge.models.outputs import Estimate
+from driftgauge.models.rows import Rows
 from driftgauge.models.windows import WindowSpec
 
 DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"

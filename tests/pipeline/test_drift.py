@@ -9,7 +9,8 @@ import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import Alert, Context, Event, Generation, Label
+from driftgauge.models.events import Context, Event, Generation, Label
+from driftgauge.models.outputs import Alert
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import SETTINGS, START, signal
 

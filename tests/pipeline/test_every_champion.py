@@ -9,7 +9,7 @@ import pytest
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.catalogue import KINDS
 from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.records import Prediction
+from driftgauge.models.outputs import Prediction
 from tests.pipeline.logs import SETTINGS, make_log, play, remembered
 
 LOG = make_log(3, 180)

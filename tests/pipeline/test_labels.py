@@ -11,20 +11,10 @@ import pytest
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings, State
 from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.events import AnnotatorKind, Context, Event, Generation, Label, Pause, Rejected, Tick
 from driftgauge.models.labels import Policy
-from driftgauge.models.records import (
-    AnnotatorKind,
-    Context,
-    Estimate,
-    Event,
-    Generation,
-    Label,
-    Output,
-    Pause,
-    Rejected,
-    ResponseRow,
-    Tick,
-)
+from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.rows import ResponseRow
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import signal
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.records import Alert, Context, Estimate, Event, Generation, Label, Rejected, Tick
+from driftgauge.models.events import Context, Event, Generation, Label, Rejected, Tick
+from driftgauge.models.outputs import Alert, Estimate
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import SETTINGS, START, make_log, play, remembered, signal
 

@@ -14,7 +14,8 @@ from driftgauge.connectors.base import Store
 from driftgauge.connectors.publishing.encode import to_json
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.records import Context, Estimate, Event, Generation, Label, Status, Tick
+from driftgauge.models.events import Context, Event, Generation, Label, Tick
+from driftgauge.models.outputs import Estimate, Status
 from tests.pipeline.logs import START, signal
 
 SETTINGS = PipelineSettings(refit_estimator_every_labels=10_000, committee=CommitteeSettings(gate_auroc=0.7))

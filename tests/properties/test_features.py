@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from driftgauge.models.records import Signal
+from driftgauge.models.arrays import Float32s
+from driftgauge.models.events import Signal
 from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
 from driftgauge.models.signals.features import (
     ENTROPY_FEATURES,
@@ -29,7 +30,7 @@ LONG = (CACHED_POSITIONS - 1, CACHED_POSITIONS, CACHED_POSITIONS + 1)
 KINDS = ("top_logprobs", "chosen_logprobs", "entropy", "features", "none")
 
 
-def logprobs(rng: np.random.Generator, length: int, k: int, holes: float) -> npt.NDArray[np.float32]:
+def logprobs(rng: np.random.Generator, length: int, k: int, holes: float) -> Float32s:
     """Sorted rows of natural logs, some certain, some with absent alternatives (the last ones), some with none."""
     p = np.sort(rng.dirichlet(np.full(k + 1, 0.3), size=length)[:, :k])[:, ::-1]
     p[rng.random(length) < 0.1] = np.eye(1, k)

@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.connectors.decoding.normalise import normalise
 from driftgauge.connectors.decoding.rules import by_rule
-from driftgauge.models.records import Signal
+from driftgauge.models.arrays import Float32s
+from driftgauge.models.events import Signal
 from driftgauge.models.signals.entropy import CACHED_POSITIONS
-
-Floats = npt.NDArray[np.float32]
 
 ODD = (np.nan, -np.inf, -9999.0, -3.4e38, 0.0, 1e-4, 0.5, 7.0, -0.0, -1e-7)
 
 
-def usual_rows(rng: np.random.Generator, length: int, k: int) -> Floats:
+def usual_rows(rng: np.random.Generator, length: int, k: int) -> Float32s:
     p = np.sort(rng.dirichlet(np.full(k + 1, 0.3), size=length)[:, :k])[:, ::-1]
     return np.log(np.maximum(p, 1e-7)).astype(np.float32)
 
 
-def spoil(rng: np.random.Generator, chosen: Floats, rows: Floats) -> None:
+def spoil(rng: np.random.Generator, chosen: Float32s, rows: Float32s) -> None:
     """One position with values that mean something else, in another order, twice, or of an all but certain token."""
     i, what = rng.integers(len(chosen)), rng.integers(6)
     odd, k = rng.choice(ODD), rows.shape[1]

@@ -20,9 +20,10 @@ from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.queries import SqlReader, open_reader
+from driftgauge.connectors.store.queries import StoreQueries, open_queries
 from driftgauge.connectors.store.store import open_store
-from driftgauge.models.records import Acquisition, Alert, Estimate, Output, Priority, ResponseRow
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
+from driftgauge.models.rows import ResponseRow
 
 GOLDEN = Path(__file__).parent / "golden"
 DAY_S = 86_400.0
@@ -105,17 +106,17 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def reader(url: str) -> Iterator[SqlReader]:
+def reader(url: str) -> Iterator[StoreQueries]:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
         transaction.add_responses([response(i) for i in range(5)])
         transaction.emit(OUTPUTS)
         transaction.save_state(context_parts("0123456789ab", scored_context()))
-    with closing(open_reader(url)) as reader:
+    with closing(open_queries(url)) as reader:
         yield reader
 
 
 @pytest.fixture
-def report(reader: SqlReader) -> Report:
+def report(reader: StoreQueries) -> Report:
     made = make_report(reader, START, END, {"history": 0.88}, 0.8)
     return replace(made, driftgauge_version="0.0.0")
 
@@ -132,7 +133,7 @@ def test_a_full_report_reads_as_the_golden_one(report: Report) -> None:
     assert matches_golden("full.json", to_json_report(report))
 
 
-def test_a_report_of_a_period_without_anything_says_so(reader: SqlReader) -> None:
+def test_a_report_of_a_period_without_anything_says_so(reader: StoreQueries) -> None:
     made = make_report(reader, END + 10 * DAY_S, END + 11 * DAY_S)
     made = replace(made, acquisition=None, driftgauge_version="0.0.0")
     assert matches_golden("empty.md", to_markdown(made))
@@ -158,7 +159,7 @@ def test_the_newest_window_of_the_period_counts(url: str) -> None:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
         ends = (START, START + 3600, END, END + 3600)
         transaction.emit([estimate("math", 0.1 * i, 0.01, window_end=end) for i, end in enumerate(ends, start=1)])
-    with closing(open_reader(url)) as reader:
+    with closing(open_queries(url)) as reader:
         (domain,) = make_report(reader, START, END).domains
         assert domain.estimate.accuracy == pytest.approx(0.3)
         assert domain.change == pytest.approx(0.2)
@@ -207,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(report: Report, tmp_pa
         write_report(report, tmp_path / "file")
 
 
-def test_a_report_is_written_at_once_from_a_store(reader: SqlReader, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
+def test_a_report_is_written_at_once_from_a_store(reader: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
     markdown, as_json = write_report_now(load_settings(), url, tmp_path)
     assert markdown.read_text().startswith("# Accuracy, 2026-01-01 00:00 to 2026-01-02 00:00 UTC")
     assert json.loads(as_json.read_text())["end"] == "2026-01-02T00:00:00Z"

@@ -15,7 +15,7 @@ from driftgauge.agent.cli import main
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, Traffic
-from driftgauge.models.records import Generation
+from driftgauge.models.events import Generation
 
 SMALL = ("--set", "windows.window_s=200", "--set", "windows.hop_s=50")
 

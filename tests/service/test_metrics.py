@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from driftgauge.agent.core.state import ContextState, PipelineSettings, State
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.models.records import Estimate
+from driftgauge.models.outputs import Estimate
 
 ESTIMATE = Estimate(
     domain="math", fingerprint="f00d", model="m", window_start=0.0, window_end=3600.0, watermark=3600.0, revision=1,

@@ -13,7 +13,7 @@ from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
-from driftgauge.models.records import Output
+from driftgauge.models.outputs import Output
 from tests.crash import agents
 from tests.pipeline.logs import SETTINGS
 from tests.sources import Endless

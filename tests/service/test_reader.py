@@ -13,7 +13,7 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.testing import MemorySource
-from driftgauge.models.records import Arrival, Chunk, Context, Generation, Label, Rejected, Signal
+from driftgauge.models.events import Arrival, Chunk, Context, Generation, Label, Rejected, Signal
 from driftgauge.models.signals.arrivals import with_features
 
 TOP = np.log(np.array([[0.5, 0.25], [0.75, 0.125]], dtype=np.float32))

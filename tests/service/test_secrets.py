@@ -15,7 +15,7 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.store import open_store
-from driftgauge.models.records import Rejected
+from driftgauge.models.events import Rejected
 
 SECRET = "planted-hunter2"
 AWAY = "127.0.0.1:1"

@@ -33,7 +33,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.kafka.client import create_topics
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from driftgauge.connectors.testing import MemorySink, MemoryStore
-from driftgauge.models.records import Chunk, Event, Generation, Label
+from driftgauge.models.events import Chunk, Event, Generation, Label
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess
 from tests.kafka.proxy import Proxy

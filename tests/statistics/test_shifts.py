@@ -6,16 +6,15 @@ Responses have a difficulty; what is seen of it is noisy. Labelled domains diffe
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.special import expit
 
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.signals.features import FEATURES
 
-Floats = npt.NDArray[np.float64]
-Domain = tuple[Floats, Floats]  # what the features show of every response, and whether it is right
+Domain = tuple[Float64s, Float64s]  # what the features show of every response, and whether it is right
 
 N_ROWS, LABELLED, NEW = 150, 6, 12
 _RIGHT_AT = 1.0

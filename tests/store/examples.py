@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from driftgauge.models.records import Acquisition, Alert, Estimate, Label, Priority, Rejected, ResponseRow
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Priority
+from driftgauge.models.rows import ResponseRow
 
 
 def response(seq: int, **changes: Any) -> ResponseRow:

@@ -10,7 +10,8 @@ import pytest
 from driftgauge.connectors.base import FencedError, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_label
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.models.records import Label, Output, Prediction
+from driftgauge.models.events import Label
+from driftgauge.models.outputs import Output, Prediction
 from tests.store.conftest import AnyStore, Opener
 from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same
 

@@ -10,7 +10,7 @@ import pytest
 
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.publishing.encode import Topics, encode, rfc3339
-from driftgauge.models.records import Output, Prediction
+from driftgauge.models.outputs import Output, Prediction
 from tests.store.examples import acquisition, alert, estimate, rejected
 
 PREDICTION = Prediction("r-1", "law", "f1", 1.5, 0.25, 12, 3, is_final=True)

@@ -10,7 +10,7 @@ import pytest
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.queries import Counts, SqlReader, open_reader
+from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
 from driftgauge.connectors.store.store import SqlStore, open_store
 from tests.store.examples import acquisition, alert, estimate, rejected, response
 
@@ -24,13 +24,13 @@ def store(url: str) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
-def reader(url: str, store: SqlStore) -> Iterator[SqlReader]:
+def reader(url: str, store: SqlStore) -> Iterator[StoreQueries]:
     assert store
-    with closing(open_reader(url)) as opened:
+    with closing(open_queries(url)) as opened:
         yield opened
 
 
-def test_a_reader_sees_what_is_committed_and_nothing_else(store: SqlStore, reader: SqlReader) -> None:
+def test_a_reader_sees_what_is_committed_and_nothing_else(store: SqlStore, reader: StoreQueries) -> None:
     assert reader.latest_estimates() == []
     assert reader.latest_acquisition() is None
     assert reader.span() is None
@@ -43,32 +43,32 @@ def test_a_reader_sees_what_is_committed_and_nothing_else(store: SqlStore, reade
     assert reader.span() == (1000.0, 1000.0)
 
 
-def test_the_latest_estimate_of_every_domain_and_context(store: SqlStore, reader: SqlReader) -> None:
+def test_the_latest_estimate_of_every_domain_and_context(store: SqlStore, reader: StoreQueries) -> None:
     newest = [estimate(domain="art", window_end=1.0), estimate(window_end=9.0, revision=2), estimate(fingerprint="f2")]
     with store.transaction() as memory:
         memory.emit([*newest, estimate(window_end=5.0), estimate(window_end=9.0)])
     assert reader.latest_estimates() == newest
 
 
-def test_estimates_of_windows_that_ended_in_a_span(store: SqlStore, reader: SqlReader) -> None:
+def test_estimates_of_windows_that_ended_in_a_span(store: SqlStore, reader: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([estimate(window_end=float(end)) for end in (40, 10, 20, 30)])
     assert [found.window_end for found in reader.estimates(10.0, 30.0)] == [20.0, 30.0]
 
 
-def test_alerts_of_a_span_in_order(store: SqlStore, reader: SqlReader) -> None:
+def test_alerts_of_a_span_in_order(store: SqlStore, reader: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([alert(number, event_time=float(time)) for number, time in ((3, 10), (1, 19), (2, 20))])
     assert reader.alerts(10.0, 20.0) == [alert(1, event_time=19.0), alert(3, event_time=10.0)]
 
 
-def test_the_latest_acquisition_list(store: SqlStore, reader: SqlReader) -> None:
+def test_the_latest_acquisition_list(store: SqlStore, reader: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([acquisition(20.0), acquisition(30.0, revision=2), acquisition(10.0), acquisition(30.0)])
     assert reader.latest_acquisition() == acquisition(30.0, revision=2)
 
 
-def test_events_and_labels_are_counted_by_domain(store: SqlStore, reader: SqlReader) -> None:
+def test_events_and_labels_are_counted_by_domain(store: SqlStore, reader: StoreQueries) -> None:
     rows = [
         response(n, domain="ab"[n % 2], event_time=float(n), correct=1.0 if n < 3 else float("nan")) for n in range(8)
     ]
@@ -77,7 +77,7 @@ def test_events_and_labels_are_counted_by_domain(store: SqlStore, reader: SqlRea
     assert reader.counts(1.0, 6.0) == {"a": Counts(2, 1), "b": Counts(3, 1)}
 
 
-def test_what_retention_aggregated_still_counts(store: SqlStore, reader: SqlReader) -> None:
+def test_what_retention_aggregated_still_counts(store: SqlStore, reader: StoreQueries) -> None:
     rows = [response(n, event_time=n * DAY / 2, correct=n % 2, p_correct=0.5 if n else float("nan")) for n in range(8)]
     with store.transaction() as memory:
         memory.add_responses(rows)
@@ -90,7 +90,7 @@ def test_what_retention_aggregated_still_counts(store: SqlStore, reader: SqlRead
     assert reader.span() == (2 * DAY, 3.5 * DAY)
 
 
-def test_dead_letters_are_listed_newest_first(store: SqlStore, reader: SqlReader) -> None:
+def test_dead_letters_are_listed_newest_first(store: SqlStore, reader: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([rejected(offset) for offset in range(3)])
     assert reader.dead_letters(2) == [rejected(2), rejected(1)]
@@ -107,5 +107,5 @@ def test_there_must_be_a_store(tmp_path: Path, postgres_url: str) -> None:
         (postgres_url, "is not a driftgauge store"),
     ):
         with pytest.raises(ConnectorError, match=why):
-            open_reader(url)
+            open_queries(url)
     assert not (tmp_path / "absent.db").exists()

@@ -17,7 +17,7 @@ from driftgauge.connectors.base import ConnectorError, TopicPartition
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.migrations import MIGRATIONS
-from driftgauge.connectors.store.queries import backup, open_reader
+from driftgauge.connectors.store.queries import backup, open_queries
 from driftgauge.connectors.store.store import open_store
 from tests.store.examples import label, rejected, response
 
@@ -31,7 +31,10 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     open_store(f"sqlite:///{path}", topics=Topics()).close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE meta SET value = 99 WHERE name = 'schema_version'")
-    for opening in (lambda: open_store(f"sqlite:///{path}", topics=Topics()), lambda: open_reader(f"sqlite:///{path}")):
+    for opening in (
+        lambda: open_store(f"sqlite:///{path}", topics=Topics()),
+        lambda: open_queries(f"sqlite:///{path}"),
+    ):
         with pytest.raises(ConnectorError, match="schema version 99") as refusal:
             opening()
         assert not refusal.value.retriable

@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.capture.transformers import signals_of
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.models.records import Generation
+from driftgauge.models.events import Generation
 from driftgauge.models.signals.features import extract
 
 VOCABULARY = 60

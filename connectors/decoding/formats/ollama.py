@@ -23,7 +23,7 @@ from driftgauge.connectors.decoding.formats.payload import (
     text_of,
     word_of,
 )
-from driftgauge.models.records import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN
+from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN
 
 
 class Body(Struct):

@@ -15,17 +15,16 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time
-from driftgauge.models.records import (
+from driftgauge.models.arrays import Floats, UInt8s
+from driftgauge.models.events import (
     SEGMENT_ANSWER,
     SEGMENT_REASONING,
     AnnotatorKind,
     Chunk,
     Context,
-    Floats,
     Generation,
     Label,
     Signal,
@@ -249,7 +248,7 @@ def _check_lengths(*arrays: Floats | None) -> None:
         raise PayloadError("invalid_value", "the arrays of the signal speak of different numbers of tokens")
 
 
-def _segments(n_reasoning: int | None, *arrays: Floats | None) -> npt.NDArray[np.uint8] | None:
+def _segments(n_reasoning: int | None, *arrays: Floats | None) -> UInt8s | None:
     lengths = [len(array) for array in arrays if array is not None]
     if n_reasoning is None or not lengths:
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from driftgauge.models.records import SEGMENT_UNKNOWN
+from driftgauge.models.events import SEGMENT_UNKNOWN
 
 Item = TypeVar("Item")
 
@@ -144,7 +144,7 @@ class Piece:
 
 @dataclass(slots=True)
 class Settings:
-    """Of the request, as far as the payload tells: see `driftgauge.models.records.Context`."""
+    """Of the request, as far as the payload tells: see `driftgauge.models.events.Context`."""
 
     revision: str | None = None
     temperature: float | None = None

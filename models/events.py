@@ -1,4 +1,4 @@
-"""What flows through the main line: events in, stored rows in the middle, outputs out.
+"""Events that enter the core: responses, pieces of responses, labels, and what could not be read.
 
 Every type is a plain immutable value. Times are UTC seconds since the epoch (float); entropies are in nats;
 log-probabilities are natural logarithms. *Missing* is NaN in arrays and ``None`` in scalars, never zero.
@@ -7,17 +7,13 @@ log-probabilities are natural logarithms. *Missing* is NaN in arrays and ``None`
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from driftgauge.models.arrays import Bools, Floats, Int64s, UInt8s
 
-Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 AnnotatorKind: TypeAlias = Literal["human", "model", "code"]
-Status: TypeAlias = Literal["ok", "insufficient_data", "signal_invalid", "no_data"]
 SignalForm: TypeAlias = Literal["top_logprobs", "chosen_logprobs", "entropy", "features", "none"]
 
 SEGMENT_UNKNOWN, SEGMENT_REASONING, SEGMENT_ANSWER = 0, 1, 2
@@ -44,8 +40,8 @@ class Signal:
     top_logprobs: Floats | None = None
     entropy: Floats | None = None
     features: Floats | None = None
-    segments: npt.NDArray[np.uint8] | None = None
-    censored: npt.NDArray[np.bool_] | None = None
+    segments: UInt8s | None = None
+    censored: Bools | None = None
     problems: Mapping[str, int] = field(default_factory=dict)
     alternative_sums: Floats | None = None
 
@@ -129,7 +125,7 @@ class Generation:
     n_prompt_tokens: int | None = None
     n_completion_tokens: int | None = None
     n_reasoning_tokens: int | None = None
-    token_ids: npt.NDArray[np.int64] | None = None
+    token_ids: Int64s | None = None
     text: str | None = None
 
     def with_signal(self, signal: Signal) -> Generation:
@@ -226,178 +222,3 @@ class Arrival:
 
 
 Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Rejected
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ResponseRow:
-    """A response as the store remembers it: all that a label needs when it comes three weeks later.
-
-    ``seq`` is the order of arrival (0, 1, 2 … over the life of the store). ``features`` is (d,) float32.
-    ``correct`` is the resolved label (NaN: none yet), ``weight`` its weight (1 / inclusion probability; 1 when
-    unknown), ``label_kind`` how it was chosen: ``designed`` (probability known), ``unknown``, or ``withdrawn`` (there
-    was a label); empty before the first.
-    """
-
-    seq: int
-    id: str
-    domain: str
-    fingerprint: str
-    event_time: float
-    features: Floats
-    p_correct: float
-    classifier_version: int
-    n_tokens: int
-    slices: Mapping[str, str] = field(default_factory=dict)
-    finish_reason: str | None = None
-    correct: float = math.nan
-    weight: float = 1.0
-    label_kind: str = ""
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Columns of stored responses, n of them, sorted by (event_time, id): windows and training sets alike."""
-
-    seq: npt.NDArray[np.int64]
-    id: npt.NDArray[np.str_]
-    domain: npt.NDArray[np.str_]
-    event_time: npt.NDArray[np.float64]
-    features: npt.NDArray[np.float32]  # (n, d)
-    p_correct: npt.NDArray[np.float64]  # NaN: predicted before the classifier was ready
-    correct: npt.NDArray[np.float64]  # NaN: no label
-    weight: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.seq)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """The accuracy of one domain over one window ``[window_start, window_end)``, with an interval.
-
-    ``accuracy`` and the interval are None unless ``status`` is ``ok``; ``status_reason`` then says why. The key is
-    (domain, fingerprint, window_end); a higher ``revision`` of the same key replaces the lower one.
-    ``components`` holds the single estimators' values, ``interval_parts`` the standard errors the interval is made of.
-    ``anytime_low`` and ``anytime_high`` bound the accuracy by the domain's labels alone, since its last alarm came or
-    went, and may be looked at after every label; None without such labels and for past windows.
-    """
-
-    domain: str
-    fingerprint: str
-    model: str
-    window_start: float
-    window_end: float
-    watermark: float
-    revision: int
-    status: Status
-    status_reason: str | None
-    accuracy: float | None
-    ci_low: float | None
-    ci_high: float | None
-    confidence_level: float
-    estimator: str
-    n_events: int
-    n_labels: int
-    effective_sample_size: float
-    accuracy_labelled: float | None
-    classifier_version: int
-    components: Mapping[str, float] = field(default_factory=dict)
-    spread: float | None = None
-    interval_parts: Mapping[str, float] = field(default_factory=dict)
-    anytime_low: float | None = None
-    anytime_high: float | None = None
-
-    @property
-    def key(self) -> str:
-        """The stable key: what a compacted topic keeps one of."""
-        return estimate_key(self.domain, self.fingerprint, self.window_end)
-
-
-def estimate_key(domain: str, fingerprint: str, window_end: float) -> str:
-    """The key of the estimate of one domain in one context over the window that ends then.
-
-    >>> estimate_key("law", "0a1b", 3600.0)
-    'law/0a1b/3600'
-    """
-    return f"{domain}/{fingerprint}/{window_end:.0f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something changed, and a person may want to know.
-
-    ``kind``: ``drift`` (a signal moved), ``accuracy_gap`` (labels contradict the estimate), ``below_target`` (labels
-    prove accuracy below the target), ``back_on_target`` (that alarm is over), ``new_context`` (a fingerprint never
-    seen), ``refused_context``. ``severity`` is ``alarm`` for what labels prove, ``warning`` for what a signal shows,
-    ``info`` for the rest.
-    """
-
-    kind: str
-    severity: Literal["info", "warning", "alarm"]
-    domain: str
-    fingerprint: str
-    event_time: float
-    since: float | None
-    what: str
-    before: float | None
-    after: float | None
-    message: str
-    number: int
-
-    @property
-    def key(self) -> str:
-        """The stable key: alerts are numbered over the life of the store."""
-        return f"{self.domain}/{self.kind}/{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Priority:
-    """One row of an acquisition list: a domain, how much labelling it next would help, and why."""
-
-    rank: int
-    domain: str
-    fingerprint: str
-    priority: float
-    traffic_share: float
-    shortfall: float
-    uncertainty: float
-    n_events: int
-    n_labels: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Acquisition:
-    """What to label next, ranked: one list per emission boundary."""
-
-    event_time: float
-    priorities: tuple[Priority, ...]
-    revision: int = 1
-
-    @property
-    def key(self) -> str:
-        """The stable key: the boundary the list was made at."""
-        return f"{self.event_time:.0f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The probability that one response is correct: when it completes or, ``is_final`` false, while it grows."""
-
-    response_id: str
-    domain: str
-    fingerprint: str
-    event_time: float
-    p_correct: float | None
-    n_tokens: int
-    classifier_version: int
-    is_final: bool
-
-    @property
-    def key(self) -> str:
-        """The stable key: the response; the last one published is the newest."""
-        return self.response_id
-
-
-Output: TypeAlias = Estimate | Alert | Acquisition | Prediction | Rejected
