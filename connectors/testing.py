@@ -24,6 +24,7 @@ from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.series import SeriesKey
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -153,7 +154,7 @@ class Tables:
 
     epoch: int = 0
     responses: dict[str, ResponseRow] = field(default_factory=dict)
-    windows: dict[tuple[str, str], dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
+    windows: dict[SeriesKey, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
     labelled: dict[str, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
     labels: dict[str, tuple[Label, ...]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
@@ -272,9 +273,9 @@ class MemoryTransaction:
         """Every label event stored for these responses, by response id."""
         return {key: list(self._tables.labels[key]) for key in response_ids if key in self._tables.labels}
 
-    def window(self, domain: str, fingerprint: str, start: float, end: float, limit: int) -> Rows:
+    def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
-        rows = self._tables.windows.get((domain, fingerprint), {})
+        rows = self._tables.windows.get(series, {})
         return _last((row for row in rows.values() if start <= row.event_time < end), limit)
 
     def labelled(self, fingerprint: str, limit: int) -> Rows:
@@ -367,7 +368,7 @@ class MemoryTransaction:
             going = sorted(old, key=lambda row: (row.event_time, row.seq))[:max_rows]
             for row in going:
                 self._delete(self._tables.responses, row.id)
-                self._delete(self._tables.windows[row.domain, row.fingerprint], row.id)
+                self._delete(self._tables.windows[row.series], row.id)
                 self._delete(self._tables.labelled[row.fingerprint], row.id)
                 self._delete(self._tables.labels, row.id)
             self._expire_outputs(older_than, max_rows)
@@ -391,7 +392,7 @@ class MemoryTransaction:
     def _put(self, row: ResponseRow) -> None:
         """A response, wherever it is looked for."""
         self._set(self._tables.responses, row.id, row)
-        self._set(self._tables.windows[row.domain, row.fingerprint], row.id, row)
+        self._set(self._tables.windows[row.series], row.id, row)
         if math.isnan(row.correct):
             self._delete(self._tables.labelled[row.fingerprint], row.id)
         else:

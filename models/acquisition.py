@@ -26,7 +26,7 @@ def rank(estimates: Sequence[Estimate], targets: Mapping[str, float], default_ta
     """
     total = sum(estimate.n_events for estimate in estimates) or 1
     rows = [_priority(e, e.n_events / total, targets.get(e.domain, default_target)) for e in estimates]
-    rows.sort(key=lambda row: (-row.priority, row.domain, row.fingerprint))
+    rows.sort(key=lambda row: (-row.priority, row.series))
     return tuple(replace(row, rank=i) for i, row in enumerate(rows, start=1))
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.series import SeriesKey
 
 
 class Memory(Protocol):
@@ -26,7 +27,7 @@ class Memory(Protocol):
         """Every label event ever stored for these responses (joined or pending), by response id, any order."""
         ...
 
-    def window(self, domain: str, fingerprint: str, start: float, end: float, limit: int) -> Rows:
+    def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         ...
 

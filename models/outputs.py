@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from driftgauge.models.events import Rejected
+from driftgauge.models.series import SeriesKey
 
 Status: TypeAlias = Literal["ok", "insufficient_data", "signal_invalid", "no_data"]
 
@@ -53,16 +54,21 @@ class Estimate:
     @property
     def key(self) -> str:
         """The stable key: what a compacted topic keeps one of."""
-        return estimate_key(self.domain, self.fingerprint, self.window_end)
+        return estimate_key(self.series, self.window_end)
+
+    @property
+    def series(self) -> SeriesKey:
+        """The series it belongs to."""
+        return SeriesKey(self.domain, self.fingerprint)
 
 
-def estimate_key(domain: str, fingerprint: str, window_end: float) -> str:
-    """The key of the estimate of one domain in one context over the window that ends then.
+def estimate_key(series: SeriesKey, window_end: float) -> str:
+    """The key of the estimate of one series over the window that ends then.
 
-    >>> estimate_key("law", "0a1b", 3600.0)
+    >>> estimate_key(SeriesKey("law", "0a1b"), 3600.0)
     'law/0a1b/3600'
     """
-    return f"{domain}/{fingerprint}/{window_end:.0f}"
+    return f"{series}/{window_end:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,11 @@ class Alert:
         """The stable key: alerts are numbered over the life of the store."""
         return f"{self.domain}/{self.kind}/{self.number}"
 
+    @property
+    def series(self) -> SeriesKey:
+        """The series it belongs to."""
+        return SeriesKey(self.domain, self.fingerprint)
+
 
 @dataclass(frozen=True, slots=True)
 class Priority:
@@ -107,6 +118,11 @@ class Priority:
     n_events: int
     n_labels: int
     why: str
+
+    @property
+    def series(self) -> SeriesKey:
+        """The series it belongs to."""
+        return SeriesKey(self.domain, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s, Strings
+from driftgauge.models.series import SeriesKey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,11 @@ class ResponseRow:
     weight: float = 1.0
     label_kind: str = ""
     text: str | None = None
+
+    @property
+    def series(self) -> SeriesKey:
+        """The series it belongs to."""
+        return SeriesKey(self.domain, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

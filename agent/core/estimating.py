@@ -11,6 +11,7 @@ from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate, Status
+from driftgauge.models.series import SeriesKey
 from driftgauge.models.windows import usable
 
 
@@ -19,21 +20,19 @@ def estimate_live(state: State, domain: DomainState, end: float) -> Estimate:
     window, span = domain.window, domain.window.span(end)
     revision = domain.last.revision + 1 if domain.last is not None and domain.last.window_end == end else 1
     rows = window.features[span], window.correct[span], window.weight[span]
-    scores = window.scores_of(span, state.contexts[domain.fingerprint].estimator, domain.domain)
-    sample = _sample(state, domain.fingerprint, domain.domain, window.is_usable[span], *rows, scores)
+    scores = window.scores_of(span, state.contexts[domain.series.fingerprint].estimator, domain.series.domain)
+    sample = _sample(state, domain.series, window.is_usable[span], *rows, scores)
     low, high = domain.watch.interval or (None, None)
-    return replace(_estimate(state, domain.fingerprint, end, revision, sample), anytime_low=low, anytime_high=high)
+    return replace(_estimate(state, domain.series, end, revision, sample), anytime_low=low, anytime_high=high)
 
 
-def estimate_past(
-    state: State, memory: Memory, said: Estimate | None, domain: str, fingerprint: str, end: float
-) -> Estimate:
+def estimate_past(state: State, memory: Memory, said: Estimate | None, series: SeriesKey, end: float) -> Estimate:
     """The same over a window closed earlier, from the rows in memory; a new revision of what was said then."""
     spec = state.settings.windows
-    rows = memory.window(domain, fingerprint, end - spec.window_s, end, spec.window_events)
+    rows = memory.window(series, end - spec.window_s, end, spec.window_events)
     revision = 1 if said is None else said.revision + 1
     columns = usable(rows.features), rows.features, rows.correct, rows.weight
-    return _estimate(state, fingerprint, end, revision, _sample(state, fingerprint, domain, *columns))
+    return _estimate(state, series, end, revision, _sample(state, series, *columns))
 
 
 def is_material(last: Estimate | None, new: Estimate, change: float) -> bool:
@@ -54,27 +53,27 @@ def gone_quiet(domain: DomainState, boundary: float) -> bool:
 
 
 def _sample(
-    state: State, fingerprint: str, domain: str, is_usable: Bools,
+    state: State, series: SeriesKey, is_usable: Bools,
     features: Float32s, correct: Float64s, weight: Float64s, scores: Float32s | None = None,
 ) -> Sample:  # fmt: skip
     """The usable rows, as the estimator of the context wants them."""
-    context = state.contexts[fingerprint]
+    context = state.contexts[series.fingerprint]
     if not is_usable.all():
         features, correct, weight = features[is_usable], correct[is_usable], weight[is_usable]
         scores = None if scores is None else scores[is_usable]
     correct = np.where(weight > 0, correct, np.nan)  # weight 0: a label that may teach but not count
     p_correct = np.full(len(features), np.nan)
     if context.estimator.reads_p_correct:
-        p_correct = context.committee.predict_proba(features, [domain] * len(features))
-    return Sample(features, p_correct, correct, weight, scores, domain)
+        p_correct = context.committee.predict_proba(features, [series.domain] * len(features))
+    return Sample(features, p_correct, correct, weight, scores, series.domain)
 
 
-def _estimate(state: State, fingerprint: str, end: float, revision: int, sample: Sample) -> Estimate:
-    context, settings = state.contexts[fingerprint], state.settings
-    found = _judge(state, fingerprint, sample)
+def _estimate(state: State, series: SeriesKey, end: float, revision: int, sample: Sample) -> Estimate:
+    context, settings = state.contexts[series.fingerprint], state.settings
+    found = _judge(state, series.fingerprint, sample)
     return Estimate(
-        domain=sample.domain,
-        fingerprint=fingerprint,
+        domain=series.domain,
+        fingerprint=series.fingerprint,
         model=context.model,
         window_start=end - settings.windows.window_s,
         window_end=end,

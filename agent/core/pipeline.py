@@ -28,6 +28,7 @@ from driftgauge.models.labels import Truth, resolve
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Prediction, estimate_key
 from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.arrivals import arrive, with_features
 from driftgauge.models.signals.assembly import InFlight
 from driftgauge.models.watch.drift import Change
@@ -134,7 +135,7 @@ class _Step:
         fingerprint = self._context(arrival)
         if fingerprint is None:
             return
-        domain = self.state.domain(self.state.domain_name(generation.domain), fingerprint)
+        domain = self.state.domain(SeriesKey(self.state.domain_name(generation.domain), fingerprint))
         self.run.append((arrival, domain))
         self.in_run.add(generation.id)
         domain.events_since += 1
@@ -199,10 +200,10 @@ class _Step:
         by_context: dict[str, list[int]] = defaultdict(list)
         for i, (arrival, domain) in enumerate(run):
             if arrival.problem is None:
-                by_context[domain.fingerprint].append(i)
+                by_context[domain.series.fingerprint].append(i)
         for fingerprint, members in by_context.items():
             features = np.stack([run[i][0].features for i in members])
-            domains = [run[i][1].domain for i in members]
+            domains = [run[i][1].series.domain for i in members]
             p_correct[members] = self.state.contexts[fingerprint].committee.predict_proba(features, domains)
         return p_correct.tolist()
 
@@ -212,12 +213,12 @@ class _Step:
         return ResponseRow(
             seq=seq,
             id=generation.id,
-            domain=domain.domain,
-            fingerprint=domain.fingerprint,
+            domain=domain.series.domain,
+            fingerprint=domain.series.fingerprint,
             event_time=generation.event_time,
             features=arrival.features,
             p_correct=p_correct,
-            classifier_version=self.state.contexts[domain.fingerprint].committee.version,
+            classifier_version=self.state.contexts[domain.series.fingerprint].committee.version,
             n_tokens=arrival.n_tokens,
             slices=generation.slices,
             finish_reason=generation.finish_reason,
@@ -331,7 +332,7 @@ class _Step:
         row = replace(row, correct=correct, weight=weight, label_kind=kind)
         self.rows[row.id] = row
         self.memory.resolve([row])
-        domain = self.state.domain(row.domain, row.fingerprint)
+        domain = self.state.domain(row.series)
         domain.window.resolve(row)
         self._mark_stale(row)
         if truth is not None and not np.isnan(row.features).all():
@@ -375,7 +376,7 @@ class _Step:
             np.array([row.p_correct]),
         )
         if not is_revision and self.settings.detect_drift:
-            domain = self.state.domain(row.domain, row.fingerprint)
+            domain = self.state.domain(row.series)
             changes = domain.drift.update({"accuracy_minus_predicted": truth.correct - row.p_correct})
             self._warn(domain, changes, row, self.state.max_event_time)
         if context.committee.wants_refit():
@@ -395,7 +396,7 @@ class _Step:
             if len(self.state.stale) >= self.settings.max_stale_windows:
                 self.state.counters["stale_windows_dropped"] += 1
                 break
-            self.state.stale[row.domain, row.fingerprint, end] = None
+            self.state.stale[row.series, end] = None
         return bool(ends)
 
     def _last_closed(self) -> float:
@@ -420,8 +421,8 @@ class _Step:
                 yield change
                 continue
             features = domain.window.latest(so_far)
-            committee = self.state.contexts[domain.fingerprint].committee
-            p_correct = committee.predict_proba(features, [domain.domain] * len(features))
+            committee = self.state.contexts[domain.series.fingerprint].committee
+            p_correct = committee.predict_proba(features, [domain.series.domain] * len(features))
             seen = domain.drift.again(change, p_correct[~np.isnan(p_correct)].tolist())
             if seen is None:
                 self.state.counters["classifier_moved"] += 1
@@ -495,9 +496,9 @@ class _Step:
         """Past windows again where something changed, this window, what to label."""
         self.flush()
         stale, self.state.stale = sorted(self.state.stale), {}
-        for domain, fingerprint, end in stale:
-            said = self._said(estimate_key(domain, fingerprint, end))
-            self._emit(estimate_past(self.state, self.memory, said, domain, fingerprint, end))
+        for series, end in stale:
+            said = self._said(estimate_key(series, end))
+            self._emit(estimate_past(self.state, self.memory, said, series, end))
         for key in sorted(self.state.domains):
             domain_state = self.state.domains[key]
             if domain_state.is_changed or gone_quiet(domain_state, boundary):
@@ -515,7 +516,7 @@ class _Step:
         domain.last = estimate
         domain.is_changed = False
         domain.events_since = domain.labels_since = 0
-        self.state.touched_domains.add((domain.domain, domain.fingerprint))
+        self.state.touched_domains.add(domain.series)
         self._emit(estimate)
 
     def _said(self, key: str) -> Estimate | None:

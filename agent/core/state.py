@@ -22,6 +22,7 @@ from driftgauge.models.labels import LabelDelays, Policy
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.rows import Rows
+from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import FEATURES, SEGMENT_FEATURES
@@ -151,11 +152,11 @@ class DomainState:
     ``rank`` counts domains in contexts as they came, from 1; it decides the part of the false-alarm budget.
     """
 
-    def __init__(self, settings: PipelineSettings, domain: str, fingerprint: str, rank: int) -> None:
-        self.domain, self.fingerprint, self.rank = domain, fingerprint, rank
+    def __init__(self, settings: PipelineSettings, series: SeriesKey, rank: int) -> None:
+        self.series, self.rank = series, rank
         self.window = Window(settings.windows, len(settings.feature_names))
         self.drift = DriftMonitor(delta=settings.drift_delta)
-        target = settings.targets.get(domain, settings.default_target)
+        target = settings.targets.get(series.domain, settings.default_target)
         self.watch = AccuracyWatch(target, budget(settings.false_alarms, rank), settings.confidence_level)
         self.events_since = 0  # since the last look at whether the estimate moved
         self.labels_since = 0
@@ -165,7 +166,7 @@ class DomainState:
     def snapshot(self) -> bytes:
         """State as bytes; the window is rebuilt from the rows, the last estimate from its own."""
         last_key = None if self.last is None else self.last.key
-        identity = [self.domain, self.fingerprint, self.rank]
+        identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]
         return msgspec.msgpack.encode([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot()])
 
@@ -173,13 +174,13 @@ class DomainState:
     def restore(cls, settings: PipelineSettings, blob: bytes, boundary: float, memory: Memory) -> DomainState:
         """Make the state that gave this snapshot, reading its window and last estimate back from memory."""
         (domain, fingerprint, rank), since, last_key, drift, watch = msgspec.msgpack.decode(blob)
-        state = cls(settings, domain, fingerprint, rank)
+        state = cls(settings, SeriesKey(domain, fingerprint), rank)
         state.events_since, state.labels_since, state.is_changed = since
         state.drift.restore(drift)
         state.watch.restore(watch)
         state.last = memory.estimate(last_key) if last_key else None
         start = boundary - settings.windows.window_s
-        state.window.load(memory.window(domain, fingerprint, start, math.inf, state.window.capacity))
+        state.window.load(memory.window(state.series, start, math.inf, state.window.capacity))
         return state
 
 
@@ -195,13 +196,13 @@ class State:
         self.boundary = -math.inf
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
-        self.stale: dict[tuple[str, str, float], None] = {}
+        self.stale: dict[tuple[SeriesKey, float], None] = {}
         self.contexts: dict[str, ContextState] = {}
-        self.domains: dict[tuple[str, str], DomainState] = {}
+        self.domains: dict[SeriesKey, DomainState] = {}
         self.names: set[str] = set()
         self.assembly = Assembly(settings.assembly, settings.entropy)
         self.touched_contexts: set[str] = set()
-        self.touched_domains: set[tuple[str, str]] = set()
+        self.touched_domains: set[SeriesKey] = set()
 
     @property
     def watermark(self) -> float:
@@ -223,12 +224,11 @@ class State:
         self.names.add(domain)
         return domain
 
-    def domain(self, domain: str, fingerprint: str) -> DomainState:
+    def domain(self, key: SeriesKey) -> DomainState:
         """The state of a domain in a context, made when it is new; it counts as touched."""
-        key = (domain, fingerprint)
         self.touched_domains.add(key)
         if key not in self.domains:
-            self.domains[key] = DomainState(self.settings, domain, fingerprint, rank=len(self.domains) + 1)
+            self.domains[key] = DomainState(self.settings, key, rank=len(self.domains) + 1)
         return self.domains[key]
 
     def changes(self) -> dict[str, bytes | None]:
@@ -246,7 +246,8 @@ class State:
     def _stream(self) -> bytes:
         scalars = [self.n_responses, self.n_alerts, self.n_pending, self.max_event_time, self.boundary]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
-        return msgspec.msgpack.encode([scalars, counters, delays, list(self.stale), self.assembly.n_news])
+        stale = [(series.domain, series.fingerprint, end) for series, end in self.stale]
+        return msgspec.msgpack.encode([scalars, counters, delays, stale, self.assembly.n_news])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -257,21 +258,20 @@ class State:
         scalars, counters, delays, stale, state.assembly.n_news = msgspec.msgpack.decode(saved["stream"])
         state.n_responses, state.n_alerts, state.n_pending, state.max_event_time, state.boundary = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
-        state.stale = dict.fromkeys((domain, fingerprint, end) for domain, fingerprint, end in stale)
+        state.stale = dict.fromkeys((SeriesKey(domain, fingerprint), end) for domain, fingerprint, end in stale)
         restored = {f: ContextState.restore(settings, parts) for f, parts in contexts_saved(saved).items()}
         state.contexts = dict(sorted(restored.items(), key=lambda item: item[1].number))
         for blob in under("domain/", saved).values():
             domain = DomainState.restore(settings, blob, state.boundary, memory)
-            state.domains[domain.domain, domain.fingerprint] = domain
-            state.names.add(domain.domain)
+            state.domains[domain.series] = domain
+            state.names.add(domain.series.domain)
         state.names.discard(OVERFLOW_DOMAIN)
         state.assembly.restore(under("flight/", saved))
         return state
 
 
-def _domain_name(key: tuple[str, str]) -> str:
-    domain, fingerprint = key
-    return f"domain/{fingerprint}/{domain}"
+def _domain_name(series: SeriesKey) -> str:
+    return f"domain/{series.fingerprint}/{series.domain}"
 
 
 def context_parts(fingerprint: str, context: ContextState) -> dict[str, bytes | None]:

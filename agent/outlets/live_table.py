@@ -18,6 +18,7 @@ from rich.text import Text
 
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
+from driftgauge.models.series import SeriesKey
 
 HEADINGS = ("domain", "events", "labels", "accuracy", "interval", "", "by labels", "drift", "priority")
 DRIFT_KINDS = frozenset({"drift", "accuracy_gap"})
@@ -56,10 +57,10 @@ class Row:
 class Board:
     """The newest estimates, alerts and ranking by domain and context."""
 
-    estimates: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    estimates: dict[SeriesKey, Estimate] = field(default_factory=dict)
     first_ends: dict[str, float] = field(default_factory=dict)
-    alerts: dict[tuple[str, str], list[Alert]] = field(default_factory=dict)
-    priorities: dict[tuple[str, str], Priority] = field(default_factory=dict)
+    alerts: dict[SeriesKey, list[Alert]] = field(default_factory=dict)
+    priorities: dict[SeriesKey, Priority] = field(default_factory=dict)
 
     def take(self, outputs: Iterable[Output]) -> None:
         """Note outputs, in the order they were emitted."""
@@ -68,9 +69,9 @@ class Board:
                 case Estimate():
                     self._keep_newest(output)
                 case Alert():
-                    self.alerts.setdefault((output.domain, output.fingerprint), []).append(output)
+                    self.alerts.setdefault(output.series, []).append(output)
                 case Acquisition():
-                    self.priorities = {(row.domain, row.fingerprint): row for row in output.priorities}
+                    self.priorities = {row.series: row for row in output.priorities}
 
     def rows(self) -> list[Row]:
         """Every domain that has an estimate, by name."""
@@ -86,9 +87,9 @@ class Board:
     def _keep_newest(self, estimate: Estimate) -> None:
         first_end = self.first_ends.get(estimate.domain, math.inf)
         self.first_ends[estimate.domain] = min(first_end, estimate.window_end)
-        known = self.estimates.get((estimate.domain, estimate.fingerprint))
+        known = self.estimates.get(estimate.series)
         if known is None or known.window_end <= estimate.window_end:
-            self.estimates[estimate.domain, estimate.fingerprint] = estimate
+            self.estimates[estimate.series] = estimate
 
 
 def render(rows: Sequence[Row], caption: str = "", width: int | None = None) -> Table:

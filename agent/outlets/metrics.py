@@ -26,6 +26,7 @@ from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.classify.prequential import Metric as Score
 from driftgauge.models.labels import LabelDelays
 from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.series import SeriesKey
 
 Source = TypeVar("Source")
 Gauges: TypeAlias = tuple[tuple[str, str, Callable[[Source], float | None]], ...]
@@ -102,8 +103,8 @@ class Metrics(Collector):
         self._series_dropped = 0
         self._is_waiting = False
         self._lag: Mapping[TopicPartition, int] = {}
-        self._newest: dict[tuple[str, str], Estimate] = {}
-        self._alarms: dict[tuple[str, str], bool] = {}
+        self._newest: dict[SeriesKey, Estimate] = {}
+        self._alarms: dict[SeriesKey, bool] = {}
         self._label_delays = LabelDelays()
         self._scores: list[tuple[list[str], Score]] = []
         self._scored_at = -math.inf
@@ -142,7 +143,7 @@ class Metrics(Collector):
 
     def _note(self, estimate: Estimate) -> None:
         """Keep the newest window of a domain in a context; a past one that is revised changes nothing here."""
-        key = (estimate.domain, estimate.fingerprint)
+        key = estimate.series
         known = self._newest.pop(key, estimate)
         self._newest[key] = estimate if estimate.window_end >= known.window_end else known
         if len(self._newest) > self.max_domains:

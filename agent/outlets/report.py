@@ -17,6 +17,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts
 from driftgauge.models.classify.prequential import Metric
 from driftgauge.models.outputs import Acquisition, Alert, Estimate
+from driftgauge.models.series import SeriesKey
 
 Verdict: TypeAlias = Literal["below target", "unclear", "no estimate", "meets target"]
 VERDICTS: tuple[Verdict, ...] = ("below target", "unclear", "no estimate", "meets target")
@@ -146,6 +147,6 @@ def _scores(contexts: Mapping[str, Mapping[str, bytes]]) -> Iterator[ScoreReport
                 yield ScoreReport(context_model(parts), fingerprint, score)
 
 
-def _newest(estimates: Sequence[Estimate]) -> dict[tuple[str, str], Estimate]:
+def _newest(estimates: Sequence[Estimate]) -> dict[SeriesKey, Estimate]:
     """The estimate with the latest window of every domain in a context; they come by window end."""
-    return {(estimate.domain, estimate.fingerprint): estimate for estimate in estimates}
+    return {estimate.series: estimate for estimate in estimates}

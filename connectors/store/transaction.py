@@ -33,6 +33,7 @@ from driftgauge.connectors.store.statements import Writes
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.series import SeriesKey
 
 _PER_QUERY = 500
 _T = TypeVar("_T")
@@ -127,11 +128,11 @@ class SqlTransaction:
         wanted = set(response_ids)
         return {key: labels for key, labels in found.items() if key in wanted}
 
-    def window(self, domain: str, fingerprint: str, start: float, end: float, limit: int) -> Rows:
+    def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         of_window = and_(
-            _R.domain == _number(domain),
-            _R.fingerprint == _number(fingerprint),
+            _R.domain == _number(series.domain),
+            _R.fingerprint == _number(series.fingerprint),
             _R.event_time >= start,
             _R.event_time < end,
         )

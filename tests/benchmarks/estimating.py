@@ -19,6 +19,7 @@ from driftgauge.agent.core.state import ContextState, DomainState, PipelineSetti
 from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.rows import Rows
+from driftgauge.models.series import SeriesKey
 from driftgauge.models.windows import WindowSpec
 
 N_DOMAINS, N_WINDOWS, N_ROWS, N_LABELS = 1_000, 50, 10_000, 50
@@ -42,7 +43,7 @@ def _state() -> State:
     context.estimator = fit_default({f"d{i}": _sample(_rows(f"d{i}", 400, 400)) for i in range(8)}, seed=0)
     state.boundary = state.max_event_time = END
     for i in range(N_WINDOWS):
-        state.domain(f"d{i}", "f").window.load(_rows(f"d{i}", N_ROWS, N_LABELS))
+        state.domain(SeriesKey(f"d{i}", "f")).window.load(_rows(f"d{i}", N_ROWS, N_LABELS))
     return state
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.rows import ResponseRow
+from driftgauge.models.series import SeriesKey
 from driftgauge.models.windows import Window, WindowSpec
 
 SPEC = WindowSpec(window_s=100.0, window_events=5, hop_s=50.0)
@@ -73,7 +74,7 @@ def test_content_equals_what_the_store_gives_back(times: list[int]) -> None:
     with MemoryStore().transaction() as memory:
         memory.add_responses(rows)
         again = Window(SPEC, 2)
-        again.load(memory.window("d", "f", 0.0, np.inf, again.capacity))
+        again.load(memory.window(SeriesKey("d", "f"), 0.0, np.inf, again.capacity))
     assert content(filled(rows)) == content(again)
 
 

@@ -46,7 +46,7 @@ class Agent:
         return [(o.kind, o.severity, o.domain) for o in outputs if isinstance(o, Alert) and o.what == "accuracy"]
 
     def n_counted(self, domain: str) -> int:
-        return next(d.watch.n_labels for (name, _), d in self.pipeline.state.domains.items() if name == domain)
+        return next(d.watch.n_labels for series, d in self.pipeline.state.domains.items() if series.domain == domain)
 
 
 def test_wrong_answers_raise_an_alarm_where_they_miss_the_target_and_right_ones_resolve_it() -> None:

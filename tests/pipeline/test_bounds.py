@@ -62,7 +62,7 @@ def bound_reached(pipeline: Pipeline, setting: str) -> float | None:
 
 def test_domains_beyond_the_bound_share_one() -> None:
     pipeline, said = play([response(n, domain=f"d{n}") for n in range(40)])
-    domains = {domain for domain, _ in pipeline.state.domains}
+    domains = {series.domain for series in pipeline.state.domains}
     assert domains == {f"d{n}" for n in range(10)} | {OVERFLOW_DOMAIN}
     assert bound_reached(pipeline, "bounds.max_domains") == 30
     assert not reasons(said)  # they count, only not by themselves

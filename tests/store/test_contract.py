@@ -12,6 +12,7 @@ from driftgauge.connectors.decoding.formats.own import encode_label
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Output, Prediction
+from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore, Opener
 from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same
 
@@ -90,8 +91,8 @@ def test_a_window_is_half_open_and_sorted_by_time_then_id(store: AnyStore) -> No
     with store.transaction() as memory:
         memory.add_responses(rows)
         memory.add_responses([response(8, domain="other", event_time=15.0), response(9, fingerprint="f2")])
-        window = memory.window("law", "f1", 10.0, 20.0, 100)
-        last = memory.window("law", "f1", 10.0, 20.0, 2)
+        window = memory.window(SeriesKey("law", "f1"), 10.0, 20.0, 100)
+        last = memory.window(SeriesKey("law", "f1"), 10.0, 20.0, 2)
     assert window.id.tolist() == ["B", "a", "b", "ä", "late"]
     assert last.id.tolist() == ["ä", "late"]
     assert last.seq.tolist() == [2, 6]
@@ -103,7 +104,7 @@ def test_a_window_is_half_open_and_sorted_by_time_then_id(store: AnyStore) -> No
 def test_unknown_numbers_of_a_window_are_nan(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0, p_correct=float("nan")), response(1, correct=1.0, weight=2.0)])
-        window = memory.window("law", "f1", 0, 9999, 10)
+        window = memory.window(SeriesKey("law", "f1"), 0, 9999, 10)
     assert np.isnan(window.p_correct).tolist() == [True, False]
     assert np.isnan(window.correct).tolist() == [True, False]
     assert window.weight.tolist() == [1.0, 2.0]
@@ -111,14 +112,14 @@ def test_unknown_numbers_of_a_window_are_nan(store: AnyStore) -> None:
 
 def test_an_empty_window_has_columns_of_no_rows(store: AnyStore) -> None:
     with store.transaction() as memory:
-        assert len(memory.window("nobody", "f1", 0, 1, 10)) == 0
+        assert len(memory.window(SeriesKey("nobody", "f1"), 0, 1, 10)) == 0
         assert memory.labelled("nobody", 10).features.shape == (0, 17)
 
 
 def test_rows_with_fewer_features_lack_the_last_ones(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0), response(1, features=np.arange(51, dtype=np.float32))])
-        window = memory.window("law", "f1", 0, 9999, 10)
+        window = memory.window(SeriesKey("law", "f1"), 0, 9999, 10)
     assert window.features.shape == (2, 51)
     assert np.isnan(window.features[0, 17:]).all()
     assert window.features[1].tolist() == list(range(51))
@@ -229,12 +230,12 @@ def test_nothing_of_a_failed_transaction_happened(store: AnyStore) -> None:
         memory.save_positions({TopicPartition("t", 0): 1})
         memory.emit([estimate(), alert(), acquisition(), rejected()])
         assert len(memory.expire_labels(10.0, 10)) == 1
-        assert memory.window("new", "new", 0, 9999, 10).id.tolist() == ["r-1"]
+        assert memory.window(SeriesKey("new", "new"), 0, 9999, 10).id.tolist() == ["r-1"]
         raise BoomError
     with store.transaction() as memory:
         assert memory.responses(["r-0", "r-1"]).keys() == {"r-0"}
         assert same(memory.responses(["r-0"])["r-0"], response(0))
-        assert len(memory.window("new", "new", 0, 9999, 10)) == len(memory.labelled("new", 10)) == 0
+        assert len(memory.window(SeriesKey("new", "new"), 0, 9999, 10)) == len(memory.labelled("new", 10)) == 0
         assert memory.labels(["r-0", "nobody"]).keys() == {"nobody"}
         assert memory.state("") == {"kept": b"1", "gone": b"1"}
         assert memory.positions() == {}
@@ -251,7 +252,7 @@ def test_names_made_in_a_failed_transaction_are_made_again(store: AnyStore) -> N
     with store.transaction() as memory:
         memory.add_responses([response(0, domain="other"), response(1, domain="new")])
         assert memory.responses(["r-1"])["r-1"].domain == "new"
-        assert memory.window("new", "f1", 0, 9999, 10).id.tolist() == ["r-1"]
+        assert memory.window(SeriesKey("new", "f1"), 0, 9999, 10).id.tolist() == ["r-1"]
 
 
 def test_reads_see_what_the_same_transaction_remembered(store: AnyStore) -> None:
@@ -298,7 +299,7 @@ def test_threads_wait_for_each_other(store: AnyStore) -> None:
         thread.join()
     with store.transaction() as memory:
         assert memory.state("n") == {"n": b"40"}
-        assert len(memory.window("law", "f1", 0, 1e9, 100)) == 40
+        assert len(memory.window(SeriesKey("law", "f1"), 0, 1e9, 100)) == 40
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------
@@ -416,7 +417,7 @@ def test_old_responses_go_in_bites_oldest_first_with_their_labels(store: AnyStor
         memory.emit([estimate(window_end=90.0), estimate(window_end=100.0), alert(event_time=99.0)])
     assert store.expire(97.5, 2) == 2
     with store.transaction() as memory:
-        assert memory.window("law", "f1", 0, 1000, 10).id.tolist() == ["r-3", "r-2", "r-1", "r-0"]
+        assert memory.window(SeriesKey("law", "f1"), 0, 1000, 10).id.tolist() == ["r-3", "r-2", "r-1", "r-0"]
         assert memory.labels(["r-5", "r-0", "nobody"]).keys() == {"r-0", "nobody"}
         assert memory.estimate(estimate(window_end=90.0).key) is None
         assert memory.estimate(estimate(window_end=100.0).key) is not None

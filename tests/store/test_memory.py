@@ -9,6 +9,7 @@ import pytest
 
 from driftgauge.connectors.base import Record, TopicPartition
 from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
+from driftgauge.models.series import SeriesKey
 from tests.store.examples import alert, label, response
 
 LOG = [Record("t", n % 2, n // 2, None, b"%d" % n) for n in range(6)]
@@ -30,7 +31,7 @@ def run(tables: Tables, published: list[bytes], plan: CrashPlan) -> None:
             if not records:
                 return
             with store.transaction() as memory:
-                first = len(memory.window("law", "f1", 0, 1e9, 100))
+                first = len(memory.window(SeriesKey("law", "f1"), 0, 1e9, 100))
                 rows = [response(first + i) for i in range(len(records))]
                 memory.add_responses(rows)
                 memory.add_labels([label("l", row.id) for row in rows])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.store import open_store
 from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore
 from tests.store.examples import estimate, label, rejected, response
 
@@ -95,7 +96,7 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
 
 
 def look(memory: Any) -> Any:
-    windows = [memory.window(domain, "f1", 1.0, 4.0, 5) for domain in "ab"]
+    windows = [memory.window(SeriesKey(domain, "f1"), 1.0, 4.0, 5) for domain in "ab"]
     columns = [(w.seq.tolist(), w.id.tolist(), repr(w.correct.tolist()), w.features.tobytes()) for w in windows]
     return (
         columns,

@@ -20,6 +20,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.store import SqlStore, open_store
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
+from driftgauge.models.series import SeriesKey
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS, remembered
 from tests.store.examples import response
@@ -135,4 +136,4 @@ def test_retention_catches_up_however_much_has_come(tmp_path: Path, monkeypatch:
             memory.add_responses([response(n, event_time=float(n)) for n in range(50)])
         forget_old(store, 40.0)
         with store.transaction() as memory:
-            assert len(memory.window("law", "f1", 0.0, 1e9, 100)) == 10
+            assert len(memory.window(SeriesKey("law", "f1"), 0.0, 1e9, 100)) == 10

@@ -19,6 +19,7 @@ from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.migrations import MIGRATIONS
 from driftgauge.connectors.store.queries import backup, open_queries
 from driftgauge.connectors.store.store import open_store
+from driftgauge.models.series import SeriesKey
 from tests.store.examples import label, rejected, response
 
 
@@ -102,7 +103,7 @@ def test_a_backup_is_one_instant_while_the_agent_writes(tmp_path: Path) -> None:
         stop.set()
         writer.join()
     with closing(open_store(f"sqlite:///{copy}", topics=Topics())) as restored, restored.transaction() as memory:
-        rows = memory.window("law", "f1", 0, 1e9, 10**6)
+        rows = memory.window(SeriesKey("law", "f1"), 0, 1e9, 10**6)
         assert memory.positions()[place] == len(rows) > 0
         assert np.array_equal(np.sort(rows.seq), np.arange(len(rows)))
 
@@ -140,7 +141,7 @@ def test_no_query_reads_all_responses_or_labels(sqlite_url: str) -> None:
                 memory.add_labels([label("l", "r-1", 1.0)])
                 memory.responses(["r-0"])
                 memory.labels(["r-0"])
-                memory.window("law", "f1", 0.0, 1e9, 10)
+                memory.window(SeriesKey("law", "f1"), 0.0, 1e9, 10)
                 memory.labelled("f1", 10)
                 memory.expire_labels(10.0, 10)
             store.expire(1e9, 10)
