@@ -18,7 +18,7 @@ from driftgauge.models.windows import usable
 def estimate_live(state: State, domain: DomainState, end: float) -> Estimate:
     """The accuracy of a domain over the window that ends at ``end``, from the rows in its buffer."""
     window, span = domain.window, domain.window.span(end)
-    revision = domain.last.revision + 1 if domain.last is not None and domain.last.window_end == end else 1
+    revision = last.revision + 1 if (last := domain.last_estimate) is not None and last.window_end == end else 1
     rows = window.features[span], window.correct[span], window.weight[span]
     scores = window.scores_of(span, state.contexts[domain.series.fingerprint].estimator, domain.series.domain)
     sample = _sample(state, domain.series, window.is_usable[span], *rows, scores)
@@ -33,23 +33,6 @@ def estimate_past(state: State, memory: Memory, said: Estimate | None, series: S
     revision = 1 if said is None else said.revision + 1
     columns = usable(rows.features), rows.features, rows.correct, rows.weight
     return _estimate(state, series, end, revision, _sample(state, series, *columns))
-
-
-def is_material(last: Estimate | None, new: Estimate, change: float) -> bool:
-    """Whether the new estimate says something the last one did not."""
-    if last is None or last.status != new.status:
-        return True
-    if last.accuracy is None or new.accuracy is None:
-        return False
-    return abs(last.accuracy - new.accuracy) > change
-
-
-def gone_quiet(domain: DomainState, boundary: float) -> bool:
-    """Whether a domain that had an estimate has nothing left in the window that ends at this boundary."""
-    if domain.last is None or domain.last.status == "no_data":
-        return False
-    span = domain.window.span(boundary)
-    return bool(span.start >= span.stop)
 
 
 def _sample(

@@ -1,0 +1,116 @@
+"""One batch in progress: the stored rows and labels that it needs, and the outputs that it emits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
+
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
+from driftgauge.models.events import Arrival, Chunk, Event, Label, Rejected
+from driftgauge.models.memory import Memory
+from driftgauge.models.outputs import Alert, Estimate, Output
+from driftgauge.models.rows import ResponseRow
+from driftgauge.models.series import SeriesKey
+
+Severity: TypeAlias = Literal["info", "warning", "alarm"]
+
+
+class Batch:
+    """What the parts of one `Pipeline.step` share.
+
+    Attributes
+    ----------
+    settings, state, memory : those of the step
+    outputs : outputs so far, in order
+    rows : stored responses by id, as far as this batch concerns them
+    labels : their label events, by response id
+    estimates : estimates emitted by this batch, by key
+    before_emit : called before each output. Responses that are predicted together emit theirs first, so that the order
+        of outputs is the order of events.
+    """
+
+    def __init__(self, settings: PipelineSettings, state: State, memory: Memory) -> None:
+        self.settings = settings
+        self.state = state
+        self.memory = memory
+        self.outputs: list[Output] = []
+        self.rows: dict[str, ResponseRow] = {}
+        self.labels: dict[str, list[Label]] = {}
+        self.estimates: dict[str, Estimate] = {}
+        self.before_emit: Callable[[], None] = _nothing
+        self._recalled: set[str] = set()
+
+    def recall(self, events: Iterable[Event]) -> None:
+        """Read all responses and labels that these events concern, in one query each."""
+        self._recall({response_id for event in events if (response_id := _response_id(event)) is not None})
+
+    def recall_response(self, response_id: str) -> None:
+        """Read one more response and its labels, unless this batch has done so."""
+        if response_id not in self._recalled:
+            self._recall({response_id})
+
+    def _recall(self, ids: set[str]) -> None:
+        self._recalled |= ids
+        self.rows.update(self.memory.responses(ids))
+        self.labels.update(self.memory.labels(ids))
+
+    def emit(self, output: Output) -> None:
+        """Add an output after the outputs of all earlier events."""
+        self.before_emit()
+        self.outputs.append(output)
+
+    def reject(self, rejected: Rejected) -> None:
+        """Count a dead letter by its reason and emit it."""
+        self.state.counters[f"rejected_{rejected.reason}"] += 1
+        self.emit(rejected)
+
+    def alert(
+        self, kind: str, severity: Severity, series: SeriesKey, what: str, message: str, *,
+        at: float, since: float | None = None, before: float | None = None, after: float | None = None,
+    ) -> None:  # fmt: skip
+        """Number an alert, count it and emit it; ``at`` and ``since`` are event times."""
+        self.state.n_alerts += 1
+        self.state.counters["alerts"] += 1
+        self.emit(
+            Alert(
+                kind=kind,
+                severity=severity,
+                domain=series.domain,
+                fingerprint=series.fingerprint,
+                event_time=at,
+                since=since,
+                what=what,
+                before=before,
+                after=after,
+                message=message,
+                number=self.state.n_alerts,
+            )
+        )
+
+    def newest_estimate(self, key: str) -> Estimate | None:
+        """The highest revision of an estimate, emitted by this batch or an earlier one."""
+        return self.estimates.get(key) or self.memory.estimate(key)
+
+    def mark_stale(self, row: ResponseRow) -> bool:
+        """Mark the closed windows that hold this row: the next boundary estimates them again. False: there are none."""
+        state, settings = self.state, self.settings
+        ends = list(settings.windows.ends_holding(row.event_time, before=state.boundary - settings.windows.hop_s))
+        for end in ends:
+            if len(state.stale) >= settings.max_stale_windows:
+                state.counters["stale_windows_dropped"] += 1
+                break
+            state.stale[row.series, end] = None
+        return bool(ends)
+
+
+def _response_id(event: Event) -> str | None:
+    if isinstance(event, Arrival):
+        return event.generation.id
+    if isinstance(event, Label):
+        return event.response_id
+    return event.piece.id if isinstance(event, Chunk) else None
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,72 @@
+"""When estimates and acquisition lists are emitted: at boundaries, and before them when an estimate moved."""
+
+from __future__ import annotations
+
+from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.estimating import estimate_live, estimate_past
+from driftgauge.models import acquisition
+from driftgauge.models.outputs import Acquisition, Estimate, estimate_key
+
+
+class Emission:
+    """Emits what the windows of a batch give."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def emit_pending(self, boundary: float) -> None:
+        """Emit closed windows that changed, then the windows that end at this boundary, then the acquisition list."""
+        state = self._batch.state
+        stale, state.stale = sorted(state.stale), {}
+        for series, end in stale:
+            previous = self._batch.newest_estimate(estimate_key(series, end))
+            self._emit(estimate_past(state, self._batch.memory, previous, series, end))
+        for series in sorted(state.domains):
+            domain = state.domains[series]
+            if domain.is_changed or _has_fallen_silent(domain, boundary):
+                self._emit_live(domain, estimate_live(state, domain, boundary))
+        self._emit_acquisition(boundary)
+
+    def emit_if_material(self, domain: DomainState) -> None:
+        """Emit the estimate of a domain before the boundary if it differs from the last one by enough to matter."""
+        estimate = estimate_live(self._batch.state, domain, self._batch.state.boundary)
+        domain.events_since = domain.labels_since = 0
+        if _is_material(domain.last_estimate, estimate, self._batch.settings.material_change):
+            self._emit_live(domain, estimate)
+
+    def _emit_live(self, domain: DomainState, estimate: Estimate) -> None:
+        domain.last_estimate = estimate
+        domain.is_changed = False
+        domain.events_since = domain.labels_since = 0
+        self._batch.state.touched_domains.add(domain.series)
+        self._emit(estimate)
+
+    def _emit(self, estimate: Estimate) -> None:
+        self._batch.state.counters["estimates"] += 1
+        self._batch.estimates[estimate.key] = estimate
+        self._batch.emit(estimate)
+
+    def _emit_acquisition(self, boundary: float) -> None:
+        domains, settings = self._batch.state.domains, self._batch.settings
+        newest = [d.last_estimate for _, d in sorted(domains.items()) if d.last_estimate and d.last_estimate.n_events]
+        if newest:
+            ranked = acquisition.rank(newest, settings.targets, settings.default_target)
+            self._batch.emit(Acquisition(boundary, ranked))
+
+
+def _is_material(last: Estimate | None, new: Estimate, change: float) -> bool:
+    """Whether the status changed, or the accuracy by more than ``change``."""
+    if last is None or last.status != new.status:
+        return True
+    if last.accuracy is None or new.accuracy is None:
+        return False
+    return abs(last.accuracy - new.accuracy) > change
+
+
+def _has_fallen_silent(domain: DomainState, boundary: float) -> bool:
+    """Whether a domain that had an estimate has no response in the window that ends at this boundary."""
+    if domain.last_estimate is None or domain.last_estimate.status == "no_data":
+        return False
+    span = domain.window.span(boundary)
+    return bool(span.start >= span.stop)

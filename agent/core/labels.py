@@ -1,0 +1,112 @@
+"""A label arrives: it is joined to its response, and everything that depends on the truth follows in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.emission import Emission
+from driftgauge.agent.core.learning import Learning
+from driftgauge.agent.core.watching import Watching
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.labels import Truth, resolve
+from driftgauge.models.rows import ResponseRow
+
+EXPIRED_AT_ONCE = 1_000
+
+
+class Labels:
+    """Joins labels to responses. A label whose response has not come is *pending*."""
+
+    def __init__(self, batch: Batch, learning: Learning, watching: Watching, emission: Emission) -> None:
+        self._batch = batch
+        self._learning = learning
+        self._watching = watching
+        self._emission = emission
+
+    def take(self, label: Label) -> None:
+        """Store a new label; resolve its response, or keep it pending."""
+        batch, state = self._batch, self._batch.state
+        known = batch.labels.setdefault(label.response_id, [])
+        if any(label.label_id == other.label_id for other in known):
+            state.counters["duplicate_labels"] += 1
+            return
+        row = batch.rows.get(label.response_id)
+        if row is None and state.n_pending >= batch.settings.max_pending_labels:
+            detail = f"label for an unknown response while {state.n_pending} labels wait (max_pending)"
+            batch.reject(Rejected("too_many_pending_labels", detail, key=label.label_id.encode(), event=label))
+            return
+        batch.memory.add_labels([label])
+        known.append(label)
+        state.counters["labels"] += 1
+        if row is None:
+            state.n_pending += 1
+        else:
+            self._resolve(row, known, new=[label])
+
+    def join_pending(self, row: ResponseRow) -> None:
+        """Resolve a new response whose labels came before it."""
+        labels = self._batch.labels[row.id]
+        self._batch.state.n_pending -= len(labels)
+        self._resolve(row, labels, new=labels)
+
+    def expire(self) -> None:
+        """Turn labels whose response never came into dead letters."""
+        batch, state, horizon_s = self._batch, self._batch.state, self._batch.settings.label_horizon_s
+        while state.n_pending:
+            expired = batch.memory.expire_labels(state.watermark - horizon_s, EXPIRED_AT_ONCE)
+            state.n_pending -= len(expired)
+            for label in expired:
+                pending = batch.labels.get(label.response_id, [])
+                pending[:] = [other for other in pending if other.label_id != label.label_id]
+                detail = f"no response came within {horizon_s:.0f} s of event time"
+                batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
+            if len(expired) < EXPIRED_AT_ONCE:
+                return
+
+    def _resolve(self, row: ResponseRow, labels: Sequence[Label], new: Iterable[Label]) -> None:
+        """All effects of the labels of one response, in order."""
+        batch, state = self._batch, self._batch.state
+        # 1. label delays
+        for label in new:
+            state.label_delays.add(label.event_time - row.event_time)
+        # 2. one truth from all label events
+        truth = resolve(labels, batch.settings.label_policy)
+        labelled = self._labelled(row, truth)
+        was_labelled, was_counted = not math.isnan(row.correct), bool(row.label_kind)
+        if (truth is None and not was_labelled) or _label_of(labelled) == _label_of(row):
+            state.counters["labels_without_effect"] += 1
+            return
+        state.counters["labels_revised" if was_labelled else "labels_joined"] += 1
+        # 3. the stored row, the window of its domain, and the closed windows that hold it
+        batch.rows[row.id] = labelled
+        batch.memory.resolve([labelled])
+        domain = state.domain(row.series)
+        domain.window.resolve(labelled)
+        batch.mark_stale(labelled)
+        # 4. the classifier is scored by this label, then learns from it; the estimator is fitted again when due
+        if truth is not None and not np.isnan(row.features).all():
+            self._learning.score_and_learn(labelled, truth, is_revision=was_counted)
+        # 5. the target of the domain: only the first truth about a response is evidence
+        if truth is not None and labelled.weight > 0 and not was_counted:
+            self._watching.see_label(domain, labelled)
+        # 6. the estimate, before the next boundary if it moved
+        domain.labels_since += 1
+        domain.is_changed = True
+        if domain.labels_since >= batch.settings.emit_every_labels:
+            self._emission.emit_if_material(domain)
+
+    def _labelled(self, row: ResponseRow, truth: Truth | None) -> ResponseRow:
+        """The row with its truth. Weight 0: the label teaches the classifier but does not count in estimates."""
+        if truth is None:
+            return replace(row, correct=math.nan, weight=1.0, label_kind="withdrawn")
+        counts = truth.kind == "designed" or self._batch.settings.count_unknown_labels
+        return replace(row, correct=truth.correct, weight=truth.weight if counts else 0.0, label_kind=truth.kind)
+
+
+def _label_of(row: ResponseRow) -> tuple[float, float, str]:
+    return row.correct, row.weight, row.label_kind

@@ -1,0 +1,48 @@
+"""What a label teaches: the classifiers of its context are scored and updated, and fitted again when due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.watching import Watching
+from driftgauge.models.labels import Truth
+from driftgauge.models.rows import ResponseRow, Rows
+
+
+class Learning:
+    """Test-then-train: a prediction is scored before its label is learned."""
+
+    def __init__(self, batch: Batch, watching: Watching) -> None:
+        self._batch = batch
+        self._watching = watching
+
+    def score_and_learn(self, row: ResponseRow, truth: Truth, *, is_revision: bool) -> None:
+        """Score the prediction that was made before this label, then learn the label.
+
+        A revision is learned but is no new evidence about the gap between accuracy and prediction.
+        """
+        state = self._batch.state
+        context = state.contexts[row.fingerprint]
+        state.touched_contexts.add(row.fingerprint)
+        context.committee.score_and_learn(
+            row.features[None],
+            np.array([truth.correct]),
+            np.array([truth.weight]),
+            [row.domain],
+            np.array([row.p_correct]),
+        )
+        if not is_revision:
+            self._watching.see_gap(row, truth.correct)
+        if context.committee.wants_refit():
+            context.committee.refit(self._training_rows(row.fingerprint))
+        context.labels_since_fit += 1
+        if context.wants_fit():
+            context.fit_estimator(self._training_rows(row.fingerprint))
+
+    def _training_rows(self, fingerprint: str) -> Rows:
+        """Labelled rows; a label that does not count in estimates teaches with weight 1."""
+        rows = self._batch.memory.labelled(fingerprint, self._batch.settings.max_training_rows)
+        return replace(rows, weight=np.where(rows.weight > 0, rows.weight, 1.0))

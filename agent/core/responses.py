@@ -1,0 +1,163 @@
+"""A response arrives: it gets a context, a domain and a prediction, is stored, and enters the window of its domain.
+
+Responses between two labels form a *run*. A run is predicted at once, so that prediction stays vectorised although
+each label may change the classifier. `Responses.flush` ends a run where its effects must be visible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from functools import lru_cache
+
+import numpy as np
+
+from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.emission import Emission
+from driftgauge.agent.core.labels import Labels
+from driftgauge.agent.core.watching import Watching
+from driftgauge.models.events import Arrival, Context, Rejected, SignalForm
+from driftgauge.models.outputs import Prediction
+from driftgauge.models.rows import ResponseRow
+from driftgauge.models.series import SeriesKey
+
+
+@lru_cache(maxsize=4096)
+def fingerprint_of(context: Context, form: SignalForm) -> str:
+    """The fingerprint of a context; the same few contexts come with every response."""
+    return context.fingerprint(form)
+
+
+class Responses:
+    """Accepts complete responses with their features."""
+
+    def __init__(self, batch: Batch, labels: Labels, watching: Watching, emission: Emission) -> None:
+        self._batch = batch
+        self._labels = labels
+        self._watching = watching
+        self._emission = emission
+        self._run: list[tuple[Arrival, DomainState]] = []
+        self._ids_in_run: set[str] = set()
+
+    def is_known(self, response_id: str) -> bool:
+        """Whether a response with this id was accepted before."""
+        return response_id in self._batch.rows or response_id in self._ids_in_run
+
+    def accept(self, arrival: Arrival) -> None:
+        """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""
+        batch, generation = self._batch, arrival.generation
+        fingerprint = self._context(arrival)
+        if fingerprint is None:
+            return
+        domain = batch.state.domain(SeriesKey(batch.state.domain_name(generation.domain), fingerprint))
+        self._run.append((arrival, domain))
+        self._ids_in_run.add(generation.id)
+        domain.events_since += 1
+        domain.is_changed = True
+        if batch.labels.get(generation.id):
+            self.flush()
+            self._labels.join_pending(batch.rows[generation.id])
+        if domain.events_since >= batch.settings.emit_every_events:
+            self.flush()
+            self._emission.emit_if_material(domain)
+
+    def flush(self) -> None:
+        """Predict the run at once, store it, and update windows and detectors in order of arrival."""
+        if not self._run:
+            return
+        run, self._run, self._ids_in_run = self._run, [], set()
+        p_correct = self._predict(run)
+        rows = [self._row(a, d, p) for (a, d), p in zip(run, p_correct, strict=True)]
+        self._batch.memory.add_responses(rows)
+        self._batch.rows.update((row.id, row) for row in rows)
+        by_domain: dict[int, list[ResponseRow]] = defaultdict(list)
+        for (arrival, domain), row in zip(run, rows, strict=True):
+            by_domain[id(domain)].append(row)
+            self._count(arrival, row)
+            self._watching.see_response(domain, row, by_domain[id(domain)])
+        for domain in {id(d): d for _, d in run}.values():
+            domain.window.add(by_domain[id(domain)])
+
+    def _context(self, arrival: Arrival) -> str | None:
+        """The fingerprint of the response; its context starts when it is new. None: there are too many contexts."""
+        batch, generation = self._batch, arrival.generation
+        fingerprint = fingerprint_of(generation.context, arrival.form)
+        contexts, bound = batch.state.contexts, batch.settings.max_fingerprints
+        if fingerprint in contexts:
+            return fingerprint
+        if len(contexts) >= bound:
+            detail = f"response of a context beyond the first {bound} (max_fingerprints)"
+            batch.reject(Rejected("too_many_contexts", detail, key=generation.id.encode(), event=generation))
+            return None
+        contexts[fingerprint] = self._new_context(generation.context.model)
+        batch.state.touched_contexts.add(fingerprint)
+        series, model = SeriesKey(generation.domain, fingerprint), generation.context.model or "(unnamed)"
+        kind, effect = "new_context", "it starts its own state"
+        if arrival.problem == "uninformative":
+            kind, effect = "refused_context", "its log-probabilities tell nothing"
+        message = f"model {model} in a context not seen before: {effect}"
+        batch.alert(kind, "info", series, "context", message, at=generation.event_time)
+        return fingerprint
+
+    def _new_context(self, model: str) -> ContextState:
+        """Start from the last context, from a fitted file, or from nothing, as configured."""
+        settings, contexts = self._batch.settings, list(self._batch.state.contexts.values())
+        start = settings.fitted
+        if settings.warm_start and contexts:
+            start = contexts[-1].snapshot()
+        context = ContextState(settings) if start is None else ContextState.restore(settings, start)
+        context.model, context.number = model, len(contexts)
+        return context
+
+    def _predict(self, run: list[tuple[Arrival, DomainState]]) -> list[float]:
+        """p_correct of each response of a run; NaN where the features are unusable or the classifier has no labels."""
+        p_correct = np.full(len(run), np.nan)
+        by_context: dict[str, list[int]] = defaultdict(list)
+        for i, (arrival, domain) in enumerate(run):
+            if arrival.problem is None:
+                by_context[domain.series.fingerprint].append(i)
+        for fingerprint, members in by_context.items():
+            features = np.stack([run[i][0].features for i in members])
+            domains = [run[i][1].series.domain for i in members]
+            p_correct[members] = self._batch.state.contexts[fingerprint].committee.predict_proba(features, domains)
+        return p_correct.tolist()
+
+    def _row(self, arrival: Arrival, domain: DomainState, p_correct: float) -> ResponseRow:
+        state, generation = self._batch.state, arrival.generation
+        seq, state.n_responses = state.n_responses, state.n_responses + 1
+        return ResponseRow(
+            seq=seq,
+            id=generation.id,
+            domain=domain.series.domain,
+            fingerprint=domain.series.fingerprint,
+            event_time=generation.event_time,
+            features=arrival.features,
+            p_correct=p_correct,
+            classifier_version=state.contexts[domain.series.fingerprint].committee.version,
+            n_tokens=arrival.n_tokens,
+            slices=generation.slices,
+            finish_reason=generation.finish_reason,
+            text=generation.text,
+        )
+
+    def _count(self, arrival: Arrival, row: ResponseRow) -> None:
+        counters = self._batch.state.counters
+        counters["responses"] += 1
+        if arrival.problem:
+            counters[f"unusable_{arrival.problem}"] += 1
+        for reason, count in arrival.generation.signal.problems.items():
+            counters[f"signal_{reason}"] += count
+        if self._batch.mark_stale(row):
+            counters["late_responses"] += 1
+        if self._batch.settings.predictions != "none":
+            self._batch.emit(_prediction(row))
+
+
+def _prediction(row: ResponseRow) -> Prediction:
+    p_correct = None if math.isnan(row.p_correct) else row.p_correct
+    return Prediction(
+        row.id, row.domain, row.fingerprint, row.event_time, p_correct, row.n_tokens, row.classifier_version,
+        is_final=True,
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""Everything that the core can be configured with. `driftgauge.config` documents each setting for users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driftgauge.models.classify.committee import CommitteeSettings
+from driftgauge.models.labels import Policy
+from driftgauge.models.signals.assembly import AssemblySettings
+from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.features import FEATURES, SEGMENT_FEATURES
+from driftgauge.models.windows import WindowSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """Settings of a `Pipeline`. Times are seconds, probabilities are in [0, 1]."""
+
+    windows: WindowSpec = field(default_factory=WindowSpec)
+    committee: CommitteeSettings = field(default_factory=CommitteeSettings)
+    assembly: AssemblySettings = field(default_factory=AssemblySettings)
+    entropy: EntropyVariant = "published"
+    segments: bool = False
+    min_coverage: float = 0.9
+    allowed_lateness_s: float = 0.0
+    emit_every_events: int = 200
+    emit_every_labels: int = 20
+    material_change: float = 0.02
+    label_policy: Policy = "latest"
+    count_unknown_labels: bool = True
+    label_horizon_s: float = 30 * 86_400.0
+    max_pending_labels: int = 1_000_000
+    confidence_level: float = 0.9
+    min_events: int = 30
+    refit_estimator_every_labels: int = 200
+    max_training_rows: int = 20_000
+    detect_drift: bool = True
+    drift_delta: float = 0.002
+    drift_features: tuple[str, ...] = ("entropy_sum",)
+    targets: Mapping[str, float] = field(default_factory=dict)
+    default_target: float = 0.8
+    false_alarms: float = 0.05
+    max_domains: int = 1_000
+    max_fingerprints: int = 16
+    max_stale_windows: int = 10_000
+    warm_start: bool = False
+    fitted: bytes | None = None
+    predictions: str = "none"
+    seed: int = 0
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of every feature matrix."""
+        return SEGMENT_FEATURES if self.segments else FEATURES

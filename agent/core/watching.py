@@ -1,0 +1,89 @@
+"""What is watched: drift of signals, the gap between labels and predictions, and accuracy against its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.models.rows import ResponseRow
+from driftgauge.models.watch.drift import Change
+
+GAP = "accuracy_minus_predicted"
+
+
+class Watching:
+    """Passes values to the change detectors of a domain and turns what they find into alerts."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        names = batch.settings.feature_names
+        self._columns = {name: names.index(name) for name in batch.settings.drift_features}
+
+    def see_response(self, domain: DomainState, row: ResponseRow, so_far: Sequence[ResponseRow]) -> None:
+        """Update the detectors of signals; ``so_far`` are the rows of the run up to this one, not yet in the window."""
+        if not self._batch.settings.detect_drift:
+            return
+        values = {name: float(row.features[column]) for name, column in self._columns.items()}
+        changes = domain.drift.update({"p_correct": row.p_correct, **values})
+        self._warn(domain, self._of_traffic(domain, changes, so_far), row, row.event_time, so_far)
+
+    def see_gap(self, row: ResponseRow, correct: float) -> None:
+        """Update the detector of the gap between labels and predictions."""
+        if not self._batch.settings.detect_drift:
+            return
+        domain = self._batch.state.domain(row.series)
+        changes = domain.drift.update({GAP: correct - row.p_correct})
+        self._warn(domain, changes, row, self._batch.state.max_event_time)
+
+    def see_label(self, domain: DomainState, row: ResponseRow) -> None:
+        """Count the first truth about a response as evidence for or against the target of its domain."""
+        watch, name = domain.watch, row.domain
+        turn = watch.update(row.correct, row.weight, row.event_time)
+        at, target = self._batch.state.max_event_time, watch.target
+        if turn == "raised":
+            accuracy = watch.right_since / watch.n_since
+            message = f"labels prove accuracy of {name} below {target:.2f}: the last {watch.n_since} are {accuracy:.2f}"
+            self._batch.alert(
+                "below_target", "alarm", row.series, "accuracy", message,
+                at=at, since=watch.since, before=target, after=accuracy,
+            )  # fmt: skip
+        elif turn == "resolved":
+            message = f"labels of {name} no longer speak for an accuracy below {target:.2f}"
+            self._batch.alert("back_on_target", "info", row.series, "accuracy", message, at=at)
+
+    def _of_traffic(
+        self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
+    ) -> Iterator[Change]:
+        """Changes without those of ``p_correct`` that only the classifier caused by learning.
+
+        The present classifier predicts the responses of the window again. It sees a change of the traffic too.
+        """
+        for change in changes:
+            if change.what != "p_correct":
+                yield change
+                continue
+            features = domain.window.latest(so_far)
+            committee = self._batch.state.contexts[domain.series.fingerprint].committee
+            p_correct = committee.predict_proba(features, [domain.series.domain] * len(features))
+            confirmed = domain.drift.again(change, p_correct[~np.isnan(p_correct)].tolist())
+            if confirmed is None:
+                self._batch.state.counters["classifier_moved"] += 1
+            else:
+                yield confirmed
+
+    def _warn(
+        self, domain: DomainState, changes: Iterable[Change], row: ResponseRow, at: float,
+        so_far: Sequence[ResponseRow] = (),
+    ) -> None:  # fmt: skip
+        newest = so_far if so_far or len(domain.window) else [row]
+        for change in changes:
+            since = domain.window.newest(change.n_after, [other.event_time for other in newest])
+            kind = "accuracy_gap" if change.what == GAP else "drift"
+            message = f"{change.what} of {row.domain} moved from {change.before:.3f} to {change.after:.3f}"
+            self._batch.alert(
+                kind, "warning", row.series, change.what, message,
+                at=at, since=since, before=change.before, after=change.after,
+            )  # fmt: skip
