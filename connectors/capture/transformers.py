@@ -1,4 +1,4 @@
-"""From Hugging Face's ``generate`` to generation events: the process that runs the model is the producer.
+"""From Hugging Face's ``generate`` to signals: the process that runs the model produces the events.
 
 Needs the extra ``driftgauge[transformers]``. Log-softmax and top-k are taken on the device the model runs on, one token
 of the batch at a time; only (batch, T, k) numbers leave it.
@@ -22,9 +22,9 @@ def signals_of(output: Any, end_ids: Collection[int], *, k: int = 20) -> list[tu
 
     Parameters
     ----------
-    output : what ``model.generate(..., return_dict_in_generate=True, output_logits=True)`` returned: raw logits, before
-        temperature and samplers, so that entropies do not depend on how it was sampled
-    end_ids : ids that end a response (``model.generation_config.eos_token_id`` and such); what follows is padding
+    output : the result of ``model.generate(..., return_dict_in_generate=True, output_logits=True)``. Its logits are
+        raw: entropies do not depend on the temperature and the samplers
+    end_ids : ids that end a response, such as ``model.generation_config.eos_token_id``; tokens after one are padding
     k : alternatives to keep; fewer where the vocabulary is smaller
 
     Raises

@@ -1,1 +1,1 @@
-"""From bytes to events: documents, formats, the rules for listed log-probabilities, and their normalisation."""
+"""Decoding: bytes become documents, payloads, and events with normalised signals."""

@@ -1,9 +1,10 @@
-"""Records to events: which encoding, which format, and what happens to what is neither.
+"""Records to events: the decoder chooses the encoding and the format, and rejects what it cannot read.
 
-Owns the dispatch. Every bad record becomes exactly one `Rejected`, with its bytes, its position and a reason; nothing
-raises on data. Of a record that holds many documents the good ones become events all the same. Bounded by `Limits`.
-The encoding comes from the header ``content-type`` or from configuration and is never guessed from the bytes; the
-format is told by the keys found, or pinned by setting, topic or content type (``application/json; format=tgi``).
+Every bad record becomes exactly one `Rejected`, with its bytes, its position and a reason; no data raises an exception.
+The good documents of a record become events even where others of the same record are rejected. `Limits` bounds the
+work. The header ``content-type`` or the configuration names the encoding; it is never guessed from the bytes. The keys
+of a document determine its format, unless a setting, the topic or the content type (``application/json; format=tgi``)
+names one.
 """
 
 from __future__ import annotations
@@ -66,16 +67,16 @@ class Decoder:
         self.maker = EventMaker(default_domain=default_domain, keep_text=keep_text, limits=self.limits)
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
-        """Events of all records; a tombstone gives none, a bad record one `Rejected`."""
+        """Return the events of all records: a tombstone gives none, a bad record one `Rejected`."""
         return self.decode_counted(records)[0]
 
     def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
-        """The same, and how many of the events came of each record."""
-        found = [self._events_in(record) for record in records]
-        events = _with_normal_signals([event for of_one in found for event in of_one])
-        return events, [len(of_one) for of_one in found]
+        """Return the events of all records, and the number of events of each record."""
+        per_record = [self._events_of(record) for record in records]
+        events = _normalised([event for events in per_record for event in events])
+        return events, [len(events) for events in per_record]
 
-    def _events_in(self, record: Record) -> list[Event]:
+    def _events_of(self, record: Record) -> list[Event]:
         value = record.value
         if record.problem:
             return [rejected(record, PayloadError("batch_too_large", record.problem))]
@@ -85,55 +86,55 @@ class Decoder:
         problems: list[PayloadError] = []
         found: list[bytes] = []
         try:
-            how = self._how(record)
-            found = self._documents(value, how)
-            is_stream = value.lstrip()[:1] not in (b"{", b"[") and how.encoding == "json"
+            wire = self._wire(record)
+            found = self._documents(value, wire)
+            is_stream = value.lstrip()[:1] not in (b"{", b"[") and wire.encoding == "json"
             place = Place(record, len(found) - found.count(DONE), is_stream)
         except _ERRORS as error:
-            return [rejected(record, _problem(error))]
+            return [rejected(record, _payload_error(error))]
         for place.document, document in enumerate(found):
             try:
-                events += self._of_document(document, how, place)
+                events += self._events_of_document(document, wire, place)
             except _ERRORS as error:
-                problems.append(_problem(error))
+                problems.append(_payload_error(error))
         if problems:
             events.append(rejected(record, problems[0], f" ({len(problems)} of {len(found)})" if found[1:] else ""))
         return events
 
-    def _how(self, record: Record) -> _How:
-        """What headers and settings say about the record."""
+    def _wire(self, record: Record) -> _Wire:
+        """How this record is to be read, by its headers and the settings."""
         encoding, format_name = self.encoding, self.topic_formats.get(record.topic, self.format)
         for name, content in record.headers:
             if name.lower() == "content-type":
                 encoding, format_name = _content_type(content.decode("latin-1"), format_name)
-        return _How(encoding, format_name, cloudevents.attributes_in(record.headers), _domain_in(record.headers))
+        return _Wire(encoding, format_name, cloudevents.attributes_in(record.headers), _domain_in(record.headers))
 
-    def _documents(self, value: bytes, how: _How) -> list[bytes]:
+    def _documents(self, value: bytes, wire: _Wire) -> list[bytes]:
         if len(value) > self.limits.max_bytes:
             raise PayloadError("too_large", f"{len(value)} bytes; the bound is {self.limits.max_bytes}")
-        if how.attributes is not None and (not value or cloudevents.is_request(how.attributes)):
+        if wire.attributes is not None and (not value or cloudevents.is_request(wire.attributes)):
             return []
-        return [value] if how.encoding == "msgpack" else documents(value)
+        return [value] if wire.encoding == "msgpack" else documents(value)
 
-    def _of_document(self, document: bytes, how: _How, place: Place) -> list[Event]:
+    def _events_of_document(self, document: bytes, wire: _Wire, place: Place) -> list[Event]:
         if document == DONE:
             return list(self.maker.end(place))
         events: list[Event] = []
-        for reading in self._read(document, how):
+        for reading in self._read(document, wire):
             if isinstance(reading, Payload):
-                reading.domain = reading.domain or how.domain
+                reading.domain = reading.domain or wire.domain
                 events += self.maker.events(reading, place)
             else:
                 events.append(self._own(reading))
         return events
 
-    def _read(self, document: bytes, how: _How) -> list[Reading]:
+    def _read(self, document: bytes, wire: _Wire) -> list[Reading]:
         def read(data: bytes) -> list[Reading]:
-            if how.encoding == "msgpack":
+            if wire.encoding == "msgpack":
                 return [own.parse(data, "msgpack")]
-            return read_document(data, how.format_name)[1]
+            return read_document(data, wire.format_name)[1]
 
-        return read(document) if how.attributes is None else cloudevents.put_into(how.attributes, read, document)
+        return read(document) if wire.attributes is None else cloudevents.unwrap(wire.attributes, read, document)
 
     def _own(self, parsed: own.OwnEvent) -> Event:
         event = own.to_event(parsed, default_domain=self.default_domain, keep_text=self.keep_text)
@@ -144,7 +145,7 @@ class Decoder:
         return event
 
 
-class _How(NamedTuple):
+class _Wire(NamedTuple):
     """How one record is to be read."""
 
     encoding: Encoding
@@ -155,7 +156,7 @@ class _How(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _content_type(value: str, format_name: str) -> tuple[Encoding, str]:
-    """Encoding and format that a content type names."""
+    """The encoding and the format that a content type names."""
     kind, *parameters = (part.strip() for part in value.split(";"))
     named = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
     format_name = named.get("format", format_name).strip('"')
@@ -166,13 +167,13 @@ def _content_type(value: str, format_name: str) -> tuple[Encoding, str]:
 
 
 def _domain_in(headers: Sequence[tuple[str, bytes]]) -> str | None:
-    """The domain named by a header ``driftgauge-domain``."""
+    """The domain in the header ``driftgauge-domain``."""
     found = (value.decode("utf-8", "replace") for name, value in headers if name.lower() == "driftgauge-domain")
     return next(found, "")[:256] or None
 
 
-def _problem(error: Exception) -> PayloadError:
-    """What is wrong with a record, in words that do not quote it."""
+def _payload_error(error: Exception) -> PayloadError:
+    """The error as a `PayloadError`, whose text never quotes the payload."""
     if isinstance(error, PayloadError):
         return error
     if isinstance(error, msgspec.ValidationError):
@@ -183,12 +184,12 @@ def _problem(error: Exception) -> PayloadError:
 
 
 def _without_values(text: str) -> str:
-    """A validation error without what the payload says: it is for logs and dead letters."""
+    """The text of a validation error without values of the payload, for logs and dead letters."""
     return re.sub(r"'[^']*'", "…", text)[:200]
 
 
-def _with_normal_signals(events: Sequence[Event]) -> list[Event]:
-    """The same events with their signals normalised, all together."""
+def _normalised(events: Sequence[Event]) -> list[Event]:
+    """The same events; their signals are normalised together."""
     pieces = [event.piece if isinstance(event, Chunk) else event for event in events if isinstance(event, _WITH_SIGNAL)]
     signals = iter(normalise([piece.signal for piece in pieces]))
     return [_with_signal(event, next(signals)) if isinstance(event, _WITH_SIGNAL) else event for event in events]

@@ -1,7 +1,7 @@
 """Bytes to payloads: one document or several (an array, lines, a stream of server-sent events), each of any format.
 
-Pure, and the only place that looks at keys. What is wrong with the bytes is a `PayloadError` or a `msgspec` error and
-nothing else; nesting is bounded by the interpreter (`RecursionError`).
+This is the only module that looks at the keys of a document. Bad bytes raise `PayloadError` or a `msgspec` error, and
+no other exception except `RecursionError`: the interpreter bounds the nesting.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from driftgauge.connectors.decoding.formats.own import OwnEvent
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
-from driftgauge.connectors.decoding.formats.table import FORMATS, NAMES, Format, named, told_by
+from driftgauge.connectors.decoding.formats.table import FORMATS, NAMES, Format, detect, format_named
 
 Reading: TypeAlias = Payload | OwnEvent
 
@@ -31,7 +31,7 @@ _ELEMENTS = msgspec.json.Decoder(list[Raw])
 
 
 def read_payloads(value: bytes, format_name: str = "auto") -> list[Reading]:
-    r"""Everything these bytes hold.
+    r"""Read everything these bytes hold.
 
     >>> [payload.model for payload in read_payloads(b'data: {"choices": [], "model": "m"}' + b"\n\ndata: [DONE]")]
     ['m']
@@ -42,30 +42,30 @@ def read_payloads(value: bytes, format_name: str = "auto") -> list[Reading]:
 
 
 def read_document(document: bytes, format_name: str = "auto") -> tuple[str, list[Reading]]:
-    """The name of the format of one JSON document, and what it holds (several with a gateway's or an envelope's)."""
+    """The format name of one JSON document, and its contents; a gateway's record or an envelope may hold several."""
     if format_name != "auto":
-        return format_name, _read_named(named(format_name), document)
+        return format_name, _read_as(format_named(format_name), document)
     for format_ in _QUICK:
         if document.find(format_.mark, 0, _MARK_WITHIN_BYTES) >= 0:
             try:
                 return format_.name, [format_.read(_DECODERS[format_.quick].decode(document))]
             except msgspec.ValidationError:
-                continue  # not the usual case: its keys tell what it is
+                continue  # not the usual case: its keys decide
     keys = _KEYS.decode(document)
     _refuse_errors(keys)
-    told = told_by(keys)
-    if told is None:
-        raise PayloadError("unknown_format", f"no format has its keys; known are {', '.join(NAMES)}")
-    return told.name, _read(told, document)
+    detected = detect(keys)
+    if detected is None:
+        raise PayloadError("unknown_format", f"no format has these keys; known formats are {', '.join(NAMES)}")
+    return detected.name, _read(detected, document)
 
 
 def format_of(value: bytes, format_name: str = "auto") -> str | None:
-    """The name of the format these bytes are in: that of the first document with one; None for none."""
+    """The format name of the first document whose format is known; None where there is none."""
     if format_name != "auto":
-        return named(format_name).name
+        return format_named(format_name).name
     try:
-        told = (told_by(_KEYS.decode(document)) for document in documents(value) if document != DONE)
-        return next((format_.name for format_ in told if format_), None)
+        detected = (detect(_KEYS.decode(document)) for document in documents(value) if document != DONE)
+        return next((format_.name for format_ in detected if format_), None)
     except (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -73,7 +73,7 @@ def format_of(value: bytes, format_name: str = "auto") -> str | None:
 _QUICK = tuple(format_ for format_ in FORMATS if format_.quick)
 
 
-def _read_named(format_: Format, document: bytes) -> list[Reading]:
+def _read_as(format_: Format, document: bytes) -> list[Reading]:
     try:
         found = _read(format_, document)
         if any(_has_tokens(reading) for reading in found):
@@ -82,11 +82,11 @@ def _read_named(format_: Format, document: bytes) -> list[Reading]:
         found = []
     keys = _KEYS.decode(document)
     _refuse_errors(keys)
-    told = told_by(keys)
-    if told is not None and told.wraps and told is not format_:
-        return _read(told, document, inside=format_.name)
-    if told is not None and told.name != format_.name:
-        raise PayloadError("wrong_format", f"it looks like {told.name}, not like {format_.name}")
+    detected = detect(keys)
+    if detected is not None and detected.wraps and detected is not format_:
+        return _read(detected, document, inside=format_.name)
+    if detected is not None and detected.name != format_.name:
+        raise PayloadError("wrong_format", f"the keys are those of {detected.name}, not of {format_.name}")
     return found or _read(format_, document)
 
 
@@ -95,7 +95,7 @@ def _has_tokens(reading: Reading) -> bool:
 
 
 def _read(format_: Format, document: bytes, inside: str = "auto") -> list[Reading]:
-    """What the document holds; ``inside`` is the format of what lies in an envelope."""
+    """Read the document; ``inside`` names the format of the contents of an envelope."""
     parsed = _DECODERS[format_.wire].decode(document)
     if format_.wraps:
         return list(format_.read(parsed, lambda data: read_payloads(bytes(data), inside)))
@@ -103,13 +103,13 @@ def _read(format_: Format, document: bytes, inside: str = "auto") -> list[Readin
 
 
 def _refuse_errors(keys: dict[str, Raw]) -> None:
-    said = {name: bytes(keys[name]) for name in ("error", "type", "object") if name in keys}
-    if said.get("error", b"null") not in (b"null", b'""', b"false") or b'"error"' in said.values():
+    fields = {name: bytes(keys[name]) for name in ("error", "type", "object") if name in keys}
+    if fields.get("error", b"null") not in (b"null", b'""', b"false") or b'"error"' in fields.values():
         raise PayloadError("error_response", "the server answered with an error")
 
 
 def documents(value: bytes) -> list[bytes]:
-    """The JSON documents in some bytes, in order, and `DONE` where a stream says that it ended."""
+    """The JSON documents in these bytes, in order, and `DONE` where a stream marks its end."""
     value = value.removeprefix(b"\xef\xbb\xbf").strip()
     if value[:1] == b"{":
         return _lines(value) if b"\n" in value and _is_document(value.partition(b"\n")[0]) else [value]
@@ -118,7 +118,7 @@ def documents(value: bytes) -> list[bytes]:
     if value[:1] == b"[":
         return [bytes(element) for element in _ELEMENTS.decode(value)]
     if value[:1] == b":" or value.partition(b":")[0].strip() in _SSE_FIELDS:
-        return _without_doubles(list(_server_sent(value)))
+        return _without_duplicates(list(_server_sent(value)))
     raise PayloadError("malformed", "neither a JSON object, an array, lines of them, nor server-sent events")
 
 
@@ -135,27 +135,27 @@ def _lines(value: bytes) -> list[bytes]:
 
 
 def _server_sent(value: bytes) -> Iterator[bytes]:
-    """Data of each event: its ``data`` lines, with or without a space after the colon, up to a blank line."""
+    """The data of each server-sent event: its ``data`` lines up to a blank line, the space after the colon optional."""
     data: list[bytes] = []
     for line in (*value.splitlines(), b""):
         name, _, rest = line.partition(b":")
         if name == b"data":
             data.append(rest.removeprefix(b" "))
         elif not line.strip() and data:
-            yield from _of_event(data)
+            yield from _documents_of_event(data)
             data = []
 
 
-def _of_event(data: list[bytes]) -> Iterator[bytes]:
-    """One document; several where somebody left out the blank lines between events."""
+def _documents_of_event(data: list[bytes]) -> Iterator[bytes]:
+    """One document; several where the blank lines between events are missing."""
     if len(data) > 1 and all(line.strip() == DONE or _is_document(line) for line in data):
         yield from (line.strip() for line in data)
     elif joined := b"\n".join(data).strip():
         yield joined
 
 
-def _without_doubles(found: list[bytes]) -> list[bytes]:
-    """Each event once where all came twice in a row."""
+def _without_duplicates(found: list[bytes]) -> list[bytes]:
+    """Each event once where every event was sent twice in a row."""
     events = [document for document in found if document != DONE]
     if len(events) > 2 and len(events) % 2 == 0 and events[::2] == events[1::2]:
         return [*events[::2], *found[len(events) :][:1]]

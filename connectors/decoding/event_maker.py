@@ -1,9 +1,8 @@
-"""Payloads to events: one response or chunk per choice, with the id, time, domain and context it belongs to.
+"""Payloads to events: one response or chunk per choice, with its id, time, domain and context.
 
-Signals stay as they came.
-
-What a payload does not say is taken from its envelope and then from its record: key and timestamp. A response without
-any id is named after the place of its record; a chunk without one cannot be put to the others and is refused.
+Signals are not normalised here. A field that the payload lacks comes from its envelope, and otherwise from the key or
+the timestamp of its record. A response without any id is named by the place of its record. A chunk without any id is
+rejected, because nothing names the response it belongs to.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from driftgauge.connectors.decoding.formats.payload import (
     Tokens,
     checked_time,
 )
-from driftgauge.connectors.decoding.rules import listed
+from driftgauge.connectors.decoding.rules import raw_signal
 from driftgauge.models.events import (
     SEGMENT_ANSWER,
     SEGMENT_REASONING,
@@ -35,7 +34,7 @@ _END_OF_THINKING = "</think>"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one record; beyond them it becomes a dead letter."""
+    """Bounds of one record; a record that exceeds one becomes a dead letter."""
 
     max_bytes: int = 16 * 2**20
     max_tokens: int = 1_000_000
@@ -52,7 +51,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Place:
-    """Where documents come from: a record, and how far we are in it."""
+    """The place of a document: its record and its number there, and the stream it belongs to."""
 
     record: Record
     n_documents: int = 1
@@ -63,25 +62,25 @@ class Place:
 
     @property
     def key(self) -> str:
-        """The key of the record as text, "" for none."""
+        """The key of the record as text; "" where there is none."""
         key = (self.record.key or b"").decode("utf-8", "replace")
         if len(key) > MAX_ID_LENGTH:
             raise PayloadError("invalid_id", f"a key of {len(key)} characters; the bound is {MAX_ID_LENGTH}")
         return key
 
     @property
-    def key_here(self) -> str:
-        """The key as the name of a response: of several in a record it names the first, the others get a number."""
+    def key_of_document(self) -> str:
+        """The key as the id of a response: the key itself for the first document of a record, numbered for others."""
         return f"{self.key}/{self.document}" if self.key and self.document else self.key
 
     def name(self, number: int) -> str:
-        """A name for what has none: the place of the record, and its number there."""
+        """An id made of the place of the record and a number within it."""
         record = self.record
         return f"{record.topic}/{record.partition}/{record.offset}" + (f"/{number}" if number else "")
 
 
 class EventMaker:
-    """Makes events of payloads."""
+    """Makes events from payloads."""
 
     def __init__(self, *, default_domain: str, keep_text: bool, limits: Limits) -> None:
         self.default_domain = default_domain
@@ -89,31 +88,31 @@ class EventMaker:
         self.limits = limits
 
     def events(self, payload: Payload, place: Place) -> list[Generation | Chunk]:
-        """One for each choice; none for a piece of a stream that says nothing."""
+        """One event per choice; none for an empty piece of a stream."""
         self._check(payload)
         if place.is_stream and not payload.is_part and all(piece.is_cumulative for piece in payload.pieces):
             _as_part(payload, place)
         if payload.is_part:
             return list(self._chunks(payload, place))
-        name = payload.id or payload.key or place.key_here or payload.other_id or place.name(place.document)
+        name = payload.id or payload.key or place.key_of_document or payload.other_id or place.name(place.document)
         n_listed = sum(len(piece.tokens or ()) for piece in payload.pieces)
         return [
             self._generation(
                 payload, piece, place,
                 name=f"{name}#{piece.index}" if len(payload.pieces) > 1 else name,
                 signal=_whole_signal(payload, piece),
-                n_completion=_share(payload, piece, n_listed),
+                n_completion=_n_completion(payload, piece, n_listed),
             )
             for piece in payload.pieces
         ]  # fmt: skip
 
     def end(self, place: Place) -> list[Chunk]:
-        """What the end of a stream says: that nothing follows."""
+        """The trailer that marks the end of a stream."""
         name = place.stream_id or place.key
         if not name:
             return []
-        nothing = Generation(name, place.record.timestamp, self.default_domain, Context(), Signal())
-        return [Chunk(nothing, None, is_last=True, is_trailer=True)]
+        empty = Generation(name, place.record.timestamp, self.default_domain, Context(), Signal())
+        return [Chunk(empty, None, is_last=True, is_trailer=True)]
 
     def _chunks(self, payload: Payload, place: Place) -> list[Chunk]:
         name = _stream_id(payload, place)
@@ -121,10 +120,10 @@ class EventMaker:
             return self._trailer(payload, place, name)
         chunks = []
         for piece in payload.pieces:
-            if not _says_something(payload, piece):
+            if not _has_content(payload, piece):
                 continue
             if not name:
-                raise PayloadError("no_id", "a piece of a stream without an id: name the response in the record's key")
+                raise PayloadError("no_id", "a piece of a stream has no id: put the response id into the record key")
             chunks.append(self._chunk(payload, piece, place, f"{name}#{piece.index}" if piece.index else name))
         if any(piece.is_last for piece in payload.pieces) and not payload.id:
             place.stream_id, place.n_streams = "", place.n_streams + 1
@@ -153,15 +152,15 @@ class EventMaker:
     def _generation(
         self, payload: Payload, piece: Piece, place: Place, *, name: str, signal: Signal, n_completion: int | None
     ) -> Generation:
-        settings = payload.settings
+        parameters = payload.parameters
         created = payload.created
         return Generation(
             id=name,
             event_time=checked_time(place.record.timestamp if created is None else created),
             domain=payload.domain or self.default_domain,
             context=Context(
-                payload.model, settings.revision, settings.temperature, settings.top_p, settings.logprobs_mode,
-                settings.k,
+                payload.model, parameters.revision, parameters.temperature, parameters.top_p,
+                parameters.logprobs_mode, parameters.k,
             ),
             signal=signal,
             finish_reason=piece.finish_reason,
@@ -181,14 +180,14 @@ class EventMaker:
 
 
 def _as_part(payload: Payload, place: Place) -> None:
-    """In a stream whose every event looks like a whole answer only the last one is."""
+    """Make the payload a piece: in a stream whose every event looks like a whole answer, only the last one is whole."""
     payload.is_part = True
     for piece in payload.pieces:
         piece.is_last = place.document == place.n_documents - 1
 
 
 def _stream_id(payload: Payload, place: Place) -> str:
-    """The response a piece belongs to; "" where nothing tells."""
+    """The id of the response a piece belongs to; "" where it is unknown."""
     key = payload.key or place.key
     if key and (payload.is_keyed or not payload.id):
         return key
@@ -199,26 +198,26 @@ def _stream_id(payload: Payload, place: Place) -> str:
     return place.stream_id
 
 
-def _says_something(payload: Payload, piece: Piece) -> bool:
-    """Whether a piece matters; numbered ones all do, so that gaps are seen."""
+def _has_content(payload: Payload, piece: Piece) -> bool:
+    """Whether a piece makes an event; every numbered piece does, so that gaps are noticed."""
     return bool(payload.sequence is not None or piece.tokens or piece.text or piece.is_last)
 
 
 def _signal_of_piece(piece: Piece) -> Signal:
     if piece.tokens:
-        return listed(piece.tokens)
+        return raw_signal(piece.tokens)
     return Signal(problems={"text_without_logprobs": 1} if piece.text and piece.tokens is None else {})
 
 
 def _whole_signal(payload: Payload, piece: Piece) -> Signal:
     if piece.tokens is None:
         return Signal(problems={"not_requested": 1})
-    piece.tokens.segments = _told_apart(piece.tokens, payload)
-    return listed(piece.tokens)
+    piece.tokens.segments = _split_segments(piece.tokens, payload)
+    return raw_signal(piece.tokens)
 
 
-def _told_apart(tokens: Tokens, payload: Payload) -> list[int]:
-    """Segments of an undivided list: by the mark that ends the thinking, or by the count of its tokens."""
+def _split_segments(tokens: Tokens, payload: Payload) -> list[int]:
+    """The segment of each token of an undivided list, by the token that ends the reasoning or by its token count."""
     n = len(tokens)
     if any(tokens.segments):
         return tokens.segments
@@ -234,8 +233,8 @@ def _told_apart(tokens: Tokens, payload: Payload) -> list[int]:
     return [SEGMENT_REASONING] * n_reasoning + [SEGMENT_ANSWER] * (n - n_reasoning)
 
 
-def _share(payload: Payload, piece: Piece, n_listed: int) -> int | None:
-    """Generated tokens of one choice: servers count those of all choices together."""
+def _n_completion(payload: Payload, piece: Piece, n_listed: int) -> int | None:
+    """Generated tokens of one choice: its share of the count that servers give for all choices together."""
     if piece.n_completion is not None or payload.n_completion is None:
         return piece.n_completion
     if len(payload.pieces) == 1:

@@ -1,9 +1,9 @@
-"""Signals as they came become signals to reckon with: those of a batch together, the odd ones by `connectors.rules`.
+"""Raw signals become normalised signals: those of a batch together, each unusual one by `apply_rules`.
 
-Owns the recognition of what is usual: rows in order, probabilities of one distribution, nothing that stands for
-something else. It costs a few passes over the arrays of many responses at once. A response with one token that is
-not usual goes through the rules alone. They give the same for what is usual, so that what becomes of a response does
-not depend on its batch.
+A usual token has sorted alternatives that are probabilities of one distribution, and no placeholder values. Finding the
+unusual tokens costs a few passes over the arrays of many responses at once. A response with one unusual token goes
+through the rules on its own. The rules give the same result for usual responses, so the result for a response does not
+depend on its batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from driftgauge.connectors.decoding.rules import ROUNDING, SENTINEL, Mask, by_rule, in_order
+from driftgauge.connectors.decoding.rules import ROUNDING, SENTINEL, Mask, apply_rules, in_order
 from driftgauge.models.arrays import Float32s, Floats
 from driftgauge.models.events import Signal
 from driftgauge.models.signals.entropy import alternative_sums
@@ -20,44 +20,44 @@ from driftgauge.models.signals.features import joined, runs
 
 
 def normalise(signals: Sequence[Signal]) -> list[Signal]:
-    """What `by_rule` makes of each of these signals.
+    """Apply `apply_rules` to each of these signals; the usual ones are handled together.
 
     >>> import numpy as np
-    >>> usual, odd = normalise([Signal(np.array([-0.5])), Signal(np.array([-9999.0]))])
-    >>> usual.problems, odd.problems
+    >>> usual, unusual = normalise([Signal(np.array([-0.5])), Signal(np.array([-9999.0]))])
+    >>> usual.problems, unusual.problems
     ({}, {'sentinel_logprob': 1})
     """
     return [signal for n_tokens, members in runs(signals) for signal in _normalised(n_tokens, members)]
 
 
 def _normalised(n_tokens: int, signals: Sequence[Signal]) -> list[Signal]:
-    """Of signals whose arrays are alike."""
+    """The normalised signals of a run of signals whose arrays have the same type and width."""
     chosen = joined([signal.chosen_logprobs for signal in signals])
     top = joined([signal.top_logprobs for signal in signals])
     if chosen is None and top is None:
         return list(signals)
     if top is not None and not top.shape[1]:
-        return [by_rule(signal) for signal in signals]
+        return [apply_rules(signal) for signal in signals]
     sums = None if top is None else alternative_sums(top)
-    odd = np.zeros(n_tokens, dtype=bool)
+    unusual = np.zeros(n_tokens, dtype=bool)
     if chosen is not None:
         chosen = chosen.astype(np.float32, copy=False)
-        odd |= ~((chosen <= 0) & (chosen > SENTINEL))  # NaN is neither
+        unusual |= ~((chosen <= 0) & (chosen > SENTINEL))  # false for NaN
     if top is not None and sums is not None:
-        odd |= _odd_rows(top, sums)
+        unusual |= _unusual_rows(top, sums)
     if top is not None and chosen is not None:
-        odd |= _odd_choices(chosen, top)
-    return list(_taken_apart(signals, chosen, sums, odd))
+        unusual |= _unusual_chosen(chosen, top)
+    return list(_per_response(signals, chosen, sums, unusual))
 
 
-def _taken_apart(
-    signals: Sequence[Signal], chosen: Float32s | None, sums: Float32s | None, odd: Mask
+def _per_response(
+    signals: Sequence[Signal], chosen: Float32s | None, sums: Float32s | None, unusual: Mask
 ) -> Iterator[Signal]:
-    any_is_odd, start = bool(odd.any()), 0
+    any_unusual, start = bool(unusual.any()), 0
     for signal in signals:
         tokens = slice(start, start := start + signal.n_tokens)
-        if any_is_odd and odd[tokens].any():
-            yield by_rule(signal)
+        if any_unusual and unusual[tokens].any():
+            yield apply_rules(signal)
         else:
             yield Signal(
                 None if chosen is None else chosen[tokens], signal.top_logprobs, signal.entropy, signal.features,
@@ -65,25 +65,25 @@ def _taken_apart(
             )  # fmt: skip
 
 
-def _odd_rows(top: Floats, sums: Float32s) -> Mask:
-    """Rows that are not log-probabilities of one distribution from the likeliest down, or repeat their neighbour."""
+def _unusual_rows(top: Floats, sums: Float32s) -> Mask:
+    """Rows that are not sorted log-probabilities of one distribution, or that repeat the row before them."""
     first, last = top[:, 0].astype(np.float32), top[:, -1].astype(np.float32)
-    odd = ~((sums[:, 0] <= 1 + ROUNDING) & (first <= 0) & (last > SENTINEL))
+    unusual = ~((sums[:, 0] <= 1 + ROUNDING) & (first <= 0) & (last > SENTINEL))
     falls = in_order(top)
     if not falls.all():
-        odd |= ~falls.reshape(top.shape).all(axis=1)
+        unusual |= ~falls.reshape(top.shape).all(axis=1)
     pairs = sums.view(np.complex64)[:, 0]
-    odd[1:] |= pairs[1:] == pairs[:-1]
-    return odd
+    unusual[1:] |= pairs[1:] == pairs[:-1]
+    return unusual
 
 
-def _odd_choices(chosen: Float32s, top: Floats) -> Mask:
-    """Chosen tokens that are likelier than the first alternative, or ought to be listed and are not."""
-    odd = np.zeros(len(chosen), dtype=bool)
+def _unusual_chosen(chosen: Float32s, top: Floats) -> Mask:
+    """Chosen tokens that are likelier than the first alternative, or likely enough to be listed but absent."""
+    unusual = np.zeros(len(chosen), dtype=bool)
     sampled = np.flatnonzero(chosen != top[:, 0].astype(np.float32))
     if sampled.size:
         values, rows = chosen[sampled], top[sampled].astype(np.float32)
         with np.errstate(invalid="ignore"):
             is_listed = (np.abs(rows - values[:, None]) <= ROUNDING).any(axis=1)
-        odd[sampled] = (values > rows[:, 0]) | ((values > rows[:, -1] + ROUNDING) & ~is_listed)
-    return odd
+        unusual[sampled] = (values > rows[:, 0]) | ((values > rows[:, -1] + ROUNDING) & ~is_listed)
+    return unusual

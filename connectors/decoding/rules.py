@@ -1,9 +1,9 @@
-"""What listed log-probabilities mean: columns of any server's tokens become one `Signal`.
+"""The rules for listed log-probabilities: columns of any server's tokens become one `Signal`.
 
-Owns the rules. Nothing is guessed and nothing is dropped silently: what cannot be used is missing (NaN), and counted
-under a reason in `Signal.problems`. A log-probability at or below `SENTINEL` beside real alternatives says that the
-token lay outside what the server looked at: it is *censored*, and carries the smallest alternative as its bound.
-Memory is bounded by `MAX_CELLS` for rows of very different lengths.
+Nothing is guessed and nothing is dropped silently: a value that cannot be used is missing (NaN), and counted under a
+reason in `Signal.problems`. A token whose log-probability is at or below `SENTINEL` beside real alternatives was less
+likely than all of them: it is *censored*, and carries the smallest alternative as its bound. `MAX_CELLS` bounds the
+memory for rows of very different lengths.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SENTINEL = -9998.0
 """Servers write -9999 for "not available"."""
 
 NOT_A_NUMBER = -1e6
-"""Below it, a value stands for minus infinity (the lowest float32, say)."""
+"""A value below it, such as the lowest float32, stands for minus infinity."""
 
 ROUNDING = 1e-3
-"""A log-probability or a sum of probabilities may be off by so much."""
+"""Tolerance for the rounding of a log-probability, or of a sum of probabilities."""
 
 MAX_CELLS = 2**26
 _SAME = 1e-6
@@ -37,8 +37,8 @@ _SIGN = np.uint16(0x8000)  # of a float16
 Mask = Bools
 
 
-def listed(tokens: Tokens) -> Signal:
-    """The columns of these tokens as they came, but each alternative once; `by_rule` takes it from there.
+def raw_signal(tokens: Tokens) -> Signal:
+    """The columns of these tokens as arrays, each alternative once; `apply_rules` normalises them.
 
     Raises `PayloadError` where padding the rows would take too much memory.
     """
@@ -49,13 +49,13 @@ def listed(tokens: Tokens) -> Signal:
     return Signal(floats(tokens.chosen), top, segments=_segments(tokens.segments), problems=problems)
 
 
-def by_rule(raw: Signal) -> Signal:
-    """The signal of (T,) chosen and (T, k) alternative log-probabilities in any order; NaN where one is absent.
+def apply_rules(raw: Signal) -> Signal:
+    """Normalise a signal of (T,) chosen and (T, k) alternative log-probabilities in any order; NaN where one is absent.
 
-    Float16 alternatives stay float16: what they add up to must not depend on whether another token was odd.
+    Float16 alternatives stay float16: their sums must not depend on whether another token is unusual.
 
     >>> import numpy as np
-    >>> signal = by_rule(Signal(np.array([-9999.0]), np.array([[-0.5, -1.5]])))
+    >>> signal = apply_rules(Signal(np.array([-9999.0]), np.array([[-0.5, -1.5]])))
     >>> signal.chosen_logprobs.tolist(), signal.n_censored
     ([-1.5], 1)
     """
@@ -71,7 +71,7 @@ def by_rule(raw: Signal) -> Signal:
         top, chosen = _without_fillers(top, chosen, problems)
         top = sorted_rows(top)
     if chosen is not None:
-        chosen, censored = _settled(chosen, top, problems)
+        chosen, censored = _usable_chosen(chosen, top, problems)
         if top is not None:
             top = _with_chosen(top, chosen, problems)
     if top is not None:
@@ -87,7 +87,7 @@ def _wide(values: Floats | None) -> Float32s | None:
 
 
 def floats(values: Sequence[Any]) -> Float32s:
-    """(n,) float32; null, text that is no number and anything else without a value become NaN.
+    """(n,) float32; null, text that is not a number and any other value that is not one become NaN.
 
     >>> floats([-0.5, None, "NaN", "-Infinity", {}]).tolist()
     [-0.5, nan, nan, -inf, nan]
@@ -111,7 +111,7 @@ def _float(value: object) -> float:
 
 
 def _rows(flat: Float32s, counts: Sequence[int]) -> Float32s:
-    """(T, k) in the order listed, NaN behind the end of shorter rows."""
+    """(T, k) in the order listed; NaN fills the end of shorter rows."""
     k = max(counts, default=0)
     if k * len(counts) == len(flat):
         return flat.reshape(len(counts), k)
@@ -126,15 +126,15 @@ def _segments(segments: Sequence[int]) -> UInt8s | None:
     return np.array(segments, dtype=np.uint8) if any(segments) else None
 
 
-# --- the same alternative twice, or too few ----------------------------------------------------------------------
+# --- repeated or lost alternatives -------------------------------------------------------------------------------
 
 
 def _without_repetitions(top: Float32s, tokens: Tokens, problems: dict[str, int]) -> Float32s:
-    """One of each alternative: by id where the server gives ids, else by text and value."""
+    """Keep each alternative once: by id where the server gives ids, else by text and value."""
     if top.shape[1] < 2:
         return top
     has_ids = isinstance(tokens.chosen_names[0], int)
-    repeated = _second_ones(_cells_of_repeated_ids(tokens) if has_ids else _tied_cells(top), top, tokens, has_ids)
+    repeated = _repeated_cells(_cells_of_repeated_ids(tokens) if has_ids else _tied_cells(top), top, tokens, has_ids)
     if repeated:
         problems["duplicate_alternative"] = len(repeated)
         top = top.copy()
@@ -144,7 +144,7 @@ def _without_repetitions(top: Float32s, tokens: Tokens, problems: dict[str, int]
 
 
 def _cells_of_repeated_ids(tokens: Tokens) -> Iterator[tuple[int, int]]:
-    """Cells of the rows in which an id stands twice."""
+    """Cells of the rows in which an id occurs twice."""
     start = 0
     for row, count in enumerate(tokens.counts):
         if len(set(tokens.top_names[start : start + count])) < count:
@@ -153,7 +153,7 @@ def _cells_of_repeated_ids(tokens: Tokens) -> Iterator[tuple[int, int]]:
 
 
 def _tied_cells(top: Float32s) -> Iterator[tuple[int, int]]:
-    """Where a value stands that its row has more than once: only these can be the same token."""
+    """Cells whose value occurs more than once in their row: only these can be the same token."""
     order = None if in_order(top).all() else np.argsort(-top, axis=1, kind="stable")
     ordered = top if order is None else np.take_along_axis(top, order, axis=1)
     tied = np.zeros(top.shape, dtype=bool)
@@ -166,7 +166,7 @@ def _tied_cells(top: Float32s) -> Iterator[tuple[int, int]]:
     return zip(rows.tolist(), columns.tolist(), strict=True)
 
 
-def _second_ones(
+def _repeated_cells(
     cells: Iterable[tuple[int, int]], top: Float32s, tokens: Tokens, has_ids: bool
 ) -> list[tuple[int, int]]:
     starts = np.concatenate([[0], np.cumsum(tokens.counts)]).tolist()
@@ -182,7 +182,7 @@ def _second_ones(
 
 
 def _count_short_rows(counts: Sequence[int], repeated: Sequence[tuple[int, int]], problems: dict[str, int]) -> None:
-    """Rows with fewer distinct alternatives than most have: text-keyed maps lose those that look the same."""
+    """Count rows with fewer distinct alternatives than most: maps keyed by text lose tokens with the same text."""
     if min(counts) == max(counts) and not repeated:
         return
     distinct = np.array(counts)
@@ -193,7 +193,7 @@ def _count_short_rows(counts: Sequence[int], repeated: Sequence[tuple[int, int]]
 
 
 def _count_copies(top: Float32s, problems: dict[str, int]) -> None:
-    """Neighbours with the very same alternatives: servers that copy the list of the first token of a step."""
+    """Count neighbours with identical alternatives: some servers copy the list of the first token of a step."""
     alike = np.flatnonzero(top[1:, 0] == top[:-1, 0])
     if alike.size and top.shape[1] > 1:
         one, other = top[alike], top[alike + 1]
@@ -203,13 +203,13 @@ def _count_copies(top: Float32s, problems: dict[str, int]) -> None:
             problems["copied_topk"] = copied
 
 
-# --- values that are none ------------------------------------------------------------------------------------------
+# --- values that cannot be used-------------------------------------------------------------------------------------
 
 
 def _without_fillers(
     top: Float32s, chosen: Float32s | None, problems: dict[str, int]
 ) -> tuple[Float32s, Float32s | None]:
-    """Alternatives without what stands for none; a position with a positive value has no log-probabilities at all."""
+    """Drop placeholder alternatives; a position with a positive value holds no log-probabilities at all."""
     if top.size == 0 or (top.max() <= 0 and top.min() > SENTINEL):  # NaN makes both false
         return top, chosen
     positive = np.asarray((top > ROUNDING).any(axis=1))
@@ -222,7 +222,7 @@ def _without_fillers(
         "certain_after_processing": is_last_one,
     })  # fmt: skip
     if chosen is not None and positive.any():
-        chosen = np.where(positive, np.float32(np.inf), chosen)  # whatever it says, it is no log-probability
+        chosen = np.where(positive, np.float32(np.inf), chosen)  # not a log-probability, whatever its value
     return np.where(filler | positive[:, None], _MISSING, np.minimum(top, 0)), chosen
 
 
@@ -233,9 +233,9 @@ def _count(problems: dict[str, int], kinds: Mapping[str, Mask]) -> None:
 
 
 def in_order(top: Floats) -> Mask:
-    """(T * k,) whether each value is followed in its row by none that is larger, or by nothing.
+    """(T * k,) whether the next value of the row, if there is one, is not larger.
 
-    Ends of rows are compared with beginnings too: faster than leaving them out.
+    The end of a row is compared with the start of the next too, which is faster than leaving it out.
     """
     flat: npt.NDArray[Any] = top.reshape(-1)
     if top.dtype == np.float16:  # bits compare at a tenth of the cost; those of a negative number rise as it falls
@@ -255,8 +255,8 @@ def sorted_rows(top: Float32s) -> Float32s:
     return -np.sort(-top, axis=1)
 
 
-def _settled(chosen: Float32s, top: Float32s | None, problems: dict[str, int]) -> tuple[Float32s, Mask | None]:
-    """Chosen log-probabilities with bounds for the censored ones and NaN for what is none, and which are censored."""
+def _usable_chosen(chosen: Float32s, top: Float32s | None, problems: dict[str, int]) -> tuple[Float32s, Mask | None]:
+    """Chosen log-probabilities, NaN where missing and the bound where censored; and which tokens are censored."""
     if chosen.size == 0:
         return chosen, None
     chosen = _without_contradicted_zeros(chosen, top, problems)
@@ -277,7 +277,7 @@ def _settled(chosen: Float32s, top: Float32s | None, problems: dict[str, int]) -
 
 
 def _without_contradicted_zeros(chosen: Float32s, top: Float32s | None, problems: dict[str, int]) -> Float32s:
-    """A token said to be certain whose alternatives leave it no room: a default that nobody filled in."""
+    """Make missing a log-probability of 0 that its alternatives contradict: it is a default value of the server."""
     zeros = np.flatnonzero(chosen == 0)
     if top is None or not zeros.size:
         return chosen
@@ -291,14 +291,14 @@ def _without_contradicted_zeros(chosen: Float32s, top: Float32s | None, problems
     return chosen
 
 
-# --- what the entropy is taken of --------------------------------------------------------------------------------
+# --- the rows of the entropy -------------------------------------------------------------------------------------
 
 
 def _with_chosen(top: Float32s, chosen: Float32s, problems: dict[str, int]) -> Float32s:
-    """Alternatives with the chosen token among them where the server leaves it out although it is one of the k.
+    """Add the chosen token to its alternatives where the server leaves it out although it is one of the likeliest k.
 
-    It is left out if it is likelier than the last alternative and none has its value. Left as it is where there is
-    no room for it: then the two come from different distributions.
+    It was left out if it is likelier than the last alternative and no alternative has its value. It is not added
+    where the probabilities would exceed 1: then the two come from different distributions.
     """
     candidates = np.flatnonzero(chosen != top[:, 0])
     if not candidates.size:
@@ -317,7 +317,7 @@ def _with_chosen(top: Float32s, chosen: Float32s, problems: dict[str, int]) -> F
 
 
 def _without_excess(top: Floats, problems: dict[str, int]) -> tuple[Floats, Float32s]:
-    """Rows whose probabilities add up to more than 1 are missing: they are of no one distribution. And all sums."""
+    """Make missing the rows whose probabilities exceed 1 in sum, and return the sums of all rows."""
     sums = alternative_sums(top)
     excess = sums[:, 0] > 1 + ROUNDING
     if excess.any():

@@ -1,4 +1,4 @@
-"""Chat bodies and chunks with made-up log-probabilities, and what the decoder makes of them."""
+"""Chat bodies and chunks with made-up log-probabilities, and the events that the decoder makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The payloads of `fixtures`, as the records a topic would hold: a body each, or the events of a stream in order."""
+"""The payloads of `fixtures` as the records of a topic: one record per body, or per event of a stream, in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "fixtures"
 
 @dataclass(frozen=True)
 class Fixture:
-    """One file with what there is to understand in it."""
+    """One file with the values that the decoder must find in it."""
 
     server: str
     name: str
@@ -24,17 +24,17 @@ class Fixture:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the file."""
         return FOLDER / self.server / self.name
 
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
-        """Headers of its records."""
+        """The headers of its records."""
         return tuple((name, value.encode()) for name, value in self.expected.get("headers", {}).items())
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is made of several events."""
+        """Whether it consists of several events."""
         return self.path.suffix != ".json"
 
     def bodies(self) -> list[bytes]:
@@ -54,7 +54,7 @@ class Fixture:
 
 
 def _data(text: str) -> Iterator[bytes]:
-    """The data of server-sent events, read as simply as possible."""
+    """The data of server-sent events, read by the simplest possible code."""
     for block in re.split(r"\n\n+", text.replace("\r\n", "\n")):
         lines = [line.removeprefix("data:") for line in block.split("\n") if line.startswith("data:")]
         if lines:

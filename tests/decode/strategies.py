@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what servers send: generated tokens, and the shape each server gives them."""
+"""Hypothesis strategies for payloads: generated tokens, in the shape of each server."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ BODIES: Mapping[str, Shape] = {
 }  # fmt: skip
 
 
-# --- streams: the same tokens cut into pieces ------------------------------------------------------------------------
+# --- streams: the same tokens in pieces ------ ------------------------------------------------------------------------
 
 
 def chat_stream(pieces: Sequence[Sequence[Token]]) -> list[Tree]:
@@ -326,7 +326,7 @@ STREAMS: Mapping[str, tuple[StreamShape, Shape]] = {
     "ollama": (ollama_stream, ollama),
     "gemini": (gemini_stream, gemini),
 }
-"""Each stream with the body that says the same."""
+"""Each stream with the body that has the same tokens."""
 
 
 def pieces(tokens: Sequence[Token], cuts: Sequence[int]) -> list[list[Token]]:

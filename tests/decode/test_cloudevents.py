@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 around payloads: structured and binary mode, and what an envelope adds."""
+"""CloudEvents 1.0 around payloads: structured and binary mode, and the fields that an envelope supplies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def binary(value: object, **attributes: str) -> list[Any]:
     return Decoder().decode([record(value, key=None, **headers)])
 
 
-def test_structured_and_binary_mode_hold_the_same() -> None:
+def test_structured_and_binary_mode_give_the_same_event() -> None:
     one, (other,) = generation(structured(BODY)), binary(BODY)
     assert one.id == other.id == "r"
     assert one.event_time == other.event_time == 1_760_000_000
@@ -43,7 +43,7 @@ def test_a_batch_of_envelopes_is_an_array() -> None:
     assert len(events([structured(BODY), structured({**BODY, "id": "s"})])) == 2
 
 
-def test_an_envelope_offers_id_time_and_domain() -> None:
+def test_an_envelope_supplies_id_time_and_domain_that_the_payload_lacks() -> None:
     found = generation(structured(NAMELESS, time="2026-01-01T00:00:00Z", domain="law"), key=None)
     assert (found.id, found.event_time, found.domain) == ("e-1", 1_767_225_600, "law")
 
@@ -52,12 +52,12 @@ def test_the_partition_key_names_the_response_before_the_envelope_does() -> None
     assert generation(structured(NAMELESS, partitionkey="p-7"), key=None).id == "p-7"
 
 
-def test_what_the_payload_says_counts_before_what_the_envelope_says() -> None:
+def test_fields_of_the_payload_take_precedence_over_those_of_the_envelope() -> None:
     found = generation(structured({**BODY, "metadata": {"domain": "tax"}}, time="2026-01-01T00:00:00Z", domain="law"))
     assert (found.id, found.event_time, found.domain) == ("r", 1_760_000_000, "tax")
 
 
-def test_attributes_in_headers_offer_the_same() -> None:
+def test_attributes_in_headers_supply_id_time_and_domain_too() -> None:
     (found,) = binary(NAMELESS, ce_time="2026-01-01T00:00:00Z", ce_domain="law", ce_partitionkey="p-7")
     assert (found.id, found.event_time, found.domain) == ("p-7", 1_767_225_600, "law")
 
@@ -68,7 +68,7 @@ def test_data_may_be_base64_or_text() -> None:
     assert generation(structured(raw)).id == "r"
 
 
-def test_no_data_is_a_tombstone() -> None:
+def test_an_envelope_without_data_is_a_tombstone() -> None:
     assert events(structured()) == []
     assert events({**structured(), "data": None}) == []
     assert binary(b"") == []
@@ -78,7 +78,7 @@ def test_an_empty_record_without_an_envelope_is_a_dead_letter() -> None:
     assert reason(b"") == "malformed"
 
 
-def test_requests_logged_beside_responses_are_left_out() -> None:
+def test_requests_logged_beside_responses_are_ignored() -> None:
     kind = "org.kubeflow.serving.inference."
     assert events(structured({"messages": []}, type=f"{kind}request")) == []
     assert binary({"messages": []}, ce_type=f"{kind}request") == []
@@ -100,7 +100,7 @@ def test_an_own_event_may_come_in_an_envelope() -> None:
     assert isinstance(found, Label)
 
 
-def test_a_pinned_format_is_that_of_the_data() -> None:
+def test_a_configured_format_is_that_of_the_data_in_the_envelope() -> None:
     assert generation(structured(BODY), decoder=Decoder(format="openai")).id == "r"
 
 

@@ -1,4 +1,4 @@
-"""`driftgauge decode`: what the agent understands of captured payloads."""
+"""`driftgauge decode`: it shows how the agent reads captured payloads."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def decode(tmp_path: Path, *contents: bytes, options: tuple[str, ...] = ()) -> t
     return result.exit_code, json.loads(out.read_bytes()) if out.exists() else None, result.output
 
 
-def test_it_says_per_choice_what_can_be_used(tmp_path: Path) -> None:
-    code, (file,), said = decode(tmp_path, json.dumps(CENSORED).encode())
+def test_it_shows_the_usable_tokens_of_each_choice(tmp_path: Path) -> None:
+    code, (file,), output = decode(tmp_path, json.dumps(CENSORED).encode())
     (choice,) = file["choices"]
     assert code == 0
     assert file["format"] == "openai"
@@ -33,7 +33,7 @@ def test_it_says_per_choice_what_can_be_used(tmp_path: Path) -> None:
               "k": {"min": 0, "max": 3}, "mean_chosen_logprob": -0.5, "coverage": 1.0, "segments": {"unknown": 3},
               "problems": {"censored_logprob": 1, "sentinel_logprob": 1, "copied_topk": 1}}  # fmt: skip
     assert {name: choice[name] for name in wanted} == wanted
-    assert "1 logprobs, 1 censored, 1 missing" in said
+    assert "1 logprobs, 1 censored, 1 missing" in output
 
 
 @pytest.mark.parametrize(
@@ -57,28 +57,28 @@ def test_it_reads_lines(tmp_path: Path) -> None:
     assert [choice["id"] for choice in file["choices"]] == ["a", "b", "c"]
 
 
-def test_nobody_asked_is_an_answer(tmp_path: Path) -> None:
+def test_a_response_without_requested_logprobs_is_shown_with_its_reason(tmp_path: Path) -> None:
     value = body()
     value["choices"][0]["logprobs"] = None
-    code, (file,), said = decode(tmp_path, json.dumps(value).encode())
+    code, (file,), output = decode(tmp_path, json.dumps(value).encode())
     assert code == 0
     assert file["choices"][0]["problems"] == {"not_requested": 1}
     assert file["choices"][0]["k"] is None
-    assert "not_requested" in said
+    assert "not_requested" in output
 
 
-def test_what_is_rejected_is_said_and_makes_the_exit_code_1(tmp_path: Path) -> None:
-    code, files, said = decode(tmp_path, b'{"hello": 1}', json.dumps(CENSORED).encode())
+def test_a_rejected_document_is_shown_and_makes_the_exit_code_1(tmp_path: Path) -> None:
+    code, files, output = decode(tmp_path, b'{"hello": 1}', json.dumps(CENSORED).encode())
     assert code == 1
     assert [len(file["choices"]) for file in files] == [0, 1]
     assert files[0]["rejected"][0]["reason"] == "unknown_format"
-    assert "rejected: unknown_format" in said
+    assert "rejected: unknown_format" in output
 
 
 def test_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:
-    code, _, said = decode(tmp_path, b"{}", options=("--format", "hallo"))
+    code, _, output = decode(tmp_path, b"{}", options=("--format", "hallo"))
     assert code == 2
-    assert "openai" in said
+    assert "openai" in output
 
 
 def test_a_format_may_be_named_after_its_server(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every payload of the fixtures is understood as it was meant: as a file, and as the records of a topic."""
+"""Every payload of the fixtures is decoded to its expected values: as a file, and as the records of a topic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMBERS = ("mean_chosen_logprob", "mean_entropy", "coverage")
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any], *, but_for: frozenset[str] = frozenset()) -> list[str]:
-    """What is not as it should be about one choice."""
+    """The values of one choice that are not as expected."""
     names = expected.keys() - but_for - ({"id"} if not expected["id"] else set())
     return [
         f"{name}: {found[name]} instead of {expected[name]}"
@@ -30,12 +30,12 @@ def differences(found: dict[str, Any], expected: dict[str, Any], *, but_for: fro
 
 
 def summaries(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """What was understood, in a form that compares."""
+    """The choices in these events, in a form that can be compared."""
     return list(choices_of(events))
 
 
 @pytest.mark.parametrize("fixture", [f for f in EVERYTHING if not f.headers], ids=str)
-def test_a_file_is_understood_as_it_was_meant(fixture: Fixture) -> None:
+def test_a_file_is_decoded_to_its_expected_values(fixture: Fixture) -> None:
     found = decode_file(fixture.path)
     assert found["format"] == fixture.expected["format"]
     assert len(found["choices"]) == len(fixture.expected["choices"])
@@ -46,11 +46,11 @@ def test_a_file_is_understood_as_it_was_meant(fixture: Fixture) -> None:
 
 
 @pytest.mark.parametrize("fixture", [f for f in EVERYTHING if not f.expected.get("only_whole")], ids=str)
-def test_the_records_of_a_topic_are_understood_as_the_file_is(fixture: Fixture) -> None:
+def test_the_records_of_a_topic_are_decoded_as_the_file_is(fixture: Fixture) -> None:
     events = Decoder().decode(fixture.records())
     choices = summaries(events)
     assert len(choices) == len(fixture.expected["choices"])
-    # the id and the usage are in some events of a stream only: the key stands for the one, the other may come too late
+    # only some events of a stream carry the id and the usage: the key replaces the id, and the usage may come too late
     but_for = frozenset({"coverage", "id"} if fixture.is_stream else ())
     for choice, expected in zip(choices, fixture.expected["choices"], strict=True):
         assert differences(choice, expected, but_for=but_for) == []
@@ -62,13 +62,13 @@ def test_the_records_of_a_topic_are_understood_as_the_file_is(fixture: Fixture) 
 
 
 @pytest.mark.parametrize("fixture", [f for f in EVERYTHING if f.expected["choices"] and not f.headers], ids=str)
-def test_the_format_can_be_pinned_instead_of_told(fixture: Fixture) -> None:
+def test_a_configured_format_gives_the_same_as_a_detected_one(fixture: Fixture) -> None:
     pinned = Decoder(format=fixture.expected["format"]).decode(fixture.records())
     assert summaries(pinned) == summaries(Decoder().decode(fixture.records()))
 
 
 def _reordered(value: Any) -> Any:
-    """The same JSON with the keys of every object the other way round."""
+    """The same JSON with the keys of every object in reverse order."""
     if isinstance(value, dict):
         return {key: _reordered(value[key]) for key in reversed(value)}
     return [_reordered(item) for item in value] if isinstance(value, list) else value
@@ -77,11 +77,11 @@ def _reordered(value: Any) -> Any:
 @pytest.mark.parametrize("fixture", [f for f in EVERYTHING if f.expected["choices"]], ids=str)
 def test_the_order_of_keys_does_not_matter(fixture: Fixture) -> None:
     records = fixture.records()
-    others = [replace(record, value=_other_way_round(record.value)) for record in records]
+    others = [replace(record, value=_reversed_body(record.value)) for record in records]
     assert summaries(Decoder().decode(others)) == summaries(Decoder().decode(records))
 
 
-def _other_way_round(body: bytes | None) -> bytes | None:
+def _reversed_body(body: bytes | None) -> bytes | None:
     if body is None or not body.startswith((b"{", b"[{")):
         return body
     return json.dumps(_reordered(json.loads(body))).encode()

@@ -1,4 +1,4 @@
-"""Bytes that mean harm, or mean nothing: each ends as exactly one dead letter, and nothing raises."""
+"""Hostile or meaningless bytes: each record becomes exactly one dead letter, and no exception is raised."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ENVELOPE = {"specversion": "1.0", "id": "e", "source": "s", "type": "t"}
         (json.dumps(body(entry("a", -1.0), usage={"completion_tokens": 1e300})).encode(), "invalid_value"),
     ],
 )  # fmt: skip
-def test_hostile_bytes_end_as_one_dead_letter(value: bytes, why: str) -> None:
+def test_hostile_bytes_become_one_dead_letter(value: bytes, why: str) -> None:
     assert reason(value) == why
 
 
@@ -55,7 +55,7 @@ def test_hostile_bytes_end_as_one_dead_letter(value: bytes, why: str) -> None:
         (Limits(max_choices=1), "too_many_choices"),
     ],
 )
-def test_what_exceeds_a_limit_is_a_dead_letter(limits: Limits, why: str) -> None:
+def test_a_record_that_exceeds_a_limit_is_a_dead_letter(limits: Limits, why: str) -> None:
     value = body(*[entry("a", -0.5, USUAL)] * 2)
     value["choices"] *= 2
     assert reason(value, decoder=Decoder(limits=limits)) == why
@@ -67,22 +67,22 @@ def test_a_dead_letter_does_not_quote_the_payload() -> None:
     assert "secret" not in letter.detail
 
 
-def test_a_dead_letter_keeps_where_the_record_was() -> None:
+def test_a_dead_letter_keeps_the_place_of_the_record() -> None:
     (letter,) = events(b"{", headers="x")
     assert isinstance(letter, Rejected)
     assert (letter.topic, letter.value, letter.key, letter.headers) == ("t", b"{", b"key", (("headers", b"x"),))
 
 
-def test_the_good_ones_of_many_documents_are_events_and_the_bad_ones_one_dead_letter() -> None:
+def test_good_documents_of_a_record_are_events_and_all_bad_ones_together_one_dead_letter() -> None:
     found = events([body(entry("a", -0.5)), {"hello": 1}, {"error": "no"}, body(entry("a", -0.5), id="s")])
     assert [type(event) for event in found] == [Generation, Generation, Rejected]
     assert isinstance(found[-1], Rejected)
     assert "(2 of 4)" in found[-1].detail
 
 
-def test_a_chunk_that_nothing_names_is_a_dead_letter() -> None:
+def test_a_chunk_without_any_id_is_a_dead_letter() -> None:
     assert reason(chunk(entry("a", -0.5)) | {"id": ""}, key=None) == "no_id"
 
 
-def test_an_unknown_format_that_was_pinned_is_a_dead_letter() -> None:
+def test_a_record_read_with_an_unknown_format_name_is_a_dead_letter() -> None:
     assert reason(body(entry("a", -0.5)), decoder=Decoder(format="hallo")) == "unknown_format"

@@ -1,4 +1,4 @@
-"""Whatever comes in: honest payloads are read to the value, odd and mutated ones give events or one dead letter."""
+"""Any input: correct payloads are read to the value; odd and mutated ones give events or one dead letter."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def record(*trees: Tree, offset: int = 0) -> Record:
 @pytest.mark.parametrize("shape", BODIES)
 @settings(max_examples=25)
 @given(tokens=fair_tokens(min_size=1))
-def test_an_honest_body_is_read_to_the_value(shape: str, tokens: list[Token]) -> None:
+def test_a_correct_body_is_read_to_the_value(shape: str, tokens: list[Token]) -> None:
     (event,) = Decoder().decode([record(BODIES[shape](tokens))])
     assert isinstance(event, Generation)
     chosen = [token.logprob for token in tokens]
-    if shape == "llama_cpp_old":  # it lists the value of the sampled token among the alternatives or not at all
+    if shape == "llama_cpp_old":  # the value of the sampled token is only listed among its alternatives
         chosen = [token.logprob if _is_listed(token) else np.nan for token in tokens]
     assert event.signal.chosen_logprobs is not None
     np.testing.assert_allclose(event.signal.chosen_logprobs, chosen, rtol=1e-5, equal_nan=True)
@@ -64,7 +64,7 @@ def _is_listed(token: Token) -> bool:
 @pytest.mark.parametrize("stream", STREAMS)
 @settings(max_examples=25)
 @given(tokens=fair_tokens(min_size=1), cuts=st.lists(st.integers(0, 20), max_size=4))
-def test_a_stream_cut_anywhere_says_what_the_body_says(stream: str, tokens: list[Token], cuts: list[int]) -> None:
+def test_a_stream_cut_anywhere_has_the_values_of_the_body(stream: str, tokens: list[Token], cuts: list[int]) -> None:
     to_events, to_body = STREAMS[stream]
     events = to_events(pieces(tokens, cuts))
     apart = Decoder().decode([record(event, offset=i) for i, event in enumerate(events)])
@@ -122,12 +122,14 @@ def test_any_bytes_give_events_or_one_dead_letter(body: bytes) -> None:
 @pytest.mark.parametrize("shape", BODIES)
 @settings(max_examples=25)
 @given(tokens=fair_tokens(min_size=1, max_size=4), random=st.randoms())
-def test_dispatch_does_not_depend_on_the_order_of_keys(shape: str, tokens: list[Token], random: Random) -> None:
+def test_the_detected_format_does_not_depend_on_the_order_of_keys(
+    shape: str, tokens: list[Token], random: Random
+) -> None:
     body = BODIES[shape](tokens)
-    assert _understood([record(_shuffled(body, random))]) == _understood([record(body)])
+    assert _choices([record(_shuffled(body, random))]) == _choices([record(body)])
 
 
-def _understood(records: Sequence[Record]) -> list[dict[str, Any]]:
+def _choices(records: Sequence[Record]) -> list[dict[str, Any]]:
     return list(choices_of(Decoder().decode(records)))
 
 
@@ -138,7 +140,7 @@ def _shuffled(tree: Tree, random: Random) -> Tree:
 
 
 @given(numbers=st.lists(st.integers(0, len(SEEDS) - 1), max_size=12), cut=st.integers(0, 12))
-def test_where_batches_end_does_not_matter(numbers: list[int], cut: int) -> None:
+def test_events_do_not_depend_on_where_batches_end(numbers: list[int], cut: int) -> None:
     log = [Record("t", 0, i, b"%d" % n, SEEDS[n].body, SEEDS[n].headers) for i, n in enumerate(numbers)]
     decoder = Decoder()
     in_two = decoder.decode(log[:cut]) + decoder.decode(log[cut:])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, tokens_of
-from driftgauge.connectors.decoding.rules import by_rule, floats, listed
+from driftgauge.connectors.decoding.rules import apply_rules, floats, raw_signal
 from driftgauge.models.events import Context, Signal
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.entropy import alternative_sums, entropy_profile, tail_mass
@@ -38,7 +38,7 @@ def test_minus_9999_beside_real_alternatives_is_censored_at_the_smallest_of_them
     assert np.isfinite(entropy_profile(found.top_logprobs)).all()  # type: ignore[arg-type]
 
 
-def test_minus_9999_without_alternatives_is_missing_and_no_surprise() -> None:
+def test_minus_9999_without_alternatives_is_missing() -> None:
     found = signal(entry("x", -9999.0), entry("a", -0.5, USUAL))
     assert math.isnan(chosen(found)[0])
     assert found.n_censored == 0
@@ -55,7 +55,7 @@ def test_minus_9999_beside_fillers_alone_is_missing() -> None:
     [(None, "null_logprob"), (LOWEST, "minus_infinity"), ("-Infinity", "minus_infinity"), ("NaN", "null_logprob"),
      (0.7, "positive_logprob")],
 )  # fmt: skip
-def test_a_value_no_logprob_can_have_is_missing_and_counted_by_kind(value: float, why: str) -> None:
+def test_a_value_that_no_logprob_can_have_is_missing_and_counted_by_kind(value: float, why: str) -> None:
     found = signal(entry("a", value, USUAL), entry("a", -0.6, OTHER))
     assert found.problems == {why: 1}
     assert math.isnan(chosen(found)[0])
@@ -63,12 +63,12 @@ def test_a_value_no_logprob_can_have_is_missing_and_counted_by_kind(value: float
     assert count(found).n_missing == 1
 
 
-def test_a_hair_above_zero_is_a_certain_token() -> None:
+def test_a_logprob_rounded_to_slightly_above_zero_is_a_certain_token() -> None:
     assert chosen(signal(entry("a", 1e-6, [("a", 1e-6)]))) == [0.0]
 
 
-def test_nan_from_a_program_is_missing() -> None:
-    found = by_rule(listed(tokens_of([(math.nan, "a", [(math.nan, "a"), (-1.0, "b")])])))
+def test_a_nan_in_memory_is_missing() -> None:
+    found = apply_rules(raw_signal(tokens_of([(math.nan, "a", [(math.nan, "a"), (-1.0, "b")])])))
     assert found.problems == {"null_logprob": 1, "null_alternative": 1}
 
 
@@ -84,13 +84,13 @@ def test_positive_alternatives_make_the_whole_position_missing() -> None:
     assert found.problems == {"positive_alternative": 1, "positive_logprob": 1}
 
 
-def test_a_zero_that_the_alternatives_leave_no_room_for_is_a_filler() -> None:
+def test_a_logprob_of_zero_that_the_alternatives_contradict_is_a_filler() -> None:
     found = signal(entry("", 0.0, USUAL), entry("a", -0.6, OTHER))
     assert math.isnan(chosen(found)[0])
     assert found.problems == {"filler_logprob": 1}
 
 
-def test_a_zero_that_the_alternatives_list_is_a_certain_token() -> None:
+def test_a_logprob_of_zero_that_is_among_the_alternatives_is_a_certain_token() -> None:
     found = signal(entry("", 0.0, [("", 0.0), ("b", -20.0)]))
     assert chosen(found) == [0.0]
     assert found.problems == {}
@@ -100,7 +100,7 @@ def test_alternatives_in_any_order_are_sorted() -> None:
     assert top(signal(entry("b", -1.5, [("b", -1.5), ("a", -0.5), ("c", -2.5)]))) == [[-0.5, -1.5, -2.5]]
 
 
-def test_one_more_alternative_is_kept() -> None:
+def test_an_alternative_more_than_usual_is_kept() -> None:
     found = signal(entry("x", -7.0, [("x", -7.0), *USUAL]), entry("a", -0.5, USUAL))
     assert [len(row) for row in top(found)] == [4, 3]
     assert count(found).k == (3, 4)
@@ -122,7 +122,7 @@ def test_a_chosen_token_of_another_distribution_is_not_added() -> None:
     assert "chosen_not_listed" not in found.problems
 
 
-def test_alternatives_are_told_apart_by_text_and_value_where_there_is_no_id() -> None:
+def test_alternatives_without_ids_are_identified_by_text_and_value() -> None:
     found = signal(
         entry("a", -0.7, [("a", -0.7), ("a", -0.7), ("b", -1.5)]), entry("b", -1.2, [("a", -1.2), ("b", -1.2)])
     )
@@ -130,7 +130,7 @@ def test_alternatives_are_told_apart_by_text_and_value_where_there_is_no_id() ->
     assert found.problems["duplicate_alternative"] == 1
 
 
-def test_alternatives_are_told_apart_by_id_where_there_is_one() -> None:
+def test_alternatives_with_ids_are_identified_by_id() -> None:
     same = [{"token": "a", "id": 7, "logprob": -0.7}, {"token": "a", "id": 7, "logprob": -0.8}]
     other = [{"token": "a", "id": 7, "logprob": -1.2}, {"token": "a", "id": 8, "logprob": -1.2}]
     found = signal(entry("a", -0.7, id=7) | {"top_logprobs": same}, entry("a", -1.2, id=7) | {"top_logprobs": other})
@@ -177,7 +177,7 @@ def test_small_mass_is_kept_and_the_tail_mass_recorded() -> None:
     assert found.problems == {}
 
 
-def test_logprobs_0_gives_nll_features_alone() -> None:
+def test_chosen_logprobs_without_alternatives_give_nll_features_only() -> None:
     found = signal(entry("a", -0.5), entry("b", -1.5))
     features = dict(zip(FEATURES, extract([found])[0].tolist(), strict=True))
     assert found.form == "chosen_logprobs"
@@ -185,7 +185,7 @@ def test_logprobs_0_gives_nll_features_alone() -> None:
     assert math.isnan(features["entropy_mean"])
 
 
-def test_null_bytes_and_partial_characters_do_no_harm() -> None:
+def test_tokens_with_null_bytes_or_partial_characters_are_read() -> None:
     found = signal(entry("\ufffd", -0.5, USUAL, bytes=None), entry("\ufffd", -0.5, USUAL, bytes=[240, 159]))
     assert chosen(found) == [-0.5, -0.5]
 
@@ -204,7 +204,7 @@ def test_each_of_several_choices_is_an_event_of_its_own() -> None:
     assert [event.n_completion_tokens for event in found] == [1, 1]  # type: ignore[union-attr]
 
 
-def test_nobody_asked_is_no_signal_with_the_reason() -> None:
+def test_a_body_without_requested_logprobs_has_no_signal_and_the_reason() -> None:
     value = body()
     value["choices"][0]["logprobs"] = None
     assert generation(value).signal.problems == {"not_requested": 1}
@@ -213,10 +213,10 @@ def test_nobody_asked_is_no_signal_with_the_reason() -> None:
 def test_rows_of_wildly_different_lengths_are_bounded() -> None:
     row = [(-1.0, i) for i in range(1000)]
     with pytest.raises(PayloadError, match="alternatives"):
-        by_rule(listed(tokens_of([(-1.0, 0, row), *[(-1.0, 0, [])] * 100_000])))
+        apply_rules(raw_signal(tokens_of([(-1.0, 0, row), *[(-1.0, 0, [])] * 100_000])))
 
 
-def test_what_is_no_number_becomes_missing() -> None:
+def test_a_value_that_is_not_a_number_is_missing() -> None:
     assert np.isnan(floats([None, "x", [], {}, 10**400])).all()
 
 
@@ -239,7 +239,7 @@ def test_processed_logprobs_at_temperature_0_are_uninformative_by_declaration() 
     assert not is_uninformative(usual, Context(temperature=0.7, logprobs_mode="processed_logprobs"))
 
 
-def test_own_events_pass_the_same_normaliser() -> None:
+def test_own_events_are_normalised_by_the_same_rules() -> None:
     own = {"type": "generation", "id": "r", "event_time": 1.0,
            "signal": {"top_logprobs": [[-1.5, -0.5], [-0.1, -0.2]], "chosen_logprobs": [-9999.0, -0.1]}}  # fmt: skip
     found = generation(own).signal

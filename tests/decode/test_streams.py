@@ -1,4 +1,4 @@
-"""Responses that arrive in chunks: put together as the whole, and everything odd noticed."""
+"""Responses in chunks: they equal the whole response, and every irregularity is counted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_stream_of_server_sent_events_in_one_record_is_a_response() -> None:
     assert response.counts.n_logprobs == 3
 
 
-def test_token_counts_that_come_last_make_the_coverage() -> None:
+def test_token_counts_that_come_last_are_those_of_the_response() -> None:
     assert one(events(*stream(TRAILER))).complete().n_completion_tokens == 3
 
 
@@ -78,12 +78,12 @@ def test_a_response_that_ended_waits_a_while_for_its_token_counts() -> None:
     assert [r.head.id for r in assembly.overdue(1_760_000_005.1)] == ["r"]
 
 
-def test_done_completes_a_response() -> None:
+def test_a_done_record_completes_a_response() -> None:
     found = events(*stream(), b"[DONE]", key=b"r")
     assert one(found).counts.n_logprobs == 3
 
 
-def test_news_about_a_response_nobody_knows_is_ignored() -> None:
+def test_a_trailer_of_an_unknown_response_is_ignored() -> None:
     assembly, done = assembled(events(TRAILER, b"[DONE]", key=b"elsewhere"))
     assert not done
     assert not assembly.in_flight
@@ -109,7 +109,7 @@ def test_the_last_cumulative_event_replaces_the_pieces() -> None:
     assert [(o.response_id, o.n_tokens) for o in outputs if isinstance(o, Prediction)] == [("s", 3)]
 
 
-def test_increments_are_put_behind_each_other() -> None:
+def test_increments_are_appended_in_order() -> None:
     found = events(sglang(1), sglang(2, slice(1, 2)), sglang(3, slice(2, 3), end=True))
     assert one(found).counts.logprob_sum == pytest.approx(-4.4)
 
@@ -121,7 +121,7 @@ def test_events_with_an_index_are_put_in_order_and_taken_once(order: tuple[int, 
     assert response.counts.problems["duplicate_chunk"] == len(order) - 3
 
 
-def test_a_gap_is_noticed_and_closed_when_nothing_more_comes() -> None:
+def test_a_gap_is_counted_and_closed_when_the_response_expires() -> None:
     assembly, done = assembled(chunks_of_tgi((1, 3)))
     assert not done
     (response,) = assembly.expire(1e12)
@@ -134,7 +134,7 @@ def chunks_of_tgi(order: tuple[int, ...]) -> list[Event]:
     return [*chunks(*(tgi(n, n == 3) for n in order))]
 
 
-def test_an_abort_without_an_end_expires_as_a_dead_letter() -> None:
+def test_a_stream_without_an_end_expires_as_a_dead_letter() -> None:
     before, later = body(*ENTRIES, id="before"), body(*ENTRIES, id="later", created=1_770_000_000)
     outputs = played(events(before, *stream()[:2], later))
     assert "incomplete_response" in [getattr(output, "reason", "") for output in outputs]
@@ -142,7 +142,7 @@ def test_an_abort_without_an_end_expires_as_a_dead_letter() -> None:
 
 def test_a_response_in_flight_has_a_risk() -> None:
     settings = PipelineSettings(predictions="all")
-    known = generation(body(*ENTRIES, id="before"))  # makes the context
+    known = generation(body(*ENTRIES, id="before"))  # creates the context
     outputs = played([known, *events(*stream()[:2])], settings)
     early = [o for o in outputs if isinstance(o, Prediction) and not o.is_final]
     assert [o.n_tokens for o in early] == [1, 2]
@@ -163,7 +163,7 @@ def test_the_repetitions_of_a_responses_stream_count_once() -> None:
     assert response.counts.n_tokens == 2
 
 
-def test_the_responses_stream_may_lack_its_deltas() -> None:
+def test_a_responses_stream_without_deltas_is_read_from_its_last_event() -> None:
     item = {"type": "message", "content": [{"logprobs": [{"token": "x", "logprob": -0.5}]}]}
     last = {"type": "response.completed", "sequence_number": 9, "response": {"id": "p", "output": [item]}}
     assembly, _ = assembled(events(last))
@@ -171,14 +171,14 @@ def test_the_responses_stream_may_lack_its_deltas() -> None:
     assert response.counts.n_logprobs == 1
 
 
-def test_reasoning_and_answer_of_a_stream_are_told_apart() -> None:
+def test_reasoning_and_answer_of_a_stream_are_separate_segments() -> None:
     thinking = chunk(entry("a", -0.5, USUAL))
     thinking["choices"][0]["delta"] = {"reasoning": "a"}
     response = one(events(thinking, chunk(ENTRIES[1]), chunk(finish="stop"), TRAILER))
     assert response.accumulator.signal().segments.tolist() == [SEGMENT_REASONING, SEGMENT_ANSWER]  # type: ignore[union-attr]
 
 
-def test_reasoning_of_a_whole_body_is_told_apart_by_its_mark_or_its_count() -> None:
+def test_reasoning_of_a_whole_body_is_found_by_its_end_token_or_its_count() -> None:
     marked = generation(body(entry("hm", -0.5), entry("</think>", -0.1), entry("42", -0.2))).signal
     usage = {"completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 2}}
     counted = generation(body(*ENTRIES, usage=usage)).signal
@@ -202,7 +202,7 @@ def played(found: list[Event], settings: PipelineSettings | None = None) -> list
         return Pipeline(settings).step(found, transaction)
 
 
-def test_a_new_context_is_said_and_an_uninformative_one_refused() -> None:
+def test_a_new_context_raises_an_alert_and_an_uninformative_one_is_refused() -> None:
     certain = entry("a", 0.0, [("a", 0.0), ("b", -9999.0)])
     outputs = played(events(body(*ENTRIES), body(certain, id="s", model="greedy")))
     kinds = [getattr(output, "kind", "") for output in outputs]

@@ -1,4 +1,4 @@
-"""What must hold for whatever comes in: events or exactly one dead letter, and values within their bounds."""
+"""Properties of every input: events or exactly one dead letter, and values within their bounds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SLACK = 2e-3
 
 
 def check(decoder: Decoder, record: Record) -> list[Event]:
-    """The same as `check_record`, and of its features too."""
+    """Check a record as `check_record` does, and its features too."""
     events = check_record(decoder, record)
     check_features(signals_of(events))
     return events
 
 
 def check_record(decoder: Decoder, record: Record) -> list[Event]:
-    """The events of one record; `AssertionError` where they are not what a decoder may give."""
+    """The events of one record; raises `AssertionError` where they break a property."""
     events = decoder.decode([record])
     letters = [event for event in events if isinstance(event, Rejected)]
     assert len(letters) <= 1, f"{len(letters)} dead letters of one record"
@@ -36,7 +36,7 @@ def check_record(decoder: Decoder, record: Record) -> list[Event]:
 
 
 def check_events(events: Sequence[Event]) -> None:
-    """Every value is one that can be, or missing."""
+    """Every value is possible or missing."""
     pieces = (event.piece if isinstance(event, Chunk) else event for event in events)
     for generation in (piece for piece in pieces if isinstance(piece, Generation)):
         check_signal(generation.signal)

@@ -1,8 +1,8 @@
-"""A million payloads made worse, through the decoder and the features: nothing raises, hangs, grows or counts twice.
+"""A million mutated payloads through the decoder and the features: none raises, hangs, grows or counts twice.
 
     python -m tests.fuzz.million [N] [--seed S] [--processes P]
 
-Exit code 1 and the number of the first offending input of each kind on a violation; the same seed and number make the
+On a violation the exit code is 1 and the numbers of the offending inputs are printed; the same seed and number make the
 same input again.
 """
 
@@ -41,7 +41,7 @@ SHARE = 20_000  # inputs per task: how often progress is shown
 
 @dataclass
 class Tally:
-    """What happened to the inputs made from the payloads of one format."""
+    """The outcomes of the inputs made from the payloads of one format."""
 
     inputs: int = 0
     with_events: int = 0
@@ -51,7 +51,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Add another one's numbers."""
+        """Add the numbers of another tally."""
         self.inputs += other.inputs
         self.with_events += other.with_events
         self.rejected += other.rejected
@@ -70,7 +70,7 @@ class Share:
 
 
 def made(random_seed: int, number: int) -> tuple[Seed, bytes]:
-    """Input ``number`` of a run: what it was made from, and its bytes."""
+    """Input ``number`` of a run: its seed and its bytes."""
     random = Random((random_seed << 40) + number)  # noqa: S311 - reproducible, not secret
     seed = random.choice(SEEDS)
     return seed, mutated(seed.body, BODIES, random)
@@ -88,7 +88,7 @@ def run_share(random_seed: int, start: int, stop: int) -> Share:
             signals += _signals(decoder, Record("fuzz", 0, number, b"key", body, seed.headers), tally)
             if number % FEATURES_OF == FEATURES_OF - 1 or number == stop - 1:
                 check_features(signals)
-        except Exception as error:  # whatever it is, it is a finding
+        except Exception as error:  # any exception is a finding
             share.violations.append(f"input {number}, made from {seed.format}: {type(error).__name__}: {error}"[:300])
         if number % FEATURES_OF == FEATURES_OF - 1:
             signals = []
@@ -97,7 +97,7 @@ def run_share(random_seed: int, start: int, stop: int) -> Share:
 
 
 def _signals(decoder: Decoder, record: Record, tally: Tally) -> list[Signal]:
-    """Decode one input and count it; the signals in it."""
+    """Decode one input, count it, and return its signals."""
     signal.setitimer(signal.ITIMER_PROF, 10 * SLOW_S)
     began = time.process_time()
     try:
@@ -146,7 +146,7 @@ def table_of(tallies: dict[str, Tally]) -> Table:
 
 
 def main() -> int:
-    """Run, print the table, and say whether anything was wrong."""
+    """Run, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n", nargs="?", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)

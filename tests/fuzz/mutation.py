@@ -1,4 +1,4 @@
-"""Payloads made worse: in their tree, where almost everything is still right, or in their bytes."""
+"""Mutated payloads: in their tree, where almost everything stays valid, or in their bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 Tree: TypeAlias = Any
-"""What `json.loads` gives."""
+"""A value as `json.loads` returns it."""
 
 JUNK: tuple[Tree, ...] = (
     None, True, False, 0, 1, -1, 0.5, -0.0, 1e-320, 1e308, -1e308, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 10**40,
@@ -24,7 +24,7 @@ BITS_OF_BYTES = (
 
 
 def mutated(payload: bytes, seeds: Sequence[bytes], random: Random) -> bytes:
-    """The payload after one to three mutations; ``seeds`` are what others are spliced from."""
+    """The payload after one to three mutations; parts of ``seeds`` are spliced into it."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         payload = random.choice(_MUTATIONS)(payload, seeds, random)
     return payload

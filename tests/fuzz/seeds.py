@@ -1,4 +1,4 @@
-"""What fuzzing starts from: every payload of the fixtures, event by event, and own events in MessagePack."""
+"""The seeds of fuzzing: every payload of the fixtures, event by event, and own events in MessagePack."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.targets [NAME ...] [--seconds S]
 
-Runs each target for so many seconds; the corpus grows in ``out/fuzz/NAME`` and inputs that break something are left
+Runs each target for so many seconds; the corpus grows in ``out/fuzz/NAME`` and inputs that break a property are left
 there as ``crash-…``. Exit code 1 if any did.
 """
 

@@ -1,4 +1,4 @@
-"""Signals normalised together against the rules applied to each alone."""
+"""Normalising signals together gives what the rules give for each signal alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.connectors.decoding.normalise import normalise
-from driftgauge.connectors.decoding.rules import by_rule
+from driftgauge.connectors.decoding.rules import apply_rules
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Signal
 from driftgauge.models.signals.entropy import CACHED_POSITIONS
@@ -23,7 +23,7 @@ def usual_rows(rng: np.random.Generator, length: int, k: int) -> Float32s:
 
 
 def spoil(rng: np.random.Generator, chosen: Float32s, rows: Float32s) -> None:
-    """One position with values that mean something else, in another order, twice, or of an all but certain token."""
+    """Give one position placeholder values, another order, a repetition, or an almost certain token."""
     i, what = rng.integers(len(chosen)), rng.integers(6)
     odd, k = rng.choice(ODD), rows.shape[1]
     chosen[i] = rng.choice([chosen[i], 0.0, odd, -rng.exponential()])
@@ -60,9 +60,9 @@ def some_raw_signal(draw: st.DrawFn) -> Signal:
 
 @settings(deadline=None, max_examples=600)
 @given(st.lists(some_raw_signal(), max_size=6))
-def test_normalised_together_is_normalised_by_rule(signals: list[Signal]) -> None:
+def test_signals_normalised_together_equal_those_normalised_alone(signals: list[Signal]) -> None:
     for together, raw in zip(normalise(signals), signals, strict=True):
-        alone = by_rule(raw)
+        alone = apply_rules(raw)
         assert together.problems == alone.problems
         for name in ("chosen_logprobs", "top_logprobs", "censored", "alternative_sums"):
             np.testing.assert_array_equal(getattr(together, name), getattr(alone, name), name)
@@ -70,8 +70,8 @@ def test_normalised_together_is_normalised_by_rule(signals: list[Signal]) -> Non
 
 @settings(deadline=None)
 @given(some_raw_signal(), st.integers(0, 30))
-def test_pieces_are_normalised_as_the_whole(signal: Signal, n: int) -> None:
-    whole, parts = by_rule(signal), normalise([piece(signal, slice(n)), signal.after(n)])
+def test_pieces_of_a_signal_are_normalised_as_the_whole(signal: Signal, n: int) -> None:
+    whole, parts = apply_rules(signal), normalise([piece(signal, slice(n)), signal.after(n)])
     for name in ("chosen_logprobs", "alternative_sums"):
         found = [getattr(part, name) for part in parts if getattr(part, name) is not None]
         expected = getattr(whole, name)
@@ -83,7 +83,7 @@ def piece(signal: Signal, tokens: slice) -> Signal:
     return Signal(None if chosen is None else chosen[tokens], None if top is None else top[tokens])
 
 
-def test_a_gap_behind_a_certain_token_is_seen_in_float16() -> None:
+def test_a_missing_alternative_behind_a_certain_token_is_handled_in_float16() -> None:
     rows = np.array([[0.0, np.nan, -60.0]], dtype=np.float16)
     (found,) = normalise([Signal(np.zeros(1, dtype=np.float32), rows)])
     assert found.top_logprobs is not None

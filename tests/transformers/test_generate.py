@@ -42,7 +42,7 @@ def end(model: GPT2LMHeadModel) -> int:
     return int(generated(model).sequences[0, 3 + 5])
 
 
-def test_values_are_those_of_the_model_run_over_the_whole_sequence(model: GPT2LMHeadModel, end: int) -> None:
+def test_logprobs_equal_those_of_one_forward_pass_over_the_whole_sequence(model: GPT2LMHeadModel, end: int) -> None:
     output = generated(model, eos_token_id=end)
     with torch.no_grad():
         whole = torch.log_softmax(model(output.sequences).logits[:, 2:-1].double(), dim=-1).numpy()
@@ -64,11 +64,11 @@ def test_a_response_ends_with_its_end_token_and_has_no_padding(model: GPT2LMHead
         assert len(ids) == 20 or ids[-1] == end
 
 
-def test_features_come_out_finite(model: GPT2LMHeadModel, end: int) -> None:
+def test_features_of_generated_responses_are_finite(model: GPT2LMHeadModel, end: int) -> None:
     assert np.isfinite(extract([signal for signal, _ in signals_of(generated(model, eos_token_id=end), {end})])).all()
 
 
-def test_what_has_no_logits_of_its_own_is_refused(model: GPT2LMHeadModel, end: int) -> None:
+def test_an_output_without_logits_of_its_own_sequences_is_refused(model: GPT2LMHeadModel, end: int) -> None:
     with pytest.raises(ValueError, match="output_logits"):
         signals_of(generated(model, output_logits=False), {end})
     with pytest.raises(ValueError, match="beam"):

@@ -1,1 +1,1 @@
-"""Wire formats, one file per family of servers: what they send, turned into events."""
+"""Wire formats: one module per family of servers turns what it sends into payloads."""

@@ -1,6 +1,6 @@
-"""AI21's Jurassic-2 as Bedrock serves it: ``raw_logprob`` counts, ``logprob`` is after the sampler (0.0 throughout).
+"""AI21's Jurassic-2 as Bedrock serves it: ``raw_logprob`` is read; ``logprob`` is after the sampler (0.0 throughout).
 
-Read in a recording of Bedrock.
+Source: a recording of Bedrock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Token(Struct, rename="camel"):
 
 
 class Data(Struct):
-    """What was generated."""
+    """The generated text and tokens."""
 
     text: Any = None
     tokens: list[Token] | None = None
@@ -65,5 +65,5 @@ def _piece(index: int, completion: Completion) -> Piece:
 
 
 def _pair(token: Candidate | None) -> tuple[float | str | None, str]:
-    """The raw value alone: where it is absent the other one is no substitute."""
+    """The raw value; where it is absent, the processed one is no substitute."""
     return (None, "") if token is None else (token.raw_logprob, token.token or "")

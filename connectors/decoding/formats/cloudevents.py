@@ -1,9 +1,9 @@
 """CloudEvents 1.0 around any other payload, in structured mode (one JSON object) and in binary mode (headers).
 
-The envelope offers what the payload may lack: an id, a time, a key (``partitionkey``), a domain (an extension of that
-name). An envelope without data is a tombstone. Requests that KServe and Seldon log beside responses are left out.
+The envelope supplies what the payload lacks: an id, a time, a key (``partitionkey``), a domain (an extension of that
+name). An envelope without data is a tombstone. Requests that KServe and Seldon log beside responses are ignored.
 
-Read in the specification and in KServe's documentation.
+Sources: the specification and KServe's documentation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REQUESTS = (".inference.request", ".serving.request")
 
 
 class Attributes(Struct, kw_only=True):
-    """What is said about the data."""
+    """The attributes that describe the data."""
 
     specversion: Any = None
     id: Any = None
@@ -40,12 +40,12 @@ class Envelope(Attributes, kw_only=True):
 
 
 def read(envelope: Envelope, nested: Callable[[bytes], list[Any]]) -> list[Any]:
-    """What the data holds, with what only the envelope knows; nothing for a tombstone or a request."""
-    return put_into(envelope, nested, _data(envelope))
+    """Read the data; nothing for a tombstone or a request."""
+    return unwrap(envelope, nested, _data(envelope))
 
 
-def put_into(attributes: Attributes, nested: Callable[[bytes], list[Any]], data: bytes) -> list[Any]:
-    """Read the data and fill in what its payloads do not say."""
+def unwrap(attributes: Attributes, nested: Callable[[bytes], list[Any]], data: bytes) -> list[Any]:
+    """Read the data and complete its payloads with the attributes; nothing for a tombstone or a request."""
     if not data or is_request(attributes):
         return []
     found = nested(data)
@@ -59,7 +59,7 @@ def put_into(attributes: Attributes, nested: Callable[[bytes], list[Any]], data:
 
 
 def is_request(attributes: Attributes) -> bool:
-    """Whether the event is what was asked, not what was answered."""
+    """Whether the event is a logged request, not a response."""
     return text_of(attributes.type).endswith(_REQUESTS)
 
 
@@ -76,7 +76,7 @@ def _data(envelope: Envelope) -> bytes:
 
 
 def attributes_in(headers: Sequence[tuple[str, bytes]]) -> Attributes | None:
-    """Attributes in binary mode, from headers ``ce_...``; None where there are none."""
+    """The attributes of binary mode, from headers ``ce_...``; None where there are none."""
     found = {name[3:].lower(): value.decode("utf-8", "replace") for name, value in headers if name[:3] in _PREFIXES}
     return msgspec.convert(found, Attributes) if "specversion" in found or "id" in found else None
 

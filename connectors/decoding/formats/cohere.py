@@ -1,6 +1,6 @@
 """Cohere's v2 chat, whole or as events of a stream: an item may hold several tokens; there are no alternatives.
 
-From client types only: no recording with log-probabilities was found.
+Source: client types only; no recording with log-probabilities was found.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Body(Struct):
 
 
 def read(body: Body) -> Payload:
-    """One payload; events of a stream have a type. A message that is text alone is an error."""
+    """One payload; events of a stream have a type. A message that is plain text is an error."""
     if isinstance(body.message, str):
         raise PayloadError("error_response", "the server answered with an error")
     is_event = isinstance(body.type, str)

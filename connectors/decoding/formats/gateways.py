@@ -1,9 +1,9 @@
-"""Bodies wrapped by something between the server and us: LiteLLM's logging payload, lines of OpenAI's batch output.
+"""Bodies inside other records: LiteLLM's logging payload and the lines of OpenAI's batch output.
 
-LiteLLM's `StandardLoggingPayload` holds the provider's body in ``response`` and the request's settings in
-``model_parameters``. Of streamed chats its rebuilt body has no log-probabilities.
+LiteLLM's `StandardLoggingPayload` holds the provider's body in ``response`` and the request's parameters in
+``model_parameters``. Its rebuilt body of a streamed chat has no log-probabilities.
 
-Read in source: LiteLLM 1.109.
+Source: LiteLLM 1.109.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class BatchLine(Struct):
 
 
 class BatchResponse(Struct):
-    """What the line wraps."""
+    """The response inside the line."""
 
     body: Raw
     status_code: Any = None
 
 
 def read_litellm(body: LiteLLM, nested: Callable[[Raw], list[Payload]]) -> list[Payload]:
-    """The payloads of the provider's body, with what only the gateway knows."""
+    """The payloads of the provider's body, completed with the fields of the gateway."""
     if body.status == "failure":
         raise PayloadError("error_response", "the gateway reports a failed request")
     requester = field_of(body.metadata, "requester_metadata")
@@ -66,12 +66,12 @@ def read_litellm(body: LiteLLM, nested: Callable[[Raw], list[Payload]]) -> list[
         payload.id = payload.id or id_of(body.id)
         payload.model = payload.model or text_of(body.model)
         payload.created = payload.created or moment_of(body.end_time) or moment_of(body.start_time)
-        payload.settings = payload.settings.updated(requested(body.model_parameters))
+        payload.parameters = payload.parameters.updated(requested(body.model_parameters))
         payload.domain = domain or payload.domain
         payload.is_part = False
     return payloads
 
 
 def read_batch_line(body: BatchLine, nested: Callable[[Raw], list[Payload]]) -> list[Payload]:
-    """The payloads of the body inside."""
+    """The payloads of the body inside the line."""
     return nested(msgspec.json.decode(body.response, type=BatchResponse).body)

@@ -1,8 +1,9 @@
 """Gemini and Vertex AI: ``candidates[].logprobsResult``, whole or as chunks of a stream.
 
-``avgLogprobs`` is not the mean of the list on models that think, so it is not used. Thinking has no log-probabilities.
+``avgLogprobs`` is not read: on reasoning models it is not the mean of the list. Reasoning tokens have no
+log-probabilities.
 
-Read in recordings of Vertex AI (2026-02) and the Gemini API. Streams with log-probabilities: from documentation only.
+Sources: recordings of Vertex AI (2026-02) and the Gemini API. Streams with log-probabilities: documentation only.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ _LOGPROB = attrgetter("log_probability")
 
 
 def read(body: Body) -> Payload:
-    """One payload; a part as long as a choice has no reason why it ended, or where only some tokens are listed."""
+    """One payload; it is a part while a choice has no finish reason, or where only some of its tokens are listed."""
     usage = body.usage_metadata
     thoughts = count_of(field_of(usage, "thoughtsTokenCount"))
     generated = count_of(field_of(usage, "candidatesTokenCount"))

@@ -1,10 +1,10 @@
-"""llama.cpp's own ``/completion``, both ages of it, whole or as a stream.
+"""llama.cpp's own ``/completion``, in its present and its old shape, whole or as a stream.
 
-Today an entry has ``logprob`` and ``top_logprobs`` (or, after the samplers, ``prob`` and ``top_probs``). Before
-2024-12, and in ik_llama.cpp still, it has ``content`` and ``probs``: the sampled token's own probability is that of the
-alternative with its text. Tokens of a trimmed stop word and tokens that end inside a character have no entry.
+An entry has ``logprob`` and ``top_logprobs`` (or, after the samplers, ``prob`` and ``top_probs``). Before
+2024-12, and still in ik_llama.cpp, it has ``content`` and ``probs``: the probability of the sampled token is the one of
+the alternative with its text. Tokens of a trimmed stop word and tokens that end inside a character have no entry.
 
-Read in source (2026-08) and in recordings of both ages.
+Sources: the source code (2026-08) and recordings of both shapes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from driftgauge.connectors.decoding.formats.openai import Alternative, name
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
-    Settings,
+    RequestParameters,
     Tokens,
     count_of,
     domain_of,
@@ -31,11 +31,11 @@ from driftgauge.connectors.decoding.formats.payload import (
 )
 
 IMPOSSIBLE = -9999.0
-"""Stands for the logarithm of probability 0: a filler."""
+"""Placeholder for the logarithm of probability 0."""
 
 
 class Candidate(Alternative):
-    """An alternative; old servers call the text ``tok_str``."""
+    """An alternative; in the old shape its text is ``tok_str``."""
 
     prob: float | None = None
     tok_str: str | None = None
@@ -71,7 +71,7 @@ class Body(Struct):
 
 
 def read(body: Body) -> Payload:
-    """One payload. The last event of a stream has no entries; an answer that is not a stream has all of them."""
+    """One payload. The last event of a stream has no entries; a whole answer has all of them."""
     listed = body.completion_probabilities
     settings = body.generation_settings
     predicted = body.tokens_predicted if body.tokens_predicted is not None else field_of(body.timings, "predicted_n")
@@ -87,7 +87,7 @@ def read(body: Body) -> Payload:
         model=text_of(body.model) or text_of(field_of(settings, "model")),
         n_prompt=count_of(body.tokens_evaluated),
         n_completion=count_of(predicted) if is_last else None,
-        settings=Settings(
+        parameters=RequestParameters(
             temperature=number_of(field_of(settings, "temperature")),
             top_p=number_of(field_of(settings, "top_p")),
             logprobs_mode="after_samplers" if _is_after_samplers(listed or []) else None,
@@ -128,7 +128,7 @@ def _old(entry: Entry) -> tuple[Any, Any, list[tuple[Any, Any]]]:
 
 
 def _value(token: Candidate) -> Any:
-    """A log-probability; the logarithm of a probability where the server sends those."""
+    """The log-probability, or the logarithm of the probability where the server sends probabilities."""
     if token.prob is None:
         return token.logprob
     return math.log(token.prob) if 0 < token.prob <= 1 + 1e-6 else IMPOSSIBLE if token.prob == 0 else 1.0

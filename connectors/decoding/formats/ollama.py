@@ -1,9 +1,9 @@
 """Ollama's own ``/api/chat`` and ``/api/generate``: NDJSON streams of deltas, or one body.
 
-``/api/generate`` sends no log-probability for tokens without content. A linear probability may stand where a
-log-probability should (positive values: missing).
+``/api/generate`` sends no log-probability for tokens without content. Some back ends put a linear
+probability into the field (positive values: missing).
 
-Read in source (2026-08); streams in an excerpt of a recording of 0.32.
+Sources: the source code (2026-08); for streams an excerpt of a recording of 0.32.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Body(Struct):
 
 
 def read(body: Body) -> Payload:
-    """One payload. A body that is not a stream has its text and its end in one."""
+    """One payload. A whole body has its text and its end in one."""
     text = text_of(field_of(body.message, "content") or body.response)
     thought = text_of(field_of(body.message, "thinking") or body.thinking)
     is_last = body.done is True
@@ -72,6 +72,6 @@ def read(body: Body) -> Payload:
 
 
 def _is_last_step(body: Body) -> bool:
-    """A last line that brings a few tokens of many is the end of a stream, not all of it."""
+    """Whether a last line lists only a few of the tokens: then it ends a stream and is no whole body."""
     n_listed, n_all = len(body.logprobs or ()), count_of(body.eval_count) or 0
     return 0 < n_listed < n_all // 2

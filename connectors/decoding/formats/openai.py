@@ -1,12 +1,12 @@
 """The OpenAI shapes, chat and completions, whole or as chunks of a stream.
 
-OpenAI, vLLM, SGLang, TGI, llama.cpp, LMDeploy, DeepSeek, Together, Fireworks, TensorRT-LLM and others answer in them.
+OpenAI, vLLM, SGLang, TGI, llama.cpp, LMDeploy, DeepSeek, Together, Fireworks, TensorRT-LLM and others send them.
 
-Both kinds of log-probabilities are read wherever they stand, because they cross over: chat bodies hold the parallel
+Both shapes of log-probabilities are read in both kinds of body, because servers mix them: chat bodies hold the parallel
 lists of completions (Together, early vLLM), completions hold the entries of chat (Ollama, llama.cpp, Fireworks).
 
-Read in source or in recordings: OpenAI (recordings of 2026), vLLM 0.33, SGLang 0.5.23, TGI (2026-01), llama.cpp,
-LMDeploy (2026-08), TensorRT-LLM, Ollama, DeepSeek (values). From client types only: Together, Fireworks.
+Sources, code or recordings: OpenAI (recordings of 2026), vLLM 0.33, SGLang 0.5.23, TGI (2026-01), llama.cpp,
+LMDeploy (2026-08), TensorRT-LLM, Ollama, DeepSeek (values). Client types only: Together, Fireworks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
-    Settings,
+    RequestParameters,
     Tokens,
     count_of,
     domain_of,
@@ -55,14 +55,14 @@ class Entry(Alternative):
 
 
 class Number(Struct, gc=False):
-    """An alternative of the usual kind: a number and a text."""
+    """A usual alternative: a number and a text."""
 
     logprob: float
     token: str = ""
 
 
 class NumberEntry(Struct):
-    """A generated token of the usual kind: with ids it is another one."""
+    """A usual generated token: it has no ids."""
 
     logprob: float
     top_logprobs: list[Number]
@@ -84,7 +84,7 @@ class Lists(Struct):
 
 
 class NumberLists(Struct):
-    """Log-probabilities of a choice in entries of the usual kind."""
+    """Log-probabilities of a choice in usual entries."""
 
     content: list[NumberEntry]
     refusal: None = None
@@ -111,7 +111,7 @@ class Choice(Struct):
 
 
 class NumberChoice(Struct):
-    """One choice with its log-probabilities in the usual form."""
+    """One choice with usual log-probabilities."""
 
     logprobs: NumberLists
     index: int = 0
@@ -122,7 +122,7 @@ class NumberChoice(Struct):
 
 
 class Shared(Struct):
-    """What a body says once for all its choices."""
+    """The fields of a body that all its choices share."""
 
     id: Any = None
     request_id: Any = None
@@ -143,7 +143,7 @@ class Body(Shared, kw_only=True):
 
 
 class NumberBody(Shared, kw_only=True):
-    """A whole body of chat entries, each with a number and a text: read at full speed."""
+    """A whole body of usual chat entries: the fastest to read."""
 
     choices: Annotated[list[NumberChoice], Meta(min_length=1)]
 
@@ -165,7 +165,7 @@ def read(body: Body | NumberBody) -> Payload:
         n_reasoning=count_of(
             field_of(usage, "completion_tokens_details", "reasoning_tokens") or field_of(usage, "reasoning_tokens")
         ),
-        settings=Settings(revision=text_of(body.system_fingerprint) or None),
+        parameters=RequestParameters(revision=text_of(body.system_fingerprint) or None),
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=is_part,
         usage_follows=is_part and not usage,
@@ -173,7 +173,7 @@ def read(body: Body | NumberBody) -> Payload:
 
 
 def _cut_echo(pieces: list[Piece], usage: object) -> None:
-    """Take the tokens of an echoed prompt away: they come first, and are the ones beyond those generated."""
+    """Remove the tokens of an echoed prompt: they come first, and exceed the number of generated tokens."""
     n_prompt, n_completion = count_of(field_of(usage, "prompt_tokens")), count_of(field_of(usage, "completion_tokens"))
     listed = sum(len(piece.tokens or ()) for piece in pieces)
     if n_prompt and listed - (n_completion or 0) >= len(pieces) * n_prompt:
@@ -182,7 +182,7 @@ def _cut_echo(pieces: list[Piece], usage: object) -> None:
 
 
 def _is_part(body: Body | NumberBody, usage: object) -> bool:
-    """Chunks say so, or have a delta; those of completions look like bodies that lack their end."""
+    """Whether the body is a chunk: it is named so or has a delta. A chunk of completions is a body without an end."""
     if isinstance(body, NumberBody):
         return False
     if not body.choices:
@@ -209,7 +209,7 @@ def _piece(choice: Choice | NumberChoice) -> Piece:
 
 
 def _segment(choice: Choice | NumberChoice, message: Message, thought: object) -> int:
-    """Which part of a response the tokens of a chunk belong to; a whole body does not tell."""
+    """The segment of the tokens of a chunk; unknown for a whole body."""
     if not isinstance(choice.delta, Message):
         return SEGMENT_UNKNOWN
     if thought:
@@ -240,13 +240,13 @@ def _entry_lists(logprobs: Lists, segment: int) -> Tokens | None:
     if not (logprobs.content is not None or logprobs.refusal is not None or logprobs.reasoning_content):
         return None
     thought = logprobs.reasoning_content
-    told_apart = thought is not UNSET  # DeepSeek lists reasoning and answer side by side
+    is_split = thought is not UNSET  # DeepSeek lists reasoning and answer side by side
     found = Tokens()
     if thought:
         found.extend(entries(thought, SEGMENT_REASONING))
     for listed in (logprobs.content, logprobs.refusal):
         if listed:
-            found.extend(entries(listed, SEGMENT_ANSWER if told_apart else segment))
+            found.extend(entries(listed, SEGMENT_ANSWER if is_split else segment))
     return found
 
 
@@ -276,7 +276,7 @@ def _numbers(listed: list[NumberEntry], segment: int) -> Tokens:
 
 
 class _Names(Sequence[Hashable]):
-    """Names of alternatives, looked up when somebody asks: hardly anybody does."""
+    """Names of alternatives, made only when they are read, which is rare."""
 
     def __init__(self, rows: list[list[Number]]) -> None:
         self._rows = rows
@@ -296,7 +296,7 @@ class _Names(Sequence[Hashable]):
 
 
 def name(token: Alternative) -> Hashable:
-    """What tells a token from others: its id, else its text; bytes only where the text is not the whole truth."""
+    """The identity of a token: its id, else its text, with its bytes where the text has a replacement character."""
     if token.id is not None:
         return token.id
     if token.token_id is not None:
@@ -308,14 +308,14 @@ def name(token: Alternative) -> Hashable:
 
 
 def _text_name(text: str) -> Hashable:
-    """The text, or the id that a server wrote as ``token_id:17``."""
+    """The text, or the id in a text such as ``token_id:17``."""
     if text.startswith(_ID_PREFIX) and (digits := text[len(_ID_PREFIX) :]).isdecimal() and len(digits) < _MAX_DIGITS:
         return int(digits)
     return text
 
 
 def lists(logprobs: Lists, segment: int = SEGMENT_UNKNOWN) -> Tokens:
-    """Columns from the parallel lists of completions; alternatives are maps from text, or entries."""
+    """Columns from the parallel lists of completions; alternatives are maps keyed by text, or entries."""
     chosen = logprobs.token_logprobs or []
     n = len(chosen)
     names = [*(logprobs.tokens or logprobs.token_ids or [])[:n], *[None] * n][:n]
@@ -333,7 +333,7 @@ def _plain(token: object) -> Hashable:
 
 
 def _alternatives(row: object) -> tuple[list[Any], list[Hashable]]:
-    """Their log-probabilities, which vLLM's prompt rows keep in objects, and their names."""
+    """The log-probabilities of a row and their names; vLLM's prompt rows hold objects."""
     if isinstance(row, dict):
         values = [*row.values()]
         if dict in map(type, values):
@@ -345,12 +345,12 @@ def _alternatives(row: object) -> tuple[list[Any], list[Hashable]]:
     return [], []
 
 
-def requested(parameters: object) -> Settings:
-    """Settings in a request body or in a gateway's record of one."""
+def requested(parameters: object) -> RequestParameters:
+    """The parameters in a request body, or in a gateway's record of one."""
     k = field_of(parameters, "top_logprobs")
     if k is None:
         k = field_of(parameters, "logprobs")
-    return Settings(
+    return RequestParameters(
         temperature=number_of(field_of(parameters, "temperature")),
         top_p=number_of(field_of(parameters, "top_p")),
         k=count_of(k) if number_of(k) is not None else None,

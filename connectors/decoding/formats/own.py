@@ -1,4 +1,4 @@
-"""driftgauge's own events, version 1: generations, chunks of them, and labels, in JSON or MessagePack.
+"""driftgauge's own events, version 1: generations, chunks of generations, and labels, in JSON or MessagePack.
 
 The structs below are the contract: `docs/schemas` is generated from them, and decoding validates against them. The
 packed form of a signal carries little-endian floats as bytes (base64 in JSON, raw in MessagePack); it decodes about a
@@ -43,7 +43,7 @@ DType: TypeAlias = Literal["float16", "float32"]
 
 
 class ContextFields(Struct, omit_defaults=True, frozen=True):
-    """What the values of the signal depend on; leave out what is not known."""
+    """What the values of the signal depend on; leave out a field that is not known."""
 
     model_revision: Name | None = None
     temperature: Annotated[float, Meta(ge=0)] | None = None
@@ -74,8 +74,8 @@ class Packed(Struct, omit_defaults=True):
 class SignalFields(Struct, omit_defaults=True):
     """One of five forms: ``top_logprobs``, ``packed``, ``chosen_logprobs`` alone, ``entropy``, ``features``.
 
-    ``chosen_logprobs`` goes with any of the first four. ``n_reasoning`` says that the first so many tokens are
-    reasoning and the rest is the answer; leave it out where that is not known.
+    ``chosen_logprobs`` goes with any of the first four. ``n_reasoning`` is the number of
+    reasoning tokens, which come first; the rest is the answer. Leave it out where it is not known.
     """
 
     top_logprobs: list[Logprobs] | None = None
@@ -134,7 +134,7 @@ _MSGPACK = msgspec.msgpack.Decoder(OwnEvent)
 
 
 def parse(value: bytes, encoding: Encoding) -> OwnEvent:
-    """Bytes to one of the events; `msgspec.DecodeError` or `msgspec.ValidationError` for what is none."""
+    """Decode one event; raises `msgspec.DecodeError` or `msgspec.ValidationError` for other bytes."""
     decoder: msgspec.json.Decoder[OwnEvent] | msgspec.msgpack.Decoder[OwnEvent]
     decoder = _JSON if encoding == "json" else _MSGPACK
     return decoder.decode(value)
@@ -143,12 +143,12 @@ def parse(value: bytes, encoding: Encoding) -> OwnEvent:
 def to_event(
     parsed: OwnEvent, *, default_domain: str = "default", keep_text: bool = False
 ) -> Generation | Chunk | Label:
-    """The event a parsed record stands for, its signal as it came.
+    """The event of a parsed record; its signal is not normalised.
 
     Raises `PayloadError` for contradictions that types cannot express.
     """
     if parsed.version != VERSION:
-        raise PayloadError("unknown_version", f"version {parsed.version}; this agent knows version {VERSION}")
+        raise PayloadError("unknown_version", f"version {parsed.version}; this agent reads version {VERSION}")
     if isinstance(parsed, LabelEvent):
         return _label(parsed)
     generation = _generation(parsed, default_domain, keep_text)
@@ -192,17 +192,17 @@ def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool) -
 
 @lru_cache(maxsize=1024)
 def _context(model: str, fields: ContextFields) -> Context:
-    """One object for all responses of a context."""
+    """One `Context` object for all responses of a context."""
     return Context(model, *msgspec.structs.astuple(fields))
 
 
 def seconds(moment: datetime | float) -> float:
-    """UTC seconds since the epoch; raises `PayloadError` for times that only a wrong unit explains."""
+    """UTC seconds since the epoch; raises `PayloadError` for a time before 1970 or after 2100."""
     return checked_time(moment.timestamp() if isinstance(moment, datetime) else float(moment))
 
 
 def to_signal(fields: SignalFields) -> Signal:
-    """The signal as it came."""
+    """The signal of these fields, not normalised."""
     if fields.features is not None:
         return Signal(features=_floats(fields.features))
     top, chosen = None, None
@@ -238,14 +238,14 @@ def _matrix(rows: list[Logprobs]) -> Floats:
 
 
 def _floats(values: Logprobs | list[Logprobs]) -> Floats:
-    """float32: None becomes NaN, and what float32 cannot hold infinite."""
+    """float32; None becomes NaN, and a number beyond float32 becomes infinite."""
     with np.errstate(over="ignore"):
         return np.array(values, dtype=np.float32)
 
 
 def _check_lengths(*arrays: Floats | None) -> None:
     if len({len(array) for array in arrays if array is not None}) > 1:
-        raise PayloadError("invalid_value", "the arrays of the signal speak of different numbers of tokens")
+        raise PayloadError("invalid_value", "the arrays of the signal have different numbers of tokens")
 
 
 def _segments(n_reasoning: int | None, *arrays: Floats | None) -> UInt8s | None:

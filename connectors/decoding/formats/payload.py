@@ -1,7 +1,6 @@
-"""What every wire format is turned into: payloads of one or several choices, each with columns of generated tokens.
+"""Payloads: every wire format becomes one or several choices, each with columns of generated tokens.
 
-Formats only move values; what the values mean (sentinels, fillers, duplicates, order) is up to
-`connectors/decoding/rules.py`.
+Formats only move values; `connectors/decoding/rules.py` interprets them (sentinels, fillers, duplicates, order).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MAX_COUNT = 2**40
 
 
 class PayloadError(ValueError):
-    """A record is not what it says it is. ``reason`` is a snake_case word; the text never quotes the payload."""
+    """A document cannot be used. ``reason`` is a snake_case word; the text never quotes the payload."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -31,14 +30,14 @@ class PayloadError(ValueError):
 
 @dataclass(slots=True)
 class Tokens:
-    """Generated tokens as a server lists them, in order: T of them, with their alternatives laid end to end.
+    """T generated tokens in order, as a server lists them, with their alternatives laid end to end.
 
     Attributes
     ----------
     chosen : (T,) log-probability of the sampled token; None where the payload has none
     counts : (T,) how many alternatives are listed
     top : (sum of counts,) their log-probabilities
-    chosen_names, top_names : what tells tokens apart: an id (integer) where there is one, else the text
+    chosen_names, top_names : the identity of a token: its id (an integer) where there is one, else its text
     segments : (T,) ``SEGMENT_*``
     """
 
@@ -53,7 +52,7 @@ class Tokens:
         return len(self.chosen)
 
     def extend(self, other: Tokens) -> None:
-        """Put the tokens of the next piece behind these."""
+        """Append the tokens of the next piece."""
         self.chosen += other.chosen
         self.counts += other.counts
         self.top += other.top
@@ -102,8 +101,8 @@ def columns_of(
 ) -> Tokens:
     """Columns from generated tokens and their rows of alternatives; tokens beyond the last row have none.
 
-    The same as `tokens_of` in a third of the time: ``logprob`` should not be Python (`operator.attrgetter`), and
-    ``names`` takes all at once.
+    The same as `tokens_of` in a third of the time: ``logprob`` should be a C function (`operator.attrgetter`), and
+    ``names`` takes all tokens at once.
     """
     listed = [row or () for row in (*rows[: len(chosen)], *[None] * (len(chosen) - len(rows)))]
     flat = [item for row in listed for item in row]
@@ -119,15 +118,15 @@ def columns_of(
 
 @dataclass(slots=True)
 class Piece:
-    """What one payload says about one choice: all of it, or the next part of a stream.
+    """One choice of one payload: the whole choice, or the next part of a stream.
 
     Attributes
     ----------
-    tokens : None where the payload has no log-probabilities (nobody asked for them)
-    position : of the first token of this piece in the response, where the shape tells
-    is_cumulative : it repeats all that was sent before and adds to it
-    is_repetition : it repeats what was sent before, if anything was
-    has_reasoning : the text of the reasoning is told apart from the answer, although its tokens may not be
+    tokens : None where the payload has no log-probabilities (the request did not ask for them)
+    position : number of tokens of the response before this piece; None where the format does not give it
+    is_cumulative : it repeats everything sent before and adds to it
+    is_repetition : it repeats tokens that earlier pieces may have sent
+    has_reasoning : it has reasoning text apart from the answer text, although its tokens may not be apart
     """
 
     index: int = 0
@@ -143,8 +142,8 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Settings:
-    """Of the request, as far as the payload tells: see `driftgauge.models.events.Context`."""
+class RequestParameters:
+    """Parameters of the request, None where the payload lacks them: see `driftgauge.models.events.Context`."""
 
     revision: str | None = None
     temperature: float | None = None
@@ -152,23 +151,23 @@ class Settings:
     logprobs_mode: str | None = None
     k: int | None = None
 
-    def updated(self, newer: Settings) -> Settings:
-        """These, where the newer ones say nothing else."""
+    def updated(self, newer: RequestParameters) -> RequestParameters:
+        """The newer parameters, and these where a newer one is None."""
         pairs = ((getattr(self, name), getattr(newer, name)) for name in self.__slots__)
-        return Settings(*(old if new is None else new for old, new in pairs))
+        return RequestParameters(*(old if new is None else new for old, new in pairs))
 
 
 @dataclass(slots=True)
 class Payload:
-    """One body, or one event of a stream. Several choices share what is said once.
+    """One body, or one event of a stream. Its choices share the other fields.
 
     Attributes
     ----------
     is_part : an event of a stream
     is_keyed : only some events of such a stream carry the id, so the key of the record has to name the response
-    usage_follows : the token counts may come in an event of their own after the last token
+    usage_follows : an event with the token counts may follow the last token
     sequence : number of the event in its stream, from 0
-    key, other_id : what an envelope offers as the response's id, the key before the number of the envelope itself
+    key, other_id : ids from an envelope: its partition key, and its own id, which is used last
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -178,7 +177,7 @@ class Payload:
     n_prompt: int | None = None
     n_completion: int | None = None
     n_reasoning: int | None = None
-    settings: Settings = field(default_factory=Settings)
+    parameters: RequestParameters = field(default_factory=RequestParameters)
     domain: str | None = None
     is_part: bool = False
     is_keyed: bool = False
@@ -189,21 +188,21 @@ class Payload:
 
 
 def text_of(value: object) -> str:
-    """Text, also of an integer; "" for anything else."""
+    """The text, also of an integer; "" for anything else."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def word_of(value: object) -> str | None:
-    """A short word such as a finish reason, also inside ``{"type": …}`` or ``{"reason": …}``; None for none."""
+    """A short word such as a finish reason, also inside ``{"type": …}`` or ``{"reason": …}``; else None."""
     if isinstance(value, dict):
         value = value.get("type", value.get("reason"))
     return text_of(value)[:256] or None
 
 
 def id_of(value: object) -> str:
-    """An identifier; raises `PayloadError` for one that is too long to be one."""
+    """An identifier; raises `PayloadError` for one longer than `MAX_ID_LENGTH`."""
     text = text_of(value)
     if len(text) > MAX_ID_LENGTH:
         raise PayloadError("invalid_id", f"an id of {len(text)} characters; the bound is {MAX_ID_LENGTH}")
@@ -211,7 +210,7 @@ def id_of(value: object) -> str:
 
 
 def count_of(value: object) -> int | None:
-    """A count of tokens, None where there is none; raises `PayloadError` for what cannot be one."""
+    """A count of tokens, None where there is none; raises `PayloadError` for a value that cannot be a count."""
     if value is None:
         return None
     number = number_of(value)
@@ -250,14 +249,14 @@ def moment_of(value: object) -> float | None:
 
 
 def checked_time(seconds: float) -> float:
-    """The same; raises `PayloadError` for times that only a wrong unit explains."""
+    """The same time; raises `PayloadError` for one before 1970 or after 2100, which is a mistake in the unit."""
     if not EARLIEST <= seconds <= LATEST:
         raise PayloadError("invalid_time", "event time is not between the years 1970 and 2100 (seconds are expected)")
     return seconds
 
 
 def field_of(value: object, *path: str) -> Any:
-    """What lies at the end of the path through nested objects; None where it breaks off."""
+    """The value at the end of a path through nested objects; None where the path does not exist."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value

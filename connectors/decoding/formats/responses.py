@@ -1,9 +1,10 @@
 """OpenAI's Responses API, whole or as a stream of its events.
 
-A stream says the same tokens up to four times: in ``output_text.delta``, ``output_text.done``, ``output_item.done`` and
-``response.completed`` (rounded to 6 decimals there). The deltas count; the later ones only where there were none.
+A stream sends the same tokens up to four times: in ``output_text.delta``, ``output_text.done``, ``output_item.done``
+and ``response.completed`` (rounded to 6 decimals there). The deltas are used; the repetitions only where there were
+no deltas.
 
-Read in recordings: OpenAI (2026), Azure, LM Studio; in source: vLLM 0.33.
+Sources: recordings of OpenAI (2026), Azure and LM Studio; code of vLLM 0.33.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from driftgauge.connectors.decoding.formats.openai import Entry, entries, reques
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
-    Settings,
+    RequestParameters,
     Tokens,
     count_of,
     domain_of,
@@ -75,7 +76,7 @@ _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed
 
 
 def read(body: Body) -> Payload:
-    """One payload; an event of a stream is a part, the last one among them a part that repeats everything."""
+    """One payload; an event of a stream is a part, and the last one a part that repeats everything."""
     if not isinstance(body.type, str) or not body.type.startswith("response."):
         return _whole(body)
     if body.response is not None:
@@ -96,24 +97,24 @@ def _whole(response: Response) -> Payload:
         n_prompt=count_of(field_of(usage, "input_tokens")),
         n_completion=count_of(field_of(usage, "output_tokens")),
         n_reasoning=count_of(field_of(usage, "output_tokens_details", "reasoning_tokens")),
-        settings=_settings(response),
+        parameters=_parameters(response),
         domain=domain_of(response.driftgauge, response.metadata),
     )
 
 
-def _settings(response: Response) -> Settings:
+def _parameters(response: Response) -> RequestParameters:
     return requested(
         {"temperature": response.temperature, "top_p": response.top_p, "top_logprobs": response.top_logprobs}
     )
 
 
 def _parts(item: Item) -> list[Part]:
-    """Of the answer: the reasoning has a text of its own, and no log-probabilities."""
+    """The parts of the answer; a reasoning item has no log-probabilities."""
     return [] if item.type == "reasoning" else item.content or []
 
 
 def _tokens(output: list[Item]) -> Tokens | None:
-    """An empty list everywhere says that nobody asked."""
+    """All tokens; None where every list is empty, which means that log-probabilities were not requested."""
     found = Tokens()
     for item in output:
         for part in _parts(item):
@@ -122,7 +123,7 @@ def _tokens(output: list[Item]) -> Tokens | None:
 
 
 def _state(body: Body, response: Response) -> Payload:
-    """An event that carries the response object: what it says, and at the end a repetition of all tokens."""
+    """The payload of an event that carries the response object; at the end it repeats all tokens."""
     payload = _whole(response)
     is_end = body.type in _ENDS
     payload.is_part, payload.is_keyed, payload.sequence = True, True, count_of(body.sequence_number)
@@ -137,6 +138,6 @@ def _state(body: Body, response: Response) -> Payload:
 def _delta(body: Body) -> Piece:
     if body.type == "response.output_text.delta":
         return Piece(tokens=entries(body.logprobs or []) or None, text=text_of(body.delta))
-    if body.type == "response.output_item.done" and body.item is not None:  # vLLM: what the deltas did not say
+    if body.type == "response.output_item.done" and body.item is not None:  # vLLM: tokens that the deltas lack
         return Piece(tokens=_tokens([body.item]), is_repetition=True)
     return Piece()

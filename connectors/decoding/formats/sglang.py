@@ -1,10 +1,9 @@
 """SGLang's own ``/generate`` and LMDeploy's, whole, in batches or as a stream.
 
-Streams repeat everything in every event (`cumulative`) unless the server was started to send increments; an event
-whose list is as long as the response so far is taken as a repetition. LMDeploy's lists are pairs without text, and
-always increments.
+Every event of a stream repeats everything, unless the server was started to send increments; an event that lists as
+many tokens as the response has so far is a repetition. LMDeploy's lists are pairs without text, and always increments.
 
-Read in source: SGLang 0.5.23, LMDeploy (2026-08). No whole recording of a stream was found.
+Sources: code of SGLang 0.5.23 and LMDeploy (2026-08). No whole recording of a stream was found.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from msgspec import UNSET, Struct
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
-    Settings,
+    RequestParameters,
     columns_of,
     count_of,
     domain_of,
@@ -37,7 +36,7 @@ class Item(Struct, array_like=True, gc=False):
 
 
 class MetaInfo(Struct):
-    """What is said about a response."""
+    """The metadata of a response."""
 
     id: Any = None
     finish_reason: Any = None
@@ -64,7 +63,7 @@ _LOGPROB = attrgetter("logprob")
 
 
 def read(body: Body) -> Payload:
-    """One payload; it is a part as long as there is no reason why it ended, or when it holds an increment."""
+    """One payload; it is a part while it has no finish reason, or where it holds an increment."""
     meta = body.meta_info
     listed, rows = meta.output_token_logprobs, meta.output_top_logprobs or []
     tokens = None if listed is None else columns_of(listed, rows, _LOGPROB, _names)
@@ -86,14 +85,14 @@ def read(body: Body) -> Payload:
         n_prompt=count_of(meta.prompt_tokens),
         n_completion=n_completion,
         n_reasoning=count_of(meta.reasoning_tokens),
-        settings=Settings(revision=text_of(meta.weight_version) or None),
+        parameters=RequestParameters(revision=text_of(meta.weight_version) or None),
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=finish_reason is None or is_increment,
     )
 
 
 def _place(meta: MetaInfo, n_completion: int | None) -> tuple[int | None, bool]:
-    """How many tokens came before those listed, where that is said exactly, and whether there were any."""
+    """The number of tokens before those listed (None where it is not exact), and whether there are any."""
     listed = meta.output_token_logprobs or []
     n_so_far = count_of(meta.output_token_logprobs_length)
     if n_so_far is not None:
@@ -104,6 +103,6 @@ def _place(meta: MetaInfo, n_completion: int | None) -> tuple[int | None, bool]:
 
 
 def _names(items: Sequence[Item]) -> list[Hashable]:
-    """Ids; whatever is not there has no name."""
+    """The ids; "" where there is none."""
     ids = [item.id for item in items]
     return ids if {*map(type, ids)} <= {int, str} else [i if isinstance(i, int | str) else "" for i in ids]

@@ -1,7 +1,7 @@
-"""The table of wire formats: how each is told by the keys found, the struct its bytes become, and what reads that.
+"""The table of wire formats: the keys that identify each, the struct its bytes become, and the function that reads it.
 
-A format is one entry here and one file beside; nothing else knows it. The order of the entries is the order of the
-tests, so that an entry may rely on those before it.
+A new format is one entry here and one module beside. The entries are tested in order, so an entry may rely on those
+before it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from driftgauge.connectors.decoding.formats import (
 from driftgauge.connectors.decoding.formats.payload import PayloadError
 
 Keys: TypeAlias = Mapping[str, Any]
-"""The top level of an object: names, and values still in their encoding."""
+"""The top level of an object: names, and values that are not decoded yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,17 @@ class Format:
 
     Attributes
     ----------
-    name : as users write it
-    is_told_by : whether an object with these keys at its top level is of this format
+    name : the name that users write
+    matches : whether an object with these keys at its top level is of this format
     wire : the struct that the bytes are decoded into
-    read : from the struct to a payload, or to an event that is ready; wrappers also take what reads nested bytes
+    read : from the struct to a payload, or to an own event; wrappers also take a function that reads nested bytes
     mark : bytes near the start of nearly every payload of this format
-    quick : a struct for the usual case; payloads with the mark are tried with it before their keys are looked at
+    quick : a struct for the usual case, tried on payloads with the mark before their keys are read
     wraps : ``read`` takes a second argument, the reader of nested bodies, and gives a list
     """
 
     name: str
-    is_told_by: Callable[[Keys], bool]
+    matches: Callable[[Keys], bool]
     wire: Any
     read: Callable[..., Any]
     mark: bytes = b""
@@ -56,7 +56,7 @@ class Format:
 
 
 def _has(*names: str) -> Callable[[Keys], bool]:
-    """Any of these keys is there."""
+    """Whether any of these keys is present."""
     return lambda keys: any(name in keys for name in names)
 
 
@@ -78,7 +78,7 @@ def _is_responses(keys: Keys) -> bool:
     return "output" in keys or ("type" in keys and not keys.keys().isdisjoint(marks))
 
 
-def _as_it_is(event: own.OwnEvent) -> own.OwnEvent:
+def _unchanged(event: own.OwnEvent) -> own.OwnEvent:
     return event
 
 
@@ -87,7 +87,7 @@ _LLAMA_CPP_MARKS = ("completion_probabilities", "tokens_predicted", "stop_type")
 FORMATS: tuple[Format, ...] = (
     Format("cloudevents", _has("specversion"), cloudevents.Envelope, cloudevents.read, wraps=True),
     Format("openai", _has("choices"), openai.Body, openai.read, b'"choices":', openai.NumberBody),
-    Format("driftgauge", _is_own, own.OwnEvent, _as_it_is, b'{"type":"', own.OwnEvent),
+    Format("driftgauge", _is_own, own.OwnEvent, _unchanged, b'{"type":"', own.OwnEvent),
     Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True),
     Format("openai_batch", _has("custom_id"), gateways.BatchLine, gateways.read_batch_line, wraps=True),
     Format("sglang", _has("meta_info"), sglang.Body, sglang.read),
@@ -99,7 +99,7 @@ FORMATS: tuple[Format, ...] = (
     Format("triton", _has("output_log_probs", "text_output", "outputs"), triton.Body, triton.read),
     Format("ai21", _has("completions"), ai21.Body, ai21.read),
     Format("cohere", _has("logprobs", "finish_reason", "delta", "message"), cohere.Body, cohere.read),
-    # a token in the middle of a stream: few keys, so these come last
+    # tokens inside a stream have few keys, so these come last
     Format("tgi", _has("token"), tgi.Body, tgi.read),
     Format("llama_cpp", _has("content"), llama_cpp.Body, llama_cpp.read),
     Format("cohere", lambda keys: keys.keys() == {"type", "index"}, cohere.Body, cohere.read),
@@ -117,15 +117,15 @@ ALIASES: Mapping[str, str] = {
 NAMES = tuple(dict.fromkeys(format_.name for format_ in FORMATS))
 
 
-def named(name: str) -> Format:
-    """The format of this name, or of the server so called; raises `PayloadError` for none."""
+def format_named(name: str) -> Format:
+    """The format of this name, or of the server of this name; raises `PayloadError` where there is none."""
     wanted = ALIASES.get(name, name)
     for format_ in FORMATS:
         if format_.name == wanted:
             return format_
-    raise PayloadError("unknown_format", f"no format has the name given; there are {', '.join(NAMES)}")
+    raise PayloadError("unknown_format", f"no format has this name; known formats are {', '.join(NAMES)}")
 
 
-def told_by(keys: Keys) -> Format | None:
-    """The first format of the table that an object with these keys is of."""
-    return next((format_ for format_ in FORMATS if format_.is_told_by(keys)), None)
+def detect(keys: Keys) -> Format | None:
+    """The first format of the table that matches these keys; None where there is none."""
+    return next((format_ for format_ in FORMATS if format_.matches(keys)), None)

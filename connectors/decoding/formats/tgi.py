@@ -1,8 +1,8 @@
 """Hugging Face TGI's own ``/generate``, whole or as a stream; also DeepInfra's, which has the same shape.
 
-Log-probabilities are taken after penalties, grammar and every warper. Ties at the last place are all listed.
+Log-probabilities are taken after penalties, grammar and every warper. Ties at the last rank are all listed.
 
-Read in source and in recordings (TGI 2026-01; the stream without ``index`` in documentation only).
+Sources: code and recordings (TGI 2026-01); for the stream without ``index`` documentation only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Struct
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
-    Settings,
+    RequestParameters,
     columns_of,
     count_of,
     domain_of,
@@ -35,7 +35,7 @@ class Token(Struct, gc=False):
 
 
 class Sequence(Struct):
-    """One of several sequences, and what is said about the best one."""
+    """One of several sequences; also the fields of the best one."""
 
     finish_reason: Any = None
     generated_tokens: Any = None
@@ -64,7 +64,7 @@ class Body(Struct):
 
 
 _LOGPROB = attrgetter("logprob")
-_SETTINGS = Settings(logprobs_mode="processed")
+_PARAMETERS = RequestParameters(logprobs_mode="processed")
 
 
 def read(body: Body) -> Payload:
@@ -74,14 +74,14 @@ def read(body: Body) -> Payload:
     if body.token is not None:
         piece = _event(body, details, body.token)
         n_completion = count_of(details.generated_tokens) if details else None
-        return Payload([piece], n_completion=n_completion, settings=_SETTINGS, domain=domain, is_part=True)
+        return Payload([piece], n_completion=n_completion, parameters=_PARAMETERS, domain=domain, is_part=True)
     if details is None:
         return Payload([Piece(text=text_of(body.generated_text), is_last=True)], domain=domain)
     sequences = [details, *(details.best_of_sequences or [])]
     pieces = [_sequence(i, sequence) for i, sequence in enumerate(sequences)]
     pieces[0].text = text_of(body.generated_text)
     n_prompt = len(details.prefill) if details.prefill else None
-    return Payload(pieces, n_prompt=n_prompt, settings=_SETTINGS, domain=domain)
+    return Payload(pieces, n_prompt=n_prompt, parameters=_PARAMETERS, domain=domain)
 
 
 def _sequence(index: int, sequence: Sequence) -> Piece:

@@ -1,9 +1,10 @@
 """Triton with the TensorRT-LLM back end: ``/generate`` and ``/generate_stream``, and the tensors of the v2 protocol.
 
-``output_log_probs`` is a list of the chosen tokens' values, a bare number where there is one, and all 0.0 where
-nobody asked. Streams repeat everything in every event. Log-probabilities of the context are not those of the answer.
+``output_log_probs`` is a list of the chosen tokens' values, a bare number for one token, and all 0.0 where
+log-probabilities were not requested. Every event of a stream repeats everything. Log-probabilities of the context are
+not read.
 
-From published transcripts, none of which has real values.
+Sources: published transcripts, none of which has real values.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def read(body: Body) -> Payload:
 
 
 def _tokens(values: Any) -> Tokens | None:
-    """The values; None where all are 0.0, which says that nobody asked."""
+    """The values; None where all are 0.0, which means that log-probabilities were not requested."""
     flat = list(_flat(values))
     if not flat or all(value == 0 for value in flat):
         return None
@@ -59,7 +60,7 @@ def _tokens(values: Any) -> Tokens | None:
 
 
 def _flat(values: Any) -> Iterator[Any]:
-    """Numbers out of a number, a list, or a list of one list (a beam)."""
+    """The numbers of a number, a list, or a list of one list (a beam)."""
     if isinstance(values, list):
         for value in values:
             yield from value if isinstance(value, list) else [value]
