@@ -22,8 +22,9 @@ from driftgauge.connectors.decoding.documents import format_of
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
-from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import extract
+from driftgauge.models.signals.in_flight import InFlight
 from driftgauge.models.signals.signal_counts import SignalCounts, count
 
 MAX_FILE_BYTES = 2**30

@@ -20,8 +20,9 @@ from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Chunk, Event, Generation, Rejected, Signal
-from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import FEATURES, extract
+from driftgauge.models.signals.in_flight import InFlight
 
 log = logging.getLogger(__name__)
 

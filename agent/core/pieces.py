@@ -10,7 +10,7 @@ from driftgauge.agent.core.responses import Responses, fingerprint_of
 from driftgauge.models.events import Arrival, Chunk, Rejected
 from driftgauge.models.outputs import Prediction
 from driftgauge.models.signals.arrivals import arrive
-from driftgauge.models.signals.assembly import InFlight
+from driftgauge.models.signals.in_flight import InFlight
 
 
 class Pieces:

@@ -11,56 +11,14 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-import msgspec
-import numpy as np
-import numpy.typing as npt
-
-from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalForm
+from driftgauge.models.events import Chunk
+from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import EntropyVariant
-from driftgauge.models.signals.features import Accumulator
-from driftgauge.models.signals.signal_counts import SignalCounts, count, usual_k
-
-
-@dataclass(slots=True, eq=False)
-class InFlight:
-    """One response still being generated: what is known so far."""
-
-    head: Generation
-    accumulator: Accumulator
-    form: SignalForm
-    next_sequence: int = 0
-    last_news: float = 0.0
-    news_number: int = 0
-    has_ended: bool = False
-    counts: SignalCounts = field(default_factory=SignalCounts)
-    waiting: dict[int, Chunk] = field(default_factory=dict)
-
-    def complete(self) -> Generation:
-        """The whole response; the token-level signal is the accumulator's."""
-        signal = replace(self.accumulator.signal(), problems=self.counts.problems)
-        return replace(self.head, signal=signal, context=self.context)
-
-    @property
-    def context(self) -> Context:
-        """What the pieces say of it; k is the usual number of alternatives where they do not say it."""
-        context = self.head.context
-        return context if context.k is not None else replace(context, k=usual_k(self.counts.alternatives))
-
-    def expected(self, chunk: Chunk) -> int:
-        """The number of the next piece, as this chunk is numbered: by pieces or by tokens."""
-        by_tokens = chunk.sequence is None and chunk.position is not None
-        return self.accumulator.n_tokens if by_tokens else self.next_sequence
-
-    def close_gaps(self) -> None:
-        """Take the pieces that wait for others that were lost."""
-        for number in sorted(self.waiting):
-            chunk = self.waiting.pop(number)
-            lost = Counter(lost_chunks=max(number - self.expected(chunk), 0))
-            _take(self, chunk)
-            self.counts = self.counts + SignalCounts(problems=+lost)
+from driftgauge.models.signals.in_flight import InFlight, latest, take
+from driftgauge.models.signals.in_flight_state import pack, unpack
+from driftgauge.models.signals.signal_counts import SignalCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +98,7 @@ class Assembly:
     def _drain(self, response: InFlight, chunk: Chunk | None) -> bool:
         """Take the chunk and every waiting one it makes room for; True when the response is complete."""
         while chunk is not None:
-            _take(response, chunk)
+            take(response, chunk)
             if chunk.is_last:
                 response.has_ended = True
                 if chunk.trailer_follows:
@@ -167,9 +125,9 @@ class Assembly:
             head, piece = response.head, chunk.piece
             response.head = replace(
                 head,
-                n_prompt_tokens=_latest(head.n_prompt_tokens, piece.n_prompt_tokens),
+                n_prompt_tokens=latest(head.n_prompt_tokens, piece.n_prompt_tokens),
                 n_completion_tokens=n,
-                n_reasoning_tokens=_latest(head.n_reasoning_tokens, piece.n_reasoning_tokens),
+                n_reasoning_tokens=latest(head.n_reasoning_tokens, piece.n_reasoning_tokens),
             )
         return found
 
@@ -203,11 +161,11 @@ class Assembly:
 
     def snapshot(self, ids: Collection[str]) -> dict[str, bytes | None]:
         """State of these responses by id; None for one no longer in flight."""
-        return {i: _pack(self.in_flight[i]) if i in self.in_flight else None for i in ids}
+        return {i: pack(self.in_flight[i]) if i in self.in_flight else None for i in ids}
 
     def restore(self, state: dict[str, bytes]) -> Assembly:
         """Take over what `snapshot` gave; returns self."""
-        unpacked = [_unpack(blob, self.variant) for blob in state.values()]
+        unpacked = [unpack(blob, self.variant) for blob in state.values()]
         unpacked.sort(key=lambda response: response.news_number)
         self.in_flight = {response.head.id: response for response in unpacked}
         self.ended = {i: None for i, response in self.in_flight.items() if response.has_ended}
@@ -225,122 +183,3 @@ def _has_news(response: InFlight, chunk: Chunk) -> bool:
     if chunk.sequence is not None:
         return False
     return chunk.is_last or (chunk.position or 0) + chunk.piece.signal.n_tokens > response.accumulator.n_tokens
-
-
-def _take(response: InFlight, chunk: Chunk) -> None:
-    piece, head = chunk.piece, response.head
-    response.next_sequence += 1
-    _take_signal(response, chunk)
-    if response.form == "none":
-        response.form = piece.signal.form
-    response.has_ended = response.has_ended or chunk.is_last
-    response.head = replace(
-        head,
-        event_time=max(head.event_time, piece.event_time),
-        context=_filled(head.context, piece.context),
-        slices={**head.slices, **piece.slices},
-        signal=Signal(),
-        finish_reason=piece.finish_reason or head.finish_reason,
-        n_prompt_tokens=_latest(head.n_prompt_tokens, piece.n_prompt_tokens),
-        n_completion_tokens=_latest(head.n_completion_tokens, piece.n_completion_tokens),
-        n_reasoning_tokens=_latest(head.n_reasoning_tokens, piece.n_reasoning_tokens),
-        text=_joined(head.text, chunk),
-    )
-
-
-def _take_signal(response: InFlight, chunk: Chunk) -> None:
-    """Take the tokens that are new; what is counted of a piece that repeats everything is counted of everything."""
-    signal, n_known = chunk.piece.signal, response.accumulator.n_tokens
-    known = 0 if chunk.position is None else max(n_known - chunk.position, 0)
-    if not known:
-        response.counts = response.counts + count(signal)
-    elif signal.n_tokens > known:
-        response.counts = count(signal) if known == n_known else response.counts + count(signal.after(known))
-    if signal.n_tokens > known:
-        response.accumulator.add(signal.after(known) if known else signal)
-
-
-def _filled(known: Context, newer: Context) -> Context:
-    """What is known of the context, and what only the newer piece says."""
-    if known == newer:
-        return known
-    names = [name for name in Context.__slots__ if getattr(known, name) in (None, "")]
-    return replace(known, **{name: getattr(newer, name) for name in names})
-
-
-def _joined(text: str | None, chunk: Chunk) -> str | None:
-    newer = chunk.piece.text
-    if text is None or newer is None:
-        return newer if text is None else text
-    return max(text, newer, key=len) if chunk.position == 0 else text + newer
-
-
-def _latest(old: int | None, new: int | None) -> int | None:
-    return old if new is None else new
-
-
-def _marks(chunk: Chunk) -> list[Any]:
-    return [chunk.sequence, chunk.is_last, chunk.position, chunk.trailer_follows]
-
-
-_ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored", "alternative_sums")
-
-
-def _pack(response: InFlight) -> bytes:
-    return msgspec.msgpack.encode(
-        {
-            "head": _pack_generation(response.head),
-            "form": response.form,
-            "accumulator": response.accumulator.snapshot(),
-            "next_sequence": response.next_sequence,
-            "last_news": response.last_news,
-            "news_number": response.news_number,
-            "has_ended": response.has_ended,
-            "counts": [getattr(response.counts, name) for name in SignalCounts.__slots__],
-            "waiting": {n: [_pack_generation(c.piece), *_marks(c)] for n, c in response.waiting.items()},
-        }
-    )
-
-
-def _unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
-    state = msgspec.msgpack.decode(blob, strict=False)
-    waiting = {int(n): Chunk(_unpack_generation(piece), *marks) for n, (piece, *marks) in state["waiting"].items()}
-    counts = dict(zip(SignalCounts.__slots__, state["counts"], strict=True))
-    counters = {name: Counter(counts[name]) for name in ("alternatives", "segments", "problems")}
-    return InFlight(
-        head=_unpack_generation(state["head"]),
-        accumulator=Accumulator(variant).restore(state["accumulator"]),
-        form=state["form"],
-        next_sequence=state["next_sequence"],
-        last_news=state["last_news"],
-        news_number=state["news_number"],
-        has_ended=state["has_ended"],
-        counts=SignalCounts(**{**counts, **counters}),
-        waiting=waiting,
-    )
-
-
-def _pack_generation(generation: Generation) -> dict[str, Any]:
-    fields = {name: getattr(generation, name) for name in Generation.__slots__}
-    signal = {name: _pack_array(getattr(generation.signal, name)) for name in _ARRAYS}
-    fields["signal"] = {**signal, "problems": dict(generation.signal.problems)}
-    fields["token_ids"] = _pack_array(generation.token_ids)
-    fields["slices"] = dict(generation.slices)
-    fields["context"] = msgspec.to_builtins(generation.context)
-    return fields
-
-
-def _unpack_generation(fields: dict[str, Any]) -> Generation:
-    signal = {name: _unpack_array(fields["signal"][name]) for name in _ARRAYS}
-    problems = fields["signal"]["problems"]
-    context, token_ids = Context(**fields["context"]), _unpack_array(fields["token_ids"])
-    whole = Signal(**signal, problems=problems)
-    return Generation(**{**fields, "signal": whole, "context": context, "token_ids": token_ids})
-
-
-def _pack_array(array: npt.NDArray[Any] | None) -> list[Any] | None:
-    return None if array is None else [array.dtype.str, list(array.shape), array.tobytes()]
-
-
-def _unpack_array(packed: list[Any] | None) -> Any:
-    return None if packed is None else np.frombuffer(packed[2], dtype=packed[0]).reshape(packed[1])

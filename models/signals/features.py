@@ -2,7 +2,7 @@
 
 Owns the numbers every classifier sees. Everything is vectorised over ragged batches (responses of different
 lengths laid end to end), and a response's features do not depend on which others are in its batch, to the bit.
-`Accumulator` gives the same numbers for a response that arrives in pieces. Source of the formulas: Entropy
+`accumulator.Accumulator` gives the same numbers for a response that arrives in pieces. Source of the formulas: Entropy
 Sentinel, arXiv 2601.09001. Missing stays missing: a summary without a single usable token is NaN.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s, UInt8s
+from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s
 from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Signal
 from driftgauge.models.signals.entropy import CACHED_POSITIONS, EntropyVariant, alternative_sums, entropy_from
 
@@ -31,9 +31,9 @@ FEATURES = ENTROPY_FEATURES + NLL_FEATURES
 N_FEATURES = len(FEATURES)
 SEGMENT_FEATURES = FEATURES + tuple(f"{s}_{name}" for s in ("reasoning", "answer") for name in FEATURES)
 
-_QUANTILES = np.array([0.10, 0.25, 0.50, 0.75, 0.90])
-_EPSILON = 1e-8
-_LARGEST = float(np.finfo(np.float32).max)
+QUANTILES = np.array([0.10, 0.25, 0.50, 0.75, 0.90])
+EPSILON = 1e-8
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def summarize(entropy: Floats, nll: Floats, offsets: Offsets) -> Float64s:
@@ -89,7 +89,7 @@ def _entropy_summaries(entropy: Floats, offsets: Offsets) -> Float64s:
     h *= squares
     squares *= squares
     third, fourth = np.add.reduceat(h, starts) / n, np.add.reduceat(squares, starts) / n
-    shape = (third / (std**3 + _EPSILON), fourth / (std**4 + _EPSILON))
+    shape = (third / (std**3 + EPSILON), fourth / (std**4 + EPSILON))
     return np.column_stack([mean, std, *_order_statistics(entropy, offsets), *shape, total])
 
 
@@ -98,7 +98,7 @@ def _order_statistics(entropy: Floats, offsets: Offsets) -> Float64s:
     ordered = entropy.copy()  # in the precision it came in: half the bytes to sort
     for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         ordered[start:stop].sort()
-    place = (np.diff(offsets) - 1) * _QUANTILES[:, None]
+    place = (np.diff(offsets) - 1) * QUANTILES[:, None]
     below = np.floor(place).astype(np.int64)
     low = ordered[offsets[:-1] + below].astype(np.float64)
     high = ordered[offsets[:-1] + np.ceil(place).astype(np.int64)].astype(np.float64)
@@ -110,11 +110,11 @@ def _nll_summaries(values: Floats, offsets: Offsets) -> Float64s:
     starts = offsets[:-1]
     total = np.add.reduceat(nll, starts)
     mean = total / np.diff(offsets)
-    weighted = nll * np.log(nll + _EPSILON)
+    weighted = nll * np.log(nll + EPSILON)
     return np.column_stack([
         mean, np.maximum.reduceat(nll, starts), total,
         np.add.reduceat(weighted, starts), np.maximum.reduceat(weighted, starts),
-        np.exp(np.minimum(mean, np.log(_LARGEST))),
+        np.exp(np.minimum(mean, np.log(LARGEST))),
     ])  # fmt: skip
 
 
@@ -209,158 +209,3 @@ def _only(part: int, signals: Sequence[Signal], entropy: Float32s, nll: Float32s
         if signal.segments is not None:
             wanted[offsets[i] : offsets[i + 1]] = signal.segments == part
     return summarize(np.where(wanted, entropy, np.nan), np.where(wanted, nll, np.nan), offsets)
-
-
-class Accumulator:
-    """Features of one response that arrives in pieces, equal to those of the whole.
-
-    Up to ``max_exact_tokens`` tokens the profile itself is kept (9 bytes a token) and the result is equal to the bit.
-    Past that it is folded: sums, moments and maxima stay exact up to rounding, quantiles come from a histogram whose
-    bins are `BIN_NATS` wide up to 16 nats (more than any vocabulary can give), which bounds their error; segment
-    features are missing. Memory is then constant (64 KiB).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> whole = Signal(chosen_logprobs=np.log([0.5, 0.25, 0.9]))
-    >>> pieces = Accumulator()
-    >>> pieces.add(Signal(chosen_logprobs=np.log([0.5])))
-    >>> pieces.add(Signal(chosen_logprobs=np.log([0.25, 0.9])))
-    >>> bool((pieces.features()[-6:] == extract([whole])[0, -6:]).all())
-    True
-    """
-
-    BIN_NATS = 16 / 8192
-    """Width of a histogram bin, and so the largest error of a folded quantile, in nats."""
-
-    def __init__(self, variant: EntropyVariant = "published", *, max_exact_tokens: int = 65_536) -> None:
-        self.variant: EntropyVariant = variant
-        self.max_exact_tokens = max_exact_tokens
-        self.n_tokens = 0
-        self._entropy: list[Float32s] = []
-        self._nll: list[Float32s] = []
-        self._segments: list[UInt8s] = []
-        self._fold: _Fold | None = None
-
-    def add(self, signal: Signal) -> None:
-        """Take the next tokens. Cost: that of the entropy of these tokens."""
-        entropy, nll, _ = profiles([signal], self.variant)
-        self.n_tokens += len(entropy)
-        if self._fold is not None:
-            self._fold.add(entropy, nll)
-            return
-        unknown = np.zeros(len(entropy), dtype=np.uint8)
-        self._entropy.append(entropy)
-        self._nll.append(nll)
-        self._segments.append(unknown if signal.segments is None else signal.segments)
-        if self.n_tokens > self.max_exact_tokens:
-            self._fold = _Fold()
-            self._fold.add(np.concatenate(self._entropy), np.concatenate(self._nll))
-            self._entropy, self._nll, self._segments = [], [], []
-
-    def signal(self) -> Signal:
-        """What was taken so far as one signal with a precomputed profile; empty once folded."""
-        if not self._entropy:
-            return Signal()
-        segments = np.concatenate(self._segments)
-        return Signal(
-            chosen_logprobs=-np.concatenate(self._nll),
-            entropy=np.concatenate(self._entropy),
-            segments=segments if segments.any() else None,
-        )
-
-    def features(self, *, segments: bool = False) -> Float32s:
-        """(17,) or, with ``segments``, (51,) float32 of everything taken so far."""
-        if self._fold is None:
-            return np.asarray(extract([self.signal()], self.variant, segments=segments)[0])
-        whole = self._fold.summaries()
-        missing = np.full(len(SEGMENT_FEATURES) - N_FEATURES if segments else 0, np.nan)
-        return np.concatenate([whole, missing]).astype(np.float32)
-
-    def snapshot(self) -> dict[str, Any]:
-        """State as plain values and bytes; `restore` takes it."""
-        state: dict[str, Any] = {"n_tokens": self.n_tokens, "fold": self._fold.snapshot() if self._fold else None}
-        if self._entropy:
-            state["entropy"] = np.concatenate(self._entropy).tobytes()
-            state["nll"] = np.concatenate(self._nll).tobytes()
-            state["segments"] = np.concatenate(self._segments).tobytes()
-        return state
-
-    def restore(self, state: dict[str, Any]) -> Accumulator:
-        """Take over what `snapshot` gave; returns self."""
-        self.n_tokens = state["n_tokens"]
-        self._fold = _Fold().restore(state["fold"]) if state["fold"] else None
-        if "entropy" in state:
-            self._entropy = [np.frombuffer(state["entropy"], dtype=np.float32)]
-            self._nll = [np.frombuffer(state["nll"], dtype=np.float32)]
-            self._segments = [np.frombuffer(state["segments"], dtype=np.uint8)]
-        return self
-
-
-class _Fold:
-    """Sums, moments, maxima and a histogram: the constant-size memory of a very long response."""
-
-    def __init__(self) -> None:
-        self.bins = np.zeros(8192, dtype=np.int64)
-        self.moments = np.zeros(5)  # n, mean, and sums of the centred 2nd, 3rd, 4th powers
-        self.totals = np.array([-np.inf, 0.0, -np.inf, 0.0, 0.0, -np.inf])  # max h; n, max, sum, sum x, max x of nll
-
-    def add(self, entropy: Floats, nll: Floats) -> None:
-        h = entropy[np.isfinite(entropy)].astype(np.float64)
-        if len(h):
-            place = np.clip(h / Accumulator.BIN_NATS, 0, len(self.bins) - 1).astype(np.int64)
-            self.bins += np.bincount(place, minlength=len(self.bins))
-            d = h - h.mean()
-            self.moments = _merged(self.moments, np.array([len(h), h.mean(), (d**2).sum(), (d**3).sum(), (d**4).sum()]))
-            self.totals[0] = max(self.totals[0], h.max())
-        x = nll[np.isfinite(nll)].astype(np.float64)
-        if len(x):
-            weighted = x * np.log(x + _EPSILON)
-            t = self.totals
-            self.totals[1:] = [t[1] + len(x), max(t[2], x.max()), t[3] + x.sum(), t[4] + weighted.sum(),
-                               max(t[5], weighted.max())]  # fmt: skip
-
-    def summaries(self) -> Float64s:
-        table = np.full(N_FEATURES, np.nan)
-        n, mean, m2, m3, m4 = self.moments
-        highest, n_nll, nll_max, nll_sum, weighted_sum, weighted_max = self.totals
-        if n:
-            std = np.sqrt(m2 / max(n - 1, 1))
-            shape = (m3 / n / (std**3 + _EPSILON), m4 / n / (std**4 + _EPSILON))
-            table[: len(ENTROPY_FEATURES)] = [mean, std, highest, *self._quantiles(), *shape, mean * n]
-        if n_nll:
-            perplexity = np.exp(min(nll_sum / n_nll, np.log(_LARGEST)))
-            table[len(ENTROPY_FEATURES) :] = [
-                nll_sum / n_nll, nll_max, nll_sum, weighted_sum, weighted_max, perplexity
-            ]  # fmt: skip
-        return table
-
-    def _quantiles(self) -> Float64s:
-        """(5,) by linear interpolation between the bins of the two order statistics."""
-        place = (self.moments[0] - 1) * _QUANTILES
-        ranks = np.stack([np.floor(place), np.ceil(place)])
-        middles = (np.searchsorted(np.cumsum(self.bins), ranks, side="right") + 0.5) * Accumulator.BIN_NATS
-        low, high = np.minimum(middles, self.totals[0])
-        return np.asarray(low + (high - low) * (place - ranks[0]))
-
-    def snapshot(self) -> list[bytes]:
-        return [self.bins.tobytes(), self.moments.tobytes(), self.totals.tobytes()]
-
-    def restore(self, state: list[bytes]) -> _Fold:
-        self.bins = np.frombuffer(state[0], dtype=np.int64).copy()
-        self.moments = np.frombuffer(state[1]).copy()
-        self.totals = np.frombuffer(state[2]).copy()
-        return self
-
-
-def _merged(a: Float64s, b: Float64s) -> Float64s:
-    """Central moments of two samples together (Chan, Golub and LeVeque 1979; Pébay 2008)."""
-    (na, mean_a, a2, a3, a4), (nb, mean_b, b2, b3, b4) = a, b
-    n, d = na + nb, mean_b - mean_a
-    m2 = a2 + b2 + d**2 * na * nb / n
-    m3 = a3 + b3 + d**3 * na * nb * (na - nb) / n**2 + 3 * d * (na * b2 - nb * a2) / n
-    m4 = (
-        a4 + b4 + d**4 * na * nb * (na**2 - na * nb + nb**2) / n**3
-        + 6 * d**2 * (na**2 * b2 + nb**2 * a2) / n**2 + 4 * d * (na * b3 - nb * a3) / n
-    )  # fmt: skip
-    return np.array([n, mean_a + d * nb / n, m2, m3, m4])

@@ -14,8 +14,9 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Chunk, Event, Generation
 from driftgauge.models.outputs import Output, Prediction
-from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import extract
+from driftgauge.models.signals.in_flight import InFlight
 from tests.decode.chat import OTHER, USUAL, body, chunk, chunks, entry, events, generation, record
 
 ENTRIES = [entry("a", -0.5, USUAL), entry("b", -1.4, OTHER), entry("c", -2.5, USUAL)]

@@ -18,9 +18,10 @@ from driftgauge.connectors.kafka.client import create_topics
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Chunk, Context, Generation, Rejected, Signal
 from driftgauge.models.rows import ResponseRow
-from driftgauge.models.signals.assembly import Assembly, AssemblySettings, InFlight
+from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.features import N_FEATURES, extract
+from driftgauge.models.signals.in_flight import InFlight
 from tests.decode.payloads import SERVERS, Fixture, fixtures
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in

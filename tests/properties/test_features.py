@@ -13,12 +13,12 @@ from scipy import stats
 
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Signal
+from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
 from driftgauge.models.signals.features import (
     ENTROPY_FEATURES,
     FEATURES,
     N_FEATURES,
-    Accumulator,
     extract,
     profiles,
     summarize,

@@ -1,0 +1,85 @@
+"""The state of a response in flight, to and from bytes: plain values in MessagePack, never a pickle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from driftgauge.models.events import Chunk, Context, Generation, Signal
+from driftgauge.models.signals.accumulator import Accumulator
+from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.in_flight import InFlight
+from driftgauge.models.signals.signal_counts import SignalCounts
+
+
+def _marks(chunk: Chunk) -> list[Any]:
+    return [chunk.sequence, chunk.is_last, chunk.position, chunk.trailer_follows]
+
+
+_ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored", "alternative_sums")
+
+
+def pack(response: InFlight) -> bytes:
+    """State of a response in flight, as plain values in MessagePack; `unpack` takes it."""
+    return msgspec.msgpack.encode(
+        {
+            "head": _pack_generation(response.head),
+            "form": response.form,
+            "accumulator": response.accumulator.snapshot(),
+            "next_sequence": response.next_sequence,
+            "last_news": response.last_news,
+            "news_number": response.news_number,
+            "has_ended": response.has_ended,
+            "counts": [getattr(response.counts, name) for name in SignalCounts.__slots__],
+            "waiting": {n: [_pack_generation(c.piece), *_marks(c)] for n, c in response.waiting.items()},
+        }
+    )
+
+
+def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
+    """Make the response in flight that gave this state."""
+    state = msgspec.msgpack.decode(blob, strict=False)
+    waiting = {int(n): Chunk(_unpack_generation(piece), *marks) for n, (piece, *marks) in state["waiting"].items()}
+    counts = dict(zip(SignalCounts.__slots__, state["counts"], strict=True))
+    counters = {name: Counter(counts[name]) for name in ("alternatives", "segments", "problems")}
+    return InFlight(
+        head=_unpack_generation(state["head"]),
+        accumulator=Accumulator(variant).restore(state["accumulator"]),
+        form=state["form"],
+        next_sequence=state["next_sequence"],
+        last_news=state["last_news"],
+        news_number=state["news_number"],
+        has_ended=state["has_ended"],
+        counts=SignalCounts(**{**counts, **counters}),
+        waiting=waiting,
+    )
+
+
+def _pack_generation(generation: Generation) -> dict[str, Any]:
+    fields = {name: getattr(generation, name) for name in Generation.__slots__}
+    signal = {name: _pack_array(getattr(generation.signal, name)) for name in _ARRAYS}
+    fields["signal"] = {**signal, "problems": dict(generation.signal.problems)}
+    fields["token_ids"] = _pack_array(generation.token_ids)
+    fields["slices"] = dict(generation.slices)
+    fields["context"] = msgspec.to_builtins(generation.context)
+    return fields
+
+
+def _unpack_generation(fields: dict[str, Any]) -> Generation:
+    signal = {name: _unpack_array(fields["signal"][name]) for name in _ARRAYS}
+    problems = fields["signal"]["problems"]
+    context, token_ids = Context(**fields["context"]), _unpack_array(fields["token_ids"])
+    whole = Signal(**signal, problems=problems)
+    return Generation(**{**fields, "signal": whole, "context": context, "token_ids": token_ids})
+
+
+def _pack_array(array: npt.NDArray[Any] | None) -> list[Any] | None:
+    return None if array is None else [array.dtype.str, list(array.shape), array.tobytes()]
+
+
+def _unpack_array(packed: list[Any] | None) -> Any:
+    return None if packed is None else np.frombuffer(packed[2], dtype=packed[0]).reshape(packed[1])
