@@ -68,7 +68,7 @@ class Watching:
             features = domain.window.latest(so_far)
             committee = self._batch.state.contexts[domain.series.fingerprint].committee
             p_correct = committee.predict_proba(features, [domain.series.domain] * len(features))
-            confirmed = domain.drift.again(change, p_correct[~np.isnan(p_correct)].tolist())
+            confirmed = domain.drift.confirm(change, p_correct[~np.isnan(p_correct)].tolist())
             if confirmed is None:
                 self._batch.state.counters["classifier_moved"] += 1
             else:

@@ -1,8 +1,9 @@
-"""What the labels of one domain prove about its accuracy: whether it is below target, and where it lies.
+"""What the labels of one domain prove about its accuracy: whether it is below target, and in which interval it lies.
 
-Owns the life of an alarm: raised when the evidence against the target is enough, resolved when it is gone, then watched
-anew with the next, smaller part of the false-alarm budget. Each response counts once, by the first truth that its
-labels gave: a bet that is settled cannot be taken back. Constant memory, constant cost for a label.
+Owns the life of an alarm. It is raised when the evidence against the target is enough, and resolved when that evidence
+is gone. After that a new `BelowTarget` watches the domain with the next, smaller part of the false-alarm budget. Each
+response counts once, with the first truth that its labels gave: a bet that is settled cannot be revised. Constant
+memory, constant cost for a label.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ Turn: TypeAlias = Literal["raised", "resolved"]
 
 
 class AccuracyWatch:
-    """The labels of one domain against its target, one at a time, in the order in which they come.
+    """Compares the labels of one domain with its target, one at a time, in the order of arrival.
 
     Parameters
     ----------
-    target : accuracy wanted, in [0, 1]
-    alpha : probability of any false alarm of this domain, ever
+    target : the accuracy wanted, in [0, 1]
+    alpha : probability that this domain ever raises a false alarm
     confidence_level : of `interval`
 
     Attributes
     ----------
     n_labels : labels taken
-    is_raised : whether an alarm stands
-    since : event time of the first response since when the labels speak against the target; None when they do not
-    n_since, right_since : labels since then, and how many of them were right
+    is_raised : whether an alarm is open
+    n_raised : alarms raised so far
+    since : event time of the response whose label began the present evidence against the target; None without evidence
+    n_since : labels since then
+    right_since : sum of these labels
 
     Examples
     --------
@@ -49,11 +52,11 @@ class AccuracyWatch:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """An interval for the accuracy since the last alarm came or went that may be looked at after every label."""
+        """An interval for the accuracy since an alarm was last raised or resolved, for reading after any label."""
         return self._sequence.interval
 
     def update(self, correct: float, weight: float, event_time: float) -> Turn | None:
-        """Take the next label, in [0, 1], of a response at this event time; returns what it did to the alarm."""
+        """Take the next label, in [0, 1], of a response at this event time; returns whether it turned the alarm."""
         self.n_labels += 1
         is_enough = self._monitor.update(correct, weight)
         self._sequence.update(correct, weight)
@@ -80,7 +83,7 @@ class AccuracyWatch:
         return [self.target, self.n_labels, raised, self._monitor.snapshot(), self._sequence.snapshot()]
 
     def restore(self, state: list[Any]) -> AccuracyWatch:
-        """Take over what `snapshot` gave, unless it was of another target: then all starts anew; returns self."""
+        """Continue from a snapshot, or without labels when the snapshot had another target; returns self."""
         target, n_labels, raised, monitor, sequence = state
         if target == self.target:
             self.n_labels = n_labels

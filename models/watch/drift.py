@@ -1,41 +1,38 @@
-"""Change detectors of one domain: has what the model emits moved, do labels still agree with the predictions.
+"""Drift of the signals of one domain: has what the model emits changed, do labels still agree with the predictions.
 
-Each watched signal has an ADWIN of its own (Bifet and Gavaldà 2007, river's implementation): it keeps as long a
-window as is consistent with one mean, and cuts it when two halves differ. Memory grows with the logarithm of
-the window. What is found without labels is a warning only.
+Owns one change detector for each watched signal. Drift that is found without labels is a warning only: it shows that
+the traffic changed, not that accuracy fell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from river.drift import ADWIN
 
-CLOCK = 8
-"""Values from one look of a detector to the next."""
+from driftgauge.models.watch.catalogue import new_mean_change_detector
+from driftgauge.models.watch.detector import DetectorSettings, MeanChange, MeanChangeDetector
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One signal moved: its mean before and after, how many of the latest values are on the new side, of how many."""
+class Change(MeanChange):
+    """A change of the mean of one signal; ``what`` is the name of the signal."""
 
     what: str
-    before: float
-    after: float
-    n_after: int
-    n_seen: int
 
 
 class DriftMonitor:
     """Watches named signals of one domain, one value at a time.
 
+    A signal gets its detector with its first value.
+
     Parameters
     ----------
-    delta : probability of a false cut, per test and signal (river's ``delta``)
-    grace : values a signal must have before a cut is believed
+    delta : probability of a false detection, as the kind of detector promises
+    grace : values of a signal before its first detection
+    kind : a kind of detector that finds a change of mean, by its name in `catalogue.DETECTORS`
 
     Examples
     --------
@@ -44,13 +41,13 @@ class DriftMonitor:
     ['p_correct']
     """
 
-    def __init__(self, *, delta: float = 0.002, grace: int = 30) -> None:
-        self.delta = delta
-        self.grace = grace
-        self._detectors: dict[str, Any] = {}
+    def __init__(self, *, delta: float = 0.002, grace: int = 30, kind: str = "adwin") -> None:
+        self.settings = DetectorSettings(delta, grace)
+        self.kind = kind
+        self._detectors: dict[str, MeanChangeDetector] = {}
 
     def update(self, values: dict[str, float]) -> list[Change]:
-        """Take one value per signal (NaN: none this time) and return what moved."""
+        """Take at most one value of each signal, NaN where it is missing, and return the changes now detected."""
         changes = []
         for name, value in values.items():
             if value != value:
@@ -58,35 +55,38 @@ class DriftMonitor:
             if name not in self._detectors:
                 self._detectors[name] = self._new()
             detector = self._detectors[name]
-            width, total = detector.width + 1, detector.estimation * detector.width + value
-            detector.update(value)
-            if detector.drift_detected:
-                n_after, after = int(detector.width), float(detector.estimation)
-                before = float((total - n_after * after) / (width - n_after))
-                changes.append(Change(name, before, after, n_after, int(width)))
+            if detector.update(value) and (found := detector.change):
+                changes.append(Change(found.before, found.after, found.n_after, found.n_seen, name))
         return changes
 
-    def again(self, change: Change, values: Sequence[float]) -> Change | None:
-        """The change as a new detector sees it in other values of the same responses, oldest first; None: nowhere."""
-        fresh, shown = DriftMonitor(delta=self.delta, grace=self.grace), values[-change.n_seen :]
-        for i, value in enumerate(shown, start=1):
-            for found in fresh.update({change.what: value}):
-                return replace(found, n_after=found.n_after + len(shown) - i, n_seen=len(shown))
+    def confirm(self, change: Change, values: Sequence[float]) -> Change | None:
+        """Search other values of the same responses for a change.
+
+        Parameters
+        ----------
+        change : a change of the signal that `update` returned
+        values : another version of the signal, such as ``p_correct`` by the present classifier, oldest first
+
+        Returns
+        -------
+        The first change that a new detector finds in the latest ``change.n_seen`` values; None when it finds none.
+        """
+        detector, latest = self._new(), values[-change.n_seen :]
+        for i, value in enumerate(latest, start=1):
+            if detector.update(value) and (found := detector.change):
+                n_after = found.n_after + len(latest) - i
+                return Change(found.before, found.after, n_after, len(latest), change.what)
         return None
 
-    def _new(self) -> Any:
-        """A detector that looks after every `CLOCK` values; river has no types for it."""
-        make: Any = ADWIN
-        return make(delta=self.delta, grace_period=self.grace, clock=CLOCK)
+    def _new(self) -> MeanChangeDetector:
+        return new_mean_change_detector(self.kind, self.settings)
 
     def snapshot(self) -> bytes:
-        """State as bytes: river's own plain-data state of every detector, never a pickle."""
-        return msgspec.msgpack.encode({name: d._helper.__getstate__() for name, d in self._detectors.items()})
+        """State as MessagePack of plain values: that of every detector, by the name of its signal."""
+        return msgspec.msgpack.encode({name: detector.snapshot() for name, detector in self._detectors.items()})
 
     def restore(self, state: bytes) -> DriftMonitor:
-        """Take over what `snapshot` gave; returns self."""
-        for name, helper in msgspec.msgpack.decode(state, type=dict[str, bytes]).items():
-            detector = self._new()
-            detector._helper.__setstate__(helper)
-            self._detectors[name] = detector
+        """Continue from a snapshot of a monitor of the same kind; returns self."""
+        for name, saved in msgspec.msgpack.decode(state, type=dict[str, Any]).items():
+            self._detectors[name] = self._new().restore(saved)
         return self

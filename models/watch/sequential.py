@@ -1,12 +1,12 @@
-"""Statements that stay true however often one looks: confidence sequences and evidence for accuracy below target.
+"""Tests that may be repeated after every label: confidence sequences, and evidence for accuracy below a target.
 
-Owns the sequential guarantees. Looking at an ordinary 95 % interval after every label raises a false alarm in nearly
-half of long runs; these do so in at most the promised share of runs, over any horizon, for labels in [0, 1]. Constant
-memory, constant cost for a label. Sources: Waudby-Smith and Ramdas (2024) for betting, Shin, Ramdas and Rinaldo (2023)
-for restarts (e-detectors), Waudby-Smith and others (2022) for weights in bets.
+Owns the sequential guarantees. An ordinary 95 % interval that is checked after every label raises a false alarm in
+nearly half of long runs; these tests do so in at most the promised share of runs, over any horizon, for labels in
+[0, 1]. Constant memory, constant cost for a label. Sources: Waudby-Smith and Ramdas (2024) for betting, Shin, Ramdas
+and Rinaldo (2023) for restarts (e-detectors), Waudby-Smith and others (2022) for weights in bets.
 
-Labels come in an order that does not depend on what they say. Where responses were chosen for labelling with unequal
-known probabilities, bets are scaled by weight = 1 / probability over the largest weight so far, which makes them fair
+The order of labels must not depend on their values. Where responses were chosen for labelling with unequal known
+probabilities, bets are scaled by weight = 1 / probability over the largest weight so far, which makes them fair
 for the accuracy of all responses. The guarantee is exact when probabilities are equal, and otherwise from the first
 label with the smallest probability on.
 """
@@ -14,15 +14,14 @@ label with the smallest probability on.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from driftgauge.models.arrays import Float64s
+from driftgauge.models.watch.detector import Description, DetectorSettings
 
-Float64s = Float64s
-
-_BETS = np.array([0.02, 0.05, 0.1, 0.18, 0.3, 0.45, 0.65, 0.9])  # as shares of the largest bet that cannot go broke
+_BETS = np.array([0.02, 0.05, 0.1, 0.18, 0.3, 0.45, 0.65, 0.9])  # shares of the largest bet that cannot lose all
 N_BETS = len(_BETS)
 _HIGHEST_TARGET = 0.999  # one wrong label would disprove 1
 _MEANS = np.arange(1, 200) / 200
@@ -32,16 +31,18 @@ _STEP = float(_MEANS[0])
 class BelowTarget:
     """Evidence that the accuracy of one domain has fallen below its target: an e-process restarted at every label.
 
-    Against "accuracy is at least ``target``" it bets a little on every label being worse than that. One bettor starts
-    at each label i with 1 / log(i - 1 + e) - 1 / log(i + e) of the money (all parts make 1), so a fall is found soon
-    whenever it comes, and old good labels do not water it down. If the accuracy never is below target, ``evidence``
-    ever reaches 1 / alpha with probability at most alpha (Ville's inequality). No bettor saves up more than that takes,
-    so that the evidence soon goes down again when labels turn good.
+    It bets a little on every label against the hypothesis "accuracy is at least ``target``". One bettor starts at
+    each label i with 1 / log(i - 1 + e) - 1 / log(i + e) of the money (these shares sum to 1), so a fall is detected
+    soon whenever it comes, and old good labels do not hide it. If the accuracy is never below the target, ``evidence``
+    ever reaches 1 / alpha with probability at most alpha (Ville's inequality). The wealth of each bettor is capped at
+    the amount that this takes, so that the evidence falls soon when labels become good again.
+
+    It is a `ChangeDetector` of labels. `AccuracyWatch` uses it for the alarms of a domain.
 
     Parameters
     ----------
-    target : in [0, 1]; above .999 it counts as that
-    alpha : the share of healthy domains that may raise a false alarm, ever; see `budget` for many domains
+    target : in [0, 1]; a target above .999 is taken as .999
+    alpha : the share of healthy domains that may ever raise a false alarm; see `budget` for many domains
 
     Examples
     --------
@@ -50,6 +51,8 @@ class BelowTarget:
     (False, True)
     """
 
+    description: ClassVar[Description] = Description("below_target", "fall_below_target", 0.0, 1.0, max_state_bytes=128)
+
     def __init__(self, target: float, alpha: float = 0.05) -> None:
         self.target = min(target, _HIGHEST_TARGET)
         self.alpha = alpha
@@ -57,13 +60,28 @@ class BelowTarget:
         self._largest_weight = 0.0
         self._wealth = np.zeros(N_BETS)
 
+    @classmethod
+    def from_settings(cls, settings: DetectorSettings) -> Self:
+        """Make a detector that has seen no labels; ``delta`` is its alpha."""
+        return cls(settings.target, settings.delta)
+
+    def false_alarm_share(self, n_values: int) -> float:
+        """``alpha``, for any number of labels of equal weight."""
+        del n_values
+        return self.alpha
+
     @property
     def evidence(self) -> float:
-        """The e-value now: a fair bet against the target would have multiplied its money this much."""
+        """The present e-value: the factor by which a fair bet against the target would have multiplied its money."""
         return float(self._wealth.mean())
 
     def update(self, correct: float, weight: float = 1.0) -> bool:
-        """Take the next label, in [0, 1], of positive weight; returns whether the evidence is now enough."""
+        """Take the next label, in [0, 1], of positive weight; returns whether the evidence is now enough.
+
+        NaN is missing: it is ignored.
+        """
+        if correct != correct:
+            return False
         self.n_labels += 1
         self._largest_weight = max(self._largest_weight, weight)
         scale = weight / self._largest_weight
@@ -75,8 +93,8 @@ class BelowTarget:
         """State as plain values; `restore` takes it."""
         return [self.n_labels, self._largest_weight, self._wealth.tolist()]
 
-    def restore(self, state: list[Any]) -> BelowTarget:
-        """Take over what `snapshot` gave; returns self."""
+    def restore(self, state: list[Any], /) -> Self:
+        """Continue from a snapshot; returns self."""
         self.n_labels, self._largest_weight = state[:2]
         self._wealth = np.array(state[2])
         return self
@@ -85,9 +103,19 @@ class BelowTarget:
 def grown(
     wealth: Float64s, n_labels: int, correct: Float64s | np.float64, target: Float64s | float, scale: float = 1.0
 ) -> Float64s:
-    """Money of the bettors (…, bets) after label number ``n_labels`` (from 1) of each of (…,) streams.
+    """Wealth of the bettors after the next label of some streams.
 
-    ``scale`` in [0, 1] makes all bets on this label smaller.
+    Parameters
+    ----------
+    wealth : (…, bets) before the label
+    n_labels : number of this label in its stream, from 1
+    correct : (…,) the label of each stream, in [0, 1]
+    target : (…,) or one for all
+    scale : in [0, 1]; makes all bets on this label smaller
+
+    Returns
+    -------
+    (…, bets) after the label
     """
     share = 1 / math.log(n_labels - 1 + math.e) - 1 / math.log(n_labels + math.e)
     advantage = np.asarray(scale * (target - correct) / (1 - target))
@@ -95,7 +123,7 @@ def grown(
 
 
 def budget(alpha: float, rank: int) -> float:
-    """The part of a false-alarm budget that the ``rank``-th domain (from 1) gets; any number of parts stay within it.
+    """The part of a false-alarm budget for the ``rank``-th domain (from 1); the sum of all parts is at most the budget.
 
     >>> sum(budget(0.05, rank) for rank in range(1, 1000)) < 0.05
     True
@@ -104,11 +132,11 @@ def budget(alpha: float, rank: int) -> float:
 
 
 class ConfidenceSequence:
-    """An interval for an accuracy that stays the same, which may be looked at after every label.
+    """An interval for a constant accuracy that may be read after every label.
 
-    Of all intervals after 1, 2, … labels, every one holds the accuracy with probability ``confidence_level``.
-    Predictable plug-in betting on a grid of 199 accuracies. When no accuracy is left, it did not stay the same: it
-    starts over.
+    With probability ``confidence_level``, all intervals after 1, 2, … labels hold the accuracy. The method is
+    predictable plug-in betting on a grid of 199 accuracies. When the labels have ruled out every accuracy, it was not
+    constant, and the sequence starts again without labels.
 
     Examples
     --------
@@ -152,7 +180,7 @@ class ConfidenceSequence:
             self._start()
 
     def _bet(self, limit: float) -> float:
-        """What to bet on the next label, from those before it."""
+        """The bet on the next label, computed from the labels before it."""
         i = self.n_labels + 1
         variance = (0.25 + self._squares) / i
         return math.sqrt(2 * limit / (variance * i * math.log1p(i)))
@@ -168,7 +196,7 @@ class ConfidenceSequence:
         return [sums, self._up.tobytes(), self._down.tobytes(), self._is_alive.tobytes()]
 
     def restore(self, state: list[Any]) -> ConfidenceSequence:
-        """Take over what `snapshot` gave; returns self."""
+        """Continue from a snapshot; returns self."""
         sums, up, down, alive = state
         self.n_labels, self._largest_weight, self._total, self._squares = sums
         self._up, self._down = np.frombuffer(up).copy(), np.frombuffer(down).copy()

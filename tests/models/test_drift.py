@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from driftgauge.models.watch.drift import CLOCK, DriftMonitor
+from driftgauge.models.watch.adwin import CLOCK
+from driftgauge.models.watch.drift import DriftMonitor
 
 VALUES = np.concatenate([np.random.default_rng(0).normal(m, 0.1, 1500) for m in (0.8, 0.5)])
 
@@ -41,9 +42,9 @@ def test_a_restored_monitor_goes_on_as_if_nothing_had_happened() -> None:
 def test_a_change_is_seen_again_in_other_values_of_the_same_responses_or_not() -> None:
     monitor = DriftMonitor()
     change = next(c for v in VALUES for c in monitor.update({"p_correct": float(v)}))
-    seen = monitor.again(change, (1 - VALUES[: change.n_seen]).tolist())
+    seen = monitor.confirm(change, (1 - VALUES[: change.n_seen]).tolist())
     assert seen is not None
     assert seen.before < seen.after
     assert abs(seen.n_after - change.n_after) <= 2 * CLOCK
-    assert monitor.again(change, np.full(change.n_seen, 0.7).tolist()) is None
-    assert monitor.again(change, []) is None
+    assert monitor.confirm(change, np.full(change.n_seen, 0.7).tolist()) is None
+    assert monitor.confirm(change, []) is None
