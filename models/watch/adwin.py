@@ -71,5 +71,8 @@ class Adwin:
 
     def restore(self, state: bytes, /) -> Self:
         """Continue from a snapshot; returns self."""
-        self._adwin._helper.__setstate__(state)
+        adwin = self._adwin
+        adwin._helper.__setstate__(state)
+        # river empties the window with the value after a detection: where it counts a detection, it has yet to do so
+        adwin._drift_detected = adwin.n_detections > 0
         return self
