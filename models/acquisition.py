@@ -1,8 +1,9 @@
-"""What to label next: domains ranked by how much a label there would help.
+"""What to label next: series ranked by how much a label would help.
 
-priority = traffic share x shortfall x uncertainty. All three are in (0, 1]; the shortfall is how far accuracy may lie
-below the domain's target, the uncertainty the width of the interval. Without an estimate both are 1: what is not
-known at all comes first, in order of traffic.
+priority = traffic share x shortfall x uncertainty. The traffic share is the part of the responses in the newest windows
+that belong to the series; a window holds at most ``window_events`` of them. The shortfall is how far accuracy may lie
+below the target of the domain. The uncertainty is the width of the interval. Without an estimate both are 1, so series
+without an estimate come first, in the order of their traffic.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from dataclasses import replace
 from driftgauge.models.outputs import Estimate, Priority
 
 FLOOR = 0.01
-"""Smallest shortfall and uncertainty: a domain that looks perfect still gets looked at sometimes."""
+"""Smallest shortfall and uncertainty: a domain with perfect estimates still gets some labels."""
 
 
 def rank(estimates: Sequence[Estimate], targets: Mapping[str, float], default_target: float) -> tuple[Priority, ...]:
-    """Rank domains for labelling, the most useful first.
+    """Rank series for labelling, the most useful first.
 
     Parameters
     ----------
-    estimates : the newest estimate of every domain
-    targets : the accuracy wanted of a domain, in [0, 1]; ``default_target`` for those not named
+    estimates : the newest estimate of every series
+    targets : the accuracy wanted of a domain, in [0, 1], by its name
+    default_target : the accuracy wanted of every other domain
     """
     total = sum(estimate.n_events for estimate in estimates) or 1
     rows = [_priority(e, e.n_events / total, targets.get(e.domain, default_target)) for e in estimates]

@@ -1,7 +1,7 @@
-"""Events that enter the core: responses, pieces of responses, labels, and what could not be read.
+"""Events that enter the core: responses, pieces of responses, labels, event time, and records that failed to decode.
 
-Every type is a plain immutable value. Times are UTC seconds since the epoch (float); entropies are in nats;
-log-probabilities are natural logarithms. *Missing* is NaN in arrays and ``None`` in scalars, never zero.
+Every type is an immutable value without behaviour. Times are UTC seconds since the epoch (float); entropies are in
+nats; log-probabilities are natural logarithms. A *missing* value is NaN in arrays and ``None`` in scalars, never zero.
 """
 
 from __future__ import annotations
@@ -14,26 +14,30 @@ from typing import Literal, TypeAlias
 from driftgauge.models.arrays import Bools, Floats, Int64s, UInt8s
 
 AnnotatorKind: TypeAlias = Literal["human", "model", "code"]
+"""Who or what gave a label: a person, a judge model, or a program that verifies the answer."""
+
 SignalForm: TypeAlias = Literal["top_logprobs", "chosen_logprobs", "entropy", "features", "none"]
+"""The richest part of a signal that is present; `Signal.form` has the order."""
 
 SEGMENT_UNKNOWN, SEGMENT_REASONING, SEGMENT_ANSWER = 0, 1, 2
+"""Values of `Signal.segments`: the part of the response that a token belongs to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signal:
-    """What is known about the T generated tokens of one response, after the normaliser.
+    """The normalised measurements of the T generated tokens of one response.
 
     Attributes
     ----------
-    chosen_logprobs : (T,) float32, NaN where missing; a censored token carries the bound (the smallest alternative)
-    top_logprobs : (T, k) float32, or float16 as it came; each row sorted from the likeliest down, NaN (last) where an
-        alternative is absent
-    entropy : (T,) float32, nats: a profile the producer computed itself; NaN where missing
-    features : (17,) float32: summaries the producer computed itself
-    segments : (T,) uint8, one of ``SEGMENT_*``; None when the payload does not tell reasoning from answer
-    censored : (T,) whether the token is known only to be less likely than every listed alternative; None: none is
-    problems : what the normaliser noticed, reason -> count of tokens (or of entries) it concerns
-    alternative_sums : (T, 2) float32, what `models.entropy.alternative_sums` gives; None: not taken yet
+    chosen_logprobs : (T,) float32, NaN where missing; a censored token has the logprob of its least likely alternative
+    top_logprobs : (T, k) float32, or float16 where the producer sent float16; each row is sorted from the likeliest
+        down, with NaN at its end where an alternative is absent
+    entropy : (T,) float32, nats: a profile that the producer computed; NaN where missing
+    features : (17,) float32: summaries that the producer computed
+    segments : (T,) uint8, one of ``SEGMENT_*``; None when the payload does not separate reasoning and answer
+    censored : (T,) whether the token is known only to be less likely than every listed alternative; None: no token is
+    problems : problems that the normaliser found, reason -> number of tokens (or of entries) concerned
+    alternative_sums : (T, 2) float32, the result of `models.signals.entropy.alternative_sums`; None: not computed yet
     """
 
     chosen_logprobs: Floats | None = None
@@ -52,7 +56,7 @@ class Signal:
 
     @property
     def form(self) -> SignalForm:
-        """The richest form present: it decides which features can exist, so it is part of the fingerprint."""
+        """The richest form present. It decides which features can exist, so it is part of the fingerprint."""
         if self.features is not None:
             return "features"
         if self.top_logprobs is not None and self.top_logprobs.shape[1] > 0:
@@ -62,14 +66,14 @@ class Signal:
         return "none" if self.chosen_logprobs is None else "chosen_logprobs"
 
     def after(self, n: int) -> Signal:
-        """The same without the first n tokens (``problems`` are those of all)."""
+        """The signal without its first n tokens; ``features`` and ``problems`` stay those of all tokens."""
         names = ("chosen_logprobs", "top_logprobs", "entropy", "segments", "censored", "alternative_sums")
         arrays = {name: array[n:] for name in names if (array := getattr(self, name)) is not None}
         return Signal(**arrays, features=self.features, problems=self.problems)
 
     @property
     def n_tokens(self) -> int:
-        """Generated tokens the payload had an entry for (usable or not)."""
+        """Generated tokens for which the payload had an entry, usable or not."""
         for array in (self.chosen_logprobs, self.top_logprobs, self.entropy):
             if array is not None:
                 return len(array)
@@ -78,10 +82,19 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the values of a signal depend on besides the response itself.
+    """The conditions under which a response was generated; the values of its signal depend on them.
 
-    Entropies taken at another temperature, after other samplers or from another model are other quantities:
-    estimates, windows and classifiers are keyed by `fingerprint` and never mix two of them.
+    Entropies of another model, at another temperature or after other samplers are different quantities. Estimates,
+    windows and classifiers are therefore kept for each `fingerprint` and never mix two of them. A condition that the
+    producer did not send is None, or empty for ``model``.
+
+    Attributes
+    ----------
+    model, model_revision : name and revision of the model, as the producer sent them
+    temperature, top_p : settings of the sampler
+    logprobs_mode : whether log-probabilities were taken before or after the samplers, in the server's words
+    k : alternatives of a token that were asked for, or else were usually received
+    tokenizer, chat_template : names of the tokenizer and the chat template
     """
 
     model: str = ""
@@ -94,7 +107,7 @@ class Context:
     chat_template: str | None = None
 
     def fingerprint(self, form: SignalForm) -> str:
-        """12 hexadecimal digits that name this context together with the form of the signal.
+        """Name this context together with the form of the signal, in 12 hexadecimal digits.
 
         >>> cold, warm = Context(model="m", temperature=0.0), Context(model="m", temperature=1.0)
         >>> cold.fingerprint("top_logprobs") == warm.fingerprint("top_logprobs")
@@ -102,7 +115,7 @@ class Context:
         >>> Context(temperature=-0.0).fingerprint("none") == Context(temperature=0.0).fingerprint("none")
         True
         """
-        # -0.0 is 0.0: they are equal, so a cache takes one for the other
+        # -0.0 equals 0.0, so a cache confuses the two: both must have one fingerprint
         fields = {name: value + 0.0 if isinstance(value, float) else value for name, value in asdict(self).items()}
         canonical = repr(sorted({**fields, "form": form}.items()))
         return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
@@ -110,9 +123,20 @@ class Context:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """One LLM response (or, inside a `Chunk`, a piece of one).
+    """One response of a language model, or, inside a `Chunk`, a piece of one.
 
-    ``text`` is carried only when the user asked to keep it. Token counts are ``None`` when the producer sent none.
+    Attributes
+    ----------
+    id : unique among all responses
+    event_time : when the response was generated
+    domain : the part of the traffic to which the response belongs
+    context : the conditions under which it was generated
+    signal : the measurements of its tokens
+    slices : further dimensions of the response, name to value
+    finish_reason : why the model stopped, in the server's words
+    n_prompt_tokens, n_completion_tokens, n_reasoning_tokens : counts by the server; None when the producer sent none
+    token_ids : (T,) of the generated tokens
+    text : the response itself, kept only when the settings ask for it
     """
 
     id: str
@@ -129,7 +153,7 @@ class Generation:
     text: str | None = None
 
     def with_signal(self, signal: Signal) -> Generation:
-        """The same response with another signal; a quarter of the time `dataclasses.replace` takes."""
+        """The same response with another signal, in a quarter of the time of `dataclasses.replace`."""
         return Generation(
             self.id, self.event_time, self.domain, self.context, signal, self.slices, self.finish_reason,
             self.n_prompt_tokens, self.n_completion_tokens, self.n_reasoning_tokens, self.token_ids, self.text,
@@ -138,15 +162,18 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """A piece of a response that is still being generated; ``piece.signal`` holds the tokens of this piece only.
+    """A piece of a response that is still being generated.
 
     Attributes
     ----------
-    sequence : counts pieces of one response from 0; None: the producer numbers nothing, arrival order counts
-    position : tokens of the response before this piece, where known; a piece that repeats all so far has 0
-    is_last : the response ends with it
-    trailer_follows : a trailer with the token counts is still to come
-    is_trailer : no piece but news about a response that has ended, its token counts say; it never opens one
+    piece : the response as far as this piece describes it; ``piece.signal`` holds the tokens of the piece alone
+    sequence : number of the piece in its response, from 0; None when the producer does not number its pieces: their
+        order is then that of ``position``, or else of arrival
+    position : tokens of the response before this piece, where known; 0 for a piece that repeats all tokens so far
+    is_last : whether the response ends with this piece
+    trailer_follows : whether a trailer with the token counts is still to come
+    is_trailer : whether this is a trailer: no tokens, but news about a response that has ended, such as its token
+        counts. A trailer never starts a response
     """
 
     piece: Generation
@@ -163,9 +190,13 @@ class Label:
 
     Attributes
     ----------
+    label_id : unique among all labels
+    response_id : the id of the response
+    event_time : when the label was given
     correct : in [0, 1]; a bool becomes 0.0 or 1.0. None withdraws the label named by ``supersedes``
+    annotator_kind, annotator_id : who or what gave the label; the id is empty when unknown
     inclusion_probability : in (0, 1], the probability with which this response was chosen for labelling; None: unknown
-    supersedes : the ``label_id`` this one replaces
+    supersedes : the ``label_id`` of the label that this one replaces
     """
 
     label_id: str
@@ -180,23 +211,27 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Event time is known to have reached this point although no event said so (the end of a replay)."""
+    """Event time has reached this point without an event of that time: at the end of a replay, for example."""
 
     event_time: float
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No events come for now: what waits for the next boundary is said already, under the key of that boundary."""
+    """No events arrive for now: pending estimates are emitted early, under the key of the next boundary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that could not become an event: why, and everything needed to look at it or try again.
+    """A record or an event that could not be used: the reason, and all that is needed to inspect it or to try again.
 
-    ``reason`` is one of a small set of snake_case words (it becomes a metric label); ``detail`` is for people
-    and never contains payload text. ``event`` is what was given up of a record that had become an event already:
-    the store keeps its encoding as the value.
+    Attributes
+    ----------
+    reason : one of a small set of snake_case words, because it becomes a metric label
+    detail : an explanation for people; it never contains payload text
+    topic, partition, offset : the origin of the record
+    key, value, headers : the record as it was read
+    event : the event that the core refused, when decoding had succeeded; the store keeps its encoding as the value
     """
 
     reason: str
@@ -212,7 +247,16 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """A complete response with its features, (d,) float32; ``problem`` says why they cannot be used (all NaN then)."""
+    """A complete response with its features.
+
+    Attributes
+    ----------
+    generation : the response
+    features : (d,) float32; all NaN when there is a problem
+    form : the form of its signal as it arrived
+    n_tokens : generated tokens
+    problem : why the features cannot be used: ``no_logprobs``, ``uninformative`` or ``low_coverage``; else None
+    """
 
     generation: Generation
     features: Floats

@@ -1,7 +1,6 @@
-"""From the label events of one response to one truth: a pure function of the *set* of events.
+"""From the label events of one response to one truth, and how long labels take.
 
-Order of arrival, duplicates and revisions therefore cannot matter: whoever asks last, with the same events,
-gets the same answer. Beside it, how long labels take.
+The truth is a pure function of the *set* of events, so the order of arrival, duplicates and revisions cannot matter.
 """
 
 from __future__ import annotations
@@ -15,17 +14,21 @@ from typing import ClassVar, Literal, TypeAlias
 from driftgauge.models.events import AnnotatorKind, Label
 
 Policy: TypeAlias = Literal["latest", "majority", "mean", "rank"]
+"""How several labels of one response are settled; see `resolve`."""
 
 RANK: dict[AnnotatorKind, int] = {"code": 0, "human": 1, "model": 2}
-"""Whom to believe first under the policy ``rank``: a verifier, then a person, then a judge model."""
+"""Order of trust under the policy ``rank``: a verifier first, then a person, then a judge model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
     """The resolved label of a response.
 
-    ``correct`` is in [0, 1]. ``weight`` is 1 / inclusion probability, and 1 when that is unknown; ``kind`` is
-    ``designed`` when the probability of being chosen is known and ``unknown`` when it is not.
+    Attributes
+    ----------
+    correct : in [0, 1]
+    weight : 1 / inclusion probability, and 1 when that is unknown
+    kind : ``designed`` when the inclusion probability is known, ``unknown`` when it is not
     """
 
     correct: float
@@ -34,15 +37,17 @@ class Truth:
 
 
 def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | None:
-    """What the label events of one response say together.
+    """Resolve the label events of one response to its truth.
 
-    An event named by another's ``supersedes`` no longer speaks, nor does an event that withdraws. Of several events
-    by one annotator only the latest speaks; those of one kind that name nobody are taken as one annotator's. The rest
-    is settled by the policy: ``latest`` takes the newest, ``majority`` the side (0.5 splits) with more voices and the
-    newest on a tie, ``mean`` averages, ``rank`` takes the newest of the most trusted annotator kind (`RANK`). Ties in
-    time are broken by ``label_id``.
+    An event named by the ``supersedes`` of another does not count, nor does an event that withdraws a label. Of several
+    events by one annotator only the latest counts; events of one annotator kind without an id are taken as those of one
+    annotator. The policy settles the rest: ``latest`` takes the newest, ``majority`` the side with more labels (0.5
+    separates the sides) and the newest on a tie, ``mean`` averages, ``rank`` takes the newest of the most trusted
+    annotator kind (`RANK`). Ties in time are broken by ``label_id``.
 
-    Returns None when nothing is left.
+    Returns
+    -------
+    The truth; None when no label counts.
 
     Examples
     --------
@@ -58,10 +63,10 @@ def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | Non
     for label in sorted(labels, key=lambda event: (event.event_time, event.label_id)):
         if label.label_id not in superseded and label.correct is not None:
             newest[label.annotator_kind, label.annotator_id] = label
-    speaking = sorted(newest.values(), key=lambda event: (event.event_time, event.label_id))
-    if not speaking:
+    counting = sorted(newest.values(), key=lambda event: (event.event_time, event.label_id))
+    if not counting:
         return None
-    chosen, correct = _settle(speaking, policy)
+    chosen, correct = _settle(counting, policy)
     probability = chosen.inclusion_probability
     if probability is None:
         return Truth(correct, 1.0, "unknown")
@@ -73,10 +78,15 @@ _HOUR_S, _DAY_S = 3_600.0, 86_400.0
 
 @dataclass(slots=True)
 class LabelDelays:
-    """How long labels take, as a histogram of fixed bounds.
+    """How long labels take, as a histogram with fixed bounds.
 
-    A label's delay is its event time less that of its response, in seconds; one that is older than its response counts
-    as 0. ``counts`` holds one number per bound and one for what lies beyond the last.
+    The delay of a label is its event time less that of its response, in seconds, and 0 for a label that is older than
+    its response.
+
+    Attributes
+    ----------
+    counts : labels up to each bound of `BOUNDS_S` and above the bound before it; the last number has those above all
+    total_s : sum of all delays, in seconds
 
     Examples
     --------
@@ -108,10 +118,10 @@ class LabelDelays:
             yield bound, n
 
 
-def _settle(speaking: list[Label], policy: Policy) -> tuple[Label, float]:
-    """The event whose inclusion probability counts, and the value; events come oldest first, none withdraws."""
-    values = [float(label.correct or 0.0) for label in speaking]
-    newest = speaking[-1]
+def _settle(counting: list[Label], policy: Policy) -> tuple[Label, float]:
+    """The event whose inclusion probability counts, and the value; events are sorted by time and none withdraws."""
+    values = [float(label.correct or 0.0) for label in counting]
+    newest = counting[-1]
     if policy == "mean":
         return newest, statistics.fmean(values)
     if policy == "majority":
@@ -119,6 +129,6 @@ def _settle(speaking: list[Label], policy: Policy) -> tuple[Label, float]:
         if 2 * right != len(values):
             return newest, float(2 * right > len(values))
     if policy == "rank":
-        best = min(RANK[label.annotator_kind] for label in speaking)
-        newest = [label for label in speaking if RANK[label.annotator_kind] == best][-1]
+        best = min(RANK[label.annotator_kind] for label in counting)
+        newest = [label for label in counting if RANK[label.annotator_kind] == best][-1]
     return newest, float(newest.correct or 0.0)

@@ -1,8 +1,7 @@
-"""What the pipeline may remember and recall: the store, seen from the core.
+"""The port through which the pipeline reads and writes the store.
 
-The pipeline is a function of (state, events, memory). One `Memory` is one transaction: what was remembered in it is
-recalled by it, and all of it happens or none of it does. `connectors/store` and
-`connectors/testing` implement it.
+The pipeline is a function of (state, events, memory). One `Memory` is one transaction: its reads see its own writes,
+and either all of its writes happen or none. `connectors/store` and `connectors/testing` implement it.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from driftgauge.models.series import SeriesKey
 
 
 class Memory(Protocol):
-    """Reads see everything remembered earlier in the same transaction."""
+    """One transaction of the store; reads see everything written earlier in it."""
 
     def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
-        """Stored responses among these ids; unknown ids are absent."""
+        """The stored responses with these ids; unknown ids are absent."""
         ...
 
     def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
-        """Every label event ever stored for these responses (joined or pending), by response id, any order."""
+        """Every label event ever stored for these responses, joined or pending, by response id, in any order."""
         ...
 
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
@@ -44,15 +43,15 @@ class Memory(Protocol):
         ...
 
     def add_responses(self, rows: Sequence[ResponseRow], /) -> None:
-        """Remember new responses; their ids are new and ``seq`` only grows."""
+        """Store new responses; their ids are not stored yet, and ``seq`` only grows."""
         ...
 
     def add_labels(self, labels: Sequence[Label]) -> None:
-        """Remember label events; ``label_id`` is new."""
+        """Store label events; each ``label_id`` is not stored yet."""
         ...
 
     def resolve(self, rows: Sequence[ResponseRow], /) -> None:
-        """Store the resolved ``correct``, ``weight`` and ``label_kind`` of these already stored responses."""
+        """Store the resolved ``correct``, ``weight`` and ``label_kind`` of responses that are stored already."""
         ...
 
     def save_state(self, state: Mapping[str, bytes | None]) -> None:
@@ -60,7 +59,7 @@ class Memory(Protocol):
         ...
 
     def expire_labels(self, older_than: float, limit: int) -> list[Label]:
-        """Remove and return label events older than this whose response never came.
+        """Remove and return label events older than this whose response never arrived.
 
         Up to ``limit`` of them, oldest first by (event_time, label_id).
         """

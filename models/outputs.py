@@ -1,6 +1,7 @@
 """Outputs of the core: estimates, alerts, acquisition lists, predictions and dead letters.
 
-Every type is a plain immutable value. Times are UTC seconds since the epoch (float); unknown is ``None``, never zero.
+Every type is an immutable value without behaviour. Times are UTC seconds since the epoch (float). An unknown value is
+``None``, never zero. Every output that is kept has a ``key``: a later output with the same key replaces it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,35 @@ from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 
 Status: TypeAlias = Literal["ok", "insufficient_data", "signal_invalid", "no_data"]
+"""Whether an estimate has a value, and in what way it lacks one; ``status_reason`` has the details."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The accuracy of one domain over one window ``[window_start, window_end)``, with an interval.
+    """The accuracy of one series over one window ``[window_start, window_end)``, with an interval.
 
-    ``accuracy`` and the interval are None unless ``status`` is ``ok``; ``status_reason`` then says why. The key is
-    (domain, fingerprint, window_end); a higher ``revision`` of the same key replaces the lower one.
-    ``components`` holds the single estimators' values, ``interval_parts`` the standard errors the interval is made of.
-    ``anytime_low`` and ``anytime_high`` bound the accuracy by the domain's labels alone, since its last alarm came or
-    went, and may be looked at after every label; None without such labels and for past windows.
+    Attributes
+    ----------
+    domain, fingerprint : the series
+    model : name of the model in this context
+    window_start, window_end : the span of the window
+    watermark : event time that the stream had reached
+    revision : number of this estimate under its key, from 1; a higher revision replaces a lower one
+    status : ``ok``, or in what way there is no estimate
+    status_reason : why there is no estimate; None when there is one
+    accuracy : in [0, 1]; None unless the status is ``ok``
+    ci_low, ci_high : bounds of the interval, in [0, 1]; None unless the status is ``ok``
+    confidence_level : of both intervals
+    estimator : name of the estimator
+    n_events, n_labels : responses in the window, and how many of them have a label
+    effective_sample_size : how many equally weighted labels the weighted labels are worth
+    accuracy_labelled : weighted mean of the labels in the window; None without labels
+    classifier_version : version of the classifier that was current
+    components : the values of the single estimators, by name
+    spread : difference of the largest and the smallest component; None with fewer than two
+    interval_parts : the standard errors that make up the interval, by name
+    anytime_low, anytime_high : an interval from the labels of the domain alone, since an alarm was last raised or
+        resolved; it may be read after every label. None without such labels and for past windows
     """
 
     domain: str
@@ -53,17 +72,17 @@ class Estimate:
 
     @property
     def key(self) -> str:
-        """The stable key: what a compacted topic keeps one of."""
+        """The stable key, of which a compacted topic keeps the newest estimate: the series and the window end."""
         return estimate_key(self.series, self.window_end)
 
     @property
     def series(self) -> SeriesKey:
-        """The series it belongs to."""
+        """The series whose accuracy is estimated."""
         return SeriesKey(self.domain, self.fingerprint)
 
 
 def estimate_key(series: SeriesKey, window_end: float) -> str:
-    """The key of the estimate of one series over the window that ends then.
+    """The key of the estimate of one series over the window with this end.
 
     >>> estimate_key(SeriesKey("law", "0a1b"), 3600.0)
     'law/0a1b/3600'
@@ -73,12 +92,22 @@ def estimate_key(series: SeriesKey, window_end: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something changed, and a person may want to know.
+    """A change that a person may want to know.
 
-    ``kind``: ``drift`` (a signal moved), ``accuracy_gap`` (labels contradict the estimate), ``below_target`` (labels
-    prove accuracy below the target), ``back_on_target`` (that alarm is over), ``new_context`` (a fingerprint never
-    seen), ``refused_context``. ``severity`` is ``alarm`` for what labels prove, ``warning`` for what a signal shows,
-    ``info`` for the rest.
+    Attributes
+    ----------
+    kind : ``drift`` (the mean of a signal changed), ``accuracy_gap`` (labels contradict the predictions),
+        ``below_target`` (labels prove accuracy below the target), ``back_on_target`` (that alarm is resolved),
+        ``new_context`` (a context not seen before) or ``refused_context`` (a context whose log-probabilities carry no
+        information)
+    severity : ``alarm`` when labels prove the change, ``warning`` when a signal shows it, ``info`` otherwise
+    domain, fingerprint : the series
+    event_time : event time of the detection
+    since : event time of the first response after the change; None when unknown
+    what : the signal or quantity that changed
+    before, after : its mean before and after the change; None when unknown
+    message : the alert in a sentence
+    number : of the alert over the life of the store, from 1
     """
 
     kind: str
@@ -95,18 +124,30 @@ class Alert:
 
     @property
     def key(self) -> str:
-        """The stable key: alerts are numbered over the life of the store."""
+        """The stable key: domain, kind and number."""
         return f"{self.domain}/{self.kind}/{self.number}"
 
     @property
     def series(self) -> SeriesKey:
-        """The series it belongs to."""
+        """The series that changed."""
         return SeriesKey(self.domain, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class Priority:
-    """One row of an acquisition list: a domain, how much labelling it next would help, and why."""
+    """One row of an acquisition list: how much labels of one series would help, and why.
+
+    Attributes
+    ----------
+    rank : place in the list, from 1
+    domain, fingerprint : the series
+    priority : product of the next three, in [0, 1]
+    traffic_share : share of the responses in the newest windows that belong to this series, in [0, 1]
+    shortfall : how far accuracy may lie below the target, in (0, 1]; 1 without an estimate
+    uncertainty : width of the interval, in (0, 1]; 1 without an estimate
+    n_events, n_labels : responses in the newest window, and how many of them have a label
+    why : the reason in words
+    """
 
     rank: int
     domain: str
@@ -121,13 +162,13 @@ class Priority:
 
     @property
     def series(self) -> SeriesKey:
-        """The series it belongs to."""
+        """The series to label."""
         return SeriesKey(self.domain, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """What to label next, ranked: one list per emission boundary."""
+    """What to label next: one ranked list for each boundary."""
 
     event_time: float
     priorities: tuple[Priority, ...]
@@ -135,13 +176,22 @@ class Acquisition:
 
     @property
     def key(self) -> str:
-        """The stable key: the boundary the list was made at."""
+        """The stable key: the boundary at which the list was made."""
         return f"{self.event_time:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The probability that one response is correct: when it completes or, ``is_final`` false, while it grows."""
+    """The probability that one response is correct.
+
+    Attributes
+    ----------
+    response_id, domain, fingerprint, event_time : of the response and its context
+    p_correct : in [0, 1]; None without a prediction
+    n_tokens : generated tokens that the prediction has seen
+    classifier_version : version of the classifier that made the prediction
+    is_final : whether the response was complete; False for a prediction while it was generated
+    """
 
     response_id: str
     domain: str
@@ -154,8 +204,9 @@ class Prediction:
 
     @property
     def key(self) -> str:
-        """The stable key: the response; the last one published is the newest."""
+        """The stable key: the id of the response. Of several predictions, the last published is the newest."""
         return self.response_id
 
 
 Output: TypeAlias = Estimate | Alert | Acquisition | Prediction | Rejected
+"""Everything that the core emits; a rejected event leaves as a dead letter."""

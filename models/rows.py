@@ -1,4 +1,4 @@
-"""Stored responses: one as a row, many as columns. *Missing* is NaN in arrays and ``None`` in scalars."""
+"""Stored responses: one as a row, many as columns. A *missing* value is NaN in arrays and ``None`` in scalars."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from driftgauge.models.series import SeriesKey
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseRow:
-    """A response as the store remembers it: all that a label needs when it comes three weeks later.
+    """A response in the store, with everything that a label needs when it arrives three weeks later.
 
-    ``seq`` is the order of arrival (0, 1, 2 … over the life of the store). ``features`` is (d,) float32.
-    ``correct`` is the resolved label (NaN: none yet), ``weight`` its weight (1 / inclusion probability; 1 when
-    unknown), ``label_kind`` how it was chosen: ``designed`` (probability known), ``unknown``, or ``withdrawn`` (there
-    was a label); empty before the first.
+    Attributes
+    ----------
+    seq : order of arrival: 0, 1, 2 … over the life of the store
+    id, domain, fingerprint, event_time : of the response and its context
+    features : (d,) float32, as computed when the response arrived
+    p_correct : predicted when the response arrived; NaN without a prediction
+    classifier_version : version of the classifier that made the prediction
+    n_tokens, slices, finish_reason, text : of the response
+    correct : the resolved label, in [0, 1]; NaN without a label
+    weight : of the label: 1 / inclusion probability, and 1 when that is unknown
+    label_kind : ``designed`` when the inclusion probability is known, ``unknown`` when it is not, ``withdrawn`` when
+        the label was withdrawn, empty before the first label
     """
 
     seq: int
@@ -38,21 +46,21 @@ class ResponseRow:
 
     @property
     def series(self) -> SeriesKey:
-        """The series it belongs to."""
+        """The series to which the response belongs."""
         return SeriesKey(self.domain, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Columns of stored responses, n of them, sorted by (event_time, id): windows and training sets alike."""
+    """Columns of n stored responses, sorted by (event_time, id); windows and training sets are both read like this."""
 
     seq: Int64s
     id: Strings
     domain: Strings
     event_time: Float64s
     features: Float32s  # (n, d)
-    p_correct: Float64s  # NaN: predicted before the classifier was ready
-    correct: Float64s  # NaN: no label
+    p_correct: Float64s  # NaN without a prediction
+    correct: Float64s  # NaN without a label
     weight: Float64s
 
     def __len__(self) -> int:

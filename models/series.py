@@ -1,4 +1,4 @@
-"""The key of everything that is kept over time: one domain in one context, or one slice of it."""
+"""The key of everything that is estimated and watched over time: one domain in one context, or one slice of it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Rolling windows: the recent responses of one domain in one context, as columns sorted by (event_time, id).
+"""Rolling windows: the recent responses of one series, as columns sorted by (event_time, id).
 
 Owns when a window begins and ends, and which rows it holds. Event time is cut at *boundaries*, multiples of the hop;
-a window is the half-open span of ``window_s`` before a boundary, and holds its last ``window_events`` rows. Rows
-arrive in any order and land in the same place. Bounded by twice ``window_events`` rows: what falls off the old
-end is in the store. The content is a function of the set of rows, so it can be rebuilt from the store at any time.
-Beside each row it keeps what the present estimator needs to know about it, computed once (`Window.scores_of`).
+a window is the half-open span of ``window_s`` before a boundary, and holds its last ``window_events`` rows. The content
+is a function of the set of rows, not of the order in which they arrive, so it can be rebuilt from the store at any
+time. A buffer holds at most twice ``window_events`` rows; older rows are in the store. Beside each row the buffer keeps
+the scores that the present estimator needs, computed once (`Window.scores_of`).
 """
 
 from __future__ import annotations
@@ -24,23 +24,30 @@ _COLUMNS = ("event_time", "features", "correct", "weight", "is_usable", "scores"
 
 
 class Scorer(Protocol):
-    """What knows a row by its features alone: an `Estimator`."""
+    """Computes scores of single rows: an `Estimator`."""
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
-        """(n, m), row by row: what it makes of one row does not depend on the others."""
+        """(n, m) scores of (n, d) features; the scores of a row depend on its features and the domain alone."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """How windows are cut: spans in seconds of event time, ``window_events`` in responses."""
+    """How event time is cut into windows.
+
+    Attributes
+    ----------
+    window_s : length of a window, in seconds of event time
+    window_events : most responses in a window; the newest are kept
+    hop_s : seconds of event time from one boundary to the next
+    """
 
     window_s: float = 86_400.0
     window_events: int = 2_000
     hop_s: float = 3_600.0
 
     def boundary_after(self, event_time: float) -> float:
-        """The first boundary strictly above this time.
+        """The first boundary after this time.
 
         >>> WindowSpec(hop_s=60.0).boundary_after(60.0), WindowSpec(hop_s=60.0).boundary_after(59.5)
         (120.0, 60.0)
@@ -48,7 +55,7 @@ class WindowSpec:
         return (math.floor(event_time / self.hop_s) + 1) * self.hop_s
 
     def ends_holding(self, event_time: float, before: float) -> Iterator[float]:
-        """Ends of the windows that hold this time and ended at or before ``before``, oldest first.
+        """Ends, at or before ``before``, of the windows that hold this time, oldest first.
 
         >>> list(WindowSpec(window_s=180.0, hop_s=60.0).ends_holding(70.0, before=180.0))
         [120.0, 180.0]
@@ -62,7 +69,7 @@ class WindowSpec:
 class Window:
     """A bounded, sorted, columnar buffer of responses.
 
-    Appending in order costs a copy of the new rows; a row that arrives out of order costs a copy of the buffer.
+    Adding rows in order costs a copy of the new rows; a row that arrives out of order costs a copy of the buffer.
     """
 
     def __init__(self, spec: WindowSpec, n_features: int) -> None:
@@ -83,12 +90,12 @@ class Window:
         return self._size
 
     def add(self, rows: Sequence[ResponseRow]) -> None:
-        """Take new rows, in any order."""
+        """Add new rows, in any order."""
         rows = sorted(rows, key=lambda row: (row.event_time, row.id))
         in_order = not self.ids or (rows[0].event_time, rows[0].id) > (self.event_time[self._size - 1], self.ids[-1])
         self._reserve(len(rows))
         new = slice(self._size, self._size + len(rows))
-        for at, row in enumerate(rows, self._size):  # one or two between two labels: no lists are made for them
+        for at, row in enumerate(rows, self._size):  # often one or two rows: lists for each column would cost more
             self.event_time[at], self.features[at] = row.event_time, row.features
             self.correct[at], self.weight[at] = row.correct, row.weight
             self.ids.append(row.id)
@@ -100,7 +107,7 @@ class Window:
         self._keep(max(0, self._size - self.capacity))
 
     def load(self, rows: Rows) -> None:
-        """Replace the content by what the store remembers."""
+        """Replace the content with rows from the store."""
         self.ids = [str(i) for i in rows.id]
         self.event_time, self.features = rows.event_time.copy(), rows.features.copy()
         self.correct, self.weight = rows.correct.copy(), rows.weight.copy()
@@ -109,7 +116,7 @@ class Window:
         self._size = len(rows)
 
     def resolve(self, row: ResponseRow) -> bool:
-        """Take over the label of a row; False when the row is not here (any more)."""
+        """Copy the label of a row into the buffer; False when the buffer does not hold that row."""
         times = self.event_time[: self._size]
         low = int(np.searchsorted(times, row.event_time, side="left"))
         high = int(np.searchsorted(times, row.event_time, side="right"))
@@ -120,26 +127,26 @@ class Window:
         return True
 
     def span(self, end: float) -> slice:
-        """Where the window that ends at ``end`` lies in the columns."""
+        """The part of the columns that is the window with this end."""
         times = self.event_time[: self._size]
         stop = int(np.searchsorted(times, end, side="left"))
         start = int(np.searchsorted(times, end - self.spec.window_s, side="left"))
         return slice(max(start, stop - self.spec.window_events), stop)
 
     def newest(self, n: int, more: Sequence[float]) -> float:
-        """Event time of the n-th newest response, ``more`` included; the oldest in a window where there are fewer."""
+        """Event time of the n-th newest response, those of ``more`` included; of the oldest when there are fewer."""
         times = np.sort(np.append(self.event_time[: self._size], more))[-self.spec.window_events :]
         return float(times[-min(n, len(times))])
 
     def latest(self, more: Sequence[ResponseRow]) -> Float32s:
-        """(n, d) features of the newest responses, ``more`` included, oldest first; as many as a window holds."""
+        """(n, d) features of the newest responses, those of ``more`` included, oldest first; n <= ``window_events``."""
         times = np.append(self.event_time[: self._size], [row.event_time for row in more])
         order = np.lexsort((np.array([*self.ids, *(row.id for row in more)]), times))[-self.spec.window_events :]
         rows = [self.features[: self._size], *(row.features[None] for row in more)]
         return np.concatenate(rows)[order]
 
     def scores_of(self, span: slice, scorer: Scorer, domain: str) -> Float32s:
-        """``row_scores`` of the rows of a span, (n, m), NaN where not usable; each row is scored once by one scorer."""
+        """``row_scores`` of the rows of a span, (n, m), NaN where not usable; one scorer scores each row once."""
         if scorer is not self._scorer:
             width = scorer.row_scores(self.features[:0], domain).shape[1]
             self.scores = np.full((len(self.event_time), width), np.nan, dtype=np.float32)
@@ -152,7 +159,7 @@ class Window:
         return self.scores[span]
 
     def forget(self, before: float) -> None:
-        """Drop rows older than this event time."""
+        """Remove rows older than this event time."""
         self._keep(int(np.searchsorted(self.event_time[: self._size], before, side="left")))
 
     def _keep(self, first: int) -> None:
@@ -183,5 +190,5 @@ class Window:
 
 
 def usable(features: Float32s) -> Bools:
-    """Rows with at least one feature; the others were stored for their labels only, (n,)."""
+    """(n,) whether a row has at least one feature; rows without features are stored for their labels only."""
     return np.asarray(~np.isnan(features).all(axis=1))
