@@ -21,28 +21,12 @@ Status: TypeAlias = Literal["ok", "insufficient_data", "signal_invalid", "no_dat
 class Estimate:
     """The accuracy of one series over one window ``[window_start, window_end)``, with an interval.
 
-    Attributes
-    ----------
-    domain, fingerprint : the series
-    model : name of the model in this context
-    window_start, window_end : the span of the window
-    watermark : event time that the stream had reached
-    revision : number of this estimate under its key, from 1; a higher revision replaces a lower one
-    status : ``ok``, or in what way there is no estimate
-    status_reason : why there is no estimate; None when there is one
-    accuracy : in [0, 1]; None unless the status is ``ok``
-    ci_low, ci_high : bounds of the interval, in [0, 1]; None unless the status is ``ok``
-    confidence_level : of both intervals
-    estimator : name of the estimator
-    n_events, n_labels : responses in the window, and how many of them have a label
-    effective_sample_size : how many equally weighted labels the weighted labels are worth
-    accuracy_labelled : weighted mean of the labels in the window; None without labels
-    classifier_version : version of the classifier that was current
-    components : the values of the single estimators, by name
-    spread : difference of the largest and the smallest component; None with fewer than two
-    interval_parts : the standard errors that make up the interval, by name
-    anytime_low, anytime_high : an interval from the labels of the domain alone, since an alarm was last raised or
-        resolved; it may be read after every label. None without such labels and for past windows
+    ``accuracy`` and the interval are None unless ``status`` is ``ok``; ``status_reason`` then has the reason. The key
+    is (domain, fingerprint, window_end); a higher ``revision`` of the same key replaces a lower one. ``components`` has
+    the values of the single estimators by name, ``spread`` the difference of the largest and the smallest of them,
+    ``interval_parts`` the standard errors that make up the interval. ``anytime_low`` and ``anytime_high`` are an
+    interval from the labels of the domain alone, since an alarm was last raised or resolved. It may be read after every
+    label; None without such labels and for past windows.
     """
 
     domain: str
@@ -94,20 +78,12 @@ def estimate_key(series: SeriesKey, window_end: float) -> str:
 class Alert:
     """A change that a person may want to know.
 
-    Attributes
-    ----------
-    kind : ``drift`` (the mean of a signal changed), ``accuracy_gap`` (labels contradict the predictions),
-        ``below_target`` (labels prove accuracy below the target), ``back_on_target`` (that alarm is resolved),
-        ``new_context`` (a context not seen before) or ``refused_context`` (a context whose log-probabilities carry no
-        information)
-    severity : ``alarm`` when labels prove the change, ``warning`` when a signal shows it, ``info`` otherwise
-    domain, fingerprint : the series
-    event_time : event time of the detection
-    since : event time of the first response after the change; None when unknown
-    what : the signal or quantity that changed
-    before, after : its mean before and after the change; None when unknown
-    message : the alert in a sentence
-    number : of the alert over the life of the store, from 1
+    ``kind``: ``drift`` (the mean of a signal changed), ``accuracy_gap`` (labels contradict the predictions),
+    ``below_target`` (labels prove accuracy below the target), ``back_on_target`` (that alarm is resolved),
+    ``new_context`` (a context not seen before), ``refused_context`` (a new context whose log-probabilities carry no
+    information). ``severity``: ``alarm`` when labels prove the change, ``warning`` when a signal shows it, ``info``
+    otherwise. ``since`` is the event time of the first response after the change; ``before`` and ``after`` are the
+    means of ``what`` before and after it. All three are None where unknown.
     """
 
     kind: str
@@ -137,16 +113,9 @@ class Alert:
 class Priority:
     """One row of an acquisition list: how much labels of one series would help, and why.
 
-    Attributes
-    ----------
-    rank : place in the list, from 1
-    domain, fingerprint : the series
-    priority : product of the next three, in [0, 1]
-    traffic_share : share of the responses in the newest windows that belong to this series, in [0, 1]
-    shortfall : how far accuracy may lie below the target, in (0, 1]; 1 without an estimate
-    uncertainty : width of the interval, in (0, 1]; 1 without an estimate
-    n_events, n_labels : responses in the newest window, and how many of them have a label
-    why : the reason in words
+    ``priority`` is ``traffic_share`` x ``shortfall`` x ``uncertainty``. ``traffic_share`` is the share of the responses
+    in the newest windows that belong to the series, ``shortfall`` how far accuracy may lie below the target,
+    ``uncertainty`` the width of the interval; all are in [0, 1], and the last two are 1 without an estimate.
     """
 
     rank: int
@@ -184,13 +153,8 @@ class Acquisition:
 class Prediction:
     """The probability that one response is correct.
 
-    Attributes
-    ----------
-    response_id, domain, fingerprint, event_time : of the response and its context
-    p_correct : in [0, 1]; None without a prediction
-    n_tokens : generated tokens that the prediction has seen
-    classifier_version : version of the classifier that made the prediction
-    is_final : whether the response was complete; False for a prediction while it was generated
+    ``is_final`` is false for a prediction that was made while the response was generated. ``p_correct`` is None where
+    the classifier could not predict.
     """
 
     response_id: str

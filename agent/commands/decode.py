@@ -83,7 +83,7 @@ def choices_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     done: set[str] = set()
     for event in events:
         if isinstance(event, Generation):
-            assembly.replaced(event.id)
+            assembly.discard(event.id)
             yield _choice(event, count(event.signal), extract([event.signal])[0])
         elif isinstance(event, Chunk) and event.piece.id not in done:
             for response in assembly.completed_by(event):

@@ -29,7 +29,7 @@ class Pieces:
             return
         counters["chunks"] += 1
         if chunk.is_trailer:
-            for response in self._assembly.trail(chunk):
+            for response in self._assembly.take_trailer(chunk):
                 yield self._complete(response)
             return
         done = self._assembly.add(chunk)

@@ -98,7 +98,7 @@ class _Step:
         if self.responses.is_known(generation.id):
             state.counters["duplicate_responses"] += 1
             return
-        state.assembly.replaced(generation.id)
+        state.assembly.discard(generation.id)
         self._advance(generation.event_time)
         self.responses.accept(arrival)
 

@@ -22,12 +22,21 @@ from driftgauge.models.signals.features import (
 
 
 class Accumulator:
-    """Features of one response that arrives in pieces, equal to those of the whole.
+    """Features of one response that arrives in pieces, equal to those of the whole response.
 
-    Up to ``max_exact_tokens`` tokens the profile itself is kept (9 bytes a token) and the result is equal to the bit.
-    Past that it is folded: sums, moments and maxima stay exact up to rounding, quantiles come from a histogram whose
-    bins are `BIN_NATS` wide up to 16 nats (more than any vocabulary can give), which bounds their error; segment
-    features are missing. Memory is then constant (64 KiB).
+    Up to ``max_exact_tokens`` tokens the profile itself is kept (9 bytes a token), and the features are equal to the
+    bit. A longer profile is folded. Sums, moments and maxima then stay exact up to rounding. Quantiles come from a
+    histogram with bins `BIN_NATS` wide up to 16 nats (more than any vocabulary can give), which bounds their error.
+    Segment features are missing. Memory is then constant (64 KiB).
+
+    Parameters
+    ----------
+    variant : of the entropy, see `entropy_profile`
+    max_exact_tokens : tokens after which the profile is folded
+
+    Attributes
+    ----------
+    n_tokens : tokens taken so far
 
     Examples
     --------
@@ -53,7 +62,7 @@ class Accumulator:
         self._fold: _Fold | None = None
 
     def add(self, signal: Signal) -> None:
-        """Take the next tokens. Cost: that of the entropy of these tokens."""
+        """Take the next tokens. The cost is that of the entropy of these tokens."""
         entropy, nll, _ = profiles([signal], self.variant)
         self.n_tokens += len(entropy)
         if self._fold is not None:
@@ -69,7 +78,7 @@ class Accumulator:
             self._entropy, self._nll, self._segments = [], [], []
 
     def signal(self) -> Signal:
-        """What was taken so far as one signal with a precomputed profile; empty once folded."""
+        """The tokens so far as one signal with a precomputed profile; empty once the profile is folded."""
         if not self._entropy:
             return Signal()
         segments = np.concatenate(self._segments)
@@ -80,7 +89,7 @@ class Accumulator:
         )
 
     def features(self, *, segments: bool = False) -> Float32s:
-        """(17,) or, with ``segments``, (51,) float32 of everything taken so far."""
+        """Features of the tokens so far: (17,) float32, or (51,) with ``segments``."""
         if self._fold is None:
             return np.asarray(extract([self.signal()], self.variant, segments=segments)[0])
         whole = self._fold.summaries()
@@ -97,7 +106,7 @@ class Accumulator:
         return state
 
     def restore(self, state: dict[str, Any]) -> Accumulator:
-        """Take over what `snapshot` gave; returns self."""
+        """Continue from a snapshot; returns self."""
         self.n_tokens = state["n_tokens"]
         self._fold = _Fold().restore(state["fold"]) if state["fold"] else None
         if "entropy" in state:
@@ -108,7 +117,7 @@ class Accumulator:
 
 
 class _Fold:
-    """Sums, moments, maxima and a histogram: the constant-size memory of a very long response."""
+    """Sums, moments, maxima and a histogram: the state of a very long response, of constant size."""
 
     def __init__(self) -> None:
         self.bins = np.zeros(8192, dtype=np.int64)

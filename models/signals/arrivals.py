@@ -1,7 +1,6 @@
 """From whole responses to arrivals: their features, and whether these can be used.
 
-Owns what is known of a response before any state is asked, so that it can be done ahead of the pipeline, for many
-responses at once, and by another process.
+Arrivals depend on no state, so they can be made before the pipeline, for many responses at once and by another process.
 """
 
 from __future__ import annotations
@@ -24,8 +23,21 @@ _FORMS_WITHOUT_PROFILE = ("features", "none")
 def with_features(
     events: Sequence[Event], entropy: EntropyVariant = "published", *, segments: bool = False, min_coverage: float = 0.9
 ) -> list[Event]:
-    """The same events in the same order, every whole response as an `Arrival`; the other arguments are settings.
+    """Compute the features of all whole responses together.
 
+    Parameters
+    ----------
+    events : in any mixture
+    entropy : variant of the entropy
+    segments : whether features of reasoning and answer are added
+    min_coverage : smallest share of the generated tokens that must have an entry, in [0, 1]
+
+    Returns
+    -------
+    The same events in the same order, with every `Generation` replaced by an `Arrival`.
+
+    Examples
+    --------
     >>> from driftgauge.models.events import Context, Signal, Tick
     >>> response = Generation("r", 0.0, "law", Context(), Signal(chosen_logprobs=np.log([0.5, 0.25])))
     >>> arrival, tick = with_features([response, Tick(1.0)])
@@ -38,7 +50,15 @@ def with_features(
 
 
 def arrive(generation: Generation, features: Floats, min_coverage: float, form: SignalForm | None = None) -> Arrival:
-    """Say whether the features of a response can be used; k counts as observed where nobody declared it."""
+    """Make an arrival of a response: decide whether its features can be used, and fill in k where it was not declared.
+
+    Parameters
+    ----------
+    generation : the response
+    features : (d,) float32
+    min_coverage : smallest share of the generated tokens that must have an entry, in [0, 1]
+    form : the form of the signal when it differs from that of ``generation.signal``; None: it does not
+    """
     signal = generation.signal
     n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
     if generation.context.k is None and (k := observed_k(signal)) is not None:
@@ -56,7 +76,7 @@ def arrive(generation: Generation, features: Floats, min_coverage: float, form: 
 
 
 def _coverage(generation: Generation) -> float:
-    """Share of the generated tokens that have an entry; one token of difference is normal."""
+    """Share of the generated tokens that have an entry, in [0, 1]; 1 when at most one has none: that is usual."""
     if generation.n_completion_tokens is None or generation.signal.form in _FORMS_WITHOUT_PROFILE:
         return 1.0
     expected = generation.n_completion_tokens - (generation.n_reasoning_tokens or 0)

@@ -1,8 +1,8 @@
 """Responses that arrive in pieces: chunks in, complete responses out, features updated piece by piece.
 
-Owns the responses in flight. Bounded by ``max_in_flight`` responses (the longest silent gives way), by
-``max_waiting`` out-of-order pieces of one response, and by the accumulator's own bound on tokens. A response
-without news for ``expiry_s`` of event time is given up.
+Owns the responses in flight. At most ``max_in_flight`` of them are kept: the one that has been without a new piece for
+longest is evicted for a new one. At most ``max_waiting`` pieces of one response wait for an earlier piece. The
+accumulator bounds the memory of the tokens. A response without a new piece for ``expiry_s`` of event time is evicted.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ from dataclasses import dataclass, replace
 from driftgauge.models.events import Chunk
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import EntropyVariant
-from driftgauge.models.signals.in_flight import InFlight, latest, take
+from driftgauge.models.signals.in_flight import InFlight, latest
 from driftgauge.models.signals.in_flight_state import pack, unpack
 from driftgauge.models.signals.signal_counts import SignalCounts
 
 
 @dataclass(frozen=True, slots=True)
 class AssemblySettings:
-    """Bounds of the assembly: counts of responses and pieces, seconds of event time.
+    """Bounds of the assembly.
 
-    ``trailer_wait_s`` is how long a response that has ended waits for its token counts.
+    Attributes
+    ----------
+    max_in_flight : responses in flight
+    max_waiting : pieces of one response that wait for an earlier piece
+    expiry_s : seconds of event time without a new piece, after which a response is evicted
+    trailer_wait_s : seconds of event time that a response that has ended waits for the trailer with its token counts
     """
 
     max_in_flight: int = 10_000
@@ -36,7 +41,15 @@ class AssemblySettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembled:
-    """What one chunk did: the response it belongs to, and whether that is now complete, given up or unchanged."""
+    """The effect of one piece.
+
+    Attributes
+    ----------
+    response : the response to which the piece belongs
+    is_complete : whether the response is complete with this piece
+    evicted : another response that was evicted for this one
+    problem : why the piece was not taken yet, or never will be; None when it was taken
+    """
 
     response: InFlight
     is_complete: bool
@@ -47,9 +60,17 @@ class Assembled:
 class Assembly:
     """The responses in flight, by id.
 
-    Pieces that are numbered, or that say how many tokens came before, are put in order; a piece seen before is ignored
-    and counted; a piece from the future waits for the gap to close. Of a piece that repeats what came before (streams
-    of some servers are cumulative) only the new tokens count. Pieces without numbers count in order of arrival.
+    Pieces with a number, or with the number of tokens before them, are put in order. A piece seen before is ignored and
+    counted. A piece that arrives early waits for the pieces before it. Of a piece that repeats earlier tokens (the
+    streams of some servers are cumulative) only the new tokens are taken. Pieces without a number are taken in the
+    order of arrival.
+
+    Attributes
+    ----------
+    in_flight : responses by id, the one without a new piece for longest first
+    touched : ids whose state changed; the owner saves these and clears the set
+    ended : ids of responses that have ended and wait for a trailer, in the order in which they ended
+    n_news : pieces taken or refused so far
     """
 
     def __init__(self, settings: AssemblySettings, variant: EntropyVariant = "published") -> None:
@@ -69,7 +90,7 @@ class Assembly:
             response = InFlight(piece, Accumulator(self.variant), piece.signal.form)
         self.n_news += 1
         response.news_number = self.n_news
-        self.in_flight[piece.id] = response  # in the last place: the dictionary is in the order of news
+        self.in_flight[piece.id] = response  # moved to the end: the dictionary is in the order of the newest pieces
         self.touched.add(piece.id)
         response.last_news = max(response.last_news, piece.event_time)
         problem = self._place(response, chunk)
@@ -77,11 +98,11 @@ class Assembly:
         if problem:
             response.counts = response.counts + SignalCounts(problems=Counter([problem]))
         if is_complete:
-            self._drop(piece.id)
+            self._remove(piece.id)
         return Assembled(response, is_complete, evicted, problem)
 
     def _place(self, response: InFlight, chunk: Chunk) -> str | None:
-        """Notice duplicates and gaps; None when the chunk is the next one."""
+        """Find duplicates and gaps; returns the problem, or None when the chunk is the next one."""
         expected = response.expected(chunk)
         number = chunk.position if chunk.sequence is None else chunk.sequence
         if number is None or number == expected:
@@ -96,9 +117,9 @@ class Assembly:
         return "chunk_out_of_order"
 
     def _drain(self, response: InFlight, chunk: Chunk | None) -> bool:
-        """Take the chunk and every waiting one it makes room for; True when the response is complete."""
+        """Take the chunk and every waiting one that follows; returns whether the response is complete."""
         while chunk is not None:
-            take(response, chunk)
+            response.take(chunk)
             if chunk.is_last:
                 response.has_ended = True
                 if chunk.trailer_follows:
@@ -108,16 +129,16 @@ class Assembly:
         return False
 
     def completed_by(self, chunk: Chunk) -> list[InFlight]:
-        """The responses that are complete with this piece or trailer."""
+        """Take one piece or trailer; returns the responses that are complete with it."""
         if chunk.is_trailer:
-            return self.trail(chunk)
+            return self.take_trailer(chunk)
         added = self.add(chunk)
         return [added.response] if added.is_complete else []
 
-    def trail(self, chunk: Chunk) -> list[InFlight]:
-        """Take news about a response that has ended, all its choices: they are complete then."""
+    def take_trailer(self, chunk: Chunk) -> list[InFlight]:
+        """Take the token counts of a response that has ended; returns all its choices: they are complete with them."""
         ids = [*itertools.takewhile(self.in_flight.__contains__, _choices(chunk.piece.id))]
-        found = [self._drop(i) for i in ids if self.in_flight[i].has_ended]
+        found = [self._remove(i) for i in ids if self.in_flight[i].has_ended]
         n_all, n_completion = sum(r.accumulator.n_tokens for r in found), chunk.piece.n_completion_tokens
         for response in found:
             share = response.accumulator.n_tokens / n_all if len(found) > 1 and n_all else 1
@@ -132,39 +153,42 @@ class Assembly:
         return found
 
     def overdue(self, event_time: float = math.inf) -> list[InFlight]:
-        """Responses that ended and whose trailer did not come in time: they are complete without it."""
+        """Remove and return the ended responses whose trailer has not arrived in time: they are complete without it."""
         oldest = event_time - self.settings.trailer_wait_s
-        return [self._drop(i) for i in [*self.ended] if self.in_flight[i].last_news < oldest]
+        return [self._remove(i) for i in [*self.ended] if self.in_flight[i].last_news < oldest]
 
-    def replaced(self, response_id: str) -> None:
-        """Forget the pieces of a response that came as a whole after all, as the last event of some streams is."""
+    def discard(self, response_id: str) -> None:
+        """Remove a response that arrived as a whole: the last event of some streams repeats the whole response."""
         if response_id in self.in_flight:
-            self._drop(response_id)
+            self._remove(response_id)
 
     def _make_room(self) -> InFlight | None:
         if len(self.in_flight) < self.settings.max_in_flight:
             return None
-        return self._drop(next(iter(self.in_flight)))
+        return self._remove(next(iter(self.in_flight)))
 
-    def _drop(self, response_id: str) -> InFlight:
+    def _remove(self, response_id: str) -> InFlight:
         self.touched.add(response_id)
         self.ended.pop(response_id, None)
         return self.in_flight.pop(response_id)
 
     def expire(self, event_time: float) -> list[InFlight]:
-        """Let go of every response without news for ``expiry_s`` before this time; some may have ended after all."""
+        """Evict every response without a new piece for ``expiry_s`` before this time.
+
+        Its waiting pieces are taken, so a response may turn out to have ended (`InFlight.has_ended`).
+        """
         oldest = event_time - self.settings.expiry_s
-        expired = [self._drop(i) for i in [i for i, r in self.in_flight.items() if r.last_news < oldest]]
+        expired = [self._remove(i) for i in [i for i, r in self.in_flight.items() if r.last_news < oldest]]
         for response in expired:
             response.close_gaps()
         return expired
 
     def snapshot(self, ids: Collection[str]) -> dict[str, bytes | None]:
-        """State of these responses by id; None for one no longer in flight."""
+        """State of these responses as bytes, by id; None for a response that is no longer in flight."""
         return {i: pack(self.in_flight[i]) if i in self.in_flight else None for i in ids}
 
     def restore(self, state: dict[str, bytes]) -> Assembly:
-        """Take over what `snapshot` gave; returns self."""
+        """Continue from a snapshot; returns self."""
         unpacked = [unpack(blob, self.variant) for blob in state.values()]
         unpacked.sort(key=lambda response: response.news_number)
         self.in_flight = {response.head.id: response for response in unpacked}
@@ -173,13 +197,14 @@ class Assembly:
 
 
 def _choices(response_id: str) -> Iterator[str]:
+    """Ids of the choices of one request, as the decoder makes them."""
     yield response_id
     for index in itertools.count(1):
         yield f"{response_id}#{index}"
 
 
 def _has_news(response: InFlight, chunk: Chunk) -> bool:
-    """Whether a piece that starts in the past reaches beyond what is known, or ends the response."""
+    """Whether a piece that repeats known tokens also has new ones, or ends the response."""
     if chunk.sequence is not None:
         return False
     return chunk.is_last or (chunk.position or 0) + chunk.piece.signal.n_tokens > response.accumulator.n_tokens

@@ -1,7 +1,7 @@
-"""Whether log-probabilities say anything about uncertainty at all: after greedy sampling they may not.
+"""Whether log-probabilities carry any information about uncertainty: after greedy sampling they may not.
 
-Servers that give values after the samplers give probability 1 to every token at temperature 0: entropy is 0 whatever
-the model believes. Such responses are refused, because a monitor fed with them is blind.
+Some servers compute log-probabilities after the samplers. At temperature 0 every token then has probability 1, and
+entropy is 0 whatever the model believes. The features of such responses are not used: they would hide every change.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ AFTER_SAMPLERS = frozenset({"processed", "processed_logprobs", "processed_logits
 """Names of ``logprobs_mode`` for values taken after temperature and the samplers."""
 
 MIN_TOKENS = 32
-"""Chosen tokens of probability 1, without alternatives, that prove the point: fewer may be chance."""
+"""Chosen tokens of probability 1, without alternatives, that show it: fewer may be certain by coincidence."""
 
 
 def is_uninformative(signal: Signal, context: Context) -> bool:
-    """Whether the context declares it, or every token is certain because the server made it so.
+    """Whether the log-probabilities come after greedy sampling: by declaration, or because all tokens are certain.
 
     >>> is_uninformative(Signal(chosen_logprobs=np.zeros(40)), Context())
     True

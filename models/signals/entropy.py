@@ -1,8 +1,8 @@
 """The entropy of a position from the log-probabilities of its k listed alternatives.
 
-Owns the two sums that everything else follows from: of p and of p ln p over the alternatives. Each position is summed
-alone, so that it does not matter which others come with it. Float16 has only 65,536 values: for those both terms
-come out of one table of half a megabyte, at half the cost of widening the numbers and taking their exponential.
+Owns the two sums from which everything else follows: of p and of p ln p over the alternatives. Each position is summed
+alone, so that its result does not depend on the other positions. Float16 has only 65,536 values: for those both terms
+are read from one table of half a megabyte, at half the cost of widening the numbers and computing their exponential.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from driftgauge.models.events import Signal
 EntropyVariant: TypeAlias = Literal["published", "renormalised", "lower_bound"]
 
 CACHED_POSITIONS = 8_192
-"""Taken at once: enough to make up for the start of each call, with 20 alternatives few enough for a core's caches."""
+"""Positions processed together: enough to outweigh the cost of a call, and, with 20 alternatives, few enough for a
+core's caches."""
 
 
 def _terms_of_float16() -> npt.NDArray[np.complex64]:
-    """Terms p + i p ln p by the bits of ln p: a pair as one complex number is looked up and added up at once.
+    """Terms p + i p ln p by the bits of ln p: as one complex number, a pair takes one look-up and one addition.
 
-    0 for NaN and the infinities, which stand for no alternative.
+    0 for NaN and the infinities, which mean that there is no alternative.
     """
     logp = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)
     logp[~np.isfinite(logp)] = -1e3
@@ -39,7 +40,7 @@ _TERMS = _terms_of_float16()
 
 
 def precision_of(top_logprobs: Floats) -> npt.DTypeLike:
-    """What log-probabilities are kept in: float16 where that is what came, else float32."""
+    """The precision in which log-probabilities are kept: float16 where the producer sent float16, else float32."""
     return np.float16 if top_logprobs.dtype == np.float16 else np.float32
 
 
@@ -64,7 +65,7 @@ def alternative_sums(top_logprobs: Floats) -> Float32s:
     logp = logp.astype(precision_of(logp), copy=False)
     if not logp.shape[1]:
         return np.full((len(logp), 2), np.nan, dtype=np.float32)
-    # looking up takes four times the memory of the exponential: more than the allocator keeps from call to call
+    # a look-up needs four times the memory of the exponential: more than the allocator keeps from call to call
     n_at_once = CACHED_POSITIONS // 4 if logp.dtype == np.float16 else CACHED_POSITIONS
     if len(logp) <= n_at_once:
         return _sums(np.ascontiguousarray(logp))
@@ -73,7 +74,7 @@ def alternative_sums(top_logprobs: Floats) -> Float32s:
 
 
 def _sums(logp: Floats) -> Float32s:
-    # einsum adds up each row alone, in the same order whatever the number of rows: a matrix product does not
+    # einsum sums each row alone, in the same order whatever the number of rows; a matrix product does not
     if logp.dtype == np.float16:
         sums: Float32s = np.einsum("tk->t", _TERMS.take(logp.view(np.uint16))).view(np.float32).reshape(-1, 2)
     else:
@@ -125,7 +126,7 @@ def entropy_profile(top_logprobs: Floats, variant: EntropyVariant = "published")
 
 
 def entropy_from(sums: Float32s, variant: EntropyVariant = "published") -> Float32s:
-    """(T,) the entropy that follows from `alternative_sums`, in nats."""
+    """(T,) entropy in nats, from `alternative_sums`."""
     mass, entropy = sums[:, 0], np.float32(0) - sums[:, 1]  # a certain token has 0.0, not -0.0
     if variant == "published":
         return entropy
@@ -149,7 +150,7 @@ def tail_mass(sums: Float32s) -> Float32s:
 
 
 def sums_of(signal: Signal) -> Float32s | None:
-    """`alternative_sums` of a signal, which the normaliser may have taken already; None without alternatives."""
+    """`alternative_sums` of a signal, which the normaliser may have computed already; None without alternatives."""
     if signal.alternative_sums is not None or signal.top_logprobs is None:
         return signal.alternative_sums
     return alternative_sums(signal.top_logprobs)

@@ -1,9 +1,9 @@
 """From token log-probabilities to features: the entropy profile of a response and its 17 published summaries.
 
-Owns the numbers every classifier sees. Everything is vectorised over ragged batches (responses of different
-lengths laid end to end), and a response's features do not depend on which others are in its batch, to the bit.
-`accumulator.Accumulator` gives the same numbers for a response that arrives in pieces. Source of the formulas: Entropy
-Sentinel, arXiv 2601.09001. Missing stays missing: a summary without a single usable token is NaN.
+Owns the numbers that classifiers and estimators read. Everything is vectorised over ragged batches (responses of
+different lengths laid end to end), and the features of a response do not depend on the others in its batch, to the
+bit. `accumulator.Accumulator` gives the same numbers for a response that arrives in pieces. Source of the formulas:
+Entropy Sentinel, arXiv 2601.09001. Missing stays missing: a summary without a single usable token is NaN.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def summarize(entropy: Floats, nll: Floats, offsets: Offsets) -> Float64s:
 
     Returns
     -------
-    (n, 17) float64 in the order of `FEATURES`. NaN for summaries of nothing. One token: std, skewness, kurtosis 0.
+    (n, 17) float64 in the order of `FEATURES`. Summaries without a usable token are NaN. With one token, std, skewness
+    and kurtosis are 0.
 
     Examples
     --------
@@ -66,7 +67,7 @@ def summarize(entropy: Floats, nll: Floats, offsets: Offsets) -> Float64s:
 
 
 def _usable(values: Floats, offsets: Offsets) -> tuple[Floats, Offsets, npt.NDArray[np.intp]]:
-    """Values without the missing ones, offsets of the non-empty responses, and which responses those are."""
+    """Values without the missing ones; offsets of the responses that still have values; indices of these responses."""
     present = np.isfinite(values)
     if not present.all():
         offsets = np.concatenate([[0], np.cumsum(present)])[offsets]
@@ -83,7 +84,7 @@ def _entropy_summaries(entropy: Floats, offsets: Offsets) -> Float64s:
     starts = offsets[:-1]
     total = np.add.reduceat(h, starts)
     mean = total / n
-    h -= np.repeat(mean, n)  # powers are made in place: a new array for each costs as much again
+    h -= np.repeat(mean, n)  # powers are computed in place: a new array for each doubles the cost
     squares = h * h
     std = np.sqrt(np.add.reduceat(squares, starts) / np.maximum(n - 1, 1))
     h *= squares
@@ -95,7 +96,7 @@ def _entropy_summaries(entropy: Floats, offsets: Offsets) -> Float64s:
 
 def _order_statistics(entropy: Floats, offsets: Offsets) -> Float64s:
     """(6, n) the maximum, and the quantiles by linear interpolation between neighbours."""
-    ordered = entropy.copy()  # in the precision it came in: half the bytes to sort
+    ordered = entropy.copy()  # in the precision of the input: half the bytes to sort
     for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         ordered[start:stop].sort()
     place = (np.diff(offsets) - 1) * QUANTILES[:, None]
@@ -119,7 +120,12 @@ def _nll_summaries(values: Floats, offsets: Offsets) -> Float64s:
 
 
 def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -> tuple[Float32s, Float32s, Offsets]:
-    """Entropy and negative log-probability of all tokens of a batch, end to end, with offsets; NaN where missing."""
+    """Entropy and negative log-probability of all tokens of a batch, as `summarize` takes them.
+
+    Returns
+    -------
+    (T,) entropy in nats and (T,) negative log-probability, NaN where missing; (n + 1,) offsets of the n responses
+    """
     lengths = [signal.n_tokens for signal in signals]
     offsets = np.array([0, *itertools.accumulate(lengths)], dtype=np.int64)
     entropy = entropy_from(_sums(signals, offsets), variant)
@@ -128,13 +134,13 @@ def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -
             entropy[offsets[i] : offsets[i + 1]] = signal.entropy
     missing = np.full(max(lengths, default=0), np.nan, dtype=np.float32)
     chosen = [missing[: s.n_tokens] if s.chosen_logprobs is None else s.chosen_logprobs for s in signals]
-    # a log-probability rounded to a hair above 0 is a certain token
+    # a log-probability just above 0 is a certain token with a rounding error
     nll = np.maximum(0 - np.concatenate([missing[:0], *chosen], dtype=np.float32), 0)
     return entropy, nll, offsets
 
 
 def _sums(signals: Sequence[Signal], offsets: Offsets) -> Float32s:
-    """(T, 2) `alternative_sums` of all tokens, those not known yet taken together; NaN without alternatives."""
+    """(T, 2) `alternative_sums` of all tokens, computed for neighbours together; NaN without alternatives."""
     sums = np.full((offsets[-1], 2), np.nan, dtype=np.float32)
     start = 0
     for n_tokens, members in runs(signals):
@@ -147,7 +153,9 @@ def _sums(signals: Sequence[Signal], offsets: Offsets) -> Float32s:
 
 
 def runs(signals: Iterable[Signal]) -> Iterator[tuple[int, list[Signal]]]:
-    """Neighbours whose arrays are alike, with their tokens: as many as a core's own cache holds, or one.
+    """Runs of neighbours with arrays of one kind, each with its number of tokens.
+
+    A run has at most as many tokens as a core's own cache holds, or one response.
 
     >>> one, other = Signal(chosen_logprobs=np.zeros(3)), Signal(top_logprobs=np.zeros((2, 5)))
     >>> [(n_tokens, len(members)) for n_tokens, members in runs([one, one, other])]
@@ -184,7 +192,7 @@ def extract(signals: Sequence[Signal], variant: EntropyVariant = "published", *,
     Returns
     -------
     (n, 17) float32 in the order of `FEATURES`; with ``segments``, (n, 51) in the order of `SEGMENT_FEATURES`:
-    the whole response, its reasoning, its answer (NaN where the payload does not tell them apart).
+    the whole response, its reasoning, its answer (NaN where the payload does not separate them).
 
     Examples
     --------

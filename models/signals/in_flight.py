@@ -1,4 +1,4 @@
-"""One response that is still being generated: its pieces so far, and how the next piece is taken."""
+"""One response that is still being generated: the state of its pieces so far, and how the next piece is taken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from driftgauge.models.signals.signal_counts import SignalCounts, count, usual_k
 
 @dataclass(slots=True, eq=False)
 class InFlight:
-    """One response still being generated: what is known so far."""
+    """One response that is still being generated.
+
+    Attributes
+    ----------
+    head : all that the pieces so far contain besides their tokens
+    accumulator : the tokens so far
+    form : the form of the signal, from the first piece that has one
+    next_sequence : number of the next piece
+    last_news : latest event time of a piece
+    news_number : number of the newest piece among those of all responses; it orders responses for eviction
+    has_ended : whether the last piece was taken
+    counts : counts over the tokens so far
+    waiting : pieces that wait for an earlier piece, by number
+    """
 
     head: Generation
     accumulator: Accumulator
@@ -25,66 +38,64 @@ class InFlight:
     waiting: dict[int, Chunk] = field(default_factory=dict)
 
     def complete(self) -> Generation:
-        """The whole response; the token-level signal is the accumulator's."""
+        """The response as a whole, with the tokens so far as its signal."""
         signal = replace(self.accumulator.signal(), problems=self.counts.problems)
         return replace(self.head, signal=signal, context=self.context)
 
     @property
     def context(self) -> Context:
-        """What the pieces say of it; k is the usual number of alternatives where they do not say it."""
+        """The context that the pieces give; where they lack k, it is the usual number of alternatives."""
         context = self.head.context
         return context if context.k is not None else replace(context, k=usual_k(self.counts.alternatives))
 
     def expected(self, chunk: Chunk) -> int:
-        """The number of the next piece, as this chunk is numbered: by pieces or by tokens."""
+        """The number of the next piece, counted as this chunk is: in pieces or in tokens."""
         by_tokens = chunk.sequence is None and chunk.position is not None
         return self.accumulator.n_tokens if by_tokens else self.next_sequence
 
     def close_gaps(self) -> None:
-        """Take the pieces that wait for others that were lost."""
+        """Take the waiting pieces, and count the missing ones between them as lost."""
         for number in sorted(self.waiting):
             chunk = self.waiting.pop(number)
             lost = Counter(lost_chunks=max(number - self.expected(chunk), 0))
-            take(self, chunk)
+            self.take(chunk)
             self.counts = self.counts + SignalCounts(problems=+lost)
 
+    def take(self, chunk: Chunk) -> None:
+        """Take the next piece; the caller has put it in its place."""
+        piece, head = chunk.piece, self.head
+        self.next_sequence += 1
+        self._take_signal(chunk)
+        if self.form == "none":
+            self.form = piece.signal.form
+        self.has_ended = self.has_ended or chunk.is_last
+        self.head = replace(
+            head,
+            event_time=max(head.event_time, piece.event_time),
+            context=_filled(head.context, piece.context),
+            slices={**head.slices, **piece.slices},
+            signal=Signal(),
+            finish_reason=piece.finish_reason or head.finish_reason,
+            n_prompt_tokens=latest(head.n_prompt_tokens, piece.n_prompt_tokens),
+            n_completion_tokens=latest(head.n_completion_tokens, piece.n_completion_tokens),
+            n_reasoning_tokens=latest(head.n_reasoning_tokens, piece.n_reasoning_tokens),
+            text=_joined(head.text, chunk),
+        )
 
-def take(response: InFlight, chunk: Chunk) -> None:
-    """Take the next piece."""
-    piece, head = chunk.piece, response.head
-    response.next_sequence += 1
-    _take_signal(response, chunk)
-    if response.form == "none":
-        response.form = piece.signal.form
-    response.has_ended = response.has_ended or chunk.is_last
-    response.head = replace(
-        head,
-        event_time=max(head.event_time, piece.event_time),
-        context=_filled(head.context, piece.context),
-        slices={**head.slices, **piece.slices},
-        signal=Signal(),
-        finish_reason=piece.finish_reason or head.finish_reason,
-        n_prompt_tokens=latest(head.n_prompt_tokens, piece.n_prompt_tokens),
-        n_completion_tokens=latest(head.n_completion_tokens, piece.n_completion_tokens),
-        n_reasoning_tokens=latest(head.n_reasoning_tokens, piece.n_reasoning_tokens),
-        text=_joined(head.text, chunk),
-    )
-
-
-def _take_signal(response: InFlight, chunk: Chunk) -> None:
-    """Take the tokens that are new; what is counted of a piece that repeats everything is counted of everything."""
-    signal, n_known = chunk.piece.signal, response.accumulator.n_tokens
-    known = 0 if chunk.position is None else max(n_known - chunk.position, 0)
-    if not known:
-        response.counts = response.counts + count(signal)
-    elif signal.n_tokens > known:
-        response.counts = count(signal) if known == n_known else response.counts + count(signal.after(known))
-    if signal.n_tokens > known:
-        response.accumulator.add(signal.after(known) if known else signal)
+    def _take_signal(self, chunk: Chunk) -> None:
+        """Take the new tokens. The counts of a piece that repeats all tokens replace the counts so far."""
+        signal, n_known = chunk.piece.signal, self.accumulator.n_tokens
+        known = 0 if chunk.position is None else max(n_known - chunk.position, 0)
+        if not known:
+            self.counts = self.counts + count(signal)
+        elif signal.n_tokens > known:
+            self.counts = count(signal) if known == n_known else self.counts + count(signal.after(known))
+        if signal.n_tokens > known:
+            self.accumulator.add(signal.after(known) if known else signal)
 
 
 def _filled(known: Context, newer: Context) -> Context:
-    """What is known of the context, and what only the newer piece says."""
+    """The known context, with its gaps filled from the newer piece."""
     if known == newer:
         return known
     names = [name for name in Context.__slots__ if getattr(known, name) in (None, "")]
@@ -92,6 +103,7 @@ def _filled(known: Context, newer: Context) -> Context:
 
 
 def _joined(text: str | None, chunk: Chunk) -> str | None:
+    """The text with that of the next piece; a piece at position 0 repeats the text so far."""
     newer = chunk.piece.text
     if text is None or newer is None:
         return newer if text is None else text
@@ -99,5 +111,5 @@ def _joined(text: str | None, chunk: Chunk) -> str | None:
 
 
 def latest(old: int | None, new: int | None) -> int | None:
-    """The newer of two counts, where there is one."""
+    """The newer of two counts; the older one when there is no newer."""
     return old if new is None else new

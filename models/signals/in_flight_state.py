@@ -15,11 +15,6 @@ from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.in_flight import InFlight
 from driftgauge.models.signals.signal_counts import SignalCounts
 
-
-def _marks(chunk: Chunk) -> list[Any]:
-    return [chunk.sequence, chunk.is_last, chunk.position, chunk.trailer_follows]
-
-
 _ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored", "alternative_sums")
 
 
@@ -57,6 +52,11 @@ def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
         counts=SignalCounts(**{**counts, **counters}),
         waiting=waiting,
     )
+
+
+def _marks(chunk: Chunk) -> list[Any]:
+    """The fields of a chunk besides its piece, in their order; a trailer never waits, so ``is_trailer`` is left out."""
+    return [chunk.sequence, chunk.is_last, chunk.position, chunk.trailer_follows]
 
 
 def _pack_generation(generation: Generation) -> dict[str, Any]:

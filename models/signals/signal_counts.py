@@ -1,6 +1,6 @@
-"""What a signal holds, counted: usable and missing log-probabilities, alternatives, tail mass, problems by reason.
+"""Counts over the tokens of a signal: usable and missing log-probabilities, alternatives, tail mass, problems.
 
-Counts of pieces add up to those of the whole, so a response in pieces is described like any other.
+The counts of all pieces of a response sum to those of the whole response.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ class SignalCounts:
 
     Attributes
     ----------
-    n_tokens : generated tokens with an entry; each is usable (``n_logprobs``), censored or missing
-    logprob_sum : of the usable chosen tokens, in nats
-    alternatives : number of usable alternatives at a position -> how many positions have so many
-    tail_mass_sum, n_tail_mass : over positions with alternatives
-    segments : name of a segment -> its tokens
-    problems : what the normaliser noticed, by reason
+    n_tokens : generated tokens with an entry; each is usable, censored or missing
+    n_logprobs, n_censored, n_missing : tokens whose logprob is usable, censored or missing
+    logprob_sum : sum of the usable logprobs of chosen tokens, in nats
+    tail_mass_sum, n_tail_mass : sum of the tail mass, and number of the positions with alternatives
+    alternatives : number of usable alternatives at a position -> number of such positions
+    segments : name of a segment -> number of its tokens
+    problems : reason -> number of problems that the normaliser found
     """
 
     n_tokens: int = 0
@@ -51,12 +52,12 @@ class SignalCounts:
 
     @property
     def mean_logprob(self) -> float | None:
-        """Of the chosen tokens that are neither censored nor missing."""
+        """Mean logprob, in nats, of the chosen tokens that are neither censored nor missing; None without such."""
         return self.logprob_sum / self.n_logprobs if self.n_logprobs else None
 
     @property
     def mean_tail_mass(self) -> float | None:
-        """Probability outside the alternatives listed, in [0, 1]."""
+        """Mean probability outside the listed alternatives, in [0, 1]; None without positions with alternatives."""
         return self.tail_mass_sum / self.n_tail_mass if self.n_tail_mass else None
 
 
@@ -90,7 +91,7 @@ def count(signal: Signal) -> SignalCounts:
 
 
 def usual_k(alternatives: Counter[int]) -> int | None:
-    """The most frequent number of alternatives, None where there never is any."""
+    """The most frequent number of alternatives, the larger of two as frequent; None without alternatives."""
     return max((k for k in alternatives if k), key=lambda k: (alternatives[k], k), default=None)
 
 

@@ -89,7 +89,7 @@ class Direct:
         assembly = Assembly(AssemblySettings())
         for event in Decoder().decode(_records(fixture)):
             if isinstance(event, Generation):
-                assembly.replaced(event.id)
+                assembly.discard(event.id)
                 self._add(event.id, extract([event.signal])[0], is_uninformative(event.signal, event.context))
             elif isinstance(event, Chunk) and event.piece.id not in self.features:
                 self._add_all(assembly.completed_by(event))
