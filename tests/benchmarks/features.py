@@ -1,4 +1,4 @@
-"""How fast log-probabilities become features, on one core: against a loop over tokens, against copying the bytes."""
+"""Tokens per second from log-probabilities to features on one core, beside a loop over tokens and a copy of bytes."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def traffic(n: int, length: int) -> list[Signal]:
 
 
 def token_loop(signals: list[Signal]) -> list[list[float]]:
-    """The same 17 features, token by token, as one would write them without arrays."""
+    """The same 17 features, computed token by token without arrays."""
     table = []
     for signal in signals:
         assert signal.top_logprobs is not None
@@ -65,8 +65,8 @@ def measure() -> dict[str, dict[str, Any]]:
     results = {}
     for shape, (n, length) in SHAPES.items():
         signals = traffic(n, length)
-        ours, copy, loop = seconds(partial(extract, signals), _copy_of(signals), partial(token_loop, few), repeats=20)
-        name, speed = "" if shape == "long" else f"_{shape}", n * length / ours
+        batch, copy, loop = seconds(partial(extract, signals), _copy_of(signals), partial(token_loop, few), repeats=20)
+        name, speed = "" if shape == "long" else f"_{shape}", n * length / batch
         results[f"features_vs_token_loop{name}"] = _result(speed, 100 * 100 / loop)
         results[f"features_vs_copying_bytes{name}"] = _result(speed, n * length / copy)
     return results

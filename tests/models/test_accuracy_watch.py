@@ -40,7 +40,7 @@ def chosen(seed: int, n: int) -> list[tuple[float, float]]:
     return [(float(c), 1.0 if h else 5.0) for c, h in zip(correct[is_chosen], is_hard[is_chosen], strict=True)]
 
 
-def test_weights_make_labels_that_were_chosen_speak_for_all_responses() -> None:
+def test_weighted_labels_of_chosen_responses_test_the_accuracy_of_all_responses() -> None:
     target = 0.4 * 0.5 + 0.6 * 0.95
     weighted, unweighted = 0, 0
     for seed in range(RUNS):
@@ -49,11 +49,11 @@ def test_weights_make_labels_that_were_chosen_speak_for_all_responses() -> None:
         weighted += any(monitor.update(*label) for label in drawn)
         unweighted += any(naive.update(correct) for correct, _ in drawn)
     assert weighted <= MOST_FALSE_ALARMS
-    assert unweighted > RUNS / 2  # the labelled ones are less often right than all responses are
+    assert unweighted > RUNS / 2  # labelled responses are right less often than all responses
 
 
 @pytest.mark.parametrize(("healthy", "most"), [(0, 60), (500, 120)])
-def test_a_fall_is_found_soon_however_long_all_was_well(healthy: int, most: int) -> None:
+def test_a_fall_is_detected_soon_after_any_number_of_good_labels(healthy: int, most: int) -> None:
     delays = []
     for seed in range(20):
         found = turns(AccuracyWatch(0.9, 0.05), [*labels(0.95, healthy, seed), *labels(0.7, 400, seed + 1000)])
@@ -61,7 +61,7 @@ def test_a_fall_is_found_soon_however_long_all_was_well(healthy: int, most: int)
     assert np.median(delays) < most
 
 
-def test_an_alarm_is_raised_once_resolved_when_labels_are_good_again_and_raised_anew() -> None:
+def test_an_alarm_is_raised_once_and_resolved_by_good_labels_and_raised_again_by_bad_ones() -> None:
     good, bad = [1.0] * 120, [0.0] * 30
     watch = AccuracyWatch(0.8)
     assert [turn for _, turn in turns(watch, [*good, *bad, *good, *bad])] == ["raised", "resolved", "raised"]
@@ -77,7 +77,7 @@ def test_every_later_alarm_of_a_domain_needs_more_evidence() -> None:
     assert second - 220 > first
 
 
-def test_an_alarm_says_since_when_and_how_accurate_since_then() -> None:
+def test_an_open_alarm_has_its_beginning_and_the_labels_since_then() -> None:
     watch = AccuracyWatch(0.9)
     turns(watch, [1.0] * 100)
     assert (watch.since, watch.n_since) == (None, 0)
@@ -87,7 +87,7 @@ def test_an_alarm_says_since_when_and_how_accurate_since_then() -> None:
     assert (watch.n_since, watch.right_since) == (12 - watch.since, 0.0)
 
 
-def test_a_watch_goes_on_where_its_snapshot_was_taken() -> None:
+def test_a_restored_watch_continues_as_if_never_interrupted() -> None:
     before, after = labels(0.7, 60, 1), labels(0.7, 300, 2)
     straight, first = AccuracyWatch(0.8), AccuracyWatch(0.8)
     turns(straight, before)
@@ -99,21 +99,21 @@ def test_a_watch_goes_on_where_its_snapshot_was_taken() -> None:
     assert resumed.interval == straight.interval
 
 
-def test_another_target_starts_anew() -> None:
+def test_a_snapshot_for_another_target_is_ignored() -> None:
     watch = AccuracyWatch(0.8)
     turns(watch, [0.0] * 40)
     other = AccuracyWatch(0.7).restore(watch.snapshot())
     assert (other.is_raised, other.n_labels) == (False, 0)
 
 
-def test_targets_at_the_ends_are_no_trouble() -> None:
+def test_targets_of_0_and_1_raise_alarms_only_for_wrong_labels() -> None:
     assert not turns(AccuracyWatch(0.0), [0.0] * 200)
     assert not turns(AccuracyWatch(1.0), [1.0] * 200)
     assert turns(AccuracyWatch(1.0), [0.0, 0.0])
 
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.9, 0.98])
-def test_a_confidence_sequence_holds_the_accuracy_at_all_times(accuracy: float) -> None:
+def test_a_confidence_sequence_holds_the_accuracy_after_every_label(accuracy: float) -> None:
     missed = 0
     for seed in range(60):
         sequence, is_missed = ConfidenceSequence(0.8), False
@@ -125,7 +125,7 @@ def test_a_confidence_sequence_holds_the_accuracy_at_all_times(accuracy: float) 
     assert missed <= binom.ppf(0.999, 60, 0.2)
 
 
-def test_a_confidence_sequence_narrows_and_starts_over_after_a_change() -> None:
+def test_a_confidence_sequence_narrows_and_starts_again_after_a_change() -> None:
     sequence = ConfidenceSequence(0.9)
     assert sequence.interval is None
     widths: list[float] = []
@@ -141,5 +141,5 @@ def test_a_confidence_sequence_narrows_and_starts_over_after_a_change() -> None:
     assert sequence.interval[0] < 0.2 < sequence.interval[1] < 0.4
 
 
-def test_the_budgets_of_all_domains_and_alarms_stay_within_the_whole() -> None:
+def test_the_false_alarm_budgets_of_all_domains_and_alarms_sum_to_at_most_the_whole() -> None:
     assert sum(budget(budget(0.05, rank), n) for rank in range(1, 200) for n in range(1, 200)) < 0.05

@@ -1,3 +1,5 @@
+"""Responses in pieces: their order, bounds and state."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -28,7 +30,7 @@ def features_of_whole() -> np.ndarray:
 
 
 @given(st.permutations(range(4)))
-def test_pieces_in_any_order_make_the_whole(order: list[int]) -> None:
+def test_pieces_in_any_order_have_the_features_of_the_whole_response(order: list[int]) -> None:
     assembly = Assembly(AssemblySettings())
     done = [assembly.add(chunk(n)) for n in order]
     assert [d.is_complete for d in done] == [False, False, False, True]
@@ -36,27 +38,27 @@ def test_pieces_in_any_order_make_the_whole(order: list[int]) -> None:
     assert not assembly.in_flight
 
 
-def test_pieces_without_numbers_count_in_order_of_arrival() -> None:
+def test_pieces_without_numbers_are_taken_in_order_of_arrival() -> None:
     assembly = Assembly(AssemblySettings())
     done = [assembly.add(chunk(None, piece=n)) for n in range(4)]
     assert done[-1].is_complete
     assert (done[-1].response.accumulator.features() == features_of_whole()).all()
 
 
-def test_a_piece_seen_before_is_named_and_ignored() -> None:
+def test_a_piece_seen_before_is_reported_and_ignored() -> None:
     assembly = Assembly(AssemblySettings())
     assembly.add(chunk(0))
     assert assembly.add(chunk(0)).problem == "duplicate_chunk"
     assert assembly.in_flight["r"].accumulator.n_tokens == 3
 
 
-def test_too_many_pieces_may_not_wait() -> None:
+def test_a_piece_beyond_the_most_that_may_wait_is_refused() -> None:
     assembly = Assembly(AssemblySettings(max_waiting=1))
     assert assembly.add(chunk(2)).problem == "chunk_out_of_order"
     assert assembly.add(chunk(3)).problem == "too_many_chunks_waiting"
 
 
-def test_the_longest_silent_response_gives_way() -> None:
+def test_a_new_response_evicts_the_one_without_a_piece_for_longest() -> None:
     assembly = Assembly(AssemblySettings(max_in_flight=2))
     for name in ("a", "b"):
         assembly.add(chunk(0, response=name))
@@ -66,7 +68,7 @@ def test_the_longest_silent_response_gives_way() -> None:
     assert evicted.head.id == "b"
 
 
-def test_silence_expires() -> None:
+def test_a_response_without_a_new_piece_expires() -> None:
     assembly = Assembly(AssemblySettings(expiry_s=10.0))
     assembly.add(chunk(0, at=100.0))
     assert assembly.expire(110.0) == []
@@ -75,7 +77,7 @@ def test_silence_expires() -> None:
 
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 2], [1, 3]])
-def test_a_restored_response_goes_on_as_if_nothing_had_happened(order: list[int]) -> None:
+def test_a_restored_response_continues_as_if_never_interrupted(order: list[int]) -> None:
     straight = Assembly(AssemblySettings())
     for n in order:
         straight.add(chunk(n))

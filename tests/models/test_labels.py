@@ -1,3 +1,5 @@
+"""The truth about a response, from any set of label events and by every policy."""
+
 from __future__ import annotations
 
 import itertools
@@ -17,39 +19,39 @@ def label(
     return Label(name, "r", at, correct, kind, by or name, probability, supersedes)
 
 
-def test_latest_speaks() -> None:
+def test_the_latest_label_counts() -> None:
     assert resolve([label("b", 2, 0.0), label("a", 1, 1.0)]) == Truth(0.0, 1.0, "unknown")
 
 
-def test_superseded_does_not_speak_even_when_it_comes_later() -> None:
+def test_a_superseded_label_does_not_count_even_when_it_is_later() -> None:
     assert resolve([label("new", 1, 1.0, supersedes="old"), label("old", 2, 0.0)]) == Truth(1.0, 1.0, "unknown")
 
 
-def test_withdrawal_leaves_nothing() -> None:
+def test_a_withdrawn_label_leaves_no_truth() -> None:
     assert resolve([label("old", 1, 1.0), label("gone", 2, None, supersedes="old")]) is None
 
 
-def test_one_annotator_has_one_voice() -> None:
+def test_only_the_latest_label_of_an_annotator_counts() -> None:
     votes = [label("a", 1, 1.0, by="ann"), label("b", 2, 1.0, by="ann"), label("c", 3, 0.0, by="bob")]
     assert resolve([*votes, label("d", 4, 0.0, by="cy")], "majority") == Truth(0.0, 1.0, "unknown")
 
 
-def test_majority_tie_goes_to_the_newest() -> None:
+def test_the_newest_label_breaks_a_tie_of_the_majority() -> None:
     assert resolve([label("a", 1, 1.0), label("b", 2, 0.0)], "majority") == Truth(0.0, 1.0, "unknown")
 
 
-def test_mean_averages_soft_scores() -> None:
+def test_the_policy_mean_averages_soft_labels() -> None:
     truth = resolve([label("a", 1, 1.0), label("b", 2, 0.5)], "mean")
     assert truth == Truth(0.75, 1.0, "unknown")
 
 
-def test_rank_believes_code_before_people_before_models() -> None:
+def test_the_policy_rank_trusts_code_before_people_before_models() -> None:
     votes = [label("m", 9, 0.0, kind="model"), label("h", 5, 0.0, kind="human"), label("c", 1, 1.0, kind="code")]
     assert resolve(votes, "rank") == Truth(1.0, 1.0, "unknown")
     assert resolve(votes[:2], "rank") == Truth(0.0, 1.0, "unknown")
 
 
-def test_known_inclusion_probability_becomes_weight() -> None:
+def test_the_weight_of_a_label_is_the_inverse_of_its_inclusion_probability() -> None:
     assert resolve([label("a", 1, 1.0, probability=0.1)]) == Truth(1.0, 10.0, "designed")
 
 
@@ -65,6 +67,6 @@ events = st.builds(
 
 @pytest.mark.parametrize("policy", ["latest", "majority", "mean", "rank"])
 @given(st.lists(events, max_size=4, unique_by=lambda event: event.label_id))
-def test_order_of_arrival_does_not_matter(policy: str, labels: list[Label]) -> None:
+def test_the_truth_does_not_depend_on_the_order_of_the_labels(policy: str, labels: list[Label]) -> None:
     truths = {resolve(order, policy) for order in itertools.permutations(labels)}  # type: ignore[arg-type]  # a str
     assert len(truths) == 1

@@ -1,3 +1,5 @@
+"""Which rows a window holds, in whatever order they arrive, and the scores kept beside them."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -38,18 +40,18 @@ def test_a_window_holds_a_half_open_span() -> None:
     assert window.ids[window.span(150.0)] == ["r002"]
 
 
-def test_a_window_holds_the_last_rows_when_there_are_too_many() -> None:
+def test_a_window_holds_the_newest_rows_when_there_are_too_many() -> None:
     window = filled([row(i, float(i)) for i in range(8)])
     assert window.ids[window.span(50.0)] == [f"r{i:03}" for i in range(3, 8)]
 
 
-def test_forgotten_rows_are_gone() -> None:
+def test_rows_older_than_a_time_can_be_removed() -> None:
     window = filled([row(i, float(i)) for i in range(8)])
     window.forget(6.0)
     assert window.ids == ["r006", "r007"]
 
 
-def test_labels_reach_their_row() -> None:
+def test_a_label_changes_its_own_row_alone() -> None:
     window = filled([row(0, 1.0), row(1, 1.0), row(2, 1.0)])
     assert window.resolve(row(1, 1.0, correct=1.0))
     assert np.isnan(window.correct[[0, 2]]).all()
@@ -58,7 +60,7 @@ def test_labels_reach_their_row() -> None:
 
 
 @given(st.lists(st.integers(0, 40), max_size=40), st.data())
-def test_content_depends_on_the_set_of_rows_alone(times: list[int], data: st.DataObject) -> None:
+def test_the_content_of_a_window_depends_on_the_set_of_rows_alone(times: list[int], data: st.DataObject) -> None:
     rows = [row(i, float(at)) for i, at in enumerate(times)]
     shuffled = data.draw(st.permutations(rows))
     in_batches = Window(SPEC, 2)
@@ -69,7 +71,7 @@ def test_content_depends_on_the_set_of_rows_alone(times: list[int], data: st.Dat
 
 
 @given(st.lists(st.integers(0, 40), max_size=40))
-def test_content_equals_what_the_store_gives_back(times: list[int]) -> None:
+def test_a_window_filled_row_by_row_equals_one_loaded_from_the_store(times: list[int]) -> None:
     rows = [row(i, float(at)) for i, at in enumerate(times)]
     with MemoryStore().transaction() as memory:
         memory.add_responses(rows)
@@ -79,19 +81,19 @@ def test_content_equals_what_the_store_gives_back(times: list[int]) -> None:
 
 
 class Doubler:
-    """Knows of a row twice its first feature; counts the rows it was asked about."""
+    """Scores a row with twice its first feature, and counts the rows it was given."""
 
     def __init__(self) -> None:
-        self.n_asked = 0
+        self.n_scored = 0
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         assert domain == "d"
-        self.n_asked += len(features)
+        self.n_scored += len(features)
         return 2 * features[:, :1]
 
 
 @given(st.lists(st.integers(0, 40), max_size=40), st.data())
-def test_scores_kept_are_those_of_the_rows_whatever_came_in_between(times: list[int], data: st.DataObject) -> None:
+def test_kept_scores_belong_to_their_rows_after_rows_come_and_go(times: list[int], data: st.DataObject) -> None:
     rows = data.draw(st.permutations([row(i, float(at)) for i, at in enumerate(times)]))
     window, scorers = Window(SPEC, 2), (Doubler(), Doubler())
     for i, one in enumerate(rows):
@@ -102,7 +104,7 @@ def test_scores_kept_are_those_of_the_rows_whatever_came_in_between(times: list[
             assert scores.tolist() == (2 * window.features[span, :1]).tolist()
         if data.draw(st.integers(0, 9)) == 0:
             window.forget(float(data.draw(st.integers(0, 40))))
-    assert all(scorer.n_asked <= len(rows) for scorer in scorers)
+    assert all(scorer.n_scored <= len(rows) for scorer in scorers)
 
 
 def test_a_row_is_scored_once_and_never_without_features() -> None:
@@ -111,4 +113,4 @@ def test_a_row_is_scored_once_and_never_without_features() -> None:
     scores = [window.scores_of(window.span(50.0), scorer, "d") for _ in range(3)][-1]
     assert scores[[0, 2]].tolist() == [[0.0], [4.0]]
     assert np.isnan(scores[1]).all()
-    assert scorer.n_asked == 2
+    assert scorer.n_scored == 2

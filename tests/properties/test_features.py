@@ -1,4 +1,4 @@
-"""The laws of the features: the published formulas, and the same numbers however the tokens arrive."""
+"""Features follow the published formulas and do not depend on the batch, nor on the pieces in which tokens arrive."""
 
 import itertools
 from dataclasses import replace
@@ -65,7 +65,7 @@ def some_signal(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS, longest: int = 
 
 
 def naive_entropy(rows: Array) -> Array:
-    """Position by position, as the formula is written."""
+    """The published formula, position by position."""
     values = [row[np.isfinite(row)].astype(np.float64) for row in rows]
     return np.array([-(np.exp(v) * v).sum() if len(v) else np.nan for v in values])
 
@@ -100,7 +100,7 @@ def test_float16_has_the_entropy_of_the_same_numbers_in_float32(seed: int, lengt
 
 
 @given(st.integers(0, 2**32), st.integers(2, 20))
-def test_the_variants_treat_the_tail_as_they_say(seed: int, k: int) -> None:
+def test_each_variant_of_the_entropy_treats_the_tail_by_its_definition(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     p = np.sort(rng.dirichlet(np.ones(k + 1), size=8))[:, ::-1]
     rows = np.log(p[:, :-1])
@@ -129,7 +129,7 @@ def test_a_response_has_the_same_features_in_any_batch(signals: list[Signal], se
 
 @settings(deadline=None)
 @given(some_signal(kinds=("top_logprobs", "chosen_logprobs", "entropy")), st.lists(st.integers(0, 60), max_size=6))
-def test_chunked_is_whole(signal: Signal, cuts: list[int]) -> None:
+def test_a_response_in_pieces_has_the_features_of_the_whole_response(signal: Signal, cuts: list[int]) -> None:
     pieces = Accumulator()
     for part in cut(signal, cuts):
         pieces = Accumulator().restore(pieces.snapshot())
@@ -174,7 +174,7 @@ def test_a_folded_response_stays_within_the_stated_error(seed: int, length: int,
     assert np.isnan(folded.features(segments=True)[N_FEATURES:]).all()
 
 
-def test_no_tokens_means_no_features() -> None:
+def test_a_response_without_tokens_has_no_features() -> None:
     nothing = [Signal(), Signal(chosen_logprobs=np.empty(0), top_logprobs=np.empty((0, 5)))]
     assert np.isnan(extract(nothing, segments=True)).all()
     assert extract([]).shape == (0, N_FEATURES)
@@ -188,7 +188,7 @@ def test_one_token_has_no_spread() -> None:
     assert named["entropy_q10"] == named["entropy_max"] == np.float32(np.log(2))
 
 
-def test_missing_tokens_count_as_absent_not_as_zero() -> None:
+def test_missing_tokens_are_left_out_and_not_counted_as_zero() -> None:
     h, chosen = np.array([0.5, np.nan, 1.5]), np.array([-1.0, np.nan, -2.0])
     with_holes = extract([Signal(entropy=h, chosen_logprobs=chosen)])
     without = extract([Signal(entropy=h[[0, 2]], chosen_logprobs=chosen[[0, 2]])])
@@ -224,7 +224,7 @@ def test_features_the_producer_computed_are_taken_as_they_are() -> None:
     np.testing.assert_array_equal(extract([Signal(features=given_)], segments=True)[0, :N_FEATURES], given_)
 
 
-def test_inputs_are_not_changed() -> None:
+def test_extracting_features_does_not_change_the_signals() -> None:
     rows = logprobs(np.random.default_rng(0), 50, 20, holes=0.3)
     before = rows.copy()
     extract([Signal(chosen_logprobs=rows[:, 0], top_logprobs=rows)])
