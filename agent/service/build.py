@@ -30,7 +30,7 @@ from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource, create_topics
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.publishing import encode
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features

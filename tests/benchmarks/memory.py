@@ -14,7 +14,7 @@ import numpy as np
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Context, Generation, Signal
 from driftgauge.models.signals.features import N_FEATURES
 from driftgauge.models.windows import WindowSpec

@@ -28,7 +28,7 @@ from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicP
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import NoSink
 from driftgauge.models.events import Context, Generation, Label, Signal
 from driftgauge.models.outputs import Output

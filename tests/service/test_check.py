@@ -26,7 +26,7 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.client import KafkaConnection, create_topics, existing_topics
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 
 SECRET = "hunter2"
 

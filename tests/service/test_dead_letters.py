@@ -19,7 +19,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.kafka.client import KafkaConnection, create_topics
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.dead_letters import find_dead_letters
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Label, Rejected
 from tests.kafka.conftest import everything_in
 

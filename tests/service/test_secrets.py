@@ -14,7 +14,7 @@ from driftgauge.agent.cli import app
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.events import Rejected
 
 SECRET = "planted-hunter2"

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.connectors.testing import MemoryStore, Tables
 
 AnyStore: TypeAlias = SqlStore | MemoryStore

@@ -14,13 +14,13 @@ import pytest
 from driftgauge.connectors.base import ConnectorError, FencedError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store import database
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from tests.store.conftest import POSTGRES
 
 HOLD = """
 import sys
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 store = open_store(sys.argv[1], topics=Topics())
 print("open", flush=True)
 sys.stdin.read()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore

@@ -18,7 +18,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.migrations import MIGRATIONS
 from driftgauge.connectors.store.queries import backup, open_queries
-from driftgauge.connectors.store.store import open_store
+from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.series import SeriesKey
 from tests.store.examples import label, rejected, response
 

@@ -11,7 +11,7 @@ import pytest
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from tests.store.examples import acquisition, alert, estimate, rejected, response
 
 DAY = 86_400.0

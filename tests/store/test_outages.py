@@ -18,7 +18,7 @@ from driftgauge.agent.service.loop import Loop, Patience
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.store import SqlStore, open_store
+from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.series import SeriesKey
 from tests.crash.agents import records
