@@ -49,7 +49,7 @@ class Topics(Section):
     @model_validator(mode="after")
     def _no_loop(self) -> Self:
         read = {*self.generations, *self.labels}
-        written = {self.estimates, self.alerts, self.priorities, self.predictions, self.dead_letters} - {""}
+        written = {topic for name, topic in self if name not in ("generations", "labels")} - {""}
         if not self.generations:
             raise ValueError("generations must name at least one topic")
         if both := sorted(read & written):

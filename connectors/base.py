@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
-from driftgauge.models.events import Rejected
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
+
+R = TypeVar("R")
 
 
 class TopicPartition(NamedTuple):
@@ -155,8 +156,8 @@ class Store(Protocol):
         """Forget the outbox up to and including this message: it has been published."""
         ...
 
-    def dead_letters(self, limit: int) -> list[Rejected]:
-        """The newest dead letters, newest first."""
+    def newest(self, record: type[R], limit: int) -> list[R]:
+        """The newest stored outputs of one kind, by the type of its record, newest first."""
         ...
 
     def expire(self, older_than: float, max_rows: int) -> int:

@@ -244,6 +244,11 @@ class Rejected:
     headers: tuple[tuple[str, bytes], ...] = ()
     event: Generation | Label | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the key, the value and the values of the headers."""
+        return len(self.value or b"") + len(self.key or b"") + sum(len(value) for _, value in self.headers)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,10 +61,10 @@ def check_store(settings: Settings) -> str:
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         return f"{shown(url)} is made at the first start; {_writable(sqlite_path(url).absolute().parent)}"
     with translated(shown(url)), reader_engine(url).connect() as connection:
-        found = migrations.version(connection)
+        found = migrations.schema_version(connection)
     if found is None:
         return f"{shown(url)} is empty; its tables are made at the first start"
-    migrations.check(found)
+    migrations.check_version(found)
     return f"{shown(url)} has schema version {found}"
 
 
@@ -74,7 +73,7 @@ def check_kafka(settings: Settings) -> str:
     reached = build.connection(settings)
     test_connection(reached)
     unused = {""} if settings.predictions.publish != "none" else {"", settings.kafka.topics.predictions}
-    wanted = {*build.topics_read(settings), *astuple(build.topics_written(settings))} - unused
+    wanted = {*build.topics_read(settings), *build.topics_written(settings).values()} - unused
     missing = ", ".join(sorted(wanted - existing_topics(reached)))
     servers = ", ".join(settings.kafka.bootstrap_servers)
     if not missing:

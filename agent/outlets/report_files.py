@@ -13,7 +13,7 @@ from driftgauge.agent.outlets.report import DomainReport, Report, latest_period,
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.publishing.encode import rfc3339, to_json
+from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.models.outputs import Output
 

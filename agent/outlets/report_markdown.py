@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
-from driftgauge.connectors.publishing.encode import rfc3339
+from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.outputs import Alert, Estimate
 
 MAX_ROWS = 200

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource, create_topics
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
-from driftgauge.connectors.publishing import encode
+from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.outputs import Output
@@ -150,15 +150,15 @@ def topics_read(settings: Settings) -> tuple[str, ...]:
     return (*settings.kafka.topics.generations, *settings.kafka.topics.labels)
 
 
-def topics_written(settings: Settings) -> encode.Topics:
+def topics_written(settings: Settings) -> Topics:
     """Topics the agent writes."""
     topics = settings.kafka.topics
-    return encode.Topics(topics.estimates, topics.alerts, topics.priorities, topics.predictions, topics.dead_letters)
+    return Topics(**{name: getattr(topics, name) for name in Topics()})
 
 
 def topics_used(settings: Settings) -> list[str]:
     """Every topic the agent needs."""
-    return [*topics_read(settings), *(name for name in astuple(topics_written(settings)) if name)]
+    return [*topics_read(settings), *(name for name in topics_written(settings).values() if name)]
 
 
 def store(settings: Settings, url: str | None = None, *, keep_audit: bool = False) -> SqlStore:

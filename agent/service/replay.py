@@ -26,7 +26,7 @@ from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
 from driftgauge.connectors.kafka.history import Bound
-from driftgauge.connectors.publishing.encode import payload
+from driftgauge.connectors.publishing.payload import payload
 from driftgauge.connectors.testing import MemoryStore, NoSink
 from driftgauge.models.outputs import Estimate
 

@@ -1,6 +1,6 @@
 """The event contract for other programs: JSON Schemas and an AsyncAPI document, made from the code itself.
 
-Owns ``docs/schemas`` and ``docs/asyncapi.yaml``: a test fails when they are not what this module would write.
+Owns ``docs/schemas`` and ``docs/asyncapi.yaml``; a test fails when they differ from what this module writes:
 
 python -m driftgauge.connectors.publishing.contract docs
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import yaml
 
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES
 from driftgauge.connectors.decoding.formats import own
-from driftgauge.connectors.publishing.encode import TIMES, Topics
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, Prediction
+from driftgauge.connectors.publishing.encode import ENVELOPE, Topics
+from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind
+from driftgauge.connectors.publishing.payload import TIMES
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -30,34 +30,18 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 _OPTIONAL_TIME: Schema = {"anyOf": [_TIME, {"type": "null"}]}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One kind of event: the name of its schema, its type as the events name it, what it is in the code."""
+class Incoming(NamedTuple):
+    """One kind of event that comes in: its name, the struct it is decoded into, and its channel."""
 
     name: str
-    type: str
-    code: Any
+    struct: type[msgspec.Struct]
     channel: str
-    key: str
 
 
 INCOMING = (
-    Message("generation", "generation", own.GenerationEvent, "generations", "the response id"),
-    Message("generation.chunk", "generation.chunk", own.ChunkEvent, "generations", "the response id"),
-    Message("label", "label", own.LabelEvent, "labels", "the response id"),
-)
-OUTGOING = (
-    Message("estimate", "driftgauge.estimate.updated.v1", Estimate, "estimates", "domain/fingerprint/window end"),
-    Message("alert", "driftgauge.alert.raised.v1", Alert, "alerts", "domain/kind/number"),
-    Message("priorities", "driftgauge.acquisition.list.created.v1", Acquisition, "priorities", "window end"),
-    Message("prediction", "driftgauge.prediction.made.v1", Prediction, "predictions", "the response id"),
-)
-DEAD_LETTER = "driftgauge.dead_letter.recorded.v1"
-
-OUTGOING_HEADERS = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "driftgauge-epoch", "content-type")
-DEAD_LETTER_HEADERS = (
-    *(name for name in OUTGOING_HEADERS if name != "ce_time"),
-    *(f"driftgauge-{name}" for name in ("reason", "detail", "topic", "partition", "offset")),
+    Incoming("generation", own.GenerationEvent, "generations"),
+    Incoming("generation.chunk", own.ChunkEvent, "generations"),
+    Incoming("label", own.LabelEvent, "labels"),
 )
 
 
@@ -67,15 +51,26 @@ def schemas() -> dict[str, Schema]:
     >>> schemas()["label"]["required"]
     ['type', 'label_id', 'response_id', 'event_time', 'correct']
     """
-    return {message.name: _schema(message) for message in (*INCOMING, *OUTGOING)}
+    incoming = {event.name: _schema(event.struct, event.name, _incoming) for event in INCOMING}
+    outgoing = {kind.name: _schema(kind.record, kind.event_type, _outgoing) for kind in _json_kinds()}
+    return {**incoming, **outgoing}
 
 
-def _schema(message: Message) -> Schema:
-    (reference,), parts = msgspec.json.schema_components([message.code], ref_template="#/$defs/{name}")
-    is_incoming = message in INCOMING
-    parts = {name: (_incoming if is_incoming else _outgoing)(part) for name, part in parts.items()}
+def header_names(kind: OutputKind[Any]) -> list[str]:
+    """The headers that every message of this kind has."""
+    envelope = (name for name in ENVELOPE if name != "ce_time" or kind.event_time is not None)
+    return [*envelope, "content-type", *kind.headers]
+
+
+def _json_kinds() -> list[OutputKind[Any]]:
+    return [kind for kind in OUTPUT_KINDS.values() if kind.is_json]
+
+
+def _schema(described: type, title: str, completed: Callable[[Schema], Schema]) -> Schema:
+    (reference,), parts = msgspec.json.schema_components([described], ref_template="#/$defs/{name}")
+    parts = {name: completed(part) for name, part in parts.items()}
     root = parts.pop(reference["$ref"].rpartition("/")[2])
-    schema = {"$schema": _DRAFT, **root, "title": message.type}
+    schema = {"$schema": _DRAFT, **root, "title": title}
     return {**schema, "$defs": parts} if parts else schema
 
 
@@ -86,7 +81,7 @@ def _incoming(part: Schema) -> Schema:
 
 
 def _outgoing(part: Schema) -> Schema:
-    """Every field is there; times are text; a value that is missing among named ones is null."""
+    """Every field is required; times are text; a missing value of a mapping is null."""
     for name, field in part["properties"].items():
         field.pop("default", None)
         if name in TIMES:
@@ -102,61 +97,65 @@ def _described(part: Schema) -> Schema:
 
 def asyncapi() -> Schema:
     """The topics, by their default names, as an AsyncAPI 3.0 document that refers to the schemas."""
-    topics = {"generations": "generations", "labels": "labels"}
-    topics |= {name: getattr(Topics(), name) for name in Topics.__slots__}
+    addresses = {"generations": "generations", "labels": "labels", **Topics()}
+    headers = {_headers_of(kind): _headers(header_names(kind)) for kind in OUTPUT_KINDS.values()}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "driftgauge", "version": str(own.VERSION), "description": "See events.md."},
         "defaultContentType": "application/json",
-        "channels": {name: _channel(name, address) for name, address in topics.items()},
-        "operations": {name: _operation(name) for name in topics},
+        "channels": {
+            name: {"address": address, "messages": dict(_messages(name))} for name, address in addresses.items()
+        },
+        "operations": {name: _operation(name) for name in addresses},
         "components": {
             "schemas": {
                 "incoming": {"type": "object", "properties": {"content-type": {"enum": list(CONTENT_TYPES)}}},
-                "outgoing": _headers(OUTGOING_HEADERS),
-                "dead_letter": _headers(DEAD_LETTER_HEADERS),
+                **headers,
             }
         },
     }
 
 
-def _channel(name: str, address: str) -> Schema:
-    return {"address": address, "messages": dict(_messages(name))}
-
-
 def _messages(channel: str) -> Iterator[tuple[str, Schema]]:
-    for message in (*INCOMING, *OUTGOING):
-        if message.channel == channel:
-            yield message.name, _message(message)
-    if channel == "dead_letters":
-        summary = "The record as it came, key and value; its own headers are named original-…"
-        yield "dead_letter", {"title": DEAD_LETTER, "summary": summary, "headers": _named("dead_letter")}
+    for event in INCOMING:
+        if event.channel == channel:
+            yield event.name, _message(event.name, event.name, "incoming", "the response id")
+    for kind in OUTPUT_KINDS.values():
+        if kind.topic == channel and kind.is_json:
+            yield kind.name, _message(kind.name, kind.event_type, _headers_of(kind), kind.key_description)
+        elif kind.topic == channel:
+            yield kind.name, {"title": kind.event_type, "summary": kind.summary, "headers": _named(_headers_of(kind))}
 
 
-def _message(message: Message) -> Schema:
+def _message(name: str, title: str, headers: str, key_description: str) -> Schema:
     return {
-        "title": message.type,
-        "headers": _named("incoming" if message in INCOMING else "outgoing"),
-        "payload": {"$ref": f"./schemas/{message.name}.json"},
-        "bindings": {"kafka": {"key": {"type": "string", "description": message.key}}},
+        "title": title,
+        "headers": _named(headers),
+        "payload": {"$ref": f"./schemas/{name}.json"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": key_description}}},
     }
+
+
+def _headers_of(kind: OutputKind[Any]) -> str:
+    """The component that describes the headers; kinds with the usual headers share one."""
+    return "outgoing" if header_names(kind) == [*ENVELOPE, "content-type"] else kind.name
 
 
 def _named(headers: str) -> Schema:
     return {"$ref": f"#/components/schemas/{headers}"}
 
 
-def _headers(names: tuple[str, ...]) -> Schema:
-    return {"type": "object", "required": list(names), "properties": {name: {"type": "string"} for name in names}}
+def _headers(names: list[str]) -> Schema:
+    return {"type": "object", "required": names, "properties": {name: {"type": "string"} for name in names}}
 
 
 def _operation(channel: str) -> Schema:
-    is_read = any(message.channel == channel for message in INCOMING)
+    is_read = any(event.channel == channel for event in INCOMING)
     return {"action": "receive" if is_read else "send", "channel": {"$ref": f"#/channels/{channel}"}}
 
 
 def documents() -> Mapping[str, str]:
-    """What stands in the folder of the documents: path in it -> text."""
+    """The text of each document, by its path below the folder ``docs``."""
     written = {f"schemas/{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas().items()}
     described = yaml.safe_dump(asyncapi(), sort_keys=False, allow_unicode=True, width=120)
     return {**written, "asyncapi.yaml": described}

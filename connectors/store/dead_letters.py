@@ -1,7 +1,7 @@
-"""Dead letters of a store, for whoever looks at them or sends them again, also while the agent runs.
+"""Dead letters of a store: find them, and delete those that were sent again, also while the agent runs.
 
-The agent writes them and never reads them, so another process may remove some: in one short transaction of its own,
-which waits for the agent's. How many there can be is bounded by the store.
+The agent writes dead letters and never reads them, so another process may delete some: in one short transaction, which
+waits for the agent's. The store bounds how many there are.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 
-from driftgauge.connectors.store import rows, schema
+from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.database import parse, shown, translated, writer_engine
+from driftgauge.connectors.store.output_tables import output_from, output_table
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.statements import upsert
 from driftgauge.models.events import Rejected
 
 RETRIED = "dead_letters_retried"
 _PER_QUERY = 500
-_C = schema.dead_letters.c
+_TABLE = output_table(Rejected)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead letter and its number in the store, which grows with time."""
+    """A dead letter with its number in the store; numbers grow with time."""
 
     seq: int
     rejected: Rejected
@@ -33,18 +34,18 @@ class DeadLetter:
 
 def find_dead_letters(url: str, *, reason: str = "", limit: int | None = None) -> list[DeadLetter]:
     """The newest dead letters, oldest first; only those with this reason, if one is given."""
-    query = select(schema.dead_letters).order_by(_C.seq.desc()).limit(limit)
-    with closing(open_queries(url)) as reader:
-        found = reader.fetch(query.where(_C.reason == reason) if reason else query)
-    return [DeadLetter(row.seq, rows.rejected(row)) for row in reversed(found)]
+    query = select(_TABLE).order_by(_TABLE.c.seq.desc()).limit(limit)
+    with closing(open_queries(url)) as queries:
+        found = queries.fetch(query.where(_TABLE.c.reason == reason) if reason else query)
+    return [DeadLetter(row.seq, output_from(Rejected, row)) for row in reversed(found)]
 
 
 def forget_dead_letters(url: str, seqs: Collection[int]) -> None:
-    """Remove these dead letters, which were sent again, and count them."""
+    """Delete these dead letters, because they were sent again, and count them."""
     parsed, numbers = parse(url), list(seqs)
     engine = writer_engine(parsed, "normal")
     with translated(shown(parsed)), engine.begin() as connection:
         for start in range(0, len(numbers), _PER_QUERY):
-            connection.execute(delete(schema.dead_letters).where(_C.seq.in_(numbers[start : start + _PER_QUERY])))
+            connection.execute(delete(_TABLE).where(_TABLE.c.seq.in_(numbers[start : start + _PER_QUERY])))
         count = {"name": RETRIED, "value": len(numbers)}
         connection.execute(upsert(schema.meta, connection.dialect.name, adding=True), count)

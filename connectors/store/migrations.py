@@ -1,7 +1,8 @@
 """Bringing a store's schema to this code's version, one step at a time, in one transaction.
 
 A new store is made at the newest version. `MIGRATIONS` holds, for each older version, the function that takes a
-store from it to the next. A store newer than the code is refused: half-understood rows would be worse than a stop.
+store from it to the next. A table that a store lacks is created without a new version, so a new kind of output needs
+no migration. A store newer than the code is refused: half-understood rows would be worse than a stop.
 """
 
 from __future__ import annotations
@@ -12,32 +13,34 @@ from sqlalchemy import Connection, insert, inspect, select, update
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.output_tables import create_tables
 
 MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
 
 
 def migrate(connection: Connection) -> None:
     """Make the tables of a new store, or bring those of an old one up to date."""
-    found = version(connection)
+    found = schema_version(connection)
     if found is None:
-        schema.METADATA.create_all(connection)
+        create_tables(connection)
         connection.execute(insert(schema.meta), {"name": "schema_version", "value": schema.SCHEMA_VERSION})
         return
-    check(found)
+    check_version(found)
     for step in range(found, schema.SCHEMA_VERSION):
         MIGRATIONS[step](connection)
+    create_tables(connection)
     stored = update(schema.meta).where(schema.meta.c.name == "schema_version")
     connection.execute(stored.values(value=schema.SCHEMA_VERSION))
 
 
-def version(connection: Connection) -> int | None:
+def schema_version(connection: Connection) -> int | None:
     """The schema version of a store; None when it has no tables yet."""
     if not inspect(connection).has_table(schema.meta.name):
         return None
     return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
 
 
-def check(found: int) -> None:
+def check_version(found: int) -> None:
     """Refuse a store that a newer driftgauge wrote."""
     if found > schema.SCHEMA_VERSION:
         raise ConnectorError(

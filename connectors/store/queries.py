@@ -1,4 +1,4 @@
-"""Reading a store without touching it: for reports and other processes, while the agent runs."""
+"""Queries on a store, for reports and other processes, while the agent runs: nothing is written."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, and_, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.store import migrations, retention, rows, schema
+from driftgauge.connectors.store import migrations, retention, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
+from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.transaction import newest_labelled
-from driftgauge.models.events import Rejected
 from driftgauge.models.outputs import Acquisition, Alert, Estimate
 from driftgauge.models.rows import Rows
 
-_E, _A, _R, _D = schema.estimates.c, schema.alerts.c, schema.responses.c, schema.daily.c
+R = TypeVar("R")
+
+_ESTIMATES, _ALERTS = output_table(Estimate), output_table(Alert)
+_E, _A, _R, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.daily.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Counts:
 
 
 def open_queries(url: str) -> StoreQueries:
-    """Open a store for reading only; any number of readers, beside the one writer.
+    """Open a store for reading only; any number of processes may, beside the one writer.
 
     Raises
     ------
@@ -41,9 +44,9 @@ def open_queries(url: str) -> StoreQueries:
         There is no store, it cannot be read, or its schema is not this code's.
     """
     parsed = parse(url)
-    reader = StoreQueries(reader_engine(parsed), shown(parsed))
-    reader.check()
-    return reader
+    queries = StoreQueries(reader_engine(parsed), shown(parsed))
+    queries.check()
+    return queries
 
 
 def backup(url: str, target: Path) -> None:
@@ -85,10 +88,10 @@ class StoreQueries:
     def check(self) -> None:
         """Refuse what is not a store of this version."""
         with self._connected() as connection:
-            found = migrations.version(connection)
+            found = migrations.schema_version(connection)
         if found is None:
             raise ConnectorError(f"{self._name} is not a driftgauge store", retriable=False)
-        migrations.check(found)
+        migrations.check_version(found)
         if found < schema.SCHEMA_VERSION:
             text = (
                 f"{self._name} has the older schema version {found}: start the agent on it once to bring it up to date"
@@ -102,24 +105,23 @@ class StoreQueries:
         is_newest = and_(
             _E.domain == newest.c.domain, _E.fingerprint == newest.c.fingerprint, _E.window_end == newest.c.end
         )
-        query = select(schema.estimates).join(newest, is_newest).order_by(_E.domain, _E.fingerprint)
-        return [rows.estimate(row) for row in self.fetch(query)]
+        query = select(_ESTIMATES).join(newest, is_newest).order_by(_E.domain, _E.fingerprint)
+        return [output_from(Estimate, row) for row in self.fetch(query)]
 
     def estimates(self, start: float, end: float) -> list[Estimate]:
         """Estimates of windows that ended in ``(start, end]``, by window end, domain and fingerprint."""
-        query = select(schema.estimates).where(_E.window_end > start, _E.window_end <= end)
-        return [rows.estimate(row) for row in self.fetch(query.order_by(_E.window_end, _E.domain, _E.fingerprint))]
+        query = select(_ESTIMATES).where(_E.window_end > start, _E.window_end <= end)
+        in_order = query.order_by(_E.window_end, _E.domain, _E.fingerprint)
+        return [output_from(Estimate, row) for row in self.fetch(in_order)]
 
     def alerts(self, start: float, end: float) -> list[Alert]:
         """Alerts with ``start <= event_time < end``, in the order they were raised."""
-        query = select(schema.alerts).where(_A.event_time >= start, _A.event_time < end)
-        return [rows.alert(row) for row in self.fetch(query.order_by(_A.number))]
+        query = select(_ALERTS).where(_A.event_time >= start, _A.event_time < end)
+        return [output_from(Alert, row) for row in self.fetch(query.order_by(_A.number))]
 
     def latest_acquisition(self) -> Acquisition | None:
         """The newest acquisition list."""
-        newest = schema.acquisitions.c.event_time.desc()
-        found = self.fetch(select(schema.acquisitions).order_by(newest).limit(1))
-        return rows.acquisition(found[0]) if found else None
+        return next(iter(self.newest(Acquisition, 1)), None)
 
     def counts(self, start: float, end: float) -> dict[str, Counts]:
         """Responses with ``start <= event_time < end`` by domain, and how many of them have a label.
@@ -155,10 +157,9 @@ class StoreQueries:
         query = select(name, schema.state.c.value).where(name >= prefix, name < prefix + "\U0010ffff")
         return {row.name: row.value for row in self.fetch(query)}
 
-    def dead_letters(self, limit: int) -> list[Rejected]:
-        """The newest dead letters, newest first."""
-        newest = select(schema.dead_letters).order_by(schema.dead_letters.c.seq.desc()).limit(limit)
-        return [rows.rejected(row) for row in self.fetch(newest)]
+    def newest(self, record: type[R], limit: int) -> list[R]:
+        """The newest stored outputs of one kind, by the type of its record, newest first."""
+        return [output_from(record, row) for row in self.fetch(newest_outputs(record, limit))]
 
     def dropped_dead_letters(self) -> int:
         """How many dead letters made room for newer ones, over the life of the store."""

@@ -1,7 +1,7 @@
-"""What the store forgets, and what it keeps of it.
+"""What the store deletes, and what it keeps instead.
 
-Old responses become one row per domain, fingerprint and day; dead letters are bounded by number and bytes, and the
-ones that made room are counted. Every step is small enough for one short transaction.
+Old responses become one row per domain, fingerprint and day. Outputs are deleted by their event time. Dead letters are
+bounded in number and bytes; those that were deleted to make room are counted. Each step is a short transaction.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, or_, select
 
+from driftgauge.connectors.publishing.kinds import stored_kinds
 from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.output_tables import output_table
 from driftgauge.connectors.store.rows import Values
 from driftgauge.connectors.store.statements import upsert
+from driftgauge.models.events import Rejected
 
 DAY_S = 86_400
 _DROPPED = "dead_letters_dropped"
@@ -24,30 +27,31 @@ _R, _L = schema.responses.c, schema.labels.c
 
 
 def expire(connection: Connection, older_than: float, max_rows: int) -> int:
-    """Aggregate and delete; see `SqlStore.expire`."""
+    """Aggregate and delete old responses, with their labels, and old outputs; see `SqlStore.expire`."""
     oldest = select(_R.seq).where(_R.event_time < older_than).order_by(_R.event_time, _R.seq).limit(max_rows)
     columns = (_R.domain, _R.fingerprint, _R.event_time, _R.p_correct, _R.correct)
-    going = connection.execute(select(*columns).where(_R.seq.in_(oldest))).all()
-    if going:
-        connection.execute(upsert(schema.daily, connection.dialect.name, adding=True), _by_day(going))
+    expired = connection.execute(select(*columns).where(_R.seq.in_(oldest))).all()
+    if expired:
+        connection.execute(upsert(schema.daily, connection.dialect.name, adding=True), _by_day(expired))
         joined = schema.responses.join(schema.labels, and_(_L.response_hash == _R.id_hash, _L.response_id == _R.id))
-        theirs = select(_L.seq).select_from(joined).where(_R.seq.in_(oldest))
-        connection.execute(delete(schema.labels).where(_L.seq.in_(theirs)))
+        of_them = select(_L.seq).select_from(joined).where(_R.seq.in_(oldest))
+        connection.execute(delete(schema.labels).where(_L.seq.in_(of_them)))
         connection.execute(delete(schema.responses).where(_R.seq.in_(oldest)))
     _expire_outputs(connection, older_than, max_rows)
-    return len(going)
+    return len(expired)
 
 
 def trim_dead_letters(connection: Connection, max_number: int, max_bytes: int) -> None:
     """Keep the newest dead letters up to both bounds, and count the others."""
-    newest_first = schema.dead_letters.c.seq.desc()
+    table = output_table(Rejected)
+    newest_first = table.c.seq.desc()
     ranked = select(
-        schema.dead_letters.c.seq,
+        table.c.seq,
         func.row_number().over(order_by=newest_first).label("rank"),
-        func.sum(schema.dead_letters.c.size_bytes).over(order_by=newest_first).label("total_bytes"),
+        func.sum(table.c.size_bytes).over(order_by=newest_first).label("total_bytes"),
     ).subquery()
     beyond = select(ranked.c.seq).where(or_(ranked.c.rank > max_number, ranked.c.total_bytes > max_bytes))
-    dropped = connection.execute(delete(schema.dead_letters).where(schema.dead_letters.c.seq.in_(beyond))).rowcount
+    dropped = connection.execute(delete(table).where(table.c.seq.in_(beyond))).rowcount
     if dropped:
         count = {"name": _DROPPED, "value": dropped}
         connection.execute(upsert(schema.meta, connection.dialect.name, adding=True), count)
@@ -58,10 +62,10 @@ def dropped_dead_letters(connection: Connection) -> int:
     return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == _DROPPED)) or 0
 
 
-def _by_day(going: Iterable[Any]) -> list[Values]:
+def _by_day(expired: Iterable[Any]) -> list[Values]:
     """Sums per domain, fingerprint and day, from (domain, fingerprint, event_time, p_correct, correct)."""
     days: dict[tuple[int, int, int], list[float]] = defaultdict(lambda: [0, 0, 0.0, 0, 0.0])
-    for domain, fingerprint, event_time, p_correct, correct in going:
+    for domain, fingerprint, event_time, p_correct, correct in expired:
         sums = days[domain, fingerprint, int(event_time // DAY_S)]
         sums[0] += 1
         if p_correct is not None:
@@ -75,14 +79,12 @@ def _by_day(going: Iterable[Any]) -> list[Values]:
 
 
 def _expire_outputs(connection: Connection, older_than: float, max_rows: int) -> None:
-    ages = {
-        schema.estimates: schema.estimates.c.window_end,
-        schema.alerts: schema.alerts.c.event_time,
-        schema.acquisitions: schema.acquisitions.c.event_time,
-    }
-    for table, age in ages.items():
-        old = select(table.c.key).where(age < older_than).order_by(age).limit(max_rows)
-        connection.execute(delete(table).where(table.c.key.in_(old)))
+    for kind in stored_kinds():
+        if kind.event_time:
+            table = output_table(kind.record)
+            age = table.c[kind.event_time]
+            old = select(table.c.key).where(age < older_than).order_by(age).limit(max_rows)
+            connection.execute(delete(table).where(table.c.key.in_(old)))
 
 
 def shrink(connection: Connection) -> None:

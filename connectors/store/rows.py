@@ -1,9 +1,9 @@
-"""Between records and the rows of the tables in `schema`: values in, records out, nothing else."""
+"""From responses, labels and messages to the rows of the tables in `schema`, and back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeAlias
 
@@ -14,8 +14,7 @@ from sqlalchemy import Row
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.columns import as_bytes, from_bytes, known
-from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, Priority
+from driftgauge.models.events import Label
 from driftgauge.models.rows import ResponseRow
 
 Values: TypeAlias = dict[str, Any]
@@ -80,58 +79,13 @@ def resolved_values(row: ResponseRow) -> Values:
 
 def label_values(label: Label) -> Values:
     """A new label waits until its response is known to be here."""
-    return {**_plain(label), "response_hash": schema.id_hash(label.response_id), "is_pending": True}
+    values = {item.name: plain(getattr(label, item.name)) for item in fields(Label)}
+    return {**values, "response_hash": schema.id_hash(label.response_id), "is_pending": True}
 
 
 def label(row: Row[Any]) -> Label:
     """A stored label event."""
     return Label(*(row._mapping[item.name] for item in fields(Label)))
-
-
-def estimate_values(estimate: Estimate) -> Values:
-    """An estimate with its key."""
-    return {**_plain(estimate), "key": estimate.key}
-
-
-def estimate(row: Row[Any]) -> Estimate:
-    """A stored estimate."""
-    values = {item.name: row._mapping[item.name] for item in fields(Estimate)}
-    for name in ("components", "interval_parts"):
-        values[name] = {part: _number(value) for part, value in msgspec.json.decode(values[name]).items()}
-    return Estimate(**values)
-
-
-def alert_values(alert: Alert) -> Values:
-    """An alert with its key."""
-    return {**_plain(alert), "key": alert.key}
-
-
-def alert(row: Row[Any]) -> Alert:
-    """A stored alert."""
-    return Alert(**{item.name: row._mapping[item.name] for item in fields(Alert)})
-
-
-def acquisition_values(acquisition: Acquisition) -> Values:
-    """An acquisition list with its key."""
-    return {**_plain(acquisition), "key": acquisition.key}
-
-
-def acquisition(row: Row[Any]) -> Acquisition:
-    """A stored acquisition list."""
-    return Acquisition(row.event_time, msgspec.json.decode(row.priorities, type=tuple[Priority, ...]), row.revision)
-
-
-def rejected_values(rejected: Rejected) -> Values:
-    """A dead letter with its size."""
-    size = len(rejected.value or b"") + len(rejected.key or b"") + sum(len(value) for _, value in rejected.headers)
-    values = {name: value for name, value in _plain(rejected).items() if name != "event"}
-    return {**values, "headers": pack(rejected.headers), "size_bytes": size}
-
-
-def rejected(row: Row[Any]) -> Rejected:
-    """A stored dead letter."""
-    values = {item.name: row._mapping[item.name] for item in fields(Rejected) if item.name != "event"}
-    return Rejected(**{**values, "headers": unpack(row.headers)})
 
 
 def message_values(message: Message) -> Values:
@@ -159,18 +113,9 @@ def unpack(headers: bytes) -> _Headers:
     return msgspec.msgpack.decode(headers, type=tuple[tuple[str, bytes], ...])
 
 
-def _plain(record: Label | Estimate | Alert | Acquisition | Rejected) -> Values:
-    """The fields by name; nested values as JSON text."""
-    return {item.name: _column(getattr(record, item.name)) for item in fields(record)}
-
-
-def _column(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (Mapping, tuple)):
-        builtin = dict(value) if isinstance(value, Mapping) else value
-        return msgspec.json.encode(builtin, enc_hook=np.generic.item).decode()
-    return value
+def plain(value: Any) -> Any:
+    """A value as the drivers take it: numpy scalars become Python's numbers."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _number(value: float | None) -> float:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -22,11 +23,13 @@ from driftgauge.connectors.publishing.encode import Topics, encode
 from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.database import Synchronous, parse, shown, translated, writer_engine
 from driftgauge.connectors.store.migrations import migrate
+from driftgauge.connectors.store.output_tables import newest_outputs, output_from
 from driftgauge.connectors.store.ownership import claim
 from driftgauge.connectors.store.statements import Writes, compile_writes
 from driftgauge.connectors.store.transaction import Names, SqlTransaction
-from driftgauge.models.events import Rejected
 from driftgauge.models.outputs import Output
+
+R = TypeVar("R")
 
 
 def open_store(
@@ -122,7 +125,7 @@ class SqlStore:
                 connection, Writes(self._statements), self._names, self._emit_as, keep_audit=self._keep_audit
             )
             yield transaction
-            transaction.finish(*self._dead_letter_bounds)
+            transaction.write_all(*self._dead_letter_bounds)
 
     def outbox(self, limit: int) -> list[Message]:
         """The oldest committed messages not yet acknowledged."""
@@ -138,11 +141,10 @@ class SqlStore:
         """
         self._acknowledged = max(self._acknowledged, up_to_seq)
 
-    def dead_letters(self, limit: int) -> list[Rejected]:
-        """The newest dead letters, newest first."""
-        newest = select(schema.dead_letters).order_by(schema.dead_letters.c.seq.desc()).limit(limit)
+    def newest(self, record: type[R], limit: int) -> list[R]:
+        """The newest stored outputs of one kind, by the type of its record, newest first."""
         with self._begun() as connection:
-            return [rows.rejected(row) for row in connection.execute(newest)]
+            return [output_from(record, row) for row in connection.execute(newest_outputs(record, limit))]
 
     def dropped_dead_letters(self) -> int:
         """How many dead letters made room for newer ones, over the life of the store."""

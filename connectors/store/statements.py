@@ -14,7 +14,9 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, del
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
+from driftgauge.connectors.publishing.kinds import OutputKind, stored_kinds
 from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.output_tables import output_table
 from driftgauge.connectors.store.rows import Values
 
 Statements: TypeAlias = dict[str, tuple[str, Callable[[Values], tuple[Any, ...]] | None]]
@@ -54,10 +56,7 @@ def compile_writes(dialect: Dialect) -> Statements:
         "resolve": update(schema.responses)
         .where(schema.responses.c.seq == bindparam("of_seq"))
         .values(correct=bindparam("to_correct"), weight=bindparam("to_weight"), label_kind=bindparam("to_kind")),
-        "estimates": upsert(schema.estimates, name, newest_by="revision"),
-        "alerts": upsert(schema.alerts, name),
-        "acquisitions": upsert(schema.acquisitions, name, newest_by="revision"),
-        "dead_letters": _append(schema.dead_letters),
+        **{kind.table: _keep(kind, name) for kind in stored_kinds()},
         "outbox": _append(schema.outbox),
         "state": upsert(schema.state, name),
         "forget_state": delete(schema.state).where(
@@ -86,6 +85,12 @@ def upsert(table: Table, dialect_name: str, *, newest_by: str | None = None, add
     }
     where = None if newest_by is None else statement.excluded[newest_by] >= table.c[newest_by]
     return statement.on_conflict_do_update(index_elements=key, set_=changed, where=where)
+
+
+def _keep(kind: OutputKind[Any], dialect_name: str) -> UpdateBase:
+    """Store an output in the table of its kind."""
+    table = output_table(kind.record)
+    return upsert(table, dialect_name, newest_by=kind.newest_by) if kind.is_keyed else _append(table)
 
 
 def _append(table: Table) -> UpdateBase:

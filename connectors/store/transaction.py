@@ -26,12 +26,13 @@ from sqlalchemy import (
 )
 
 from driftgauge.connectors.base import Message, Positions, Record, TopicPartition
-from driftgauge.connectors.publishing.encode import with_bytes
+from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
+from driftgauge.connectors.store.output_tables import output_from, output_table, output_values
 from driftgauge.connectors.store.statements import Writes
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
+from driftgauge.models.outputs import Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 
@@ -144,8 +145,9 @@ class SqlTransaction:
 
     def estimate(self, key: str) -> Estimate | None:
         """The highest revision of the estimate with this key."""
-        found = self._read(select(schema.estimates).where(schema.estimates.c.key == key)).first()
-        return None if found is None else rows.estimate(found)
+        table = output_table(Estimate)
+        found = self._read(select(table).where(table.c.key == key)).first()
+        return None if found is None else output_from(Estimate, found)
 
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name, for every name that starts with ``prefix``."""
@@ -199,9 +201,13 @@ class SqlTransaction:
 
     def emit(self, outputs: Sequence[Output]) -> None:
         """Keep the outputs as rows and put each that has a topic in the outbox, in order."""
-        for output in map(with_bytes, outputs):
-            self._keep(output)
-            message = self._encode(output)
+        for output in outputs:
+            kind = OUTPUT_KINDS[type(output)]
+            prepared = kind.prepare(output)
+            if kind.table:
+                self._writes.add(kind.table, output_values(prepared))
+            self._has_dead_letters |= isinstance(output, Rejected)
+            message = self._encode(prepared)
             if message.topic:
                 self._writes.add("outbox", rows.message_values(message))
 
@@ -221,25 +227,11 @@ class SqlTransaction:
             self._connection.execute(delete(schema.labels).where(_L.seq.in_(part)))
         return [rows.label(row) for row in expired]
 
-    def finish(self, max_dead_letters: int, max_dead_letter_bytes: int) -> None:
-        """Write what waits; the commit follows."""
+    def write_all(self, max_dead_letters: int, max_dead_letter_bytes: int) -> None:
+        """Write every row that still waits, and bound the dead letters; the commit follows."""
         self._writes.flush(self._connection)
         if self._has_dead_letters:
             retention.trim_dead_letters(self._connection, max_dead_letters, max_dead_letter_bytes)
-
-    def _keep(self, output: Output) -> None:
-        match output:
-            case Estimate():
-                self._writes.add("estimates", rows.estimate_values(output))
-            case Alert():
-                self._writes.add("alerts", rows.alert_values(output))
-            case Acquisition():
-                self._writes.add("acquisitions", rows.acquisition_values(output))
-            case Rejected():
-                self._writes.add("dead_letters", rows.rejected_values(output))
-                self._has_dead_letters = True
-            case _:  # predictions are the responses' own rows
-                pass
 
     def _last(self, condition: ColumnElement[bool], limit: int) -> Rows:
         return as_rows(self._read(_newest(condition, limit)).all()[::-1])

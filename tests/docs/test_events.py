@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import msgspec
@@ -19,17 +18,13 @@ from driftgauge.config.connections import Topics as KafkaTopics
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES, Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
-from driftgauge.connectors.publishing.contract import (
-    DEAD_LETTER_HEADERS,
-    OUTGOING,
-    OUTGOING_HEADERS,
-    documents,
-    schemas,
-)
-from driftgauge.connectors.publishing.encode import TIMES, Topics, encode, to_json
+from driftgauge.connectors.publishing.contract import documents, header_names, schemas
+from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
+from driftgauge.connectors.publishing.payload import TIMES, to_json
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
-from driftgauge.models.outputs import Priority
+from driftgauge.models.outputs import Output, Priority
 from tests.docs.test_documents import ROOT, blocks
 from tests.pipeline.logs import make_log, play
 
@@ -37,7 +32,8 @@ EXAMPLES = [json.loads(block.text) for block in blocks("json") if block.document
 INCOMING = [example for example in EXAMPLES if "type" in example]
 SENT = [example for example in EXAMPLES if "type" not in example]
 SCHEMAS = schemas()
-KINDS = {"generation": Generation, "generation.chunk": Chunk, "label": Label}
+JSON_KINDS = {kind.name: kind for kind in OUTPUT_KINDS.values() if kind.is_json}
+DECODED = {"generation": Generation, "generation.chunk": Chunk, "label": Label}
 
 
 def decoded(value: bytes, content_type: str) -> Event:
@@ -52,7 +48,7 @@ def check(value: Any, name: str) -> None:
 
 def name_of(sent: dict[str, Any]) -> str:
     """The schema whose fields these are, all of them."""
-    (name,) = (m.name for m in OUTGOING if SCHEMAS[m.name]["properties"].keys() == sent.keys())
+    (name,) = (name for name in JSON_KINDS if SCHEMAS[name]["properties"].keys() == sent.keys())
     return name
 
 
@@ -85,9 +81,7 @@ def test_every_event_and_every_form_of_the_signal_has_an_example() -> None:
 def test_examples_of_incoming_events_decode_alike_in_both_encodings(example: dict[str, Any]) -> None:
     check(example, example["type"])
     json_event = decoded(json.dumps(example).encode(), "application/json")
-    assert isinstance(
-        json_event, {"generation": Generation, "generation.chunk": Chunk, "label": Label}[example["type"]]
-    )
+    assert isinstance(json_event, DECODED[example["type"]])
     for content_type, encoding in CONTENT_TYPES.items():
         if encoding == "msgpack":
             assert known(decoded(as_msgpack(example), content_type)) == known(json_event)
@@ -111,34 +105,31 @@ def test_the_packed_example_is_the_first_one_packed() -> None:
 @pytest.mark.parametrize("example", SENT, ids=name_of)
 def test_examples_of_outgoing_events_are_what_is_sent(example: dict[str, Any]) -> None:
     check(example, name_of(example))
-    (message,) = (m for m in OUTGOING if m.name == name_of(example))
+    kind = JSON_KINDS[name_of(example)]
     values: dict[str, Any] = {name: seconds(value) if name in TIMES else value for name, value in example.items()}
     if "priorities" in values:
         values["priorities"] = tuple(Priority(**row) for row in values["priorities"])
-    output = message.code(**values)
+    output = kind.record(**values)
     assert json.loads(to_json(output)) == example
-    assert dict(encode(output, Topics(), "a", 1).headers)["ce_type"].decode() == message.type
+    assert dict(encode(output, Topics(), "a", 1).headers)["ce_type"].decode() == kind.event_type
 
 
 def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def test_whatever_the_pipeline_says_fits_its_schema() -> None:
-    said = play(MemoryStore(), [make_log(1)])
-    assert {type(output) for output in said} == {message.code for message in OUTGOING} | {Rejected}
-    names = {message.code: message.name for message in OUTGOING}
-    for output in said:
-        message = encode(output, Topics(), "driftgauge", epoch=1)
-        headers = [name for name, _ in message.headers]
-        if isinstance(output, Rejected):
-            assert sorted(headers) == sorted(DEAD_LETTER_HEADERS)
-        else:
-            check(json.loads(message.value), names[type(output)])
-            assert headers == list(OUTGOING_HEADERS)
+def test_every_output_of_the_pipeline_fits_its_schema() -> None:
+    outputs = play(MemoryStore(), [make_log(1)])
+    assert {type(output) for output in outputs} == OUTPUT_KINDS.keys() == set(get_args(Output))
+    for output in outputs:
+        kind, message = OUTPUT_KINDS[type(output)], encode(output, Topics(), "driftgauge", epoch=1)
+        names = [name for name, _ in message.headers]
+        assert sorted(names) == sorted(header_names(kind))
+        if kind.is_json:
+            check(json.loads(message.value), kind.name)
 
 
-def test_whatever_the_encoder_writes_fits_its_schema() -> None:
+def test_every_event_that_the_encoder_writes_fits_its_schema() -> None:
     for event in make_log(1):
         if isinstance(event, Generation | Chunk):
             name = "generation.chunk" if isinstance(event, Chunk) else "generation"
@@ -168,9 +159,11 @@ def test_schema_and_decoder_refuse_alike(name: str, wrong: dict[str, Any]) -> No
 
 def test_the_asyncapi_document_names_the_topics_of_the_settings_and_files_that_exist() -> None:
     document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
-    topics = KafkaTopics()
-    configured = [*topics.generations, *topics.labels, *astuple(Topics())]
-    assert [channel["address"] for channel in document["channels"].values()] == configured
+    settings = KafkaTopics().model_dump()
+    addresses = {channel: [described["address"]] for channel, described in document["channels"].items()}
+    assert addresses == {name: list(topics) if name in ("generations", "labels") else [topics]
+                         for name, topics in settings.items()}  # fmt: skip
+    assert settings.keys() == {"generations", "labels", *Topics()}
     references = set(re.findall(r"\$ref: (\./\S+)", (ROOT / "docs" / "asyncapi.yaml").read_text()))
     assert {Path(reference).stem for reference in references} == SCHEMAS.keys()
 

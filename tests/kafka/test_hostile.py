@@ -13,6 +13,7 @@ from kafka import KafkaProducer
 
 from driftgauge.agent.service import build
 from driftgauge.connectors.kafka.client import create_topics
+from driftgauge.models.events import Rejected
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in
 
@@ -132,7 +133,7 @@ def outcome(broker: str, tmp_path_factory: pytest.TempPathFactory, request: pyte
         wait_for(agent, {topic: 2 * len(CASES)})
         with agent.store.transaction() as transaction:
             stored = set(transaction.responses([f"good-{i}" for i in range(len(CASES))]))
-        kept = agent.store.dead_letters(1_000)
+        kept = agent.store.newest(Rejected, 1_000)
     return Outcome(everything_in(broker, letters), topic, stored, len(kept))
 
 

@@ -11,7 +11,7 @@ import pytest
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.connectors.base import Store
-from driftgauge.connectors.publishing.encode import to_json
+from driftgauge.connectors.publishing.payload import to_json
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Context, Event, Generation, Label, Tick

@@ -66,4 +66,4 @@ def test_the_estimates_are_those_of_a_source_that_ended() -> None:
 
 
 def said_last(store: MemoryStore) -> dict[str, tuple[int, int, float | None]]:
-    return {key: (e.n_events, e.n_labels, e.accuracy) for key, e in store.tables.estimates.items()}
+    return {key: (e.n_events, e.n_labels, e.accuracy) for key, e in store.tables.outputs["estimates"].items()}

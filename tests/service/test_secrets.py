@@ -74,7 +74,7 @@ def test_a_dead_letter_says_why_without_what_the_record_says(tmp_path: Path) -> 
     with closing(open_store(f"sqlite:///{tmp_path / 'gauge.db'}", topics=Topics())) as store:
         with store.transaction() as transaction:
             transaction.emit([letter for letter in letters if isinstance(letter, Rejected)])
-        kept = store.dead_letters(10)
+        kept = store.newest(Rejected, 10)
         messages = store.outbox(10)
     assert [SECRET.encode() in (letter.value or b"") for letter in kept] == [True] * len(bad)  # the record as it came
     assert SECRET not in "".join(f"{letter.reason}{letter.detail}" for letter in kept)

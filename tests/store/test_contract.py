@@ -10,7 +10,7 @@ import pytest
 from driftgauge.connectors.base import FencedError, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_label
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.models.events import Label
+from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Output, Prediction
 from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore, Opener
@@ -241,7 +241,7 @@ def test_nothing_of_a_failed_transaction_happened(store: AnyStore) -> None:
         assert memory.positions() == {}
         assert memory.estimate(estimate().key) is None
     assert store.outbox(10) == []
-    assert store.dead_letters(10) == []
+    assert store.newest(Rejected, 10) == []
 
 
 def test_names_made_in_a_failed_transaction_are_made_again(store: AnyStore) -> None:
@@ -372,8 +372,8 @@ def test_the_newest_dead_letters_are_kept_and_the_others_counted(opener: Opener)
         memory.emit([rejected(offset) for offset in range(4)])
     with store.transaction() as memory:
         memory.emit([rejected(4, key=None, value=None, headers=())])
-    assert store.dead_letters(10) == [rejected(4, key=None, value=None, headers=()), rejected(3), rejected(2)]
-    assert store.dead_letters(1)[0].offset == 4
+    assert store.newest(Rejected, 10) == [rejected(4, key=None, value=None, headers=()), rejected(3), rejected(2)]
+    assert store.newest(Rejected, 1)[0].offset == 4
     assert store.dropped_dead_letters() == 2
     assert len(store.outbox(10)) == 5
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.base import Message
-from driftgauge.connectors.publishing.encode import Topics, encode, rfc3339
+from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.outputs import Output, Prediction
 from tests.store.examples import acquisition, alert, estimate, rejected
 

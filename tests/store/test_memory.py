@@ -52,7 +52,7 @@ def outcome(tables: Tables, published: list[bytes]) -> object:
         rows = memory.labelled("f1", 100)
         return (
             (rows.seq.tolist(), rows.correct.tolist(), memory.state(""), memory.positions()),
-            (memory.labels(rows.id.tolist()), list(tables.applied.values()), tables.alerts, counters),
+            (memory.labels(rows.id.tolist()), list(tables.applied.values()), tables.outputs, counters),
             sorted(set(published)),
         )
 

@@ -1,4 +1,4 @@
-"""What reports read, while the agent writes."""
+"""Queries on a store, for reports, while the agent writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
+from driftgauge.models.events import Rejected
 from tests.store.examples import acquisition, alert, estimate, rejected, response
 
 DAY = 86_400.0
@@ -24,77 +25,77 @@ def store(url: str) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
-def reader(url: str, store: SqlStore) -> Iterator[StoreQueries]:
+def queries(url: str, store: SqlStore) -> Iterator[StoreQueries]:
     assert store
     with closing(open_queries(url)) as opened:
         yield opened
 
 
-def test_a_reader_sees_what_is_committed_and_nothing_else(store: SqlStore, reader: StoreQueries) -> None:
-    assert reader.latest_estimates() == []
-    assert reader.latest_acquisition() is None
-    assert reader.span() is None
+def test_queries_see_what_is_committed_and_nothing_else(store: SqlStore, queries: StoreQueries) -> None:
+    assert queries.latest_estimates() == []
+    assert queries.latest_acquisition() is None
+    assert queries.span() is None
     with store.transaction() as memory:
         memory.emit([estimate()])
         memory.add_responses([response(0)])
         assert memory.estimate(estimate().key)
-        assert reader.latest_estimates() == []
-    assert reader.latest_estimates() == [estimate()]
-    assert reader.span() == (1000.0, 1000.0)
+        assert queries.latest_estimates() == []
+    assert queries.latest_estimates() == [estimate()]
+    assert queries.span() == (1000.0, 1000.0)
 
 
-def test_the_latest_estimate_of_every_domain_and_context(store: SqlStore, reader: StoreQueries) -> None:
+def test_the_latest_estimate_of_every_domain_and_context(store: SqlStore, queries: StoreQueries) -> None:
     newest = [estimate(domain="art", window_end=1.0), estimate(window_end=9.0, revision=2), estimate(fingerprint="f2")]
     with store.transaction() as memory:
         memory.emit([*newest, estimate(window_end=5.0), estimate(window_end=9.0)])
-    assert reader.latest_estimates() == newest
+    assert queries.latest_estimates() == newest
 
 
-def test_estimates_of_windows_that_ended_in_a_span(store: SqlStore, reader: StoreQueries) -> None:
+def test_estimates_of_windows_that_ended_in_a_span(store: SqlStore, queries: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([estimate(window_end=float(end)) for end in (40, 10, 20, 30)])
-    assert [found.window_end for found in reader.estimates(10.0, 30.0)] == [20.0, 30.0]
+    assert [found.window_end for found in queries.estimates(10.0, 30.0)] == [20.0, 30.0]
 
 
-def test_alerts_of_a_span_in_order(store: SqlStore, reader: StoreQueries) -> None:
+def test_alerts_of_a_span_in_order(store: SqlStore, queries: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([alert(number, event_time=float(time)) for number, time in ((3, 10), (1, 19), (2, 20))])
-    assert reader.alerts(10.0, 20.0) == [alert(1, event_time=19.0), alert(3, event_time=10.0)]
+    assert queries.alerts(10.0, 20.0) == [alert(1, event_time=19.0), alert(3, event_time=10.0)]
 
 
-def test_the_latest_acquisition_list(store: SqlStore, reader: StoreQueries) -> None:
+def test_the_latest_acquisition_list(store: SqlStore, queries: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([acquisition(20.0), acquisition(30.0, revision=2), acquisition(10.0), acquisition(30.0)])
-    assert reader.latest_acquisition() == acquisition(30.0, revision=2)
+    assert queries.latest_acquisition() == acquisition(30.0, revision=2)
 
 
-def test_events_and_labels_are_counted_by_domain(store: SqlStore, reader: StoreQueries) -> None:
+def test_events_and_labels_are_counted_by_domain(store: SqlStore, queries: StoreQueries) -> None:
     rows = [
         response(n, domain="ab"[n % 2], event_time=float(n), correct=1.0 if n < 3 else float("nan")) for n in range(8)
     ]
     with store.transaction() as memory:
         memory.add_responses(rows)
-    assert reader.counts(1.0, 6.0) == {"a": Counts(2, 1), "b": Counts(3, 1)}
+    assert queries.counts(1.0, 6.0) == {"a": Counts(2, 1), "b": Counts(3, 1)}
 
 
-def test_what_retention_aggregated_still_counts(store: SqlStore, reader: StoreQueries) -> None:
+def test_what_retention_aggregated_still_counts(store: SqlStore, queries: StoreQueries) -> None:
     rows = [response(n, event_time=n * DAY / 2, correct=n % 2, p_correct=0.5 if n else float("nan")) for n in range(8)]
     with store.transaction() as memory:
         memory.add_responses(rows)
-    before = reader.counts(0, 4 * DAY)
+    before = queries.counts(0, 4 * DAY)
     assert store.expire(2 * DAY, 3) == 3
     assert store.expire(2 * DAY, 3) == 1
     assert before == {"law": Counts(8, 8)}
-    assert reader.counts(0, 4 * DAY) == before
-    assert reader.counts(DAY, 2 * DAY) == {"law": Counts(2, 2)}
-    assert reader.span() == (2 * DAY, 3.5 * DAY)
+    assert queries.counts(0, 4 * DAY) == before
+    assert queries.counts(DAY, 2 * DAY) == {"law": Counts(2, 2)}
+    assert queries.span() == (2 * DAY, 3.5 * DAY)
 
 
-def test_dead_letters_are_listed_newest_first(store: SqlStore, reader: StoreQueries) -> None:
+def test_dead_letters_are_listed_newest_first(store: SqlStore, queries: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.emit([rejected(offset) for offset in range(3)])
-    assert reader.dead_letters(2) == [rejected(2), rejected(1)]
-    assert reader.dropped_dead_letters() == 0
+    assert queries.newest(Rejected, 2) == [rejected(2), rejected(1)]
+    assert queries.dropped_dead_letters() == 0
 
 
 @pytest.mark.postgres

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore
 from tests.store.examples import estimate, label, rejected, response
@@ -111,6 +112,6 @@ def look(memory: Any) -> Any:
 def look_outside(store: AnyStore) -> Any:
     return (
         [(message.topic, message.key, message.value) for message in store.outbox(100)],
-        store.dead_letters(10),
+        store.newest(Rejected, 10),
         store.dropped_dead_letters(),
     )

@@ -19,6 +19,7 @@ from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.migrations import MIGRATIONS
 from driftgauge.connectors.store.queries import backup, open_queries
 from driftgauge.connectors.store.sql_store import open_store
+from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 from tests.store.examples import label, rejected, response
 
@@ -55,10 +56,10 @@ def test_dead_letters_are_bounded_by_bytes_too(url: str) -> None:
     with closing(open_store(url, topics=Topics(), max_dead_letter_bytes=1000)) as store:
         with store.transaction() as memory:
             memory.emit([rejected(n, key=None, headers=(), value=bytes(400)) for n in range(5)])
-        assert [letter.offset for letter in store.dead_letters(9)] == [4, 3]
+        assert [letter.offset for letter in store.newest(Rejected, 9)] == [4, 3]
         with store.transaction() as memory:
             memory.emit([rejected(9, value=bytes(1001))])
-        assert store.dead_letters(9) == []
+        assert store.newest(Rejected, 9) == []
         assert store.dropped_dead_letters() == 6
 
 

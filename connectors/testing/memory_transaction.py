@@ -1,0 +1,219 @@
+"""A transaction on a store in memory: each change notes how to undo it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from heapq import nlargest
+from typing import Any, TypeVar
+
+import numpy as np
+
+from driftgauge.connectors.base import Message, Positions, Record, TopicPartition
+from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind, stored_kinds
+from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows
+from driftgauge.connectors.testing.crash_plan import CrashPlan
+from driftgauge.connectors.testing.tables import Tables
+from driftgauge.models.events import Label
+from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.series import SeriesKey
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class MemoryTransaction:
+    """What `MemoryStore.transaction` gives; not to be used after it ended."""
+
+    def __init__(
+        self, tables: Tables, encode: Callable[[Output, int], Message], crash: CrashPlan, *, keep_audit: bool
+    ) -> None:
+        self._tables = tables
+        self._encode = encode
+        self._crash = crash
+        self._keep_audit = keep_audit
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    # --- what was remembered ---------------------------------------------------------------------------------
+
+    def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
+        """Stored responses among these ids; unknown ids are absent."""
+        return {key: self._tables.responses[key] for key in ids if key in self._tables.responses}
+
+    def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
+        """Every label event stored for these responses, by response id."""
+        return {key: list(self._tables.labels[key]) for key in response_ids if key in self._tables.labels}
+
+    def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
+        rows = self._tables.windows.get(series, {})
+        return _last((row for row in rows.values() if start <= row.event_time < end), limit)
+
+    def labelled(self, fingerprint: str, limit: int) -> Rows:
+        """The last ``limit`` responses, by (event_time, id), that have a resolved label."""
+        return _last(self._tables.labelled.get(fingerprint, {}).values(), limit)
+
+    def estimate(self, key: str) -> Estimate | None:
+        """The highest revision of the estimate with this key."""
+        estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
+        return estimates.get(key)
+
+    def state(self, prefix: str) -> dict[str, bytes]:
+        """Saved state by name, for every name that starts with ``prefix``."""
+        return {name: value for name, value in self._tables.state.items() if name.startswith(prefix)}
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Stored positions."""
+        return dict(self._tables.positions)
+
+    # --- what is to be remembered ----------------------------------------------------------------------------
+
+    def add_responses(self, rows: Sequence[ResponseRow]) -> None:
+        """Remember new responses."""
+        with self._crash.effect("add responses"):
+            for row in rows:
+                self._put(replace(row, features=np.array(row.features, dtype=np.float32), slices=dict(row.slices)))
+
+    def add_labels(self, labels: Sequence[Label]) -> None:
+        """Remember label events."""
+        with self._crash.effect("add labels"):
+            for label in labels:
+                known = self._tables.labels.get(label.response_id, ())
+                self._set(self._tables.labels, label.response_id, (*known, label))
+
+    def resolve(self, rows: Sequence[ResponseRow]) -> None:
+        """Store the resolved label of these already stored responses."""
+        with self._crash.effect("resolve"):
+            for row in rows:
+                stored = self._tables.responses[row.id]
+                self._put(replace(stored, correct=row.correct, weight=row.weight, label_kind=row.label_kind))
+
+    def save_state(self, state: Mapping[str, bytes | None]) -> None:
+        """Replace the saved state under these names; None deletes the name."""
+        with self._crash.effect("save state"):
+            for name, value in state.items():
+                if value is None:
+                    self._delete(self._tables.state, name)
+                else:
+                    self._set(self._tables.state, name, value)
+
+    def save_positions(self, positions: Positions) -> None:
+        """Replace the positions of these partitions."""
+        with self._crash.effect("save positions"):
+            for partition, offset in positions.items():
+                self._set(self._tables.positions, partition, offset)
+
+    def audit(self, records: Sequence[Record]) -> None:
+        """Keep the positions of the records applied in this transaction, where the store was asked to."""
+        if self._keep_audit:
+            for record in records:
+                place = (record.topic, record.partition, record.offset)
+                self._set(self._tables.applied, len(self._tables.applied), place)
+
+    def emit(self, outputs: Sequence[Output]) -> None:
+        """Keep the outputs as rows and put each that has a topic in the outbox, in order."""
+        with self._crash.effect("emit"):
+            for output in outputs:
+                kind = OUTPUT_KINDS[type(output)]
+                prepared = kind.prepare(output)
+                if kind.table:
+                    self._keep(kind, prepared)
+                message = self._encode(prepared, self._tables.counters.get("outbox", 0) + 1)
+                if message.topic:
+                    self._set(self._tables.outbox, self._count("outbox"), message)
+
+    def expire_labels(self, older_than: float, limit: int) -> list[Label]:
+        """Remove and return label events older than this whose response never came, oldest first."""
+        with self._crash.effect("expire labels"):
+            pending = (labels for key, labels in self._tables.labels.items() if key not in self._tables.responses)
+            of_age = (label for labels in pending for label in labels if label.event_time < older_than)
+            expired = sorted(of_age, key=lambda label: (label.event_time, label.label_id))[:limit]
+            for label in expired:
+                left = tuple(other for other in self._tables.labels[label.response_id] if other is not label)
+                if left:
+                    self._set(self._tables.labels, label.response_id, left)
+                else:
+                    self._delete(self._tables.labels, label.response_id)
+        return expired
+
+    def expire(self, older_than: float, max_rows: int) -> int:
+        """Delete old responses with their labels, and old outputs."""
+        with self._crash.effect("expire"):
+            old = (row for row in self._tables.responses.values() if row.event_time < older_than)
+            expired = sorted(old, key=lambda row: (row.event_time, row.seq))[:max_rows]
+            for row in expired:
+                self._delete(self._tables.responses, row.id)
+                self._delete(self._tables.windows[row.series], row.id)
+                self._delete(self._tables.labelled[row.fingerprint], row.id)
+                self._delete(self._tables.labels, row.id)
+            self._expire_outputs(older_than, max_rows)
+        return len(expired)
+
+    def trim_dead_letters(self, max_number: int) -> None:
+        """Keep the newest dead letters, and count the others."""
+        table = self._tables.outputs["dead_letters"]
+        for number in sorted(table)[: max(0, len(table) - max_number)]:
+            self._delete(table, number)
+            self._count("dead_letters_dropped")
+
+    def roll_back(self) -> None:
+        """Undo every change, the last one first."""
+        for table, key, old in reversed(self._undo):
+            if old is _ABSENT:
+                table.pop(key, None)
+            else:
+                table[key] = old
+        self._undo.clear()
+
+    def _put(self, row: ResponseRow) -> None:
+        """Put a response into every table that holds responses."""
+        self._set(self._tables.responses, row.id, row)
+        self._set(self._tables.windows[row.series], row.id, row)
+        if math.isnan(row.correct):
+            self._delete(self._tables.labelled[row.fingerprint], row.id)
+        else:
+            self._set(self._tables.labelled[row.fingerprint], row.id, row)
+
+    def _keep(self, kind: OutputKind[Any], output: Any) -> None:
+        table = self._tables.outputs[kind.table]
+        key = output.key if kind.is_keyed else self._count(kind.table)
+        newest = kind.newest_by
+        if newest is None or key not in table or getattr(output, newest) >= getattr(table[key], newest):
+            self._set(table, key, output)
+
+    def _expire_outputs(self, older_than: float, max_rows: int) -> None:
+        for kind in stored_kinds():
+            if kind.event_time:
+                ages = {key: getattr(row, kind.event_time) for key, row in self._tables.outputs[kind.table].items()}
+                old = sorted((key for key, age in ages.items() if age < older_than), key=lambda key: ages[key])
+                for key in old[:max_rows]:
+                    self._delete(self._tables.outputs[kind.table], key)
+
+    def _count(self, name: str) -> int:
+        number = self._tables.counters.get(name, 0) + 1
+        self._set(self._tables.counters, name, number)
+        return number
+
+    def _set(self, table: dict[_K, _V], key: _K, value: _V) -> None:
+        self._undo.append((table, key, table.get(key, _ABSENT)))
+        table[key] = value
+
+    def _delete(self, table: dict[_K, _V], key: _K) -> None:
+        if key in table:
+            self._undo.append((table, key, table.pop(key)))
+
+
+_ABSENT = object()
+
+
+def _last(rows: Iterable[ResponseRow], limit: int) -> Rows:
+    newest = nlargest(limit, rows, key=lambda row: (row.event_time, row.id))
+    return as_rows([_remembered(row) for row in reversed(newest)])
+
+
+def _remembered(row: ResponseRow) -> Remembered:
+    return Remembered(
+        row.seq, row.id, row.domain, row.event_time, as_bytes(row.features), row.p_correct, row.correct, row.weight
+    )

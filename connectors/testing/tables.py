@@ -1,0 +1,32 @@
+"""What a store in memory holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftgauge.connectors.base import Message, TopicPartition
+from driftgauge.models.events import Label
+from driftgauge.models.rows import ResponseRow
+from driftgauge.models.series import SeriesKey
+
+
+@dataclass
+class Tables:
+    """The content of a store, which survives a crash of the process: pass it to the next `MemoryStore`.
+
+    ``outputs`` holds the stored outputs by table (`driftgauge.connectors.publishing.kinds`), and in it by key.
+    """
+
+    epoch: int = 0
+    responses: dict[str, ResponseRow] = field(default_factory=dict)
+    windows: dict[SeriesKey, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
+    labelled: dict[str, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
+    labels: dict[str, tuple[Label, ...]] = field(default_factory=dict)
+    outputs: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict))
+    state: dict[str, bytes] = field(default_factory=dict)
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+    outbox: dict[int, Message] = field(default_factory=dict)
+    applied: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
