@@ -1,1 +1,1 @@
-"""From outputs to messages, and the contract that describes them to other programs."""
+"""The table of outputs, the encoder of messages, and the contract for other programs."""

@@ -1,8 +1,8 @@
 """From outputs to messages: a CloudEvents 1.0 envelope (binary mode) in the headers, the payload in the value.
 
-What a kind of output is called and consists of is in the table `driftgauge.connectors.publishing.kinds`. All values
-are JSON, except that of a dead letter: it is the record as it came, so that it can be sent again; the headers say why
-it was rejected.
+The table `driftgauge.connectors.publishing.kinds` names the topic, type, key and payload of each kind of output. The
+value is JSON, except that of a dead letter. It is the record as it came, so that it can be sent again; its headers say
+why the record was rejected.
 """
 
 from __future__ import annotations

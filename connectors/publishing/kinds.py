@@ -46,7 +46,7 @@ def _unchanged(record: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputKind(Generic[R]):
-    """One kind of output, for everything outside the core.
+    """One kind of output, as everything outside the core sees it.
 
     Attributes
     ----------

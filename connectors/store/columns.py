@@ -1,4 +1,4 @@
-"""Stored responses as columns: the one place where `Rows` are made."""
+"""Stored responses as columns: the only place that makes `Rows`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from driftgauge.models.signals.features import N_FEATURES
 
 
 class Remembered(NamedTuple):
-    """What a window or a training set needs of one response; ``features`` as little-endian float32 bytes."""
+    """The values of one response that a window or a training set needs; ``features`` as little-endian float32 bytes."""
 
     seq: int
     id: str
@@ -61,7 +61,7 @@ def from_bytes(features: bytes) -> Float32s:
 
 
 def known(value: float | None) -> float | None:
-    """None for NaN: databases have their own word for unknown.
+    """None for NaN, because NULL is the unknown of a database.
 
     >>> known(float("nan")), known(0.0)
     (None, 0.0)
@@ -70,7 +70,7 @@ def known(value: float | None) -> float | None:
 
 
 def _stack(features: Sequence[bytes]) -> Float32s:
-    """(n, d) where d is the widest row's; rows stored with fewer features lack the last ones (NaN)."""
+    """(n, d), where d is the width of the widest row; the last features of a narrower row are NaN."""
     width = max(map(len, features), default=4 * N_FEATURES) // 4
     if all(len(row) == 4 * width for row in features):
         return from_bytes(b"".join(features)).reshape(len(features), width)

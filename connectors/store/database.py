@@ -1,6 +1,6 @@
-"""How a database is reached, and what its errors mean to the agent.
+"""Connections to a database, and whether an error of the database is worth a retry.
 
-Nothing here shows a password or a bound value: errors name the database and give the driver's own first line.
+No text shows a password or a bound value: errors name the database and quote the first line of the driver's message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from driftgauge.connectors.base import ConnectorError
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 BUSY_TIMEOUT_S = 30.0
-"""How long to wait for another process that is writing to the same SQLite file."""
+"""Seconds to wait for another process that is writing to the same SQLite file."""
 
 _CACHE_KIB = 65_536
 _WAL_PAGES = 16_000  # 64 MB: pages of the id index are written many times before they are copied back once
@@ -33,18 +33,18 @@ _RETRIABLE_SQLITE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_PROTOCOL,
 }
-# connection trouble, rolled back, resources, operator's intervention, read-only (a standby before it is promoted)
+# lost connection, rolled back, out of resources, operator's intervention, read-only (a standby before it is promoted)
 _RETRIABLE_SQLSTATES = ("08", "40", "53", "57", "55P03", "25006")
-_HOPELESS = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+_NOT_RETRIABLE = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
 
 
 def parse(url: str) -> URL:
-    """A database URL that can be served: ``sqlite:///file`` or ``postgresql://…``.
+    """The parsed URL of a supported database: ``sqlite:///file`` or ``postgresql://…``.
 
     Raises
     ------
     ConnectorError
-        For everything else; the text never repeats the URL, which may hold a password.
+        The URL is of another kind; the text never repeats the URL, which may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -60,7 +60,7 @@ def parse(url: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The URL as people may see it: no user, no password, no options.
+    """The URL without user, password and options, for logs and errors.
 
     >>> shown(make_url("postgresql://me:secret@db.example/gauge?sslpassword=x"))
     'postgresql://db.example/gauge'
@@ -122,7 +122,7 @@ def sqlite_path(url: URL) -> Path:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn the database's errors into `ConnectorError`, saying whether waiting may help."""
+    """Raise errors of the database as `ConnectorError`, which knows whether a retry may help."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -137,7 +137,7 @@ def _postgres(url: URL) -> Engine:
 
 
 def cause(error: Exception) -> str:
-    """The driver's first line; PostgreSQL puts values on the later ones."""
+    """The first line of the driver's message; PostgreSQL puts values on the later lines."""
     text = str(_original(error))
     return text.strip().partition("\n")[0] or type(error).__name__
 
@@ -152,7 +152,7 @@ def _is_retriable(error: Exception) -> bool:
     if sqlstate:
         return str(sqlstate).startswith(_RETRIABLE_SQLSTATES)
     is_lost = error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
-    return is_lost and not any(words in str(original) for words in _HOPELESS)
+    return is_lost and not any(words in str(original) for words in _NOT_RETRIABLE)
 
 
 def _original(error: Exception) -> BaseException:

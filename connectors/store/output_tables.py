@@ -1,4 +1,4 @@
-"""Outputs as rows: tables, values and records follow from the fields of each record that `kinds` says is stored.
+"""Outputs as rows: the table of a stored kind of output follows from the fields of its record.
 
 A column is an attribute of the record, and nullable where its type allows None. Text, numbers and bytes are stored as
 they are. A nested value is JSON text, or MessagePack where it holds bytes. An unknown number is NULL, or null in JSON.

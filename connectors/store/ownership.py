@@ -1,7 +1,7 @@
-"""One writer per store: a lock says who it is, so that a second agent is refused at once.
+"""One writer per store: the agent that writes holds a lock, so that a second agent is refused at its start.
 
-The lock is the polite half. The other half is the epoch in the store, checked inside every transaction: whoever lost
-the lock to a takeover while asleep is rejected there.
+An agent may lose the lock to a takeover while it is suspended. Its next write is rejected by the epoch in the store,
+which every transaction checks.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class Ownership(Protocol):
     """A claim on a store."""
 
     def release(self) -> None:
-        """Let the next one in; safe to call twice."""
+        """Give the claim up, so that another agent may have it; safe to call twice."""
         ...
 
 
 def claim(connection: Connection, *, takeover: bool) -> Ownership:
-    """The right to write through this connection.
+    """Claim the right to write through this connection.
 
     Raises
     ------
     ConnectorError
-        Another agent has it, and ``takeover`` is false.
+        Another agent has the right, and ``takeover`` is false.
     """
     url = connection.engine.url
     if connection.dialect.name == "sqlite":
@@ -47,8 +47,8 @@ def claim(connection: Connection, *, takeover: bool) -> Ownership:
 class FileLock:
     """An exclusive lock on a file beside the store.
 
-    The kernel releases it when the process ends in any way. A takeover replaces the file: the old owner keeps its lock
-    on a file that nobody looks at any more.
+    The kernel releases the lock when the process ends in any way. A takeover replaces the file: the old owner keeps its
+    lock on a file that no agent looks at any more.
     """
 
     def __init__(self, path: Path, *, takeover: bool) -> None:
@@ -75,16 +75,16 @@ class FileLock:
             os.close(descriptor)  # replaced by a takeover in between: that file counts, not this one
 
     def release(self) -> None:
-        """Let the next one in; safe to call twice."""
+        """Give the claim up, so that another agent may have it; safe to call twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class AdvisoryLock:
-    """PostgreSQL's lock on a number, held by one connection: the one that also writes.
+    """PostgreSQL's lock on a number; the connection that writes holds it.
 
-    A takeover ends the connection of the old owner, with the transaction it may be paused in.
+    A takeover ends the connection of the old owner, and with it a transaction that may be open.
     """
 
     def __init__(self, connection: Connection, name: str, *, takeover: bool) -> None:
@@ -100,7 +100,7 @@ class AdvisoryLock:
             raise ConnectorError(_BUSY.format(name), retriable=False)
 
     def release(self) -> None:
-        """Nothing to do: the lock goes with its connection."""
+        """Do nothing: PostgreSQL releases the lock when its connection ends."""
 
     def _halves(self) -> dict[str, int]:
         unsigned = self._number % 2**64

@@ -29,7 +29,7 @@ _E, _A, _R, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.daily.c
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much stands behind the numbers of one domain."""
+    """Responses and labels of one domain."""
 
     n_events: int
     n_labels: int
@@ -41,7 +41,7 @@ def open_queries(url: str) -> StoreQueries:
     Raises
     ------
     ConnectorError
-        There is no store, it cannot be read, or its schema is not this code's.
+        There is no store, it cannot be read, or its schema version is not that of this code.
     """
     parsed = parse(url)
     queries = StoreQueries(reader_engine(parsed), shown(parsed))
@@ -50,10 +50,10 @@ def open_queries(url: str) -> StoreQueries:
 
 
 def backup(url: str, target: Path) -> None:
-    """Copy a SQLite store while the agent runs; the copy is complete or not there.
+    """Copy a SQLite store while the agent runs; the copy is complete, or there is none.
 
-    It holds the source positions too: an agent started on it reads on from there. A broker must still have the
-    records since.
+    The copy holds the source positions too: an agent started on it continues from there. The broker must still have
+    the records since.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class StoreQueries:
         self._name = name
 
     def check(self) -> None:
-        """Refuse what is not a store of this version."""
+        """Raise an error unless this is a store of this schema version."""
         with self._connected() as connection:
             found = migrations.schema_version(connection)
         if found is None:
@@ -126,7 +126,7 @@ class StoreQueries:
     def counts(self, start: float, end: float) -> dict[str, Counts]:
         """Responses with ``start <= event_time < end`` by domain, and how many of them have a label.
 
-        What retention has aggregated counts with the days that begin in the span.
+        Responses that retention has aggregated count with the days that begin in the span.
         """
         names = schema.names
         live = select(names.c.name, func.count(), func.count(_R.correct)).join(names, _R.domain == names.c.seq)
@@ -171,7 +171,7 @@ class StoreQueries:
         self._engine.dispose()
 
     def fetch(self, query: Executable) -> list[Any]:
-        """What a query on the tables of `schema` finds."""
+        """The rows that a query on the tables of `schema` returns."""
         with self._connected() as connection:
             return list(connection.execute(query))
 
@@ -182,7 +182,7 @@ class StoreQueries:
 
 
 def _copy(connection: Connection, target: Path) -> None:
-    """All pages in one step: readers of a write-ahead log see one instant and hold nobody up."""
+    """Copy all pages in one step: a reader of a write-ahead log sees one instant and blocks no writer."""
     source = connection.connection.driver_connection
     if source is None:
         raise ConnectorError("the connection was lost", retriable=True)

@@ -88,10 +88,10 @@ def _expire_outputs(connection: Connection, older_than: float, max_rows: int) ->
 
 
 def shrink(connection: Connection) -> None:
-    """Give free pages of a SQLite file back to the disk; not within a transaction.
+    """Return free pages of a SQLite file to the disk; not within a transaction.
 
-    As a script, because each step of this statement frees one page and the driver takes one step of a statement
-    that returns no rows.
+    It runs as a script, because each step of this statement frees one page, and the driver takes only one step of a
+    statement that returns no rows.
     """
     driver = connection.connection.driver_connection
     if isinstance(driver, sqlite3.Connection):

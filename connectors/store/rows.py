@@ -23,7 +23,7 @@ _Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
 
 def response_values(row: ResponseRow, domain: int, fingerprint: int) -> Values:
-    """``domain`` and ``fingerprint`` are interned."""
+    """The row of a response; ``domain`` and ``fingerprint`` are the numbers of these names."""
     return {
         "seq": row.seq,
         "id_hash": schema.id_hash(row.id),
@@ -68,7 +68,7 @@ def response(values: Sequence[Any]) -> ResponseRow:
 
 
 def resolved_values(row: ResponseRow) -> Values:
-    """What a label changes of a stored response; names do not collide with those of the columns."""
+    """The values that a label changes in a stored response; their names differ from those of the columns."""
     return {
         "of_seq": row.seq,
         "to_correct": known(row.correct),
@@ -78,7 +78,7 @@ def resolved_values(row: ResponseRow) -> Values:
 
 
 def label_values(label: Label) -> Values:
-    """A new label waits until its response is known to be here."""
+    """The row of a new label, which is pending until its response is known to be stored."""
     values = {item.name: plain(getattr(label, item.name)) for item in fields(Label)}
     return {**values, "response_hash": schema.id_hash(label.response_id), "is_pending": True}
 
@@ -89,7 +89,7 @@ def label(row: Row[Any]) -> Label:
 
 
 def message_values(message: Message) -> Values:
-    """A message without its number: the outbox gives it."""
+    """The row of a message without its number, which the outbox assigns."""
     return {
         "topic": message.topic,
         "key": message.key,
@@ -109,7 +109,7 @@ def pack(headers: _Headers) -> bytes:
 
 
 def unpack(headers: bytes) -> _Headers:
-    """What `pack` packed."""
+    """Headers from MessagePack."""
     return msgspec.msgpack.decode(headers, type=tuple[tuple[str, bytes], ...])
 
 

@@ -88,7 +88,7 @@ labels = numbered(
     Column("annotator_id", TEXT, nullable=False),
     Column("inclusion_probability", Double),
     Column("supersedes", TEXT),
-    Column("is_pending", Boolean, nullable=False),  # until its response is known to be here
+    Column("is_pending", Boolean, nullable=False),  # until its response is known to be stored
 )
 Index("labels_by_response", labels.c.response_hash)
 Index(
@@ -136,5 +136,5 @@ applied = numbered(
 
 
 def id_hash(text: str) -> int:
-    """A signed 64-bit name of an id."""
+    """A signed 64-bit hash of an id."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

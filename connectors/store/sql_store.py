@@ -1,9 +1,9 @@
 """The store: everything the agent remembers, in SQLite or PostgreSQL, through SQLAlchemy Core.
 
-One transaction holds a batch's rows, classifier state, source positions and outbox, so a kill anywhere means that the
-batch happened or did not. One agent writes: a lock says so at the start, and an epoch, checked inside every
-transaction, rejects a late write of one that was taken over. Dead letters are bounded in number and bytes, responses
-by `SqlStore.expire`, everything that waits in a transaction by the batch.
+One transaction holds a batch's rows, classifier state, source positions and outbox, so a process killed anywhere leaves
+a batch that is stored whole or not at all. One agent writes: a lock refuses a second one at its start, and an epoch,
+checked inside every transaction, rejects a late write of an agent that was taken over. Dead letters are bounded in
+number and bytes, responses and outputs by `SqlStore.expire`, the pending writes of a transaction by the batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from driftgauge.connectors.store.migrations import migrate
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from
 from driftgauge.connectors.store.ownership import claim
 from driftgauge.connectors.store.statements import Writes, compile_writes
-from driftgauge.connectors.store.transaction import Names, SqlTransaction
+from driftgauge.connectors.store.transaction import InternedNames, SqlTransaction
 from driftgauge.models.outputs import Output
 
 R = TypeVar("R")
@@ -43,15 +43,15 @@ def open_store(
     max_dead_letters: int = 10_000,
     max_dead_letter_bytes: int = 256 * 2**20,
 ) -> SqlStore:
-    """Open a store for writing; make it or bring its schema up to date first.
+    """Open a store for writing; create it or bring its schema up to date first.
 
     Parameters
     ----------
     url : ``sqlite:///file.db``, or ``postgresql://user@host/database`` with the extra ``postgres``
     synchronous : SQLite only. ``normal`` survives any kill of the process, ``full`` also the loss of power
-    keep_audit : keep the position of every record that was applied (it grows without end: for tests)
-    takeover : use the store although another agent holds it; that one is refused from then on
-    max_dead_letters, max_dead_letter_bytes : the newest dead letters are kept, up to both
+    keep_audit : keep the position of every record that was applied; for tests, because it grows without end
+    takeover : use the store although another agent holds it; the other one is refused from then on
+    max_dead_letters, max_dead_letter_bytes : the newest dead letters are kept, up to both bounds
 
     Raises
     ------
@@ -91,9 +91,9 @@ class SqlStore:
         self._keep_audit = keep_audit
         self._dead_letter_bounds = dead_letter_bounds
         self._statements = compile_writes(engine.dialect)
-        self._names = Names()
+        self._names = InternedNames()
         self._lock = threading.RLock()
-        self._acknowledged = self._forgotten = 0
+        self._acknowledged = self._deleted = 0
         self._is_closed = False
         with ExitStack() as undo:
             self._connection = undo.enter_context(engine.connect())
@@ -106,7 +106,7 @@ class SqlStore:
 
     @property
     def epoch(self) -> int:
-        """Bumped at each opening; never below the clock, so that a restored backup does not repeat old ones."""
+        """Grows at each opening; never below the clock, so that a restored backup does not repeat old epochs."""
         return self._epoch
 
     @contextmanager
@@ -120,9 +120,9 @@ class SqlStore:
         ConnectorError
             The database failed; nothing of this transaction happened.
         """
-        with self._begun() as connection:
+        with self._connected() as connection:
             transaction = SqlTransaction(
-                connection, Writes(self._statements), self._names, self._emit_as, keep_audit=self._keep_audit
+                connection, Writes(self._statements), self._names, self._encode_with_epoch, keep_audit=self._keep_audit
             )
             yield transaction
             transaction.write_all(*self._dead_letter_bounds)
@@ -131,34 +131,34 @@ class SqlStore:
         """The oldest committed messages not yet acknowledged."""
         table = schema.outbox
         waiting = select(table).where(table.c.seq > self._acknowledged).order_by(table.c.seq).limit(limit)
-        with self._begun() as connection:
+        with self._connected() as connection:
             return [rows.message(row) for row in connection.execute(waiting)]
 
     def acknowledge(self, up_to_seq: int) -> None:
-        """Forget the outbox up to and including this message.
+        """Remove the messages of the outbox up to and including this one.
 
-        The rows go with the next transaction (or `close`): a commit of their own would double the cost of a batch.
+        The next transaction, or `close`, deletes the rows: a separate commit would double the cost of a batch.
         """
         self._acknowledged = max(self._acknowledged, up_to_seq)
 
     def newest(self, record: type[R], limit: int) -> list[R]:
         """The newest stored outputs of one kind, by the type of its record, newest first."""
-        with self._begun() as connection:
+        with self._connected() as connection:
             return [output_from(record, row) for row in connection.execute(newest_outputs(record, limit))]
 
     def dropped_dead_letters(self) -> int:
         """How many dead letters made room for newer ones, over the life of the store."""
-        with self._begun() as connection:
+        with self._connected() as connection:
             return retention.dropped_dead_letters(connection)
 
     def expire(self, older_than: float, max_rows: int) -> int:
         """Aggregate and delete the oldest responses with an event time before this, up to ``max_rows`` of them.
 
-        Their labels go with them, and up to as many estimates, alerts and lists of before this. Returns how many
-        responses went: call again while it returns ``max_rows``. One short transaction; a SQLite file gives the
-        pages that became free back to the disk.
+        Their labels are deleted with them, and up to ``max_rows`` older outputs of each kind. Returns how many
+        responses were deleted: call again while it returns ``max_rows``. It is one short transaction. A SQLite file
+        returns free pages to the disk.
         """
-        with self._begun() as connection:
+        with self._connected() as connection:
             n = retention.expire(connection, older_than, max_rows)
         with self._lock, translated(self._name):
             retention.shrink(self._connection)
@@ -167,7 +167,7 @@ class SqlStore:
     def audit(self) -> list[tuple[str, int, int]]:
         """Topic, partition and offset of every applied record, in order, with ``keep_audit``."""
         table = schema.applied
-        with self._begun() as connection:
+        with self._connected() as connection:
             found = connection.execute(select(table.c.topic, table.c.partition, table.c.offset).order_by(table.c.seq))
             return [(row[0], row[1], row[2]) for row in found]
 
@@ -176,29 +176,29 @@ class SqlStore:
         with self._lock:
             if self._is_closed:
                 return
-            with suppress(ConnectorError), self._begun():
-                pass  # what was acknowledged is forgotten
+            with suppress(ConnectorError), self._connected():
+                pass  # deletes the acknowledged messages
             with suppress(SQLAlchemyError):
                 self._connection.close()
             self._ownership.release()
             self._is_closed = True
 
     @contextmanager
-    def _begun(self) -> Iterator[Connection]:
+    def _connected(self) -> Iterator[Connection]:
         with self._lock, translated(self._name):
             acknowledged = self._acknowledged
             try:
                 with self._begin():
-                    if acknowledged > self._forgotten:
+                    if acknowledged > self._deleted:
                         self._connection.execute(delete(schema.outbox).where(schema.outbox.c.seq <= acknowledged))
                     yield self._connection
             except BaseException:
-                self._names.clear()  # some may have been made in what was rolled back
+                self._names.clear()  # some may be from the transaction that was rolled back
                 raise
-            self._forgotten = max(acknowledged, self._forgotten)
+            self._deleted = max(acknowledged, self._deleted)
 
     def _begin(self) -> RootTransaction:
-        """A transaction that is ours; the connection is made again where it was lost."""
+        """A transaction with a checked epoch; a lost connection is opened again."""
         if self._is_closed:
             raise ConnectorError(f"store {self._name} is closed", retriable=False)
         try:
@@ -221,7 +221,10 @@ class SqlStore:
         return transaction
 
     def _reconnect(self) -> None:
-        """While the epoch is ours nobody else has the store: what still holds its lock is our own lost connection."""
+        """Connect again and claim the store.
+
+        While the epoch is unchanged no other agent took over, so the lock is still held by the lost connection only.
+        """
         self._connection.close()
         self._connection = self._engine.connect()
         with self._connection.begin():
@@ -233,10 +236,10 @@ class SqlStore:
         stored = self._connection.scalar(_EPOCH.with_for_update())
         if stored != self._epoch:
             raise FencedError(
-                f"store {self._name}: another agent took over (epoch {stored}, ours {self._epoch}); this one must stop"
+                f"store {self._name}: another agent took over (epoch {stored}, here {self._epoch}); this one must stop"
             )
 
-    def _emit_as(self, output: Output) -> Message:
+    def _encode_with_epoch(self, output: Output) -> Message:
         return self._encode(output, epoch=self._epoch)
 
 

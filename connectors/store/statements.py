@@ -1,7 +1,7 @@
-"""The writes of a transaction, as SQL compiled once per database.
+"""The writes of a transaction, as SQL that is compiled once per database.
 
-They run as plain ``executemany`` on the driver: building 500 rows through the expression layer would cost as much
-as storing them.
+The driver runs them as plain ``executemany``: building 500 rows through the expression layer of SQLAlchemy would cost
+as much as storing them.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from driftgauge.connectors.store.output_tables import output_table
 from driftgauge.connectors.store.rows import Values
 
 Statements: TypeAlias = dict[str, tuple[str, Callable[[Values], tuple[Any, ...]] | None]]
-"""Name -> SQL, and how to put values into the order of its places; None: its places have names."""
+"""Name -> SQL, and how to order the values for its parameters; None: the parameters have names."""
 
 
 class Writes:
-    """Rows waiting to be written, by statement.
+    """Rows to be written, by statement.
 
-    They are written in the order of the attributes below, whatever the order they came in: new rows before what
-    updates them, and within one statement in the order they came, so that the last one wins. Bounded by the batch.
+    Statements run in the order of `compile_writes`, so that rows are inserted before they are updated. The rows of one
+    statement run in the order they were added, so that the last one wins. The number of rows is bounded by the batch.
     """
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        self._waiting: dict[str, list[Values]] = {name: [] for name in statements}
+        self._pending: dict[str, list[Values]] = {name: [] for name in statements}
 
     def add(self, name: str, values: Values) -> None:
-        """Let one row wait under its statement."""
-        self._waiting[name].append(values)
+        """Add a row to be written by this statement."""
+        self._pending[name].append(values)
 
     def flush(self, connection: Connection) -> None:
-        """Write everything that waits."""
-        for name, rows in self._waiting.items():
+        """Write every pending row."""
+        for name, rows in self._pending.items():
             if rows:
                 sql, pick = self._statements[name]
                 connection.exec_driver_sql(sql, rows if pick is None else [pick(row) for row in rows])
-                self._waiting[name] = []
+                self._pending[name] = []
 
 
 def compile_writes(dialect: Dialect) -> Statements:
-    """The statements by name, in the order of writing."""
+    """The statements by name, in the order in which they run."""
     name = dialect.name
     statements: dict[str, UpdateBase] = {
         "responses": insert(schema.responses),
@@ -71,7 +71,7 @@ def compile_writes(dialect: Dialect) -> Statements:
 def upsert(table: Table, dialect_name: str, *, newest_by: str | None = None, adding: bool = False) -> UpdateBase:
     """Insert, or replace the row with the same primary key.
 
-    ``newest_by``: only where this column is not lower than the stored one. ``adding``: add to the stored numbers.
+    ``newest_by``: replace only if this column is not lower than the stored one. ``adding``: add to the stored numbers.
     """
     make = sqlite.insert if dialect_name == "sqlite" else postgresql.insert
     statement = make(table)
@@ -94,7 +94,7 @@ def _keep(kind: OutputKind[Any], dialect_name: str) -> UpdateBase:
 
 
 def _append(table: Table) -> UpdateBase:
-    """Insert all columns but ``seq``, which the database counts."""
+    """Insert all columns but ``seq``, which the database assigns."""
     return insert(table).values(
         {column.name: bindparam(column.name) for column in table.columns if column.name != "seq"}
     )

@@ -1,6 +1,7 @@
 """One transaction on the database: a `Memory` for the pipeline that also takes positions and outputs.
 
-Writes wait in memory and run as one statement per table; a read that could see them lets them run first.
+Writes are collected in memory and run as one statement per table. A read runs the pending writes first, because it must
+see them.
 """
 
 from __future__ import annotations
@@ -58,18 +59,18 @@ _REMEMBERED = (  # in the order of `columns.Remembered`
 )
 
 
-class Names:
-    """Numbers of interned names as far as they are known here; the table has them all. Bounded by `_MAX_NAMES`."""
+class InternedNames:
+    """A cache of the numbers of interned names; the table has them all. Bounded by `_MAX_NAMES`."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def clear(self) -> None:
-        """Ask the database again from now on."""
+        """Empty the cache."""
         self._numbers.clear()
 
     def numbers(self, connection: Connection, names: set[str]) -> dict[str, int]:
-        """The number of each name; new names get one."""
+        """The number of each name; a name without one gets one."""
         new = sorted(names - self._numbers.keys())
         if new:
             if len(self._numbers) + len(new) > _MAX_NAMES:
@@ -89,13 +90,13 @@ class Names:
 
 
 class SqlTransaction:
-    """What `SqlStore.transaction` gives; not to be used after it ended."""
+    """A transaction of `SqlStore`; not to be used after its end."""
 
     def __init__(
         self,
         connection: Connection,
         writes: Writes,
-        names: Names,
+        names: InternedNames,
         encode: Callable[[Output], Message],
         *,
         keep_audit: bool,
@@ -107,7 +108,7 @@ class SqlTransaction:
         self._keep_audit = keep_audit
         self._has_dead_letters = False
 
-    # --- what was remembered ---------------------------------------------------------------------------------
+    # --- reads -----------------------------------------------------------------------------------------------
 
     def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
         """Stored responses among these ids; unknown ids are absent."""
@@ -161,17 +162,17 @@ class SqlTransaction:
         found = self._read(select(schema.positions))
         return {TopicPartition(row.topic, row.partition): row.offset for row in found}
 
-    # --- what is to be remembered ----------------------------------------------------------------------------
+    # --- writes ----------------------------------------------------------------------------------------------
 
     def add_responses(self, new: Sequence[ResponseRow]) -> None:
-        """Remember new responses."""
+        """Store new responses."""
         names = {row.domain for row in new} | {row.fingerprint for row in new}
         numbers = self._names.numbers(self._connection, names)
         for row in new:
             self._writes.add("responses", rows.response_values(row, numbers[row.domain], numbers[row.fingerprint]))
 
     def add_labels(self, labels: Sequence[Label]) -> None:
-        """Remember label events."""
+        """Store label events."""
         for label in labels:
             self._writes.add("labels", rows.label_values(label))
 
@@ -193,14 +194,14 @@ class SqlTransaction:
             self._writes.add("positions", {"topic": topic, "partition": partition, "offset": offset})
 
     def audit(self, records: Sequence[Record]) -> None:
-        """Keep the positions of the records applied in this transaction, where the store was asked to."""
+        """Store the positions of the records applied in this transaction, if the store keeps an audit."""
         if self._keep_audit:
             for record in records:
                 place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
                 self._writes.add("applied", place)
 
     def emit(self, outputs: Sequence[Output]) -> None:
-        """Keep the outputs as rows and put each that has a topic in the outbox, in order."""
+        """Store the outputs that have a table, and put those that have a topic in the outbox, in order."""
         for output in outputs:
             kind = OUTPUT_KINDS[type(output)]
             prepared = kind.prepare(output)
@@ -214,21 +215,21 @@ class SqlTransaction:
     def expire_labels(self, older_than: float, limit: int) -> list[Label]:
         """Remove and return label events older than this whose response never came, oldest first.
 
-        A label is looked at once when it comes of age: by then either its response is here, and it waits no more,
-        or it goes.
+        A label is examined once, when it reaches this age. If its response is stored, the label stays and is no longer
+        pending; otherwise it is deleted.
         """
         self._writes.flush(self._connection)
-        of_age = and_(_L.is_pending, _L.event_time < older_than)
-        is_here = select(_R.seq).where(_R.id_hash == _L.response_hash, _R.id == _L.response_id).exists()
-        self._connection.execute(update(schema.labels).where(of_age, is_here).values(is_pending=False))
-        oldest = select(schema.labels).where(of_age).order_by(_L.event_time, _L.label_id).limit(limit)
+        old_enough = and_(_L.is_pending, _L.event_time < older_than)
+        has_response = select(_R.seq).where(_R.id_hash == _L.response_hash, _R.id == _L.response_id).exists()
+        self._connection.execute(update(schema.labels).where(old_enough, has_response).values(is_pending=False))
+        oldest = select(schema.labels).where(old_enough).order_by(_L.event_time, _L.label_id).limit(limit)
         expired = self._connection.execute(oldest).all()
         for part in _parts([row.seq for row in expired]):
             self._connection.execute(delete(schema.labels).where(_L.seq.in_(part)))
         return [rows.label(row) for row in expired]
 
     def write_all(self, max_dead_letters: int, max_dead_letter_bytes: int) -> None:
-        """Write every row that still waits, and bound the dead letters; the commit follows."""
+        """Write every pending row and delete the dead letters beyond the bounds; the commit follows."""
         self._writes.flush(self._connection)
         if self._has_dead_letters:
             retention.trim_dead_letters(self._connection, max_dead_letters, max_dead_letter_bytes)
@@ -242,18 +243,18 @@ class SqlTransaction:
 
 
 def _named(*columns: Any) -> Select[*tuple[Any, ...]]:
-    """A query on responses with the names of their domains and fingerprints at hand."""
+    """A query on responses, joined with the names of their domains and fingerprints."""
     tables = schema.responses.join(_domains, _R.domain == _domains.c.seq)
     return select(*columns).select_from(tables.join(_fingerprints, _R.fingerprint == _fingerprints.c.seq))
 
 
 def _newest(condition: ColumnElement[bool], limit: int) -> Select[*tuple[Any, ...]]:
-    """What `columns.as_rows` takes of the newest responses, newest first."""
+    """The columns that `columns.as_rows` takes, of the newest responses, newest first."""
     return _named(*_REMEMBERED).where(condition).order_by(_R.event_time.desc(), _R.id.desc()).limit(limit)
 
 
 def newest_labelled(fingerprint: str, limit: int) -> Select[*tuple[Any, ...]]:
-    """What `columns.as_rows` takes of the newest responses with a resolved label, newest first."""
+    """The columns that `columns.as_rows` takes, of the newest responses with a resolved label, newest first."""
     return _newest(and_(_R.fingerprint == _number(fingerprint), _R.correct.is_not(None)), limit)
 
 

@@ -1,12 +1,12 @@
-"""Source, sink and store in memory, and crashes at any effect: to test your own code with, and ours.
+"""Source, sink and store in memory, and crashes at any effect: for tests of your code.
 
-The store is transactional as the real ones are, and passes the same contract suite. Every effect (a poll, a
-transaction, each write, a publication …) passes a `CrashPlan`, which can end the run just before or just after it.
-Only dead letters are bounded: everything else grows with what it is given.
+The store is transactional like the real ones and passes the same contract suite. A `CrashPlan` counts every effect (a
+poll, a transaction, each write, a publication …) and can end the run just before or just after any of them. Only dead
+letters are bounded; everything else stays in memory.
 
 Examples
 --------
-A consumer that stores how far it came, in the transaction of what it found, loses nothing wherever it dies:
+A consumer stores its position and its outputs in one transaction, so it loses nothing wherever it dies:
 
 >>> from driftgauge.connectors.base import Record, TopicPartition
 >>> from driftgauge.models.events import Rejected

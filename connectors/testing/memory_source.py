@@ -25,7 +25,7 @@ class MemorySource:
         self._positions = dict(positions)
         self._next = 0
 
-    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - a list has no one to wait for
+    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - a list never makes a caller wait
         """The next records of the log."""
         with self._crash.effect("poll"):
             records: list[Record] = []

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class MemoryStore:
-    """A `Store` in memory. A second one on the same ``tables`` takes over; the first is then fenced off."""
+    """A `Store` in memory. A second one on the same ``tables`` takes over, and the first then raises `FencedError`."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class MemoryStore:
 
     @property
     def epoch(self) -> int:
-        """Bumped by every `MemoryStore` made on the same tables."""
+        """Grows with every `MemoryStore` made on the same tables."""
         return self._epoch
 
     @contextmanager
@@ -68,7 +68,7 @@ class MemoryStore:
         return [self.tables.outbox[seq] for seq in sorted(self.tables.outbox)[:limit]]
 
     def acknowledge(self, up_to_seq: int) -> None:
-        """Forget the outbox up to and including this message."""
+        """Remove the messages of the outbox up to and including this one."""
         with self._crash.effect("acknowledge"), self._lock:
             for seq in [seq for seq in self.tables.outbox if seq <= up_to_seq]:
                 del self.tables.outbox[seq]
@@ -99,7 +99,7 @@ class MemoryStore:
 
     def _check_epoch(self) -> None:
         if self.tables.epoch != self._epoch:
-            raise FencedError(f"another agent took over (epoch {self.tables.epoch}, ours {self._epoch})")
+            raise FencedError(f"another agent took over (epoch {self.tables.epoch}, here {self._epoch})")
 
     def _encode(self, output: Output, seq: int) -> Message:
         return encode(output, self._topics, self._source, self._epoch, seq)

@@ -25,7 +25,7 @@ _V = TypeVar("_V")
 
 
 class MemoryTransaction:
-    """What `MemoryStore.transaction` gives; not to be used after it ended."""
+    """A transaction of `MemoryStore`; not to be used after its end."""
 
     def __init__(
         self, tables: Tables, encode: Callable[[Output, int], Message], crash: CrashPlan, *, keep_audit: bool
@@ -36,7 +36,7 @@ class MemoryTransaction:
         self._keep_audit = keep_audit
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
 
-    # --- what was remembered ---------------------------------------------------------------------------------
+    # --- reads -----------------------------------------------------------------------------------------------
 
     def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
         """Stored responses among these ids; unknown ids are absent."""
@@ -68,16 +68,16 @@ class MemoryTransaction:
         """Stored positions."""
         return dict(self._tables.positions)
 
-    # --- what is to be remembered ----------------------------------------------------------------------------
+    # --- writes ----------------------------------------------------------------------------------------------
 
     def add_responses(self, rows: Sequence[ResponseRow]) -> None:
-        """Remember new responses."""
+        """Store new responses."""
         with self._crash.effect("add responses"):
             for row in rows:
                 self._put(replace(row, features=np.array(row.features, dtype=np.float32), slices=dict(row.slices)))
 
     def add_labels(self, labels: Sequence[Label]) -> None:
-        """Remember label events."""
+        """Store label events."""
         with self._crash.effect("add labels"):
             for label in labels:
                 known = self._tables.labels.get(label.response_id, ())
@@ -106,14 +106,14 @@ class MemoryTransaction:
                 self._set(self._tables.positions, partition, offset)
 
     def audit(self, records: Sequence[Record]) -> None:
-        """Keep the positions of the records applied in this transaction, where the store was asked to."""
+        """Store the positions of the records applied in this transaction, if the store keeps an audit."""
         if self._keep_audit:
             for record in records:
                 place = (record.topic, record.partition, record.offset)
                 self._set(self._tables.applied, len(self._tables.applied), place)
 
     def emit(self, outputs: Sequence[Output]) -> None:
-        """Keep the outputs as rows and put each that has a topic in the outbox, in order."""
+        """Store the outputs that have a table, and put those that have a topic in the outbox, in order."""
         with self._crash.effect("emit"):
             for output in outputs:
                 kind = OUTPUT_KINDS[type(output)]
@@ -128,8 +128,8 @@ class MemoryTransaction:
         """Remove and return label events older than this whose response never came, oldest first."""
         with self._crash.effect("expire labels"):
             pending = (labels for key, labels in self._tables.labels.items() if key not in self._tables.responses)
-            of_age = (label for labels in pending for label in labels if label.event_time < older_than)
-            expired = sorted(of_age, key=lambda label: (label.event_time, label.label_id))[:limit]
+            old_enough = (label for labels in pending for label in labels if label.event_time < older_than)
+            expired = sorted(old_enough, key=lambda label: (label.event_time, label.label_id))[:limit]
             for label in expired:
                 left = tuple(other for other in self._tables.labels[label.response_id] if other is not label)
                 if left:

@@ -133,7 +133,7 @@ class Flood:
     def open(self, positions: Positions) -> None:
         """Nothing to find."""
 
-    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - it never makes anyone wait
+    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - it never waits
         records = [record for record, _ in zip(self._records, range(BATCH), strict=False)]
         self.is_exhausted = not records
         return records

@@ -56,13 +56,13 @@ def result(value: float, baseline: float) -> dict[str, Any]:
 
 def make_batches() -> Batches:
     """Responses with random ids, as UUIDs are: the worst case for an index."""
-    chance = random.Random(SEED)  # noqa: S311 - no secret
+    rng = random.Random(SEED)  # noqa: S311 - no secret
     features = np.random.default_rng(SEED).random((N_ROWS, 17), dtype=np.float32)
     rows = [
         ResponseRow(
             seq=seq,
-            id=f"{chance.getrandbits(128):032x}",
-            domain=f"domain-{chance.randrange(20)}",
+            id=f"{rng.getrandbits(128):032x}",
+            domain=f"domain-{rng.randrange(20)}",
             fingerprint="a1b2c3d4e5f6",
             event_time=1.7e9 + seq * 0.01,
             features=features[seq],
@@ -117,7 +117,7 @@ def bare_values(row: ResponseRow) -> tuple[Any, ...]:
 
 @contextmanager
 def postgres_store() -> Iterator[SqlStore]:
-    """A store on a server of its own, from the wheel."""
+    """A store on a new server from the wheel."""
     folder = Path(tempfile.mkdtemp(prefix="gauge-pg-"))
     server = get_server(folder, cleanup_mode="delete")
     try:

@@ -1,4 +1,4 @@
-"""The documented events are those the code reads and writes, and the schemas say the same."""
+"""Examples and schemas in the documents agree with the events that the code reads and writes."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def as_msgpack(example: dict[str, Any]) -> bytes:
     return msgspec.msgpack.encode({**example, **signal})
 
 
-def test_what_stands_in_the_folder_is_what_the_code_says() -> None:
-    """Wrong? python -m driftgauge.connectors.publishing.contract docs."""
+def test_the_contract_documents_are_what_the_code_generates() -> None:
+    """If this fails, run python -m driftgauge.connectors.publishing.contract docs."""
     assert {name: (ROOT / "docs" / name).read_text() for name in documents()} == documents()
     assert {path.stem for path in (ROOT / "docs" / "schemas").iterdir()} == SCHEMAS.keys()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_schemas_are_schemas(name: str) -> None:
+def test_every_schema_is_a_valid_json_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
 
 
@@ -78,21 +78,21 @@ def test_every_event_and_every_form_of_the_signal_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("example", INCOMING, ids=lambda e: e.get("id") or e["label_id"])
-def test_examples_of_incoming_events_decode_alike_in_both_encodings(example: dict[str, Any]) -> None:
+def test_examples_of_incoming_events_decode_to_the_same_event_in_both_encodings(example: dict[str, Any]) -> None:
     check(example, example["type"])
     json_event = decoded(json.dumps(example).encode(), "application/json")
     assert isinstance(json_event, DECODED[example["type"]])
     for content_type, encoding in CONTENT_TYPES.items():
         if encoding == "msgpack":
-            assert known(decoded(as_msgpack(example), content_type)) == known(json_event)
+            assert comparable(decoded(as_msgpack(example), content_type)) == comparable(json_event)
 
 
-def known(event: Event) -> object:
-    """What an event says, in a form that can be compared."""
+def comparable(event: Event) -> object:
+    """The content of an event, in a form that can be compared."""
     return encode_generation(event, "json", packed=False) if isinstance(event, Generation | Chunk) else event
 
 
-def test_the_packed_example_is_the_first_one_packed() -> None:
+def test_the_packed_example_holds_the_values_of_the_first_example() -> None:
     plain, packed = (decoded(json.dumps(example).encode(), "application/json") for example in INCOMING[:2])
     assert isinstance(plain, Generation)
     assert isinstance(packed, Generation)
@@ -103,7 +103,7 @@ def test_the_packed_example_is_the_first_one_packed() -> None:
 
 
 @pytest.mark.parametrize("example", SENT, ids=name_of)
-def test_examples_of_outgoing_events_are_what_is_sent(example: dict[str, Any]) -> None:
+def test_examples_of_outgoing_events_are_encoded_exactly_so(example: dict[str, Any]) -> None:
     check(example, name_of(example))
     kind = JSON_KINDS[name_of(example)]
     values: dict[str, Any] = {name: seconds(value) if name in TIMES else value for name, value in example.items()}
@@ -150,7 +150,7 @@ def test_every_event_that_the_encoder_writes_fits_its_schema() -> None:
         ("label", {"inclusion_probability": 0}),
     ],
 )
-def test_schema_and_decoder_refuse_alike(name: str, wrong: dict[str, Any]) -> None:
+def test_schema_and_decoder_refuse_the_same_events(name: str, wrong: dict[str, Any]) -> None:
     example = {**next(example for example in INCOMING if example["type"] == name), **wrong}
     assert isinstance(decoded(json.dumps(example).encode(), "application/json"), Rejected)
     with pytest.raises(jsonschema.ValidationError):
@@ -168,8 +168,8 @@ def test_the_asyncapi_document_names_the_topics_of_the_settings_and_files_that_e
     assert {Path(reference).stem for reference in references} == SCHEMAS.keys()
 
 
-def test_every_reason_of_a_dead_letter_is_documented_and_no_other() -> None:
-    raised = re.compile(r'(?:PayloadError|Rejected)\(\s*"(\w+)"|_let_go\(.*"(\w+)"|\brejected\(record, "(\w+)"')
+def test_the_documented_reasons_of_dead_letters_are_those_in_the_code() -> None:
+    raised = re.compile(r'(?:PayloadError|Rejected)\(\s*"(\w+)"|_evict\(.*"(\w+)"|\brejected\(record, "(\w+)"')
     code = [path.read_text() for layer in ("agent", "connectors", "models") for path in (ROOT / layer).rglob("*.py")]
     reasons = {next(filter(None, found)) for text in code for found in raised.findall(text)}
     table = (ROOT / "docs" / "events.md").read_text().partition("| reason |")[2]

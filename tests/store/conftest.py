@@ -1,4 +1,4 @@
-"""Stores to test on: in memory, SQLite, and PostgreSQL from a wheel, each behind the same opener."""
+"""The stores under test: in memory, SQLite, and PostgreSQL from a wheel, each behind the same opener."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
-    """An empty database of its own."""
+    """An empty database for one test."""
     name = f"gauge_{uuid.uuid4().hex[:12]}"
     with closing(psycopg.connect(postgres_server, autocommit=True)) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())

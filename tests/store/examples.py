@@ -1,4 +1,4 @@
-"""Rows and outputs to store, short to write."""
+"""Examples of rows and outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises, on every store: a port is finished when this passes on all of its adapters."""
+"""The contract suite of stores: an adapter is finished when all of it passes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BoomError(Exception):
 # --- responses -------------------------------------------------------------------------------------------------
 
 
-def test_a_response_comes_back_to_the_bit(store: AnyStore) -> None:
+def test_a_stored_response_is_read_back_to_the_bit(store: AnyStore) -> None:
     features = np.array([np.nan, np.inf, -0.0, 1 / 3, 3e38, *range(12)], dtype=np.float32)
     plain = response(0)
     rich = response(
@@ -38,7 +38,7 @@ def test_a_response_comes_back_to_the_bit(store: AnyStore) -> None:
         correct=0.5,
         weight=1 / 3,
         label_kind="designed",
-        text="said",
+        text="an answer",
         event_time=1.7e9 + 1 / 3,
     )
     with store.transaction() as memory:
@@ -50,7 +50,7 @@ def test_a_response_comes_back_to_the_bit(store: AnyStore) -> None:
     assert same(found[rich.id], rich)
 
 
-def test_more_ids_than_one_query_takes_are_found(store: AnyStore) -> None:
+def test_more_responses_than_one_query_takes_are_found_by_id(store: AnyStore) -> None:
     rows = [response(n) for n in range(1203)]
     with store.transaction() as memory:
         memory.add_responses(rows)
@@ -58,7 +58,7 @@ def test_more_ids_than_one_query_takes_are_found(store: AnyStore) -> None:
     assert all(same(found[row.id], row) for row in rows)
 
 
-def test_a_stored_row_does_not_follow_the_callers_array(store: AnyStore) -> None:
+def test_a_stored_response_does_not_change_with_the_callers_array(store: AnyStore) -> None:
     row = response(0)
     with store.transaction() as memory:
         memory.add_responses([row])
@@ -66,7 +66,7 @@ def test_a_stored_row_does_not_follow_the_callers_array(store: AnyStore) -> None
         assert memory.responses(["r-0"])["r-0"].features[0] == np.float32(0.1)
 
 
-def test_a_resolved_label_is_on_the_response(store: AnyStore) -> None:
+def test_a_resolved_label_is_stored_with_its_response(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0), response(1)])
         memory.resolve([response(0, correct=1.0, weight=4.0, label_kind="designed")])
@@ -116,7 +116,7 @@ def test_an_empty_window_has_columns_of_no_rows(store: AnyStore) -> None:
         assert memory.labelled("nobody", 10).features.shape == (0, 17)
 
 
-def test_rows_with_fewer_features_lack_the_last_ones(store: AnyStore) -> None:
+def test_missing_features_of_narrower_rows_are_nan(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0), response(1, features=np.arange(51, dtype=np.float32))])
         window = memory.window(SeriesKey("law", "f1"), 0, 9999, 10)
@@ -138,7 +138,7 @@ def test_training_rows_are_the_last_labelled_of_one_fingerprint(store: AnyStore)
 # --- labels ----------------------------------------------------------------------------------------------------
 
 
-def test_labels_come_back_by_response(store: AnyStore) -> None:
+def test_labels_are_read_back_by_response(store: AnyStore) -> None:
     first = label("l1", "r-0", correct=0.5, annotator_kind="model", annotator_id="judge", inclusion_probability=0.1)
     second = label("l2", "r-0", correct=None, supersedes="l1")
     other = label("l1", "r-9")  # the same id under another response is another event
@@ -164,7 +164,7 @@ def test_labels_whose_response_never_came_expire_oldest_first(store: AnyStore) -
         assert [event.label_id for event in memory.expire_labels(51.0, 2)] == ["young"]
 
 
-def test_a_label_that_waited_is_encoded_as_it_came(store: AnyStore) -> None:
+def test_an_expired_label_is_encoded_as_it_came(store: AnyStore) -> None:
     came = Label("l", "nobody", 10.0, 1.0, inclusion_probability=0.5)
     with store.transaction() as memory:
         memory.add_labels([came])
@@ -217,7 +217,7 @@ def test_positions_are_replaced_one_by_one(store: AnyStore) -> None:
 # --- transactions ----------------------------------------------------------------------------------------------
 
 
-def test_nothing_of_a_failed_transaction_happened(store: AnyStore) -> None:
+def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0)])
         memory.save_state({"kept": b"1", "gone": b"1"})
@@ -244,7 +244,7 @@ def test_nothing_of_a_failed_transaction_happened(store: AnyStore) -> None:
     assert store.newest(Rejected, 10) == []
 
 
-def test_names_made_in_a_failed_transaction_are_made_again(store: AnyStore) -> None:
+def test_names_of_a_failed_transaction_are_interned_again(store: AnyStore) -> None:
     with pytest.raises(BoomError), store.transaction() as memory:  # noqa: PT012 - all of it must be undone
         memory.add_responses([response(0, domain="new")])
         memory.labelled("f1", 1)
@@ -255,7 +255,7 @@ def test_names_made_in_a_failed_transaction_are_made_again(store: AnyStore) -> N
         assert memory.window(SeriesKey("new", "f1"), 0, 9999, 10).id.tolist() == ["r-1"]
 
 
-def test_reads_see_what_the_same_transaction_remembered(store: AnyStore) -> None:
+def test_reads_see_the_earlier_writes_of_their_transaction(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0)])
         assert memory.responses(["r-0"]).keys() == {"r-0"}
@@ -269,7 +269,7 @@ def test_reads_see_what_the_same_transaction_remembered(store: AnyStore) -> None
         assert memory.estimate(estimate().key) == estimate()
 
 
-def test_what_was_committed_is_there_after_reopening(opener: Opener) -> None:
+def test_a_reopened_store_holds_what_was_committed(opener: Opener) -> None:
     store = opener()
     with store.transaction() as memory:
         memory.add_responses([response(0)])
@@ -284,7 +284,7 @@ def test_what_was_committed_is_there_after_reopening(opener: Opener) -> None:
         assert same(memory.responses(["r-0"])["r-0"], response(0))
 
 
-def test_threads_wait_for_each_other(store: AnyStore) -> None:
+def test_transactions_of_several_threads_run_one_after_another(store: AnyStore) -> None:
     def work(thread: int) -> None:
         for turn in range(10):
             with store.transaction() as memory:
@@ -335,7 +335,7 @@ def test_the_outbox_holds_outputs_in_order_until_acknowledged(opener: Opener) ->
     assert reopened.outbox(10)[0].seq > waiting[-1].seq
 
 
-def test_an_output_without_a_topic_is_kept_and_not_sent(opener: Opener) -> None:
+def test_an_output_without_a_topic_is_stored_and_not_published(opener: Opener) -> None:
     store = opener(topics=Topics(estimates="", predictions=""))
     with store.transaction() as memory:
         memory.emit([estimate(), Prediction("r-1", "law", "f1", 1.0, None, 3, 0, is_final=True), alert()])
@@ -356,7 +356,7 @@ def test_every_message_carries_the_epoch_of_its_writer(opener: Opener) -> None:
     assert carried == [str(epoch).encode() for epoch in epochs]
 
 
-def test_the_highest_revision_of_an_estimate_stays(store: AnyStore) -> None:
+def test_the_highest_revision_of_an_estimate_is_kept(store: AnyStore) -> None:
     second = estimate(revision=2, accuracy=None, status="insufficient_data", status_reason="few", components={})
     with store.transaction() as memory:
         memory.emit([estimate(), second])
@@ -378,7 +378,7 @@ def test_the_newest_dead_letters_are_kept_and_the_others_counted(opener: Opener)
     assert len(store.outbox(10)) == 5
 
 
-def test_applied_positions_are_kept_only_where_asked(opener: Opener) -> None:
+def test_applied_positions_are_stored_only_with_keep_audit(opener: Opener) -> None:
     records = [Record("t", 0, offset, None, b"") for offset in (0, 1)]
     for keep in (False, True):
         store = opener(keep_audit=keep)
@@ -410,7 +410,7 @@ def test_a_late_write_of_an_agent_that_was_taken_over_is_rejected(opener: Opener
 # --- retention -------------------------------------------------------------------------------------------------
 
 
-def test_old_responses_go_in_bites_oldest_first_with_their_labels(store: AnyStore) -> None:
+def test_retention_deletes_old_responses_with_their_labels_oldest_first(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(n, event_time=100.0 - n, correct=n % 2) for n in range(6)])
         memory.add_labels([label("of-5", "r-5"), label("of-0", "r-0"), label("pending", "nobody", 1.0)])

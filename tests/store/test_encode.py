@@ -1,4 +1,4 @@
-"""What leaves: JSON without NaN in a CloudEvents envelope, dead letters as they came."""
+"""Outputs become messages: JSON without NaN in a CloudEvents envelope, dead letters as they came."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_output_is_a_cloud_event(output: Output, topic: str, event_type: str,
     }
 
 
-def test_times_are_text_and_missing_is_null() -> None:
+def test_a_payload_has_times_as_text_and_missing_values_as_null() -> None:
     payload = json.loads(sent(estimate(accuracy=float("nan"), components={"a": float("nan"), "b": 1.0})).value)
     assert payload["window_start"] == "1970-01-01T00:00:00Z"
     assert payload["watermark"] == "1970-01-01T00:59:59.500000Z"
@@ -55,7 +55,7 @@ def test_times_are_text_and_missing_is_null() -> None:
     assert payload.keys() >= {"domain", "fingerprint", "revision", "n_events", "n_labels", "status", "status_reason"}
 
 
-def test_numpy_numbers_are_numbers() -> None:
+def test_numpy_numbers_are_numbers_in_a_payload() -> None:
     payload = json.loads(sent(estimate(n_events=np.int64(3), accuracy=np.float32(0.5), spread=np.float64("nan"))).value)
     assert (payload["n_events"], payload["accuracy"], payload["spread"]) == (3, 0.5, None)
 
@@ -66,7 +66,7 @@ def test_an_acquisition_list_holds_its_rows_in_order() -> None:
     assert [(row["rank"], row["domain"], row["why"]) for row in payload["priorities"]] == [(1, "law", "no labels yet")]
 
 
-def test_the_same_content_has_the_same_id_and_another_has_another() -> None:
+def test_messages_have_the_same_id_only_if_their_content_is_the_same() -> None:
     provisional = replace(PREDICTION, is_final=False)
     outputs: list[Output] = [
         *(estimate(), estimate(revision=2), estimate(window_end=7200.0)),
@@ -78,7 +78,7 @@ def test_the_same_content_has_the_same_id_and_another_has_another() -> None:
     assert ids == [dict(sent(output, epoch=9).headers)["ce_id"] for output in outputs]
 
 
-def test_a_dead_letter_is_the_record_as_it_came_with_what_was_wrong() -> None:
+def test_a_dead_letter_is_the_record_as_it_came_and_headers_with_the_reason() -> None:
     message = sent(rejected())
     headers = dict(message.headers)
     assert (message.key, message.value) == (b"\x00k", b"\xff{not json")
@@ -92,7 +92,7 @@ def test_a_dead_letter_is_the_record_as_it_came_with_what_was_wrong() -> None:
     assert headers["content-type"] == headers["original-content-type"] == b"application/json"
 
 
-def test_a_dead_letter_without_bytes_has_none() -> None:
+def test_a_dead_letter_without_key_and_value_has_empty_ones() -> None:
     message = sent(rejected(key=None, value=None, headers=()))
     assert (message.key, message.value) == (b"", b"")
     assert dict(message.headers)["content-type"] == b"application/octet-stream"

@@ -1,4 +1,4 @@
-"""A database that fails: the error says what and whether waiting helps, nothing is half done, and it goes on after."""
+"""A database fails: the error names the cause and whether a retry may help, and nothing is stored half."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sqlite_connections() -> Iterator[list[sqlite3.Connection]]:
         event.remove(Engine, "connect", note)
 
 
-def test_a_full_disk_is_reported_and_survived(sqlite_url: str) -> None:
+def test_a_full_disk_raises_a_retriable_error_and_loses_nothing(sqlite_url: str) -> None:
     with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
         with store.transaction() as memory:
             memory.save_state({"n": b"1"})
@@ -52,7 +52,7 @@ def test_a_full_disk_is_reported_and_survived(sqlite_url: str) -> None:
             memory.add_responses([response(n) for n in range(5000)])
 
 
-def test_a_store_that_became_read_only_is_reported_and_survived(sqlite_url: str) -> None:
+def test_a_read_only_store_raises_a_retriable_error_and_works_again_afterwards(sqlite_url: str) -> None:
     with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
         made[0].execute("PRAGMA query_only = 1")
         with pytest.raises(ConnectorError, match="readonly database") as failure, store.transaction() as memory:
@@ -73,14 +73,14 @@ def test_a_store_that_became_read_only_is_reported_and_survived(sqlite_url: str)
         ("postgresql://me:planted-secret@127.0.0.1:1/x", "(?i)refused"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_named_without_its_password(url: str, why: str) -> None:
+def test_an_unusable_url_raises_an_error_without_its_password(url: str, why: str) -> None:
     with pytest.raises(ConnectorError, match=why) as failure:
         open_store(url, topics=Topics())
     assert "planted-secret" not in str(failure.value)
     assert failure.value.retriable is ("127.0.0.1" in url)
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_bytes(b"These are notes, not a database. " * 200)
     before = path.read_bytes()
@@ -99,7 +99,7 @@ def test_errors_show_no_stored_values(sqlite_url: str) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    """A server of its own, to be ended and started."""
+    """A server that tests may stop and start."""
     with running_postgres() as running:
         yield running
 
@@ -107,7 +107,7 @@ def server() -> Iterator[Any]:
 @pytest.mark.postgres
 @pytest.mark.xdist_group("postgres")
 class TestPostgres:
-    def test_a_restart_of_the_server_is_survived(self, server: Any) -> None:
+    def test_a_store_works_again_after_a_restart_of_the_server(self, server: Any) -> None:
         with closing(open_store(server.get_uri(), topics=Topics())) as store:
             epoch = store.epoch
             with store.transaction() as memory:
@@ -122,7 +122,7 @@ class TestPostgres:
                 assert memory.state("restart") == {"restart": b"1"}
             assert store.epoch == epoch
 
-    def test_a_restart_within_a_transaction_undoes_it(self, server: Any) -> None:
+    def test_a_restart_of_the_server_rolls_back_an_open_transaction(self, server: Any) -> None:
         with closing(open_store(server.get_uri(), topics=Topics())) as store:
             with pytest.raises(ConnectorError) as failure, store.transaction() as memory:  # noqa: PT012 - at the commit
                 memory.save_state({"undone": b"1"})
@@ -133,7 +133,7 @@ class TestPostgres:
             with store.transaction() as memory:
                 assert memory.state("undone") == {}
 
-    def test_a_lost_connection_is_made_again_unnoticed(self, postgres_url: str) -> None:
+    def test_a_lost_connection_is_opened_again_and_keeps_its_lock(self, postgres_url: str) -> None:
         with closing(open_store(postgres_url, topics=Topics())) as store:
             with closing(psycopg.connect(postgres_url, autocommit=True)) as admin:
                 admin.execute(
@@ -145,12 +145,12 @@ class TestPostgres:
             with pytest.raises(ConnectorError, match="another agent"):
                 open_store(postgres_url, topics=Topics())
 
-    def test_what_waiting_cannot_cure_is_not_retriable(self, postgres_url: str) -> None:
+    def test_a_database_that_does_not_exist_is_not_retriable(self, postgres_url: str) -> None:
         with pytest.raises(ConnectorError, match='database "absent" does not exist') as failure:
             open_store(at_database(postgres_url, "absent"), topics=Topics())
         assert not failure.value.retriable
 
-    def test_a_wrong_password_is_called_that(self, server: Any) -> None:
+    def test_a_wrong_password_is_named_and_not_retriable(self, server: Any) -> None:
         with closing(psycopg.connect(server.get_uri(), autocommit=True)) as admin:
             admin.execute("CREATE ROLE gauge LOGIN PASSWORD 'right'")
             rules = server.pgdata / "pg_hba.conf"
@@ -164,7 +164,7 @@ class TestPostgres:
 
 
 def stop(server: Any) -> None:
-    """End the server at once, as a crash would, and wait until it is gone."""
+    """Stop the server at once, as a crash would, and wait until it has ended."""
     process = server.get_postmaster_info().process
     os.kill(process.pid, signal.SIGQUIT)
     process.wait(30)

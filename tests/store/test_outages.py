@@ -1,4 +1,4 @@
-"""A full disk, a database that restarts: the agent waits, says so, and goes on; or it stops with the cause."""
+"""A disk is full or a database is away: the agent is not ready, retries and goes on, or stops with the cause."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Doctor(Health):
-    """Heals what ails the store once the agent has said that it is not ready."""
+    """Repairs the store as soon as the agent reports that it is not ready."""
 
     def __init__(self, heal: object) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def sorted_memory(store: SqlStore | MemoryStore) -> dict[str, object]:
     return {**found, "rows": sorted(found["rows"])}
 
 
-def test_a_full_disk_is_waited_out_and_changes_nothing(sqlite_url: str) -> None:
+def test_an_agent_waits_until_a_full_disk_has_room_and_ends_in_the_same_state(sqlite_url: str) -> None:
     log = records(0, 40)
     with sqlite_connections() as made, closing(open_store(sqlite_url, topics=Topics())) as store:
         pages = made[0].execute("PRAGMA page_count").fetchone()[0]
@@ -96,7 +96,7 @@ def test_a_disk_that_stays_full_stops_the_agent_with_the_cause(sqlite_url: str) 
         assert doctor.seen.count(503) > 1
 
 
-def test_waits_grow_and_vary_and_end() -> None:
+def test_waits_between_retries_grow_with_jitter_up_to_the_patience() -> None:
     waits: list[float] = []
 
     class Instant:
@@ -121,7 +121,7 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_named() -> None:
+def test_an_unreachable_database_at_the_start_is_retried_and_then_named() -> None:
     flags = ["store.url=postgresql://me:planted-secret@127.0.0.1:1/x", "kafka.patience_s=0.05", "server.port=0"]
     done = CliRunner().invoke(app, ["run", *(f"--set={flag}" for flag in flags)])
     assert isinstance(done.exception, ConnectorError)
@@ -129,7 +129,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for_and_then_named() -> 
     assert "planted-secret" not in f"{done.output}{done.exception}"
 
 
-def test_retention_catches_up_however_much_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_deletes_more_than_one_transaction_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftgauge.agent.service.build.RETENTION_ROWS", 7)
     with closing(open_store(f"sqlite:///{tmp_path / 'gauge.db'}", topics=Topics())) as store:
         with store.transaction() as memory:

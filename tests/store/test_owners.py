@@ -31,7 +31,7 @@ def reopen(url: str, *, takeover: bool = False) -> SqlStore:
     return open_store(url, topics=Topics(), takeover=takeover)
 
 
-def test_a_second_agent_is_refused_and_the_first_goes_on(url: str) -> None:
+def test_a_second_agent_is_refused_and_the_first_still_writes(url: str) -> None:
     with closing(reopen(url)) as first:
         with pytest.raises(ConnectorError, match="another agent is using the store") as refusal:
             reopen(url)
@@ -63,7 +63,7 @@ def test_the_store_of_a_killed_process_is_free_at_once(url: str) -> None:
     opened.close()
 
 
-def test_an_agent_that_was_taken_over_cannot_come_back_by_itself(url: str) -> None:
+def test_an_agent_that_was_taken_over_cannot_write_again(url: str) -> None:
     zombie = reopen(url)
     with closing(reopen(url, takeover=True)) as owner:
         for _ in range(2):
@@ -76,7 +76,7 @@ def test_an_agent_that_was_taken_over_cannot_come_back_by_itself(url: str) -> No
             pass
 
 
-def test_a_takeover_of_a_takeover_fences_both(url: str) -> None:
+def test_a_second_takeover_fences_both_earlier_agents(url: str) -> None:
     first = reopen(url)
     second = reopen(url, takeover=True)
     third = reopen(url, takeover=True)
@@ -91,25 +91,25 @@ def test_a_takeover_of_a_takeover_fences_both(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-def test_a_takeover_ends_the_transaction_its_owner_fell_asleep_in(url: str) -> None:
+def test_a_takeover_ends_an_open_transaction_of_the_old_owner(url: str) -> None:
     zombie = reopen(url)
     asleep = zombie.transaction()
     memory = asleep.__enter__()
     memory.save_state({"a": b"half"})
     assert memory.state("a")
     with closing(reopen(url, takeover=True)) as owner:
-        with owner.transaction() as ours:
-            assert ours.state("a") == {}
-            ours.save_state({"a": b"owner"})
+        with owner.transaction() as memory:
+            assert memory.state("a") == {}
+            memory.save_state({"a": b"owner"})
         with pytest.raises(ConnectorError):
             asleep.__exit__(None, None, None)
         with pytest.raises(FencedError), zombie.transaction():
             pass
-        with owner.transaction() as ours:
-            assert ours.state("a") == {"a": b"owner"}
+        with owner.transaction() as memory:
+            assert memory.state("a") == {"a": b"owner"}
 
 
-def test_a_takeover_waits_for_a_sqlite_transaction_and_then_says_why(
+def test_a_takeover_of_a_busy_sqlite_store_waits_and_then_names_the_cause(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
@@ -121,7 +121,7 @@ def test_a_takeover_waits_for_a_sqlite_transaction_and_then_says_why(
     reopen(sqlite_url).close()  # the attempt holds nothing
 
 
-def test_the_epoch_of_a_restored_old_backup_is_not_one_that_was_used(tmp_path: Path) -> None:
+def test_a_restored_old_backup_gets_an_epoch_that_was_never_used(tmp_path: Path) -> None:
     path = tmp_path / "gauge.db"
     began = int(time.time())
     with closing(reopen(f"sqlite:///{path}")) as live:
@@ -132,7 +132,7 @@ def test_the_epoch_of_a_restored_old_backup_is_not_one_that_was_used(tmp_path: P
         assert restored.epoch >= used >= began
 
 
-def test_a_closed_store_says_so(url: str) -> None:
+def test_a_transaction_on_a_closed_store_raises_an_error(url: str) -> None:
     store = reopen(url)
     store.close()
     with pytest.raises(ConnectorError, match="is closed"), store.transaction():

@@ -31,7 +31,7 @@ def queries(url: str, store: SqlStore) -> Iterator[StoreQueries]:
         yield opened
 
 
-def test_queries_see_what_is_committed_and_nothing_else(store: SqlStore, queries: StoreQueries) -> None:
+def test_queries_see_only_what_is_committed(store: SqlStore, queries: StoreQueries) -> None:
     assert queries.latest_estimates() == []
     assert queries.latest_acquisition() is None
     assert queries.span() is None
@@ -78,7 +78,7 @@ def test_events_and_labels_are_counted_by_domain(store: SqlStore, queries: Store
     assert queries.counts(1.0, 6.0) == {"a": Counts(2, 1), "b": Counts(3, 1)}
 
 
-def test_what_retention_aggregated_still_counts(store: SqlStore, queries: StoreQueries) -> None:
+def test_responses_that_retention_aggregated_still_count(store: SqlStore, queries: StoreQueries) -> None:
     rows = [response(n, event_time=n * DAY / 2, correct=n % 2, p_correct=0.5 if n else float("nan")) for n in range(8)]
     with store.transaction() as memory:
         memory.add_responses(rows)
@@ -100,7 +100,7 @@ def test_dead_letters_are_listed_newest_first(store: SqlStore, queries: StoreQue
 
 @pytest.mark.postgres
 @pytest.mark.xdist_group("postgres")
-def test_there_must_be_a_store(tmp_path: Path, postgres_url: str) -> None:
+def test_queries_on_something_that_is_no_store_raise_an_error(tmp_path: Path, postgres_url: str) -> None:
     (tmp_path / "empty.db").touch()
     for url, why in (
         (f"sqlite:///{tmp_path / 'absent.db'}", "there is no store at"),

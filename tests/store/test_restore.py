@@ -1,4 +1,4 @@
-"""A backup of any age is a place to start from: the agent reads on from the positions inside it."""
+"""An agent can start from a backup of any age: it continues from the positions inside it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def run(path: Path, log: Sequence[Record], published: list[Message]) -> int:
         return store.epoch
 
 
-def test_an_older_backup_catches_up_to_the_same_state_and_outputs(tmp_path: Path) -> None:
+def test_an_agent_on_an_older_backup_reaches_the_same_state_and_outputs(tmp_path: Path) -> None:
     log, live, copy = records(2, 60), tmp_path / "live.db", tmp_path / "copy.db"
     published: list[Message] = []
     run(live, log[: len(log) // 3], published)
     backup(f"sqlite:///{live}", copy)
     epoch = run(live, log, published)
-    expected, said = contents(live), {(m.topic, m.key, m.value) for m in published}
+    expected, messages = contents(live), {(m.topic, m.key, m.value) for m in published}
     for path in tmp_path.glob("live.db*"):
         path.unlink()
     shutil.copy(copy, live)
     assert run(live, log, published) > epoch  # of two messages with one key, the restored agent's is right
     assert contents(live) == expected
-    assert {(m.topic, m.key, m.value) for m in published} == said
+    assert {(m.topic, m.key, m.value) for m in published} == messages

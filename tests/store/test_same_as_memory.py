@@ -1,4 +1,4 @@
-"""Whatever is done to them, the database and the store in memory answer alike."""
+"""A database and the store in memory return the same after any sequence of calls."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UndoneError(Exception):
 
 @settings(max_examples=40, deadline=None)
 @given(steps)
-def test_sqlite_answers_as_memory_does(script: list[tuple[Any, ...]]) -> None:
+def test_sqlite_and_memory_stores_return_the_same(script: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'gauge.db'}"
         with closing(open_store(url, topics=Topics(), max_dead_letters=3)) as store:
@@ -51,7 +51,7 @@ def test_sqlite_answers_as_memory_does(script: list[tuple[Any, ...]]) -> None:
 
 
 def play(store: AnyStore, script: list[tuple[Any, ...]]) -> list[Any]:
-    """Do the steps; everything there was to see."""
+    """Do the steps; return every answer."""
     seen: list[Any] = []
     remaining = iter(script)
     is_over = False

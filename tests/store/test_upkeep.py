@@ -24,7 +24,7 @@ from driftgauge.models.series import SeriesKey
 from tests.store.examples import label, rejected, response
 
 
-def test_every_older_schema_version_has_a_way_up() -> None:
+def test_every_older_schema_version_has_a_migration() -> None:
     assert sorted(MIGRATIONS) == list(range(1, schema.SCHEMA_VERSION))
 
 
@@ -42,7 +42,7 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
         assert not refusal.value.retriable
 
 
-def test_ids_that_share_a_hash_are_told_apart(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_with_the_same_hash_are_distinguished(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "id_hash", lambda text: len(text))
     with closing(open_store(sqlite_url, topics=Topics())) as store, store.transaction() as memory:
         memory.add_responses([response(0, id="aa"), response(1, id="bb")])
@@ -63,7 +63,7 @@ def test_dead_letters_are_bounded_by_bytes_too(url: str) -> None:
         assert store.dropped_dead_letters() == 6
 
 
-def test_the_file_does_not_grow_without_end(tmp_path: Path) -> None:
+def test_retention_keeps_the_size_of_the_file_bounded(tmp_path: Path) -> None:
     path = tmp_path / "gauge.db"
     sizes = []
     with closing(open_store(f"sqlite:///{path}", topics=Topics())) as store:
@@ -81,7 +81,7 @@ def test_the_file_does_not_grow_without_end(tmp_path: Path) -> None:
     assert largest < 1.3 * sizes[1]
 
 
-def test_a_backup_is_one_instant_while_the_agent_writes(tmp_path: Path) -> None:
+def test_a_backup_made_while_the_agent_writes_is_consistent(tmp_path: Path) -> None:
     url, copy = f"sqlite:///{tmp_path / 'gauge.db'}", tmp_path / "copy.db"
     stop = threading.Event()
     place = TopicPartition("t", 0)
@@ -109,7 +109,7 @@ def test_a_backup_is_one_instant_while_the_agent_writes(tmp_path: Path) -> None:
         assert np.array_equal(np.sort(rows.seq), np.arange(len(rows)))
 
 
-def test_a_backup_never_overwrites_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_a_backup_never_overwrites_and_leaves_no_partial_file(tmp_path: Path) -> None:
     url, copy = f"sqlite:///{tmp_path / 'gauge.db'}", tmp_path / "copy.db"
     open_store(url, topics=Topics()).close()
     backup(url, copy)
@@ -121,7 +121,7 @@ def test_a_backup_never_overwrites_and_leaves_nothing_half_done(tmp_path: Path) 
     assert left == {"copy.db", "gauge.db", "gauge.db.lock"}
 
 
-def test_a_postgresql_store_is_backed_up_with_its_own_tools() -> None:
+def test_a_backup_of_a_postgresql_store_refers_to_its_own_tools() -> None:
     with pytest.raises(ConnectorError, match="pg_dump"):
         backup("postgresql://db/gauge", Path("copy"))
 
