@@ -22,7 +22,7 @@ from driftgauge.config.section import (
 KIB, MIB = 1024, 1024 * 1024
 
 
-class Topics(Section):
+class TopicSettings(Section):
     """Kafka topics."""
 
     generations: Names = ("generations",)
@@ -57,7 +57,7 @@ class Topics(Section):
         return self
 
 
-class Kafka(Section):
+class KafkaSettings(Section):
     """The Kafka cluster."""
 
     bootstrap_servers: Names = ("localhost:9092",)
@@ -96,7 +96,7 @@ class Kafka(Section):
     client_id: str = "driftgauge"
     """Name by which brokers know this client in their logs and quotas."""
 
-    topics: Topics = Field(default_factory=Topics)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
 
     create_topics: bool = False
     """Whether to create topics that do not exist; otherwise a missing topic stops the start."""
@@ -145,7 +145,7 @@ class Kafka(Section):
         return self
 
 
-class Limits(Section):
+class LimitSettings(Section):
     """Bounds of one record; beyond them it becomes a dead letter."""
 
     max_bytes: Annotated[int, Field(ge=KIB, le=1024 * MIB)] = 16 * MIB
@@ -161,7 +161,7 @@ class Limits(Section):
     """Most choices (`n`) of one payload."""
 
 
-class Decode(Section):
+class DecodeSettings(Section):
     """How the bytes of a record become events."""
 
     format: str = "auto"
@@ -179,10 +179,10 @@ class Decode(Section):
     keep_text: bool = False
     """Whether to keep the text of responses in the store."""
 
-    limits: Limits = Field(default_factory=Limits)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
 
 
-class Store(Section):
+class StoreSettings(Section):
     """The database that remembers everything."""
 
     url: SecretStr = SecretStr("sqlite:///driftgauge.db")
@@ -201,7 +201,7 @@ class Store(Section):
     """Most bytes of dead letters kept in the store."""
 
 
-class Report(Section):
+class ReportSettings(Section):
     """The periodic report."""
 
     folder: Path = Path("reports")
@@ -231,7 +231,7 @@ class Report(Section):
         return self
 
 
-class Server(Section):
+class ServerSettings(Section):
     """The HTTP server with health, readiness and metrics."""
 
     enabled: bool = True
@@ -244,7 +244,7 @@ class Server(Section):
     """Port to listen on; 0: any free one, written to the log."""
 
 
-class Logging(Section):
+class LoggingSettings(Section):
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"

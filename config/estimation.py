@@ -33,7 +33,7 @@ ClassifierKind: TypeAlias = Literal[
 ]
 
 
-class Features(Section):
+class FeatureSettings(Section):
     """From log-probabilities to features. Another value means other classifiers: nothing learned carries over."""
 
     entropy: EntropyVariant = "published"
@@ -46,7 +46,7 @@ class Features(Section):
     """Share of generated tokens that must have log-probabilities, in [0, 1]; below it a response is not estimated."""
 
 
-class Classifier(Section):
+class LearningSettings(Section):
     """The model that predicts correctness, and what may replace it."""
 
     kind: ClassifierKind = "logistic_regression"
@@ -101,7 +101,7 @@ class Classifier(Section):
         return self
 
 
-class Windows(Section):
+class WindowSettings(Section):
     """Rolling windows in event time. A window holds the fewer of its seconds and its responses."""
 
     window_s: PositiveSeconds = DAY_S
@@ -134,7 +134,7 @@ class Windows(Section):
         return self
 
 
-class Labels(Section):
+class LabelSettings(Section):
     """How labels are joined and resolved."""
 
     policy: Policy = "latest"
@@ -150,7 +150,7 @@ class Labels(Section):
     """What a label without inclusion probability does: count as drawn evenly, or only teach the classifier."""
 
 
-class Estimates(Section):
+class EstimateSettings(Section):
     """The accuracy estimates."""
 
     confidence_level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.9
@@ -166,7 +166,7 @@ class Estimates(Section):
     """Responses a window needs before it has an estimate."""
 
 
-class Drift(Section):
+class DriftSettings(Section):
     """The change detectors."""
 
     enabled: bool = True
@@ -185,7 +185,7 @@ class Drift(Section):
         return self
 
 
-class Targets(Section):
+class TargetSettings(Section):
     """The accuracy that is wanted."""
 
     default: Share = 0.8
@@ -198,7 +198,7 @@ class Targets(Section):
     """Probability of any false alarm "below target", over all domains and all time; smaller needs more labels."""
 
 
-class Bounds(Section):
+class BoundSettings(Section):
     """What keeps memory finite; each has a counter, and a rule for what lies beyond."""
 
     max_domains: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
@@ -217,7 +217,7 @@ class Bounds(Section):
     """Most past windows that late labels can ask to be estimated again at the next boundary."""
 
 
-class Contexts(Section):
+class ContextSettings(Section):
     """What happens when model, temperature or the like change: estimates of two contexts never mix."""
 
     warm_start: bool = False
@@ -230,7 +230,7 @@ class Contexts(Section):
     """Most contexts; responses of further ones become dead letters."""
 
 
-class Predictions(Section):
+class PredictionSettings(Section):
     """Predictions of single responses."""
 
     publish: Literal["none", "final", "all"] = "none"

@@ -11,18 +11,25 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from driftgauge.config.connections import Decode, Kafka, Logging, Report, Server, Store
+from driftgauge.config.connections import (
+    DecodeSettings,
+    KafkaSettings,
+    LoggingSettings,
+    ReportSettings,
+    ServerSettings,
+    StoreSettings,
+)
 from driftgauge.config.estimation import (
-    Bounds,
-    Classifier,
-    Contexts,
-    Drift,
-    Estimates,
-    Features,
-    Labels,
-    Predictions,
-    Targets,
-    Windows,
+    BoundSettings,
+    ContextSettings,
+    DriftSettings,
+    EstimateSettings,
+    FeatureSettings,
+    LabelSettings,
+    LearningSettings,
+    PredictionSettings,
+    TargetSettings,
+    WindowSettings,
 )
 
 
@@ -45,22 +52,22 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    kafka: Kafka = Field(default_factory=Kafka)
-    decode: Decode = Field(default_factory=Decode)
-    features: Features = Field(default_factory=Features)
-    classifier: Classifier = Field(default_factory=Classifier)
-    windows: Windows = Field(default_factory=Windows)
-    labels: Labels = Field(default_factory=Labels)
-    estimates: Estimates = Field(default_factory=Estimates)
-    drift: Drift = Field(default_factory=Drift)
-    targets: Targets = Field(default_factory=Targets)
-    bounds: Bounds = Field(default_factory=Bounds)
-    context: Contexts = Field(default_factory=Contexts)
-    predictions: Predictions = Field(default_factory=Predictions)
-    store: Store = Field(default_factory=Store)
-    report: Report = Field(default_factory=Report)
-    server: Server = Field(default_factory=Server)
-    logging: Logging = Field(default_factory=Logging)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    decode: DecodeSettings = Field(default_factory=DecodeSettings)
+    features: FeatureSettings = Field(default_factory=FeatureSettings)
+    classifier: LearningSettings = Field(default_factory=LearningSettings)
+    windows: WindowSettings = Field(default_factory=WindowSettings)
+    labels: LabelSettings = Field(default_factory=LabelSettings)
+    estimates: EstimateSettings = Field(default_factory=EstimateSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    targets: TargetSettings = Field(default_factory=TargetSettings)
+    bounds: BoundSettings = Field(default_factory=BoundSettings)
+    context: ContextSettings = Field(default_factory=ContextSettings)
+    predictions: PredictionSettings = Field(default_factory=PredictionSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    report: ReportSettings = Field(default_factory=ReportSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @model_validator(mode="after")
     def _keeps_what_labels_need(self) -> Self:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import yaml
 
-from driftgauge.config.connections import Topics as KafkaTopics
+from driftgauge.config.connections import TopicSettings
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES, Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
@@ -159,7 +159,7 @@ def test_schema_and_decoder_refuse_the_same_events(name: str, wrong: dict[str, A
 
 def test_the_asyncapi_document_names_the_topics_of_the_settings_and_files_that_exist() -> None:
     document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
-    settings = KafkaTopics().model_dump()
+    settings = TopicSettings().model_dump()
     addresses = {channel: [described["address"]] for channel, described in document["channels"].items()}
     assert addresses == {name: list(topics) if name in ("generations", "labels") else [topics]
                          for name, topics in settings.items()}  # fmt: skip
