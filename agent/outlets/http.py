@@ -62,7 +62,7 @@ class Health:
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note nothing: lag is no sickness."""
 
-    def trouble(self, error: ConnectorError | None) -> None:
+    def failure(self, error: ConnectorError | None) -> None:
         """Note that the loop came round (None) or waits for something to come back."""
         self._heard = self._now()
         self._not_ready = None if error is None else str(error)

@@ -224,7 +224,7 @@ class LiveTable:
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """A replay is never behind."""
 
-    def trouble(self, error: ConnectorError | None) -> None:
+    def failure(self, error: ConnectorError | None) -> None:
         """Say what is being waited for."""
         if error is not None:
             self._console.print(f"waiting: {error}", markup=False, highlight=False)

@@ -130,7 +130,7 @@ class Metrics(Collector):
         with self._lock:
             self._lag = dict(lag)
 
-    def trouble(self, error: ConnectorError | None) -> None:
+    def failure(self, error: ConnectorError | None) -> None:
         """Note whether the loop waits for something to come back."""
         with self._lock:
             self._is_waiting = error is not None

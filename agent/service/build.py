@@ -19,7 +19,7 @@ from driftgauge.agent.evaluation.fit import load_fit
 from driftgauge.agent.outlets.http import Health, Server, routes
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.report_files import write_report_now
-from driftgauge.agent.service.loop import Loop, Patience
+from driftgauge.agent.service.loop import Backoff, Loop
 from driftgauge.agent.service.reader_pool import Decoded, Readers
 from driftgauge.agent.service.reader_process import Task
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
@@ -232,7 +232,7 @@ class Progress:
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note nothing."""
 
-    def trouble(self, error: ConnectorError | None) -> None:
+    def failure(self, error: ConnectorError | None) -> None:
         """Note nothing."""
 
 
@@ -247,7 +247,7 @@ def open_agent(settings: Settings, *, keep_audit: bool = False) -> Iterator[Loop
             server = Server(settings.server.host, settings.server.port, routes(health, registry))
             stack.callback(server.close)
             log.info("health and metrics on http://%s:%d", settings.server.host, server.port)
-        waiting = Patience(settings.kafka.patience_s, threading.Event(), observers)
+        waiting = Backoff(settings.kafka.patience_s, threading.Event(), observers)
         opened = waiting.until(lambda: store(settings, keep_audit=keep_audit))
         stack.callback(opened.close)
         schedule = Schedule(_jobs(settings, opened, progress))

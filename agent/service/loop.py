@@ -3,11 +3,16 @@
 One batch is
 
 1. one transaction: decode, step, rows, state, positions, outbox
-2. publish the outbox, wait for the acknowledgements, forget what was acknowledged
-3. commit group offsets, for other people's lag displays only
+2. publish the outbox, wait for the acknowledgements, remove acknowledged messages
+3. commit group offsets, for lag displays only
 
-A kill anywhere means that step 1 happened or did not; step 2 is done again from the outbox at the next start, with the
-same keys and revisions. Whatever fails in a way that waiting may cure is answered by starting over from the store.
+A kill at any point means that step 1 happened or did not. Step 2 is repeated from the outbox at the next start, with
+the same keys and revisions. After an error that waiting may cure, the loop starts over from the store.
+
+An orderly stop finishes the batch in hand and emits pending estimates. Emitting needs the store and a sink, but no
+source, so it also happens when the stop comes during a wait after a failure: one attempt, and if that fails too, the
+estimates stay pending in the store until the next run. A stop before the agent serves, that is before its source was
+opened for the first time, ends it without emitting anything.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ OUTBOX_BATCH = 1_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
 
-class Decodes(Protocol):
+class RecordDecoder(Protocol):
     """Turns records into events: `driftgauge.connectors.decoding.decoder.Decoder`, or `Decoded` with readers."""
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
@@ -43,26 +48,30 @@ class Decodes(Protocol):
 
 
 class Observer(Protocol):
-    """Who wants to know what the loop did: metrics, readiness, the live table."""
+    """Follows what the loop does: metrics, readiness, the live table."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
-        """Note a committed batch."""
+        """Take note of a committed batch; ``records`` is empty when no record caused the outputs."""
         ...
 
     def lag(self, lag: dict[TopicPartition, int]) -> None:
-        """Note how many records wait."""
+        """Take note of the number of unread records per partition."""
         ...
 
-    def trouble(self, error: ConnectorError | None) -> None:
-        """Note that the loop waits for something to come back; None: all is well."""
+    def failure(self, error: ConnectorError | None) -> None:
+        """Take note of the error after which the loop waits; None: a round of the loop succeeded."""
         ...
 
 
-class Patience:
-    """Waiting for something to come back, no longer than ``limit_s`` in all.
+class StoppedError(Exception):
+    """The agent was stopped while it waited for something that it needs before it can serve."""
 
-    Twice as long each time, with jitter so that many agents do not come back at once. ``stopping`` ends a wait;
-    ``observers`` hear what is waited for.
+
+class Backoff:
+    """Waits between attempts, ``limit_s`` seconds in all.
+
+    Each wait is twice as long as the one before, with jitter so that many agents do not come back at the same moment.
+    Setting ``stopping`` ends a wait; ``observers`` are given the error.
     """
 
     def __init__(self, limit_s: float, stopping: threading.Event, observers: Sequence[Observer] = ()) -> None:
@@ -72,46 +81,52 @@ class Patience:
         self._waited_s = 0.0
 
     def wait(self, error: ConnectorError) -> None:
-        """Wait a while; raise the error instead when waiting cannot cure it or has lasted too long."""
+        """Wait before the next attempt; raise the error when waiting cannot cure it or the limit is reached."""
         if not error.retriable or self._waited_s >= self._limit_s:
             raise error
         wait_s = min(max(self._waited_s, FIRST_WAIT_S), LONGEST_WAIT_S) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         log.warning("%s; trying again in %.1f s", error, wait_s)
         for observer in self._observers:
-            observer.trouble(error)
+            observer.failure(error)
         self._stopping.wait(wait_s)
         self._waited_s += wait_s
 
-    def restore(self) -> None:
-        """All is well: the next trouble is a new one."""
+    def reset(self) -> None:
+        """Forget earlier waits: the next failure is a new one."""
         self._waited_s = 0.0
 
     def until(self, attempt: Callable[[], T]) -> T:
-        """What the attempt gives, once it succeeds."""
-        while True:
+        """Return the value of the first attempt that succeeds; raise `StoppedError` when stopped before."""
+        while not self._stopping.is_set():
             try:
                 return attempt()
             except ConnectorError as error:
                 self.wait(error)
+        raise StoppedError
 
 
 class Loop:
-    """The agent: a source, a decoder, a pipeline, a store and a sink, going round until told to stop.
+    """The agent: a source, a decoder, a pipeline, a store and a sink, until it is stopped.
 
-    ``open_source`` and ``open_sink`` are called anew after every trouble, so that nothing broken is kept.
-    ``patience_s`` is how long to wait for a connector to come back before giving up with its error, ``pause_after_s``
-    how long no record comes before what waits for the next boundary is said; it is also said before an orderly stop.
+    Parameters
+    ----------
+    open_source, open_sink : called again after every failure, so that no broken connection is used twice
+    stopping : event that stops the agent; `stop` sets it
+    poll_timeout_s : seconds to wait for records in one poll
+    patience_s : seconds to wait for a connector that failed before its error is raised
+    pause_after_s : seconds without a record after which pending estimates are emitted early
     """
 
     def __init__(
         self,
         settings: PipelineSettings,
-        decoder: Decodes,
+        decoder: RecordDecoder,
         store: Store,
         open_source: Callable[[], Source],
         open_sink: Callable[[], Sink],
         *,
         observers: Sequence[Observer] = (),
+        stopping: threading.Event | None = None,
         poll_timeout_s: float = 1.0,
         patience_s: float = 600.0,
         pause_after_s: float = 30.0,
@@ -122,31 +137,35 @@ class Loop:
         self.open_source = open_source
         self.open_sink = open_sink
         self.observers = observers
+        self.stopping = stopping or threading.Event()
         self.poll_timeout_s = poll_timeout_s
         self.pause_after_s = pause_after_s
-        self.stopping = threading.Event()
-        self.patience = Patience(patience_s, self.stopping, observers)
+        self.backoff = Backoff(patience_s, self.stopping, observers)
+        self.has_served = False
 
     def stop(self) -> None:
-        """Finish the batch in hand, publish it, and return from `run`. Safe in a signal handler."""
+        """Let `run` finish the batch in hand, emit pending estimates and return. Safe in a signal handler."""
         self.stopping.set()
 
     def run(self) -> None:
-        """Go round until stopped or, with a source that ends, until everything is done."""
+        """Serve until stopped or, with a source that ends, until everything is done."""
         while not self.stopping.is_set():
             try:
                 self._serve()
                 return
             except ConnectorError as error:
-                self.patience.wait(error)
+                self.backoff.wait(error)
+        if self.has_served:
+            self._emit_after_failure()
 
     def _serve(self) -> None:
         with closing(self.open_sink()) as sink, closing(self.open_source()) as source:
             with self.store.transaction() as transaction:
                 pipeline = Pipeline.resume(self.settings, transaction)
                 positions = transaction.positions()
-            self._publish(sink)  # what the last run committed but did not get acknowledged
+            self._publish(sink)  # messages that the last run committed and that were not acknowledged
             source.open(positions)
+            self.has_served = True
             last_record = time.monotonic()
             while not self.stopping.is_set():
                 records = source.poll(self.poll_timeout_s)
@@ -156,12 +175,25 @@ class Loop:
                     source.commit(positions)
                     last_record = time.monotonic()
                 elif source.is_exhausted:  # event time reaches the boundary, so that the last windows close
-                    self._speak(pipeline, sink, Tick(pipeline.state.boundary + self.settings.allowed_lateness_s))
+                    self._emit_pending(pipeline, sink, Tick(pipeline.state.boundary + self.settings.allowed_lateness_s))
                     return
                 elif time.monotonic() - last_record >= self.pause_after_s:
-                    self._speak(pipeline, sink, Pause())
-                self._all_is_well(source)
-            self._speak(pipeline, sink, Pause())
+                    self._emit_pending(pipeline, sink, Pause())
+                self._report_success(source)
+            self._emit_pending(pipeline, sink, Pause())
+
+    def _emit_after_failure(self) -> None:
+        """Make one attempt to emit pending estimates without the source: a stop came before it was opened again."""
+        try:
+            with closing(self.open_sink()) as sink:
+                with self.store.transaction() as transaction:
+                    pipeline = Pipeline.resume(self.settings, transaction)
+                self._publish(sink)
+                self._emit_pending(pipeline, sink, Pause())
+        except ConnectorError as error:
+            if not error.retriable:
+                raise
+            log.warning("%s; pending estimates stay in the store until the next run", error)
 
     def _batch(self, pipeline: Pipeline, records: Sequence[Record], positions: dict[TopicPartition, int]) -> None:
         fresh = [r for r in records if r.offset >= positions.get(TopicPartition(r.topic, r.partition), 0)]
@@ -181,8 +213,8 @@ class Loop:
             sink.publish(messages)
             self.store.acknowledge(messages[-1].seq)
 
-    def _speak(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause) -> None:
-        """Let the pipeline say what no estimate speaks of yet."""
+    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause) -> None:
+        """Emit the estimates that changed since they were last emitted."""
         if not pipeline.state.has_news:
             return
         with self.store.transaction() as transaction:
@@ -192,8 +224,8 @@ class Loop:
             observer.batch((), outputs, pipeline.state)
         self._publish(sink)
 
-    def _all_is_well(self, source: Source) -> None:
-        self.patience.restore()
+    def _report_success(self, source: Source) -> None:
+        self.backoff.reset()
         for observer in self.observers:
             observer.lag(dict(source.lag()))
-            observer.trouble(None)
+            observer.failure(None)

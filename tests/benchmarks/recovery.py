@@ -112,7 +112,7 @@ class Sizes:
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note nothing."""
 
-    def trouble(self, error: ConnectorError | None) -> None:
+    def failure(self, error: ConnectorError | None) -> None:
         """Note nothing."""
 
 

@@ -155,7 +155,7 @@ class _Until:
     def lag(self, lag: object) -> None:
         pass
 
-    def trouble(self, error: ConnectorError | None) -> None:
+    def failure(self, error: ConnectorError | None) -> None:
         if error is not None:
             raise error
 

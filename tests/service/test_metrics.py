@@ -108,7 +108,7 @@ def test_what_is_counted_is_shown(
     metrics = Metrics(registry, now=lambda: 1234.5)
     metrics.batch([Record("generations", 0, i, None, b"") for i in range(2)], [], state)
     metrics.lag({TopicPartition("labels", 3): 17})
-    metrics.trouble(ConnectorError("away", retriable=True))
+    metrics.failure(ConnectorError("away", retriable=True))
     assert registry.get_sample_value(f"driftgauge_{name}", labels) == value
 
 

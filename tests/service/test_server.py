@@ -52,12 +52,12 @@ def server(health: Health) -> Iterator[Server]:
 
 def test_ready_only_while_the_loop_comes_round_and_nothing_is_away(server: Server, health: Health) -> None:
     assert get(server, "/readyz")[0] == 503
-    health.trouble(None)
+    health.failure(None)
     assert get(server, "/readyz")[0] == 200
-    health.trouble(ConnectorError("broker a:9092 is away", retriable=True))
+    health.failure(ConnectorError("broker a:9092 is away", retriable=True))
     status, body = get(server, "/readyz")
     assert (status, json.loads(body)["reason"]) == (503, "broker a:9092 is away")
-    health.trouble(None)
+    health.failure(None)
     assert get(server, "/readyz")[0] == 200
 
 
@@ -68,7 +68,7 @@ def test_alive_until_the_loop_is_silent_for_too_long() -> None:
     assert health.healthz().status == 200
     clock.time = 301
     assert health.healthz().status == 503
-    health.trouble(ConnectorError("away", retriable=True))  # it waits, so it lives
+    health.failure(ConnectorError("away", retriable=True))  # it waits, so it lives
     assert health.healthz().status == 200
 
 

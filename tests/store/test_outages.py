@@ -14,7 +14,7 @@ from driftgauge.agent.cli import app
 from driftgauge.agent.outlets.http import Health
 from driftgauge.agent.service import loop as loop_module
 from driftgauge.agent.service.build import forget_old
-from driftgauge.agent.service.loop import Loop, Patience
+from driftgauge.agent.service.loop import Backoff, Loop
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
@@ -41,8 +41,8 @@ class Doctor(Health):
         self.seen: list[int] = []
         self.cause = ""
 
-    def trouble(self, error: ConnectorError | None) -> None:
-        super().trouble(error)
+    def failure(self, error: ConnectorError | None) -> None:
+        super().failure(error)
         self.seen.append(self.readyz().status)
         if error is not None:
             self.cause = str(error)
@@ -100,21 +100,24 @@ def test_waits_between_retries_grow_with_jitter_up_to_the_patience() -> None:
     waits: list[float] = []
 
     class Instant:
+        def is_set(self) -> bool:
+            return False
+
         def wait(self, timeout: float) -> None:
             waits.append(timeout)
 
-    patience = Patience(100.0, Instant())  # type: ignore[arg-type]  # waiting is what it is for
+    backoff = Backoff(100.0, Instant())  # type: ignore[arg-type]  # waiting is what it is for
     away = ConnectorError("away", retriable=True)
     with pytest.raises(ConnectorError, match="away"):
-        patience.until(lambda: _raise(away))
+        backoff.until(lambda: _raise(away))
     assert 100.0 <= sum(waits) < 140.0
     assert max(waits) <= loop_module.LONGEST_WAIT_S
     assert len(set(waits)) == len(waits)  # jitter
-    patience.restore()
-    patience.wait(away)
+    backoff.reset()
+    backoff.wait(away)
     assert waits[-1] <= loop_module.FIRST_WAIT_S
     with pytest.raises(ConnectorError, match="for good"):
-        patience.wait(ConnectorError("for good", retriable=False))
+        backoff.wait(ConnectorError("for good", retriable=False))
 
 
 def _raise(error: Exception) -> None:
