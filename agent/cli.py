@@ -171,14 +171,15 @@ def version() -> None:
 @app.command()
 def run(config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Run the agent: read from Kafka, publish estimates, until SIGTERM or Ctrl-C."""
-    from driftgauge.agent.service.build import open_agent
-    from driftgauge.agent.service.logs import start_logging
+    from driftgauge.agent.service.stopping import stopped_by_signals
 
-    settings = settings_from(config, overrides)
-    start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
-    with open_agent(settings) as agent:
-        when_told_to_stop(agent.stop)
-        agent.run()
+    with stopped_by_signals() as stopping:  # before the imports below, which take a second
+        from driftgauge.agent.service.agent import run_agent
+        from driftgauge.agent.service.logs import start_logging
+
+        settings = settings_from(config, overrides)
+        start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
+        run_agent(settings, stopping)
 
 
 @app.command()
@@ -314,7 +315,7 @@ def fit(
 
     if bool(files) == bool(store):
         raise typer.BadParameter("give recordings or --store, one of both", param_hint="FILES")
-    told = build.cold_settings(settings_from(config, overrides))
+    told = build.unfitted_pipeline_settings(settings_from(config, overrides))
     if url := store_url(store):
         rows = engine.rows_of_store(url, context, told.max_training_rows)
     else:

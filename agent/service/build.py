@@ -1,30 +1,24 @@
-"""From settings to objects: the only place that knows both."""
+"""From settings to objects: the only module that knows both.
+
+Every setting is passed by the name of the parameter that takes it, so that no two can be exchanged.
+"""
 
 from __future__ import annotations
 
-import gc
-import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
-from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.agent.evaluation.fit import load_fit
-from driftgauge.agent.outlets.http import Health, Server, routes
-from driftgauge.agent.outlets.metrics import Metrics
-from driftgauge.agent.outlets.report_files import write_report_now
-from driftgauge.agent.service.loop import Backoff, Loop
+from driftgauge.agent.service.loop import Loop, Observer
 from driftgauge.agent.service.reader_pool import Decoded, Readers
 from driftgauge.agent.service.reader_process import Task
-from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError, Record, Source, Store, TopicPartition
+from driftgauge.connectors.base import Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource, create_topics
@@ -32,34 +26,33 @@ from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 
-log = logging.getLogger(__name__)
-
-RETENTION_EVERY_S = 60.0
-RETENTION_ROWS = 5_000
 HISTORY_BYTES = 4 << 20
-"""Fetched at once of each partition when the past of topics is read, which takes a client for each of them."""
+"""Most bytes per fetch when topics are replayed: a replay has one client per partition, and each holds a fetch."""
 
 
 def pipeline_settings(settings: Settings) -> PipelineSettings:
-    """What the pipeline is told; the file that contexts start from is read here."""
-    told = cold_settings(settings)
+    """Settings of the pipeline; reads the fitted file that new contexts start from, where one is configured."""
+    unfitted = unfitted_pipeline_settings(settings)
     if not settings.context.start_from:
-        return told
-    return replace(told, fitted=load_fit(Path(settings.context.start_from), told))
+        return unfitted
+    return replace(unfitted, fitted=load_fit(Path(settings.context.start_from), unfitted))
 
 
-def cold_settings(settings: Settings) -> PipelineSettings:
-    """The same for contexts that start from nothing."""
+def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
+    """Settings of a pipeline whose contexts start without a fitted file."""
     windows, bounds = settings.windows, settings.bounds
     return PipelineSettings(
-        windows=WindowSpec(windows.window_s, windows.window_events, windows.hop_s),
+        windows=WindowSpec(window_s=windows.window_s, window_events=windows.window_events, hop_s=windows.hop_s),
         committee=committee_settings(settings),
-        assembly=AssemblySettings(bounds.max_in_flight, bounds.max_waiting_chunks, bounds.in_flight_expiry_s),
+        assembly=AssemblySettings(
+            max_in_flight=bounds.max_in_flight,
+            max_waiting=bounds.max_waiting_chunks,
+            expiry_s=bounds.in_flight_expiry_s,
+        ),
         entropy=settings.features.entropy,
         segments=settings.features.segments,
         min_coverage=settings.features.min_coverage,
@@ -91,7 +84,7 @@ def cold_settings(settings: Settings) -> PipelineSettings:
 
 
 def committee_settings(settings: Settings) -> CommitteeSettings:
-    """What the committee of a context is told."""
+    """Settings of the classifiers of a context."""
     classifier = settings.classifier
     return CommitteeSettings(
         champion=classifier.kind,
@@ -127,7 +120,7 @@ def decoder(settings: Settings) -> Decoder:
 
 
 def connection(settings: Settings) -> KafkaConnection:
-    """How to reach the Kafka cluster."""
+    """The address of the Kafka cluster and the credentials for it."""
     kafka = settings.kafka
     return KafkaConnection(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -151,7 +144,7 @@ def topics_read(settings: Settings) -> tuple[str, ...]:
 
 
 def topics_written(settings: Settings) -> Topics:
-    """Topics the agent writes."""
+    """Topics the agent writes, by kind of output; an output with an empty topic is not published."""
     topics = settings.kafka.topics
     return Topics(**{name: getattr(topics, name) for name in Topics()})
 
@@ -174,30 +167,35 @@ def store(settings: Settings, url: str | None = None, *, keep_audit: bool = Fals
 
 
 def source(settings: Settings) -> Source:
-    """Where the agent's records come from; topics are made first where that was asked for."""
+    """The agent's source of records; creates missing topics first, where the settings allow it."""
     kafka = settings.kafka
     if kafka.create_topics:
-        create_topics(connection(settings), topics_used(settings), kafka.partitions, kafka.replication)
+        topics = topics_used(settings)
+        create_topics(connection(settings), topics, partitions=kafka.partitions, replication=kafka.replication)
     if kafka.readers:
         return Readers([reader_task(settings, number) for number in range(kafka.readers)])
-    return _kafka_source(settings)()
+    return _open_kafka_source(settings)()
 
 
 def reader_task(settings: Settings, number: int) -> Task:
-    """What the reader process of this number, from 0, is told."""
-    told = cold_settings(settings)
-    features = partial(with_features, entropy=told.entropy, segments=told.segments, min_coverage=told.min_coverage)
+    """The task of the reader process with this number, counted from 0."""
+    features = settings.features
     return Task(
-        _kafka_source(settings, share=(number, settings.kafka.readers)),
-        decoder(settings),
-        features,
-        settings.logging.level,
-        settings.logging.json_lines,
+        open_source=_open_kafka_source(settings, share=(number, settings.kafka.readers)),
+        decoder=decoder(settings),
+        take_features=partial(
+            with_features,
+            entropy=features.entropy,
+            segments=features.segments,
+            min_coverage=features.min_coverage,
+        ),
+        log_level=settings.logging.level,
+        log_json_lines=settings.logging.json_lines,
     )
 
 
-def _kafka_source(settings: Settings, **more: Any) -> Callable[[], KafkaSource]:
-    """What makes a source that reads generations and labels."""
+def _open_kafka_source(settings: Settings, **more: Any) -> Callable[[], KafkaSource]:
+    """A function that makes a source of generations and labels; it can be sent to another process."""
     kafka = settings.kafka
     options = {
         "group_id": kafka.group_id,
@@ -211,72 +209,26 @@ def _kafka_source(settings: Settings, **more: Any) -> Callable[[], KafkaSource]:
 
 
 def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
-    """The source that reads what the topics of generations and labels held between two places."""
+    """A source of the records that the topics of generations and labels held between two bounds."""
     kafka = settings.kafka
 
     def open_source(partitions: Collection[TopicPartition] | None) -> KafkaSource:
-        return _kafka_source(settings, partitions=partitions, max_bytes=min(kafka.max_bytes, HISTORY_BYTES))()
+        max_bytes = min(kafka.max_bytes, HISTORY_BYTES)
+        return _open_kafka_source(settings, partitions=partitions, max_bytes=max_bytes)()
 
     return KafkaHistory(open_source, begin, end, max_records=kafka.max_records)
 
 
-class Progress:
-    """An observer that knows how far event time has come: what retention counts from."""
-
-    watermark = float("-inf")
-
-    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
-        """Note the watermark."""
-        self.watermark = state.watermark
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Note nothing."""
-
-    def failure(self, error: ConnectorError | None) -> None:
-        """Note nothing."""
-
-
-@contextmanager
-def open_agent(settings: Settings, *, keep_audit: bool = False) -> Iterator[Loop]:
-    """The whole agent, ready to run; everything it opened is closed at the end."""
-    registry, health, progress = CollectorRegistry(), Health(), Progress()
-    metrics = Metrics(registry, max_domains=settings.bounds.max_domains)
-    observers = (metrics, health, progress)
-    with ExitStack() as stack:
-        if settings.server.enabled:
-            server = Server(settings.server.host, settings.server.port, routes(health, registry))
-            stack.callback(server.close)
-            log.info("health and metrics on http://%s:%d", settings.server.host, server.port)
-        waiting = Backoff(settings.kafka.patience_s, threading.Event(), observers)
-        opened = waiting.until(lambda: store(settings, keep_audit=keep_audit))
-        stack.callback(opened.close)
-        schedule = Schedule(_jobs(settings, opened, progress))
-        stack.callback(schedule.close)
-        gc.freeze()  # libraries are most of all objects, and stay: a collection that looks at them too takes 0.2 s
-        stack.callback(gc.unfreeze)
-        yield Loop(
-            pipeline_settings(settings),
-            Decoded() if settings.kafka.readers else decoder(settings),
-            opened,
-            lambda: source(settings),
-            lambda: KafkaSink(connection(settings)),
-            observers=observers,
-            patience_s=settings.kafka.patience_s,
-            pause_after_s=settings.kafka.pause_after_s,
-        )
-
-
-def _jobs(settings: Settings, opened: Store, progress: Progress) -> list[Job]:
-    jobs = []
-    if when := trigger(settings.report.cron, settings.report.interval_s):
-        jobs.append(Job("report", lambda: write_report_now(settings), when))
-    if settings.store.retention_s and (often := trigger(interval_s=RETENTION_EVERY_S)):
-        oldest_s = settings.store.retention_s
-        jobs.append(Job("retention", lambda: forget_old(opened, progress.watermark - oldest_s), often))
-    return jobs
-
-
-def forget_old(opened: Store, older_than: float) -> None:
-    """Drop everything of before this event time, a short transaction at a time: the loop goes on in between."""
-    while opened.expire(older_than, RETENTION_ROWS) == RETENTION_ROWS:
-        pass
+def loop(settings: Settings, store: Store, observers: Sequence[Observer], stopping: threading.Event) -> Loop:
+    """The loop that reads from Kafka and publishes to it, with this store."""
+    return Loop(
+        pipeline_settings(settings),
+        Decoded() if settings.kafka.readers else decoder(settings),
+        store,
+        lambda: source(settings),
+        lambda: KafkaSink(connection(settings)),
+        observers=observers,
+        stopping=stopping,
+        patience_s=settings.kafka.patience_s,
+        pause_after_s=settings.kafka.pause_after_s,
+    )

@@ -21,7 +21,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.service.build import open_agent
+from driftgauge.agent.service.agent import open_agent
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label

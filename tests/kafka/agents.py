@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from driftgauge.agent.service import build
+from driftgauge.agent.service.agent import open_agent
 from driftgauge.agent.service.loop import Loop
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
@@ -35,7 +35,7 @@ def settings_for(address: str, folder: Path, **more: object) -> Settings:
 @contextmanager
 def running(settings: Settings) -> Iterator[Loop]:
     """The agent at work in a thread; stopped at the end, and what stopped it earlier is raised."""
-    with build.open_agent(settings) as agent, ThreadPoolExecutor(1) as pool:
+    with open_agent(settings) as agent, ThreadPoolExecutor(1) as pool:
         done = pool.submit(agent.run)
         try:
             yield agent

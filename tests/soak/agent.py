@@ -3,14 +3,14 @@
 python -m tests.soak.agent --config FILE
 """
 
-import signal
 import sys
 from pathlib import Path
 
-from driftgauge.agent.service.build import open_agent
-from driftgauge.config.load import load_settings
+from driftgauge.agent.service.stopping import stopped_by_signals
 
 if __name__ == "__main__":
-    with open_agent(load_settings(Path(sys.argv[2])), keep_audit=True) as agent:
-        signal.signal(signal.SIGTERM, lambda *_: agent.stop())
-        agent.run()
+    with stopped_by_signals() as stopping:
+        from driftgauge.agent.service.agent import run_agent
+        from driftgauge.config.load import load_settings
+
+        run_agent(load_settings(Path(sys.argv[2])), stopping, keep_audit=True)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from driftgauge.agent.cli import app
 from driftgauge.agent.outlets.http import Health
 from driftgauge.agent.service import loop as loop_module
-from driftgauge.agent.service.build import forget_old
+from driftgauge.agent.service.agent import expire_old
 from driftgauge.agent.service.loop import Backoff, Loop
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -133,10 +133,10 @@ def test_an_unreachable_database_at_the_start_is_retried_and_then_named() -> Non
 
 
 def test_retention_deletes_more_than_one_transaction_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.agent.service.build.RETENTION_ROWS", 7)
+    monkeypatch.setattr("driftgauge.agent.service.agent.RETENTION_ROWS", 7)
     with closing(open_store(f"sqlite:///{tmp_path / 'gauge.db'}", topics=Topics())) as store:
         with store.transaction() as memory:
             memory.add_responses([response(n, event_time=float(n)) for n in range(50)])
-        forget_old(store, 40.0)
+        expire_old(store, 40.0)
         with store.transaction() as memory:
             assert len(memory.window(SeriesKey("law", "f1"), 0.0, 1e9, 100)) == 10

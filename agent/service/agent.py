@@ -1,0 +1,100 @@
+"""The whole agent: everything it needs is opened, served and closed again.
+
+Owns what runs beside the loop: the HTTP server and the scheduled jobs (reports, retention).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from prometheus_client import CollectorRegistry
+
+from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.http import Health, Server, routes
+from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.agent.outlets.report_files import write_report_now
+from driftgauge.agent.service import build
+from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
+from driftgauge.agent.service.schedule import Job, Schedule, trigger
+from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import ConnectorError, Record, Store, TopicPartition
+from driftgauge.models.outputs import Output
+
+log = logging.getLogger(__name__)
+
+RETENTION_EVERY_S = 60.0
+RETENTION_ROWS = 5_000
+
+
+class EventTime:
+    """An observer that keeps the watermark, from which retention counts back."""
+
+    watermark = float("-inf")
+
+    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
+        """Keep the watermark."""
+        self.watermark = state.watermark
+
+    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
+        """Ignore the lag."""
+
+    def failure(self, error: ConnectorError | None) -> None:
+        """Ignore failures."""
+
+
+def run_agent(settings: Settings, stopping: threading.Event, *, keep_audit: bool = False) -> None:
+    """Run the whole agent until ``stopping`` is set.
+
+    An agent that is stopped while it waits for its store has not begun to serve and ends without having done anything.
+    """
+    with suppress(StoppedError), open_agent(settings, stopping, keep_audit=keep_audit) as agent:
+        agent.run()
+
+
+@contextmanager
+def open_agent(
+    settings: Settings, stopping: threading.Event | None = None, *, keep_audit: bool = False
+) -> Iterator[Loop]:
+    """Give the whole agent, ready to run; everything that it opened is closed at the end.
+
+    Raises
+    ------
+    StoppedError
+        When ``stopping`` is set before the store could be opened.
+    """
+    stopping = stopping or threading.Event()
+    health, event_time, registry = Health(), EventTime(), CollectorRegistry()
+    observers = (Metrics(registry, max_domains=settings.bounds.max_domains), health, event_time)
+    with ExitStack() as stack:
+        if settings.server.enabled:
+            server = Server(settings.server.host, settings.server.port, routes(health, registry))
+            stack.callback(server.close)
+            log.info("health and metrics on http://%s:%d", settings.server.host, server.port)
+        backoff = Backoff(settings.kafka.patience_s, stopping, observers)
+        store = backoff.until(lambda: build.store(settings, keep_audit=keep_audit))
+        stack.callback(store.close)
+        schedule = Schedule(_jobs(settings, store, event_time))
+        stack.callback(schedule.close)
+        gc.freeze()  # objects of libraries are most of all objects and stay: a collection that visits them takes 0.2 s
+        stack.callback(gc.unfreeze)
+        yield build.loop(settings, store, observers, stopping)
+
+
+def _jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
+    jobs = []
+    if when := trigger(settings.report.cron, settings.report.interval_s):
+        jobs.append(Job("report", lambda: write_report_now(settings), when))
+    if settings.store.retention_s and (often := trigger(interval_s=RETENTION_EVERY_S)):
+        oldest_s = settings.store.retention_s
+        jobs.append(Job("retention", lambda: expire_old(store, event_time.watermark - oldest_s), often))
+    return jobs
+
+
+def expire_old(store: Store, older_than: float) -> None:
+    """Expire what is older than this event time, one short transaction after another: the loop goes on in between."""
+    while store.expire(older_than, RETENTION_ROWS) == RETENTION_ROWS:
+        pass
