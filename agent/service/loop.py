@@ -75,14 +75,14 @@ class Backoff:
     """
 
     def __init__(self, limit_s: float, stopping: threading.Event, observers: Sequence[Observer] = ()) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._stopping = stopping
         self._observers = observers
         self._waited_s = 0.0
 
     def wait(self, error: ConnectorError) -> None:
         """Wait before the next attempt; raise the error when waiting cannot cure it or the limit is reached."""
-        if not error.retriable or self._waited_s >= self._limit_s:
+        if not error.retriable or self._waited_s >= self.limit_s:
             raise error
         wait_s = min(max(self._waited_s, FIRST_WAIT_S), LONGEST_WAIT_S) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         log.warning("%s; trying again in %.1f s", error, wait_s)

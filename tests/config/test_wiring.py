@@ -1,89 +1,232 @@
-"""What can be set has an effect, and what is not set is as the core has it."""
+"""Each setting arrives at its own place, and at no other; without settings everything has the defaults of the code."""
 
 from __future__ import annotations
 
+import inspect
+import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from driftgauge.agent.core.state import ContextState, PipelineSettings
 from driftgauge.agent.evaluation.fit import save_fit
-from driftgauge.agent.service.build import connection, decoder, pipeline_settings
+from driftgauge.agent.service import build
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.decoding.event_maker import Limits
-from driftgauge.connectors.kafka.client import KafkaConnection
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.events import Rejected
+from tests.store.test_faults import sqlite_connections
 
-CORE = (
-    "features",
-    "classifier",
-    "windows",
-    "labels",
-    "estimates",
-    "drift",
-    "targets",
-    "bounds",
-    "context",
-    "predictions",
-)
-OTHER: dict[str, Any] = {
-    "classifier.challengers": ["random_forest"],
-    "drift.features": ["perplexity"],
-    "estimates.confidence_level": 0.8,
-    "targets.domains": {"math": 0.9},
+PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "features.entropy": ("renormalised", ("pipeline.entropy", "reader.entropy")),
+    "features.segments": (True, ("pipeline.segments", "reader.segments")),
+    "features.min_coverage": (0.7, ("pipeline.min_coverage", "reader.min_coverage")),
+    "classifier.kind": ("random_forest", ("pipeline.committee.champion",)),
+    "classifier.challengers": (("gradient_boosting",), ("pipeline.committee.challengers",)),
+    "classifier.min_labels": (11, ("pipeline.committee.min_labels",)),
+    "classifier.memory_labels": (12, ("pipeline.committee.memory_labels",)),
+    "classifier.imbalance": ("balance", ("pipeline.committee.imbalance",)),
+    "classifier.correct_domains": (False, ("pipeline.committee.correct_domains",)),
+    "classifier.refit_every_labels": (13, ("pipeline.committee.refit_every_labels",)),
+    "classifier.max_training_rows": (114, ("pipeline.committee.max_training_rows",)),
+    "classifier.promote_after_labels": (15, ("pipeline.committee.promote_after_labels",)),
+    "classifier.promote_error": (0.016, ("pipeline.committee.promote_error",)),
+    "classifier.round_labels": (17, ("pipeline.committee.round_labels",)),
+    "classifier.gate_auroc": (0.18, ("pipeline.committee.gate_auroc",)),
+    "classifier.gate_min_labels": (19, ("pipeline.committee.gate_min_labels",)),
+    "classifier.max_versions": (21, ("pipeline.committee.max_versions",)),
+    "classifier.seed": (22, ("pipeline.seed", "pipeline.committee.seed")),
+    "windows.window_s": (23_000.0, ("pipeline.windows.window_s",)),
+    "windows.window_events": (24, ("pipeline.windows.window_events",)),
+    "windows.hop_s": (25.0, ("pipeline.windows.hop_s",)),
+    "windows.allowed_lateness_s": (26.0, ("pipeline.allowed_lateness_s",)),
+    "windows.emit_every_events": (27, ("pipeline.emit_every_events",)),
+    "windows.emit_every_labels": (28, ("pipeline.emit_every_labels",)),
+    "windows.material_change": (0.29, ("pipeline.material_change",)),
+    "labels.policy": ("mean", ("pipeline.label_policy",)),
+    "labels.horizon_s": (31.0, ("pipeline.label_horizon_s",)),
+    "labels.max_pending": (32, ("pipeline.max_pending_labels",)),
+    "labels.unknown_probability": ("ignore_in_estimates", ("pipeline.count_unknown_labels",)),
+    "estimates.confidence_level": (0.83, ("pipeline.confidence_level",)),
+    "estimates.refit_every_labels": (34, ("pipeline.refit_estimator_every_labels",)),
+    "estimates.max_training_rows": (135, ("pipeline.max_training_rows",)),
+    "estimates.min_events": (36, ("pipeline.min_events",)),
+    "drift.enabled": (False, ("pipeline.detect_drift",)),
+    "drift.delta": (0.037, ("pipeline.drift_delta",)),
+    "drift.features": (("perplexity",), ("pipeline.drift_features",)),
+    "targets.default": (0.38, ("pipeline.default_target",)),
+    "targets.domains": ({"math": 0.39}, ("pipeline.targets",)),
+    "targets.false_alarms": (0.041, ("pipeline.false_alarms",)),
+    "bounds.max_domains": (42, ("pipeline.max_domains", "pipeline.committee.max_domains")),
+    "bounds.max_in_flight": (43, ("pipeline.assembly.max_in_flight",)),
+    "bounds.max_waiting_chunks": (44, ("pipeline.assembly.max_waiting",)),
+    "bounds.in_flight_expiry_s": (45.0, ("pipeline.assembly.expiry_s",)),
+    "bounds.max_stale_windows": (46, ("pipeline.max_stale_windows",)),
+    "context.warm_start": (True, ("pipeline.warm_start",)),
+    "context.max_fingerprints": (47, ("pipeline.max_fingerprints",)),
+    "predictions.publish": ("final", ("pipeline.predictions",)),
+    "kafka.bootstrap_servers": (("a:1",), ("connection.bootstrap_servers",)),
+    "kafka.security_protocol": ("SSL", ("connection.security_protocol",)),
+    "kafka.sasl_mechanism": ("PLAIN", ("connection.sasl_mechanism",)),
+    "kafka.sasl_username": ("me", ("connection.sasl_username",)),
+    "kafka.sasl_password": ("planted", ("connection.sasl_password",)),
+    "kafka.ssl_cafile": ("ca.pem", ("connection.ssl_cafile",)),
+    "kafka.ssl_key_password": ("other", ("connection.ssl_key_password",)),
+    "kafka.ssl_check_hostname": (False, ("connection.ssl_check_hostname",)),
+    "kafka.client_id": ("named", ("connection.client_id",)),
+    "kafka.connect_timeout_s": (48.0, ("connection.connect_timeout_s",)),
+    "kafka.group_id": ("group", ("source.group_id",)),
+    "kafka.max_records": (49, ("source.max_records",)),
+    "kafka.max_bytes": (51 << 20, ("source.max_bytes",)),
+    "kafka.max_unpacked_bytes": (52 << 20, ("source.max_unpacked_bytes",)),
+    "kafka.on_lost": ("earliest", ("source.on_lost",)),
+    "kafka.stall_timeout_s": (53.0, ("source.stall_timeout_s",)),
+    "kafka.patience_s": (54.0, ("loop.patience_s",)),
+    "kafka.pause_after_s": (55.0, ("loop.pause_after_s",)),
+    "kafka.topics.generations": (("g",), ("topics.generations_read",)),
+    "kafka.topics.labels": (("l",), ("topics.labels_read",)),
+    "kafka.topics.estimates": ("e", ("topics.estimates",)),
+    "kafka.topics.alerts": ("a", ("topics.alerts",)),
+    "kafka.topics.priorities": ("p", ("topics.priorities",)),
+    "kafka.topics.predictions": ("q", ("topics.predictions",)),
+    "kafka.topics.dead_letters": ("d", ("topics.dead_letters",)),
+    "decode.format": ("openai.chat", ("decoder.format",)),
+    "decode.encoding": ("msgpack", ("decoder.encoding",)),
+    "decode.topic_formats": ({"t": "openai.chat"}, ("decoder.topic_formats",)),
+    "decode.default_domain": ("law", ("decoder.default_domain",)),
+    "decode.keep_text": (True, ("decoder.keep_text",)),
+    "decode.limits.max_bytes": (56 << 10, ("decoder.limits.max_bytes",)),
+    "decode.limits.max_tokens": (57, ("decoder.limits.max_tokens",)),
+    "decode.limits.max_k": (58, ("decoder.limits.max_k",)),
+    "decode.limits.max_choices": (59, ("decoder.limits.max_choices",)),
+    "logging.level": ("debug", ("reader.log_level",)),
+    "logging.json_lines": (True, ("reader.log_json_lines",)),
 }
-"""Another value for settings where it cannot be made up."""
+"""A value that is not the default, and the places where it must arrive; `built` names the places."""
+
+ARRIVES_AS: dict[str, Any] = {"labels.unknown_probability": False}
+"""The value at the place, where it is not the value of the setting."""
+
+TESTED_ELSEWHERE = {
+    *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
+    *("store.url", "store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
+    *("kafka.create_topics", "kafka.partitions", "kafka.replication", "kafka.readers"),  # tests/kafka, on a broker
+    *("server.enabled", "server.host", "server.port"),  # tests/service/test_cli.py
+    *("report.folder", "report.cron", "report.interval_s", "report.period_s", "report.formats"),  # tests/report
+    "store.retention_s",  # tests/store/test_upkeep.py
+}
+
+NO_SETTING = {"pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share"}
+"""Places that no single setting fills."""
 
 
-def leaves(section: type[BaseModel], above: str) -> Iterator[tuple[str, Any]]:
+def flat(name: str, value: Any) -> dict[str, Any]:
+    """Every value in a dataclass, or in the keywords of a partial call, by its path."""
+    if is_dataclass(value):
+        inner = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, partial):
+        inner = dict(value.keywords)
+    else:
+        return {name: value}
+    return {path: v for key, v_in in inner.items() for path, v in flat(f"{name}.{key}", v_in).items()}
+
+
+def built(settings: Settings) -> dict[str, Any]:
+    """Everything that is built from settings without reaching for anything outside, value by value."""
+    task, made = build.reader_task(settings, 0), build.decoder(settings)
+    loop = build.loop(settings, MemoryStore(), (), threading.Event())
+    topics = settings.kafka.topics
+    split = len(topics.generations)
+    return {
+        **flat("pipeline", build.pipeline_settings(settings)),
+        **flat("connection", build.connection(settings)),
+        **flat("topics", build.topics_written(settings)),
+        "topics.generations_read": build.topics_read(settings)[:split],
+        "topics.labels_read": build.topics_read(settings)[split:],
+        **{f"decoder.{name}": getattr(made, name) for name in ("format", "encoding", "topic_formats")},
+        **{f"decoder.{name}": getattr(made, name) for name in ("default_domain", "keep_text")},
+        **flat("decoder.limits", made.limits),
+        **flat("source", task.open_source),
+        **flat("reader", task.take_features),
+        "reader.log_level": task.log_level,
+        "reader.log_json_lines": task.log_json_lines,
+        "loop.patience_s": loop.backoff.limit_s,
+        "loop.pause_after_s": loop.pause_after_s,
+    }
+
+
+def names_of(section: type[BaseModel], above: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from leaves(inner, f"{above}{name}.")
+            yield from names_of(inner, f"{above}{name}.")
         else:
-            yield f"{above}{name}", field
+            yield f"{above}{name}"
 
 
-def another(path: str, field: Any) -> Any:
-    """A valid value that is not the default."""
-    default = field.default
-    if path in OTHER or default is PydanticUndefined:
-        return OTHER[path]
-    if isinstance(default, bool):
-        return not default
-    if isinstance(default, str):
-        return next((choice for choice in get_args(field.annotation) if choice != default), "another")
-    return default / 2 if isinstance(default, float) and default else default + 1
+@pytest.mark.parametrize("setting", PLACES)
+def test_a_setting_arrives_at_its_own_place_and_at_no_other(setting: str) -> None:
+    value, places = PLACES[setting]
+    before, after = built(Settings()), built(load_settings(overrides={setting: value}))
+    changed = {place: after[place] for place in after if after[place] != before[place]}
+    assert changed == dict.fromkeys(places, ARRIVES_AS.get(setting, value))
 
 
-def core_settings() -> list[tuple[str, Any]]:
-    return [leaf for name in CORE for leaf in leaves(Settings.model_fields[name].annotation, f"{name}.")]  # type: ignore[arg-type]  # sections by construction
+def test_every_setting_has_its_place_in_this_test() -> None:
+    assert {*names_of(Settings)} == PLACES.keys() | TESTED_ELSEWHERE
 
 
-@pytest.mark.parametrize(("path", "field"), core_settings(), ids=lambda value: value if isinstance(value, str) else "")
-def test_every_setting_of_the_core_reaches_the_core(path: str, field: Any, tmp_path: Path) -> None:
-    if path == "context.start_from":
-        save_fit(tmp_path / "start.fit", ContextState(PipelineSettings()))
-        value: Any = str(tmp_path / "start.fit")
-    else:
-        value = another(path, field)
-    changed = load_settings(overrides={path: value})
-    assert pipeline_settings(changed) != pipeline_settings(Settings())
+def test_every_place_has_its_setting_in_this_test() -> None:
+    filled = {place for _, places in PLACES.values() for place in places}
+    together = {"connection.ssl_certfile", "connection.ssl_keyfile"}
+    assert built(Settings()).keys() == filled | together | NO_SETTING
 
 
-def test_the_defaults_are_those_of_the_core() -> None:
-    assert pipeline_settings(Settings()) == PipelineSettings()
-    assert decoder(Settings()).limits == Limits()
+def test_certificate_and_key_which_are_only_valid_together_arrive_at_their_own_places() -> None:
+    settings = load_settings(overrides={"kafka.ssl_certfile": "c.pem", "kafka.ssl_keyfile": "k.pem"})
+    assert (build.connection(settings).ssl_certfile, build.connection(settings).ssl_keyfile) == ("c.pem", "k.pem")
 
 
-def test_every_setting_of_a_connection_reaches_it() -> None:
-    given = {
-        "bootstrap_servers": ("a:1",), "security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_username": "u",
-        "sasl_password": "p", "ssl_cafile": "a", "ssl_certfile": "b", "ssl_keyfile": "c", "ssl_key_password": "d",
-        "ssl_check_hostname": False, "client_id": "e", "connect_timeout_s": 3.0,
-    }  # fmt: skip
-    assert connection(load_settings(overrides={f"kafka.{k}": v for k, v in given.items()})) == KafkaConnection(**given)  # type: ignore[arg-type]  # field names by construction
+def test_zero_memory_labels_means_that_no_label_fades() -> None:
+    assert build.committee_settings(load_settings(overrides={"classifier.memory_labels": 0})).memory_labels is None
+
+
+def test_new_contexts_start_from_the_file_that_is_configured(tmp_path: Path) -> None:
+    context = ContextState(PipelineSettings())
+    save_fit(tmp_path / "start.fit", context)
+    settings = load_settings(overrides={"context.start_from": str(tmp_path / "start.fit")})
+    assert build.pipeline_settings(settings).fitted == context.snapshot()
+    assert build.unfitted_pipeline_settings(settings) == PipelineSettings()
+
+
+def test_the_settings_of_the_store_arrive_at_their_own_places(tmp_path: Path) -> None:
+    own = {"store.url": f"sqlite:///{tmp_path}/own.db", "store.synchronous": "full", "store.max_dead_letters": 4}
+    settings = load_settings(overrides={**own, "store.max_dead_letter_bytes": 1 << 20})
+    with sqlite_connections() as made, closing(build.store(settings)) as store:
+        assert (tmp_path / "own.db").exists()
+        assert made[0].execute("PRAGMA synchronous").fetchone() == (2,)
+        for size, n_kept in ((10, 4), (600_000, 1)):
+            with store.transaction() as transaction:
+                transaction.emit([Rejected("malformed", "", value=b"x" * size)] * 5)
+            assert len(store.dead_letters(10)) == n_kept
+
+
+def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
+    assert build.pipeline_settings(Settings()) == PipelineSettings()
+    assert build.connection(Settings()) == KafkaConnection(("localhost:9092",))
+    assert build.topics_written(Settings()) == Topics()
+    made, plain = vars(build.decoder(Settings())), vars(Decoder())
+    assert {**made, "maker": None} == {**plain, "maker": None}
+    source = build.reader_task(Settings(), 0).open_source
+    assert isinstance(source, partial)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(KafkaSource).parameters.items()}
+    assert {**defaults, **source.keywords} == {**defaults, "share": (0, 0)}

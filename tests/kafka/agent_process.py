@@ -57,10 +57,15 @@ class AgentProcess:
         self._process = None
         return code
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def children(self) -> list[int]:
         """Processes it has started that are not over."""
-        assert self._process is not None
-        return children(self._process.pid)
+        return children(self.pid)
 
     @property
     def is_running(self) -> bool:

@@ -18,14 +18,14 @@ if __name__ == "__main__":
     console = Console()
     began = time.monotonic()
 
-    def tell(what: str) -> None:
-        console.print(f"{time.monotonic() - began:7.1f} s  {what}", highlight=False)
+    def report(text: str) -> None:
+        console.print(f"{time.monotonic() - began:7.1f} s  {text}", highlight=False)
 
     with tempfile.TemporaryDirectory(prefix="gauge-soak-") as folder:
         duration_s, seed = float(os.environ.get("DURATION_S", "600")), int(os.environ.get("SEED", "0"))
         rate = float(os.environ.get("RATE", RECORDS_PER_S))
         readers = int(os.environ.get("READERS", "0"))
-        ledger = soak(Path(folder), duration_s, seed, tell, records_per_s=rate, readers=readers)
+        ledger = soak(Path(folder), duration_s, seed, report, records_per_s=rate, readers=readers)
     write(ledger, Path("soak.json"))
     table = Table("what", "count")
     table.columns[1].justify = "right"

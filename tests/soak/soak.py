@@ -1,8 +1,9 @@
 """Load, kills, broker restarts, broken connections and garbage at random from a seed; then the books must balance.
 
-The agent runs as a process of its own on a real broker, reached through a proxy that can break connections. When the
-time is up it may finish, and everything it did is compared with an agent in memory to which nothing happened, over
-the same records in the order in which they were applied.
+The agent runs as a separate process on a real broker, reached through a proxy that can break connections. When the time
+is up, the agent reads the rest, serves, and is stopped in order, so that it emits pending estimates. Its store and its
+messages are then compared with those of an oracle: an agent in memory without failures, over the same records in the
+order in which they were applied.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -38,12 +39,13 @@ from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess
 from tests.kafka.proxy import Proxy
 from tests.pipeline.logs import make_log
+from tests.soak.agent import serving
 from tests.sources import Endless
 
 AGENT = (sys.executable, "-m", "tests.soak.agent")
 PARTITIONS = 2
 RECORDS_PER_S = 60.0
-CATCH_UP_S, AT_WORK_WITHIN_S = 600.0, 60.0
+CATCH_UP_S, AT_WORK_WITHIN_S, SERVING_WITHIN_S = 600.0, 60.0, 300.0
 
 SETTINGS: dict[str, Any] = {
     "windows": {
@@ -66,15 +68,19 @@ KAFKA: dict[str, Any] = {
     "stall_timeout_s": 10,
     "connect_timeout_s": 10,
     "patience_s": 300,
+    "pause_after_s": 3_600,  # the oracle knows no silences: only the stop emits pending estimates
 }
+
+
+Failure: TypeAlias = Literal["kill", "disconnect", "restart", "reader"]
 
 
 @dataclass
 class Ledger:
-    """What happened, and what the oracle has to say about it. All but ``violations`` are counts.
+    """What happened, and where it differs from the oracle. All but ``violations`` are counts.
 
     ``sent`` and ``accounted`` are records, in the topics and in the store's audit; ``published_again`` are messages on
-    the wire that say what was said before.
+    the wire that repeat an earlier one.
     """
 
     seed: int
@@ -94,7 +100,7 @@ class Ledger:
     violations: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """As ``soak.json`` has it: violations are a count, and what they are stands beside it."""
+        """The content of ``soak.json``: the number of violations, and their texts as ``details``."""
         return {**asdict(self), "violations": len(self.violations), "details": self.violations}
 
 
@@ -102,30 +108,35 @@ def soak(
     folder: Path,
     duration_s: float,
     seed: int,
-    tell: Callable[[str], object] = lambda _: None,
+    report: Callable[[str], object] = lambda _: None,
     *,
     records_per_s: float = RECORDS_PER_S,
     readers: int = 0,
 ) -> Ledger:
-    """Run it for so long and return the books."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    """Cause failures for ``duration_s`` seconds from when the agent is at work, and return the books.
+
+    The first failure is the kill of a reader, or of the agent where it has no readers; the others are random.
+    """
+    rng = random.Random(seed)  # noqa: S311 - no secret
     ledger = Ledger(seed, duration_s)
     with world(folder, readers) as (broker, proxy, agent, settings):
         sender = Sender(broker.address, settings, seed, duration_s, records_per_s)
         sender.start()
+        until_at_work(agent, AT_WORK_WITHIN_S)
+        report(fail("reader" if readers else "kill", rng, broker, proxy, agent, ledger))
         end = time.monotonic() + duration_s
         while (left_s := end - time.monotonic()) > 0:
-            if chance.random() < 0.8:
+            if rng.random() < 0.8:
                 until_at_work(agent, min(left_s, AT_WORK_WITHIN_S))
-            time.sleep(min(left_s, chance.uniform(0.0, 4.0)))
+            time.sleep(min(left_s, rng.uniform(0.0, 4.0)))
             if not agent.is_running:
                 ledger.violations.append(f"the agent ended by itself: {agent.log.read_text()[-2_000:]}")
                 break
-            tell(misfortune(chance, broker, proxy, agent, ledger))
+            report(fail(random_failure(rng, agent), rng, broker, proxy, agent, ledger))
         sender.join()
         if not sender.is_done:
             ledger.violations.append("the sender gave up")
-        tell("the time is up; catching up")
+        report("the time is up; catching up")
         proxy.cut(0, after_bytes=0)
         finish(broker.address, agent, settings, ledger)
         check(broker.address, agent.store, settings, ledger)
@@ -134,55 +145,61 @@ def soak(
 
 @contextmanager
 def world(folder: Path, readers: int) -> Iterator[tuple[KafkaBroker, Proxy, AgentProcess, Settings]]:
-    """A broker whose clients come through a proxy, and an agent on it."""
+    """A broker that is reached through a proxy, and an agent that reads from it."""
     (port,) = free_ports(1)
     proxy = Proxy(("127.0.0.1", port))
-    way = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
-    with closing(proxy), KafkaBroker(folder / "broker", port, properties=way) as broker:
-        reached = {"bootstrap_servers": [f"127.0.0.1:{proxy.port}"], "readers": readers}
-        given = {**SETTINGS, "kafka": {**KAFKA, **reached}}
-        with AgentProcess(folder / "agent", given, AGENT) as agent:
+    through_proxy = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
+    with closing(proxy), KafkaBroker(folder / "broker", port, properties=through_proxy) as broker:
+        kafka = {**KAFKA, "bootstrap_servers": [f"127.0.0.1:{proxy.port}"], "readers": readers}
+        with AgentProcess(folder / "agent", {**SETTINGS, "kafka": kafka}, AGENT) as agent:
             settings = load_settings(agent.config)
             create_topics(build.connection(settings), build.topics_used(settings), PARTITIONS, 1)
             yield broker, proxy, agent, settings
 
 
 def until_at_work(agent: AgentProcess, timeout_s: float) -> None:
-    """Wait until something new is committed: what always strikes a start strikes nothing else."""
+    """Wait until something new is committed, so that failures do not only meet an agent that is starting."""
     n_applied = sum(agent.positions().values())
     with suppress(AssertionError):
         until(lambda: not agent.is_running or sum(agent.positions().values()) > n_applied, timeout_s, every_s=0.1)
 
 
-def misfortune(chance: random.Random, broker: KafkaBroker, proxy: Proxy, agent: AgentProcess, ledger: Ledger) -> str:
-    """One thing that goes wrong."""
-    readers = agent.children()
-    what = chance.choices(("kill", "disconnect", "restart", "reader"), (5, 4, 2, 3 if readers else 0))[0]
-    if what == "reader":
-        ledger.readers_killed += 1
-        with suppress(ProcessLookupError):
-            os.kill(chance.choice(readers), signal.SIGKILL)
-    elif what == "kill":
-        ledger.kills += 1
-        agent.kill()
-        agent.start()
-    elif what == "disconnect":
-        ledger.disconnects += 1
-        proxy.cut(chance.randint(1, 4), after_bytes=chance.randint(0, 50_000))
-    else:
-        ledger.broker_restarts += 1
-        broker.restart()
-    return what
+def random_failure(rng: random.Random, agent: AgentProcess) -> Failure:
+    """The kind of the next failure; a reader can only be killed when there is one."""
+    failures: tuple[Failure, ...] = ("kill", "disconnect", "restart", "reader")
+    return rng.choices(failures, (5, 4, 2, 3 if agent.children() else 0))[0]
+
+
+def fail(
+    failure: Failure, rng: random.Random, broker: KafkaBroker, proxy: Proxy, agent: AgentProcess, ledger: Ledger
+) -> str:
+    """Cause one failure and count it."""
+    match failure:
+        case "reader":
+            ledger.readers_killed += 1
+            with suppress(ProcessLookupError, IndexError):  # the readers may be gone by now
+                os.kill(rng.choice(agent.children()), signal.SIGKILL)
+        case "kill":
+            ledger.kills += 1
+            agent.kill()
+            agent.start()
+        case "disconnect":
+            ledger.disconnects += 1
+            proxy.cut(rng.randint(1, 4), after_bytes=rng.randint(0, 50_000))
+        case "restart":
+            ledger.broker_restarts += 1
+            broker.restart()
+    return failure
 
 
 class Sender(threading.Thread):
-    """Publishes a log with everything in it, evenly over the time, and does not give up."""
+    """Publishes a log with events of every kind, evenly over the time, and does not give up."""
 
     def __init__(self, address: str, settings: Settings, seed: int, duration_s: float, records_per_s: float) -> None:
         super().__init__(daemon=True)
         self._address, self._topics = address, settings.kafka.topics
         self.is_done = False
-        self._chance = random.Random(seed + 1)  # noqa: S311 - no secret
+        self._rng = random.Random(seed + 1)  # noqa: S311 - no secret
         self._duration_s = duration_s
         self._log = make_log(seed, int(records_per_s * duration_s / 2))
 
@@ -195,32 +212,33 @@ class Sender(threading.Thread):
                 time.sleep(max(0.0, began + self._duration_s * n / len(self._log) - time.monotonic()))
                 is_label = isinstance(event, Label)
                 topic = self._topics.labels[0] if is_label else self._topics.generations[0]
-                partition = self._chance.randrange(PARTITIONS)
+                partition = self._rng.randrange(PARTITIONS)
                 producer.send(topic, self._bytes(event), b"k", partition=partition)  # a tombstone needs a key
             producer.flush(timeout=600)
         self.is_done = True
 
     def _bytes(self, event: Event) -> bytes | None:
-        """The event as a record; sometimes garbage or a tombstone comes in its place."""
-        if not isinstance(event, Generation | Chunk | Label) or self._chance.random() < 0.01:
+        """The event as a record; sometimes garbage or a tombstone instead."""
+        if not isinstance(event, Generation | Chunk | Label) or self._rng.random() < 0.01:
             return self._garbage()
-        if self._chance.random() < 0.01:
+        if self._rng.random() < 0.01:
             return None
         return encode_label(event) if isinstance(event, Label) else encode_generation(event, dtype="float32")
 
     def _garbage(self) -> bytes:
         whole = encode_label(Label("l", "r", 1.0, 1.0))
-        kinds = (self._chance.randbytes(40), whole[:-3], b"", b"\x91" * 2_000, b"\xc1", b'{"type": "label"}')
-        return self._chance.choice(kinds)
+        kinds = (self._rng.randbytes(40), whole[:-3], b"", b"\x91" * 2_000, b"\xc1", b'{"type": "label"}')
+        return self._rng.choice(kinds)
 
 
 def finish(address: str, agent: AgentProcess, settings: Settings, ledger: Ledger) -> None:
-    """Let the agent read to the end and stop in order."""
+    """Let the agent read to the end, and stop it in order once it serves: an earlier stop emits nothing."""
     n_sent = sum(len(records) for records in records_in(address, build.topics_read(settings)).values())
     try:
         if not agent.is_running:
             agent.start()
         agent.until_applied(n_sent, CATCH_UP_S)
+        until(serving(agent.config.parent, agent.pid).exists, SERVING_WITHIN_S)
     except AssertionError as stuck:
         ledger.violations.append(f"the agent did not catch up: {str(stuck)[-2_000:]}")
     if agent.is_running and agent.stop() != 0:
@@ -228,7 +246,7 @@ def finish(address: str, agent: AgentProcess, settings: Settings, ledger: Ledger
 
 
 def check(address: str, store: Path, settings: Settings, ledger: Ledger) -> None:
-    """Balance the books, and compare with an agent that nothing happened to."""
+    """Balance the books, and compare the agent with the oracle."""
     log = {(r.topic, r.partition, r.offset): r for records in records_in(address, build.topics_read(settings)).values()
            for r in records}  # fmt: skip
     with closing(build.store(settings, keep_audit=True)) as opened:
@@ -236,7 +254,7 @@ def check(address: str, store: Path, settings: Settings, ledger: Ledger) -> None
         ledger.sent, ledger.accounted = len(log), len(set(applied))
         ledger.lost, ledger.doubled = len(log.keys() - set(applied)), len(applied) - len(set(applied))
         ledger.violations += order_violations(applied)
-        replayed, said = replay([log[place] for place in applied], settings)
+        replayed, expected = replay([log[place] for place in applied], settings)
         ledger.violations += differences(memory_of(opened, replayed), memory_of(replayed, replayed))
     with closing(sqlite3.connect(store)) as db:
         ledger.responses, ledger.dead_letters = db.execute(
@@ -245,14 +263,14 @@ def check(address: str, store: Path, settings: Settings, ledger: Ledger) -> None
     written = records_in(address, [topic for topic in build.topics_used(settings) if topic.startswith("driftgauge.")])
     found = Counter((r.topic, r.key, r.value) for records in written.values() for r in records)
     ledger.published, ledger.published_again = sum(found.values()), sum(found.values()) - len(found)
-    if missing := said - found.keys():
+    if missing := expected - found.keys():
         ledger.violations.append(f"{len(missing)} messages were never published, {example(missing)}")
-    if extra := found.keys() - said:
+    if extra := found.keys() - expected:
         ledger.violations.append(f"{len(extra)} messages should not have been published, {example(extra)}")
 
 
 def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, set[tuple[str, bytes | None, bytes]]]:
-    """What an agent in memory makes of these records, and what it says."""
+    """The oracle: the store and the messages of an agent in memory that reads these records."""
     sink = MemorySink()
     store = MemoryStore(topics=build.topics_written(settings), keep_audit=True)
     source = Endless(records, max_records=500)
@@ -263,7 +281,7 @@ def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, set[
 
 
 def memory_of(store: Store, of: MemoryStore) -> dict[str, Any]:
-    """What a store remembers of everything that ``of`` knows."""
+    """Everything in a store about the responses and labels in ``of``."""
     ids = sorted({*of.tables.responses, *of.tables.labels})
     with store.transaction() as memory:
         rows = {i: (r.seq, r.domain, r.features.tobytes(), repr((r.p_correct, r.correct, r.weight)))
@@ -273,13 +291,13 @@ def memory_of(store: Store, of: MemoryStore) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """Where two memories differ."""
-    said = []
+    """The parts in which two memories differ."""
+    texts = []
     for name, wanted in expected.items():
         here = found[name]
         if differing := {key for key in here.keys() | wanted.keys() if here.get(key) != wanted.get(key)}:
-            said.append(f"{len(differing)} {name} differ, {example(differing)}")
-    return said
+            texts.append(f"{len(differing)} {name} differ, {example(differing)}")
+    return texts
 
 
 def order_violations(applied: list[tuple[str, int, int]]) -> list[str]:
