@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -121,19 +122,30 @@ def many(first: int, n: int) -> Iterator[Event]:
         yield Label(f"l{i}", f"r{i}" if i % 3 else f"nowhere{i}", 1e6, float(i % 2))
 
 
+N_ROUNDS, N_WARM_UP_ROUNDS = 14, 4
+
+
 @pytest.mark.timeout(600)
 def test_memory_stays_flat_however_many_domains_come() -> None:
+    """A quarter more, some 60 kB, is allowed: ten times what a table takes that happens to grow.
+
+    A leak takes far more. One string kept of each of the 2,000 domains after the warm-up is 130 kB.
+    """
     pipeline, memory = Pipeline(replace(SETTINGS, max_pending_labels=10)), Forgetful()
     sizes = []
+    gc.collect()
+    gc.freeze()  # so that the collections below look at what this test made, not at every library
     tracemalloc.start()
     try:
-        for part in range(6):
+        for part in range(N_ROUNDS):
             events = list(many(part * 200, 200))
             for start in range(0, len(events), 100):
                 with memory.transaction() as transaction:
                     pipeline.step(events[start : start + 100], transaction)
             del events
+            gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert sizes[-1] < 1.05 * sizes[2], sizes
+        gc.unfreeze()
+    assert sizes[-1] < 1.25 * sizes[N_WARM_UP_ROUNDS - 1], sizes
