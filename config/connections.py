@@ -1,4 +1,4 @@
-"""Settings of everything outside: Kafka, what its records look like, the store, reports, the HTTP server, the log."""
+"""Settings of everything outside the core: Kafka, the encoding of its records, store, reports, HTTP server, log."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class TopicSettings(Section):
     """Kafka topics."""
 
     generations: Names = ("generations",)
-    """Topics with responses to read: whole ones and chunks. At least one."""
+    """Topics to read responses from, whole or in chunks. At least one."""
 
     labels: Names = ("labels",)
-    """Topics with labels to read; may be empty."""
+    """Topics to read labels from; may be empty."""
 
     estimates: str = "driftgauge.estimates"
-    """Topic for estimates; empty: not published."""
+    """Topic for estimates; empty: they are not published."""
 
     alerts: str = "driftgauge.alerts"
-    """Topic for alerts; empty: not published."""
+    """Topic for alerts; empty: they are not published."""
 
     priorities: str = "driftgauge.priorities"
-    """Topic for lists of what to label next; empty: not published."""
+    """Topic for labelling priorities; empty: they are not published."""
 
     predictions: str = "driftgauge.predictions"
-    """Topic for predictions, of which `predictions.publish` says how many; empty: not published."""
+    """Topic for the predictions that `predictions.publish` selects; empty: they are not published."""
 
     dead_letters: str = "driftgauge.dead-letters"
-    """Topic for records that could not be used, with the reason; empty: kept in the store only."""
+    """Topic for dead letters (records that could not be used) with the reason; empty: only the store keeps them."""
 
     @model_validator(mode="after")
     def _no_loop(self) -> Self:
@@ -61,78 +61,78 @@ class KafkaSettings(Section):
     """The Kafka cluster."""
 
     bootstrap_servers: Names = ("localhost:9092",)
-    """Brokers to ask first, each as `host:port`."""
+    """Brokers to connect to first, each as `host:port`."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How connections are protected; SASL_PLAINTEXT sends everything, with PLAIN the password too, in the clear."""
+    """Protection of connections. SASL_PLAINTEXT encrypts nothing; with PLAIN it sends the password as clear text."""
 
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    """How the password is proved, where the protocol is one of SASL."""
+    """Authentication mechanism of the SASL protocols."""
 
     sasl_username: str = ""
     """User name for SASL."""
 
     sasl_password: SecretStr = SecretStr("")
-    """Password for SASL; best given as DRIFTGAUGE_KAFKA__SASL_PASSWORD. Never printed."""
+    """Password for SASL; best set as DRIFTGAUGE_KAFKA__SASL_PASSWORD in the environment. It is never printed."""
 
     ssl_cafile: str = ""
-    """PEM file with the certificates that are trusted; empty: those of the system."""
+    """PEM file with the certificates to trust; empty: the certificates of the system."""
 
     ssl_certfile: str = ""
-    """PEM file with our own certificate, for mutual TLS; empty: none."""
+    """PEM file with the client certificate for mutual TLS; empty: no client certificate."""
 
     ssl_keyfile: str = ""
-    """PEM file with the key of our certificate; empty: none."""
+    """PEM file with the private key of the client certificate; empty: no client certificate."""
 
     ssl_key_password: SecretStr = SecretStr("")
-    """Password of the key file; empty: it has none. Never printed."""
+    """Password of the key file; empty: the file has no password. It is never printed."""
 
     ssl_check_hostname: bool = True
-    """Whether a broker's certificate must be for the name it was reached by."""
+    """Whether the certificate of a broker must match the name in its address."""
 
     group_id: str = "driftgauge"
-    """Consumer group whose offsets are committed for lag displays; the positions that count are in the store."""
+    """Consumer group whose offsets are committed for lag displays. The agent resumes from positions in its store."""
 
     client_id: str = "driftgauge"
-    """Name by which brokers know this client in their logs and quotas."""
+    """Name of this client in logs and quotas of the brokers."""
 
     topics: TopicSettings = Field(default_factory=TopicSettings)
 
     create_topics: bool = False
-    """Whether to create topics that do not exist; otherwise a missing topic stops the start."""
+    """Whether to create missing topics; otherwise the agent does not start when a topic is missing."""
 
     partitions: Count = 3
-    """Partitions of a topic that is created."""
+    """Number of partitions of a topic that the agent creates."""
 
     replication: Annotated[int, Field(ge=1, le=100)] = 1
-    """Replicas of a topic that is created."""
+    """Number of replicas of a topic that the agent creates."""
 
     readers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Processes that fetch, decode and take features, each for a share of the partitions; 0: the agent does it."""
+    """Processes that fetch, decode and compute features, each for a share of the partitions; 0: the agent itself."""
 
     max_records: Count = 500
-    """Most records in one batch."""
+    """Largest number of records in one batch."""
 
     max_bytes: Annotated[int, Field(ge=MIB, le=1024 * MIB)] = 16 * MIB
-    """Most bytes fetched at once, and so about the most a batch holds."""
+    """Largest number of bytes in one fetch, and approximately in one batch."""
 
     max_unpacked_bytes: Annotated[int, Field(ge=MIB, le=1024 * MIB)] = 256 * MIB
-    """Most bytes a producer's compressed batch may unpack to; beyond them it becomes one dead letter."""
+    """Largest size in bytes of a producer's batch once unpacked; a larger batch becomes one dead letter."""
 
     on_lost: Literal["fail", "earliest"] = "fail"
-    """What to do when records were deleted from a topic before they were read: stop, or count them and go on."""
+    """Reaction to records that were deleted from a topic before they were read: fail, or count them and continue."""
 
     stall_timeout_s: Seconds = 60.0
-    """Seconds without a record while records wait after which the consumer is made anew; 0: never."""
+    """Seconds without a record, while the broker has unread records, after which the client is replaced; 0: never."""
 
     connect_timeout_s: PositiveSeconds = 10.0
-    """Seconds to wait for the first answer of a broker."""
+    """Seconds to wait for the first response of a broker."""
 
     patience_s: Seconds = 600.0
-    """Seconds to wait for a broker or database that went away before stopping with the cause; 0: stop at once."""
+    """Seconds to wait for an unreachable broker or database before the agent stops with the cause; 0: stop at once."""
 
     pause_after_s: PositiveSeconds = 30.0
-    """Seconds without any record after which the estimates that wait for the next boundary are said."""
+    """Seconds without a record after which pending estimates are emitted early."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -146,78 +146,78 @@ class KafkaSettings(Section):
 
 
 class LimitSettings(Section):
-    """Bounds of one record; beyond them it becomes a dead letter."""
+    """Bounds of one record; a record beyond one of them becomes a dead letter."""
 
     max_bytes: Annotated[int, Field(ge=KIB, le=1024 * MIB)] = 16 * MIB
-    """Most bytes of a record, also once decompressed."""
+    """Largest size of a record in bytes, also once decompressed."""
 
     max_tokens: Count = 1_000_000
-    """Most tokens of a response."""
+    """Largest number of tokens of a response."""
 
     max_k: Annotated[int, Field(ge=1, le=100_000)] = 1_024
-    """Most alternatives listed per token."""
+    """Largest number of alternatives per token."""
 
     max_choices: Annotated[int, Field(ge=1, le=10_000)] = 128
-    """Most choices (`n`) of one payload."""
+    """Largest number of choices (`n`) of one payload."""
 
 
 class DecodeSettings(Section):
-    """How the bytes of a record become events."""
+    """Decoding of records into events."""
 
     format: str = "auto"
-    """Wire format of generations, as `driftgauge decode` names it; auto: told by the keys found."""
+    """Wire format of generations, one of the names in docs/formats.md; auto: detected from the keys."""
 
     encoding: Literal["json", "msgpack"] = "json"
-    """Encoding of records without a content-type header."""
+    """Encoding of records that have no content-type header."""
 
     topic_formats: Texts = Field(default_factory=dict)
-    """Wire format by topic, where it differs from `format`: `topic: name`."""
+    """Wire format of single topics, where it differs from `format`: `topic: name`."""
 
     default_domain: str = "default"
-    """Domain of responses that name none."""
+    """Domain of responses without a domain."""
 
     keep_text: bool = False
-    """Whether to keep the text of responses in the store."""
+    """Whether the store keeps the text of responses."""
 
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
 
 class StoreSettings(Section):
-    """The database that remembers everything."""
+    """The database that holds all rows, state and positions."""
 
     url: SecretStr = SecretStr("sqlite:///driftgauge.db")
-    """SQLAlchemy URL, `sqlite:///file` or `postgresql+psycopg://user:password@host/name`. Printed without password."""
+    """SQLAlchemy URL, `sqlite:///file` or `postgresql+psycopg://user:password@host/name`. A password is not printed."""
 
     synchronous: Literal["normal", "full"] = "normal"
-    """SQLite only; full: survives power loss without redoing work; normal: faster, redoes the last batches."""
+    """SQLite only. After a loss of power, normal processes the last batches again, full does not but is slower."""
 
     retention_s: Seconds = 90 * 86_400.0
-    """Seconds of event time after which responses and their labels are dropped; 0: never."""
+    """Seconds of event time after which responses and their labels are deleted; 0: never."""
 
     max_dead_letters: Count = 10_000
-    """Newest dead letters kept in the store; older ones make room and are counted."""
+    """Largest number of dead letters in the store; beyond it the oldest are deleted and counted."""
 
     max_dead_letter_bytes: Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)] = 256 * MIB
-    """Most bytes of dead letters kept in the store."""
+    """Largest number of bytes of dead letters in the store; beyond it the oldest are deleted and counted."""
 
 
 class ReportSettings(Section):
     """The periodic report."""
 
     folder: Path = Path("reports")
-    """Where reports are written."""
+    """Folder for report files."""
 
     cron: str = ""
-    """When, as a crontab line in UTC: `0 6 * * *` is every day at six; empty: not by the clock."""
+    """Time of reports as a crontab line in UTC, such as `0 6 * * *` for every day at six; empty: no crontab line."""
 
     interval_s: Seconds = 0.0
-    """Seconds between reports, where there is no cron line; 0: none."""
+    """Seconds between reports, where there is no crontab line; 0: no periodic reports."""
 
     period_s: PositiveSeconds = 86_400.0
-    """Seconds of event time that a report covers; the same span before it is compared with it."""
+    """Seconds of event time that a report covers; it is compared with the period of the same length before."""
 
     formats: Annotated[tuple[Literal["markdown", "json"], ...], LISTED, Field(min_length=1)] = ("markdown", "json")
-    """What to write: markdown, json."""
+    """File formats of a report: markdown, json."""
 
     @model_validator(mode="after")
     def _one_schedule(self) -> Self:
@@ -235,20 +235,20 @@ class ServerSettings(Section):
     """The HTTP server with health, readiness and metrics."""
 
     enabled: bool = True
-    """Whether it runs."""
+    """Whether the server runs."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; `0.0.0.0` opens it to the network."""
+    """Address to listen on; `0.0.0.0` opens the server to the network."""
 
     port: Port = 9464
-    """Port to listen on; 0: any free one, written to the log."""
+    """Port to listen on; 0: any free port, which is written to the log."""
 
 
 class LoggingSettings(Section):
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe message that is written; debug concerns driftgauge itself, never its client libraries."""
+    """Lowest severity of the messages of driftgauge. Of libraries only warnings and errors are written."""
 
     json_lines: bool = False
-    """Whether each message is one JSON object; otherwise one line of text."""
+    """Whether each message is one JSON object; otherwise each is one line of text."""

@@ -1,4 +1,4 @@
-"""Settings of what is computed: features, classifier, windows, labels, estimates, drift, targets and the bounds."""
+"""Settings of the core: features, classifiers, windows, labels, estimates, drift detection, targets and bounds."""
 
 from __future__ import annotations
 
@@ -34,65 +34,65 @@ ClassifierKind: TypeAlias = Literal[
 
 
 class FeatureSettings(Section):
-    """From log-probabilities to features. Another value means other classifiers: nothing learned carries over."""
+    """Features from log-probabilities. Other values need other classifiers: nothing learned carries over."""
 
     entropy: EntropyVariant = "published"
-    """Entropy over the top k: as published, renormalised to mass one, or lower_bound with the tail as one symbol."""
+    """Entropy over the top k: as published, renormalised to mass one, or lower_bound (the tail is one symbol)."""
 
     segments: bool = False
-    """Whether to compute features also for reasoning and answer apart (51 instead of 17)."""
+    """Whether to compute the 17 features also for reasoning and for answer alone (51 in all)."""
 
     min_coverage: Share = 0.9
-    """Share of generated tokens that must have log-probabilities, in [0, 1]; below it a response is not estimated."""
+    """Share of generated tokens, in [0, 1], that must have log-probabilities; below it a response is not used."""
 
 
 class LearningSettings(Section):
-    """The model that predicts correctness, and what may replace it."""
+    """The classifiers that predict correctness."""
 
     kind: ClassifierKind = "logistic_regression"
-    """The classifier that speaks at first (the champion)."""
+    """The classifier whose predictions are used at first (the champion)."""
 
     challengers: Annotated[tuple[ClassifierKind, ...], LISTED, Field(max_length=5)] = ()
-    """Classifiers that learn beside it and replace it when they have proved better."""
+    """Classifiers that learn the same labels; one that is proved better replaces the champion."""
 
     min_labels: Count = 10
-    """Right and wrong labels, of each so many, before the first prediction."""
+    """Number of right labels and of wrong labels that are needed before the first prediction."""
 
     memory_labels: CountOrNone = 5_000
-    """Labels after which an old one has faded; 0: nothing is forgotten."""
+    """Number of labels after which the influence of an older label has faded; 0: labels never fade."""
 
     imbalance: Literal["keep", "balance"] = "keep"
-    """Whether right and wrong labels count as they come or get the same total weight."""
+    """Weight of right and wrong labels: keep the same weight for each label, or balance the totals of both kinds."""
 
     correct_domains: bool = True
-    """Whether a domain's own labels may shift the predictions of that domain."""
+    """Whether the labels of a domain shift the predictions of that domain."""
 
     refit_every_labels: Count = 500
-    """Labels between refits, for kinds that are refitted rather than updated; the first refits come sooner."""
+    """Number of labels between refits of classifiers that cannot be updated; the first refits come sooner."""
 
     max_training_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 5_000
-    """Newest labelled responses that a refit learns from."""
+    """Number of newest labelled responses that a refit uses."""
 
     promote_after_labels: Count = 200
-    """Labels that must have been predicted by both before a challenger can replace the champion."""
+    """Number of labels that champion and challenger must both have predicted before the challenger can replace it."""
 
     promote_error: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
-    """Probability of a wrong replacement, per challenger and round."""
+    """Probability of replacing the champion by a worse challenger, per challenger and round."""
 
     round_labels: Count = 2_000
-    """Labels after which the evidence for a replacement is collected anew."""
+    """Number of labels in a round; each round collects the evidence for a replacement from zero."""
 
     gate_auroc: Annotated[float, Field(ge=0, le=1)] = 0.6
-    """AUROC on domains left out below which the signal is called invalid and estimates stop; 0: never."""
+    """AUROC on held-out domains below which the signal counts as invalid and estimates stop; 0: never."""
 
     gate_min_labels: Count = 20
-    """Labels a domain needs to take part in that check."""
+    """Number of labels that a domain needs to be held out in the check of `gate_auroc`."""
 
     max_versions: Annotated[int, Field(ge=1, le=1_000)] = 20
-    """Stored versions to roll back to."""
+    """Number of stored versions that can be rolled back to."""
 
     seed: CountOrNone = 0
-    """Seed of everything drawn by chance."""
+    """Seed of all random numbers."""
 
     @model_validator(mode="after")
     def _each_kind_once(self) -> Self:
@@ -102,28 +102,28 @@ class LearningSettings(Section):
 
 
 class WindowSettings(Section):
-    """Rolling windows in event time. A window holds the fewer of its seconds and its responses."""
+    """Rolling windows in event time. A window ends at a boundary and is bounded in seconds and in responses."""
 
     window_s: PositiveSeconds = DAY_S
-    """Length of a window in seconds."""
+    """Longest span of a window in seconds."""
 
     window_events: Annotated[int, Field(ge=10, le=1_000_000)] = 2_000
-    """Most responses in a window; the newest count."""
+    """Largest number of responses in a window; the newest are used."""
 
     hop_s: PositiveSeconds = 3_600.0
-    """Seconds between emission boundaries: windows end at multiples of it."""
+    """Seconds between boundaries. Windows end and estimates are emitted at multiples of it."""
 
     allowed_lateness_s: Seconds = 0.0
-    """Seconds that event time may run behind before a response counts as late; 0: any response out of order is."""
+    """Seconds of event time from the end of a window until it is closed; until then no response is late; 0: none."""
 
     emit_every_events: Count = 200
-    """Responses of a domain after which its estimate is looked at between boundaries."""
+    """Number of responses of a domain after which its estimate is checked for a material change between boundaries."""
 
     emit_every_labels: Count = 20
-    """Labels of a domain after which its estimate is looked at between boundaries."""
+    """Number of labels of a domain after which its estimate is checked for a material change between boundaries."""
 
     material_change: Share = 0.02
-    """Change of accuracy, in [0, 1], that is worth an estimate between boundaries; 0: any."""
+    """Change of accuracy, in [0, 1], that causes an estimate between boundaries; 0: any change."""
 
     @model_validator(mode="after")
     def _hop_fits(self) -> Self:
@@ -135,48 +135,48 @@ class WindowSettings(Section):
 
 
 class LabelSettings(Section):
-    """How labels are joined and resolved."""
+    """Joining labels to responses, and resolving several labels of one response."""
 
     policy: Policy = "latest"
-    """Which of several annotators' labels counts: latest, majority, mean, or rank (code before human before model)."""
+    """Resolution of labels by several annotators: latest, majority, mean, or rank (code before human before model)."""
 
     horizon_s: PositiveSeconds = 30 * DAY_S
-    """Seconds of event time that a label may wait for its response, or come after it."""
+    """Longest time in seconds, in event time, that a label may wait for its response or come after it."""
 
     max_pending: Count = 1_000_000
-    """Most labels waiting for their response; beyond it they become dead letters."""
+    """Largest number of labels that wait for their response; further labels become dead letters."""
 
     unknown_probability: Literal["weight_one", "ignore_in_estimates"] = "weight_one"
-    """What a label without inclusion probability does: count as drawn evenly, or only teach the classifier."""
+    """Use of labels without inclusion probability: with weight one in estimates, or only to train the classifier."""
 
 
 class EstimateSettings(Section):
     """The accuracy estimates."""
 
     confidence_level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.9
-    """Probability with which an interval should hold the true accuracy."""
+    """Probability with which an interval contains the true accuracy."""
 
     refit_every_labels: Count = 200
-    """Labels of a context between refits of its estimator; more once there are many, up to 2,000."""
+    """Number of labels of a context between refits of its estimator; it grows with all labels, up to 2,000."""
 
     max_training_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
-    """Newest labelled responses of a context that its estimator is fitted to."""
+    """Number of newest labelled responses of a context that its estimator is fitted to."""
 
     min_events: Annotated[int, Field(ge=2, le=1_000_000)] = 30
-    """Responses a window needs before it has an estimate."""
+    """Number of responses that a window needs for an estimate."""
 
 
 class DriftSettings(Section):
-    """The change detectors."""
+    """Detection of change in predictions and features."""
 
     enabled: bool = True
-    """Whether they run."""
+    """Whether change detectors run."""
 
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.002
-    """Probability of a false change, per test and signal; smaller is quieter and slower."""
+    """Probability of a false detection, per test and signal. Smaller values detect changes later."""
 
     features: Names = ("entropy_sum",)
-    """Features watched beside the predicted correctness."""
+    """Features to watch in addition to the predicted correctness."""
 
     @model_validator(mode="after")
     def _known_features(self) -> Self:
@@ -186,52 +186,52 @@ class DriftSettings(Section):
 
 
 class TargetSettings(Section):
-    """The accuracy that is wanted."""
+    """Targets of accuracy."""
 
     default: Share = 0.8
-    """Accuracy wanted of a domain that is not named, in [0, 1]."""
+    """Target of all domains that `domains` does not name, in [0, 1]."""
 
     domains: Shares = Field(default_factory=dict)
-    """Accuracy wanted by domain, in [0, 1]: `name: value`."""
+    """Targets of single domains, in [0, 1]: `name: value`."""
 
     false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Probability of any false alarm "below target", over all domains and all time; smaller needs more labels."""
+    """Probability of any false alarm "below target", over all domains and all time. Smaller values need more labels."""
 
 
 class BoundSettings(Section):
-    """What keeps memory finite; each has a counter, and a rule for what lies beyond."""
+    """Bounds that keep memory finite. Each has a counter and a rule for what exceeds it."""
 
     max_domains: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
-    """Most domains; responses of further ones go to the domain "(other)"."""
+    """Largest number of domains; responses of further domains go to the domain "(other)"."""
 
     max_in_flight: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
-    """Most responses arriving in pieces at once; the longest silent gives way."""
+    """Largest number of incomplete responses; beyond it the response that was silent longest is evicted."""
 
     max_waiting_chunks: Annotated[int, Field(ge=1, le=100_000)] = 64
-    """Most pieces of one response that wait for an earlier piece."""
+    """Largest number of pieces of one response that wait for an earlier piece."""
 
     in_flight_expiry_s: PositiveSeconds = 600.0
-    """Seconds of event time without a piece after which a response is given up."""
+    """Seconds of event time without a piece after which an incomplete response is evicted."""
 
     max_stale_windows: Count = 10_000
-    """Most past windows that late labels can ask to be estimated again at the next boundary."""
+    """Largest number of past windows that are estimated again at the next boundary because of late labels."""
 
 
 class ContextSettings(Section):
-    """What happens when model, temperature or the like change: estimates of two contexts never mix."""
+    """Contexts: a change of model, temperature or the like starts a new one. Estimates of two contexts never mix."""
 
     warm_start: bool = False
-    """Whether a new context starts from what the last one learned instead of from nothing."""
+    """Whether a new context starts with a copy of the classifiers and the estimator of the last context."""
 
     start_from: str = ""
-    """File written by `driftgauge fit` that contexts start from (with warm_start: the first one); empty: nothing."""
+    """File by `driftgauge fit` that new contexts start from (with warm_start: only the first); empty: untrained."""
 
     max_fingerprints: Annotated[int, Field(ge=1, le=10_000)] = 16
-    """Most contexts; responses of further ones become dead letters."""
+    """Largest number of contexts; responses of further contexts become dead letters."""
 
 
 class PredictionSettings(Section):
-    """Predictions of single responses."""
+    """Publication of predictions of single responses."""
 
     publish: Literal["none", "final", "all"] = "none"
-    """Publish none, one per complete response, or also one per chunk while it grows."""
+    """Predictions to publish: none, one per complete response (final), or also one after every chunk (all)."""

@@ -1,4 +1,4 @@
-"""Writes the documented example of a settings file from the settings themselves.
+"""Writes the example of a settings file, with the texts of all settings.
 
 python -m driftgauge.config.example > config/example.yaml
 """
@@ -17,14 +17,14 @@ from driftgauge.config.settings import Settings
 
 WIDTH = 116
 _HEAD = """\
-# Every setting of driftgauge with its default: a file needs only what differs. Names ending in _s are seconds, in
-# _bytes bytes. Each can also be given in the environment (DRIFTGAUGE_WINDOWS__HOP_S=600) or as a flag
+# Every setting of driftgauge with its default. A file needs only the settings that differ. Names that end in _s are
+# seconds, in _bytes bytes. Each can also be set in the environment (DRIFTGAUGE_WINDOWS__HOP_S=600) or as a flag
 # (--set windows.hop_s=600); flags win over the environment, the environment over the file.
 """
 
 
 def example() -> str:
-    """The example file: every section and setting, its text, what is allowed, its default."""
+    """The example file: every section and setting with its text, its allowed values and its default."""
     return "\n".join([_HEAD, *_section(Settings, 0)]) + "\n"
 
 
@@ -50,7 +50,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def _allowed(schema: dict[str, Any]) -> str:
-    """What a setting may be, where that is narrower than its type."""
+    """The allowed values of a setting, where they are fewer than those of its type."""
     schema = schema.get("items", schema)
     if "enum" in schema:
         return f"One of {', '.join(schema['enum'])}."
@@ -60,8 +60,8 @@ def _allowed(schema: dict[str, Any]) -> str:
         "at most": schema.get("maximum"),
         "below": schema.get("exclusiveMaximum"),
     }
-    said = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if bound is not None)
-    return said and f"{said.capitalize()}."
+    text = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if bound is not None)
+    return text and f"{text.capitalize()}."
 
 
 def _value(value: object) -> str:

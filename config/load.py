@@ -1,7 +1,7 @@
-"""Settings from a YAML file, the environment and flags, later ones winning; or one error that lists every problem.
+"""Settings from a YAML file, the environment and flags; later sources win. One error lists every problem.
 
-A settings file may come from anywhere: it is read with bounds on its size, depth and aliases, builds nothing but plain
-values, and no message ever repeats a value that may be a secret.
+A settings file is untrusted: it is read with bounds on its size, depth and aliases, and only plain values are built. No
+message repeats a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _PREFIX = "DRIFTGAUGE_"
 
 
 class ConfigError(Exception):
-    """The settings cannot be used. The text lists every problem, one a line, and holds no secret."""
+    """The settings cannot be used. The text lists every problem, one per line, and contains no secret."""
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
-    """Settings from ``path`` (or the file that DRIFTGAUGE_CONFIG names), environment and overrides.
+    """Read the settings from a file, the environment and overrides.
 
     Parameters
     ----------
-    path : YAML file; None: the environment may name one, otherwise defaults
-    overrides : values by dotted path, as in ``{"windows.hop_s": 60}``; texts are read as in the environment
+    path : YAML file; None: the file that DRIFTGAUGE_CONFIG names, if any
+    overrides : values by dotted path, such as ``{"windows.hop_s": 60}``; text is read as in the environment
 
     Raises
     ------
     ConfigError
-        With every problem of every source: where, what is wrong, what is allowed.
+        With every problem of every source: the setting, its source, the error, the allowed values.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def _read(path: Path) -> Tree:
 
 
 def _environment() -> Tree:
-    """Variables named DRIFTGAUGE_SECTION__SETTING; one with an unknown section stays in, to be reported."""
+    """Variables named DRIFTGAUGE_SECTION__SETTING; an unknown section is kept, so that it is reported."""
     tree: Tree = EnvSettingsSource(Settings)()
     for name in os.environ:
         section, separator, _ = name.upper().removeprefix(_PREFIX).lower().partition("__")
@@ -97,12 +97,12 @@ def _nested(overrides: Mapping[str, object]) -> Tree:
     for path, value in overrides.items():
         for key in reversed(path.split(".")):
             value = {key: value}
-        tree = _merge(tree, value)  # type: ignore[arg-type]  # the loop made it a mapping
+        tree = _merge(tree, value)  # type: ignore[arg-type]  # the loop turned it into a mapping
     return tree
 
 
 def _merge(below: Tree, above: Tree) -> Tree:
-    """Both trees in one; where both have a value, the one above wins."""
+    """Both trees in one; values of ``above`` win."""
     both = {
         key: _merge(below[key], value)
         for key, value in above.items()
@@ -112,7 +112,7 @@ def _merge(below: Tree, above: Tree) -> Tree:
 
 
 def _problem(details: ErrorDetails, layers: dict[str, Tree]) -> str:
-    """One line: where, from which source, what is wrong, what is allowed."""
+    """One line: the setting, its source, the error, the allowed values."""
     location = tuple(_short(str(part)) for part in details["loc"])
     where = ".".join(location) or "settings"
     source = next((name for name in reversed(layers) if _holds(layers[name], location)), None)
@@ -120,14 +120,14 @@ def _problem(details: ErrorDetails, layers: dict[str, Tree]) -> str:
     if details["type"] == "extra_forbidden":
         close = get_close_matches(location[-1], _known(location[:-1]), n=1)
         return f"{place}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
-    said = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{place}: {said}"
+    message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{place}: {message}"
 
 
 def _holds(tree: object, location: tuple[str, ...]) -> bool:
     for part in location:
         if isinstance(tree, list | tuple | str):
-            return True  # a position inside a value that this source gave
+            return True  # the location is inside a value of this source
         if not isinstance(tree, dict) or part not in tree:
             return False
         tree = tree[part]

@@ -1,4 +1,4 @@
-"""YAML as plain values, from anyone: bounded in size, depth and aliases, and silent about what it holds."""
+"""YAML from untrusted files as plain values: bounded in size, depth and aliases; no error repeats its content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse(text: str | bytes) -> object:
     Raises
     ------
     ValueError
-        Where the text is not YAML or goes beyond a bound. The message never repeats a value: it may be a password.
+        When the text is not YAML or exceeds a bound. The message never repeats a value, which may be a password.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def parse(text: str | bytes) -> object:
 
 
 def _check_shape(text: str | bytes) -> None:
-    """Refuse what would grow when it is built, before anything is built."""
+    """Check the bounds on the events of the parser, before any value is built."""
     depth = aliases = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, _OPENING) - isinstance(event, _CLOSING)
@@ -55,7 +55,7 @@ def _check_shape(text: str | bytes) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds plain values only, and refuses a key that is given twice: YAML itself keeps the last in silence."""
+    """Builds plain values only, and refuses a repeated key; YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

@@ -1,7 +1,7 @@
-"""What every group of settings has in common, and the types their fields share.
+"""The base of every group of settings, and the types of their fields.
 
-A field is documented by the text under it: its unit, what zero means. `config/example.yaml` and the messages of
-`ConfigError` are made from these definitions, so a setting is described in one place.
+The text under a field documents it, with its unit and the meaning of zero. `config/example.yaml` and the messages of
+`ConfigError` are made from these definitions, so each setting is described in one place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from driftgauge.config.plain_yaml import parse
 
 
 class Section(BaseModel):
-    """A group of settings: immutable, and a key it does not know is an error."""
+    """A group of settings: immutable; an unknown key is an error."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
@@ -23,7 +23,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse ``yes`` and ``off`` where a number is wanted: YAML makes booleans of them, Python 1 and 0."""
+        """Refuse ``yes`` and ``off`` for a number: YAML turns them into booleans, and Python those into 1 and 0."""
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, bool) and field.annotation in (int, float):
             raise ValueError("must be a number, not a switch")
@@ -31,7 +31,7 @@ class Section(BaseModel):
 
 
 def _from_text(value: object) -> object:
-    """Let environment variables and flags, which are text, say lists and mappings: ``a,b`` or as in YAML."""
+    """Read a list or mapping from text, as environment variables and flags have it: ``a,b`` or YAML."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith(("[", "{")):
@@ -40,7 +40,7 @@ def _from_text(value: object) -> object:
 
 
 LISTED = BeforeValidator(_from_text)
-"""Goes with every field that is a list or a mapping."""
+"""Annotation for every field that is a list or a mapping."""
 
 Names: TypeAlias = Annotated[tuple[str, ...], LISTED]
 Texts: TypeAlias = Annotated[dict[str, str], LISTED]

@@ -1,7 +1,7 @@
 """All settings of the agent. Owns their names, units, defaults and bounds; `config/load.py` reads them.
 
-`Settings` is an immutable tree that never changes while the agent runs. It is unpacked into constructor
-arguments by `agent/service/build.py`, the only module that knows both sides.
+`Settings` is an immutable tree: it never changes while the agent runs. `agent/service/build.py` unpacks it into
+constructor arguments, and is the only module that knows both sides.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from driftgauge.config.estimation import (
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. ``Settings()`` holds the defaults; `load_settings` adds file, environment, flags.
+    """All settings. ``Settings()`` holds the defaults; `load_settings` adds file, environment and flags.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @model_validator(mode="after")
-    def _keeps_what_labels_need(self) -> Self:
+    def _retention_covers_labels_and_windows(self) -> Self:
         needed_s = max(self.labels.horizon_s, self.windows.window_s)
         if 0 < self.store.retention_s < needed_s:
             raise ValueError(
@@ -86,5 +86,5 @@ class Settings(BaseSettings):
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what is given and nothing else: `load_settings` alone decides which source wins."""
+        """Use only the values passed to the constructor: `load_settings` alone decides which source wins."""
         return (init_settings,)
