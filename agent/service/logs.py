@@ -1,7 +1,7 @@
-"""How the agent logs: to standard error, a line of text or a JSON object per message, times in UTC.
+"""Logging to standard error: one line of text or one JSON object per message, times in UTC.
 
-The level concerns driftgauge alone. Libraries are heard from ``warning`` up: a Kafka client that debugs writes whole
-records, and with them what nobody asked to keep.
+The level applies to driftgauge only. Libraries log from ``warning`` up, because a Kafka client writes whole records at
+level ``debug``, with content that must not be kept.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class _JsonLines(logging.Formatter):
 
 
 def start_logging(level: Level, *, json_lines: bool = False) -> None:
-    """Log to standard error from now on; calling it again replaces what was set before."""
+    """Start logging to standard error; a second call replaces the settings of the first."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if json_lines else _Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("driftgauge").setLevel(level.upper())
-    # it warns when its thread waits a tenth of a second for ours, which is what happens when there is much to do
+    # the client warns when its thread waits 0.1 s for the agent's, which is normal under load
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)

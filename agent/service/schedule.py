@@ -1,7 +1,7 @@
-"""Work by the clock: reports, retention. A thin layer over APScheduler.
+"""Jobs at times of the clock (reports, retention): a thin layer over APScheduler.
 
-Jobs run one at a time in a thread of their own, never two of one name at once; one that was missed while the machine
-slept runs once. A job that fails is logged and runs again at its next time: it never stops the agent.
+Jobs run one at a time in one separate thread. A job that was missed while the machine slept runs once. A job that fails
+is logged and runs again at its next time; it never stops the agent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work with a name and a time."""
+    """A function with a name and the times at which it runs."""
 
     name: str
     work: Callable[[], object]
@@ -31,7 +31,7 @@ class Job:
 
 
 def trigger(cron: str = "", interval_s: float = 0.0) -> BaseTrigger | None:
-    """When to run: by a crontab line in UTC, or every ``interval_s`` seconds; None when neither is given.
+    """The times of a job: a crontab line in UTC, or every ``interval_s`` seconds; None when neither is passed.
 
     >>> trigger(cron="0 6 * * *").get_next_fire_time(None, __import__("datetime").datetime(2026, 1, 1, tzinfo=UTC)).hour
     6
@@ -40,7 +40,7 @@ def trigger(cron: str = "", interval_s: float = 0.0) -> BaseTrigger | None:
     """
     if cron:
         return CronTrigger.from_crontab(cron, timezone=UTC)
-    seconds: Any = interval_s  # the library takes fractions, its inferred signature does not
+    seconds: Any = interval_s  # the library takes fractions, but its signature says int
     return IntervalTrigger(seconds=seconds, timezone=UTC) if interval_s else None
 
 
@@ -59,7 +59,7 @@ class Schedule:
         self._scheduler.start()
 
     def close(self) -> None:
-        """Wait for the job that runs, start no other; safe to call twice."""
+        """Wait for the running job and start no other; safe to call twice."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 

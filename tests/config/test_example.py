@@ -1,4 +1,4 @@
-"""The example file says what the settings are."""
+"""The example file documents every setting and holds the defaults."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def settings_of(section: type[BaseModel], path: str = "") -> Iterator[tuple[str,
             yield f"{path}{name}", field.description
 
 
-def test_the_example_is_what_the_settings_say() -> None:
+def test_the_example_file_is_generated_from_the_settings() -> None:
     assert EXAMPLE.read_text() == example(), "run: python -m driftgauge.config.example > config/example.yaml"
 
 
-def test_the_example_gives_the_defaults() -> None:
+def test_the_example_file_holds_the_defaults() -> None:
     assert load_settings(EXAMPLE) == Settings()
 
 
@@ -39,19 +39,19 @@ def test_every_setting_is_documented() -> None:
     assert [path for path, text in settings_of(Settings) if not (text or "").endswith((".", "`"))] == []
 
 
-def test_every_number_with_a_zero_says_what_zero_means() -> None:
-    silent = []
+def test_every_setting_that_may_be_zero_explains_zero() -> None:
+    unexplained = []
     for path, text in settings_of(Settings):
         section: type[BaseModel] = Settings
         *above, name = path.split(".")
         for part in above:
             section = section.model_fields[part].annotation  # type: ignore[assignment]  # a section by construction
         schema = section.model_json_schema()["properties"][name]
-        means_something = schema.get("minimum") == 0 and schema.get("maximum", 0) > 1
-        if means_something and name != "seed" and "0:" not in (text or ""):
-            silent.append(path)
-    assert silent == []
+        has_meaning = schema.get("minimum") == 0 and schema.get("maximum", 0) > 1
+        if has_meaning and name != "seed" and "0:" not in (text or ""):
+            unexplained.append(path)
+    assert unexplained == []
 
 
-def test_the_classifiers_that_can_be_set_are_those_that_exist() -> None:
+def test_the_settings_offer_every_kind_of_classifier_and_no_other() -> None:
     assert set(get_args(ClassifierKind)) == set(KINDS)

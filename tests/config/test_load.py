@@ -1,4 +1,4 @@
-"""Settings come from file, environment and flags, and whatever is wrong with them is said at once."""
+"""Settings are read from file, environment and flags; one error lists all their problems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def problems(path: Path | None = None, **overrides: object) -> str:
     return str(caught.value)
 
 
-def test_nothing_given_means_the_defaults() -> None:
+def test_without_any_source_the_settings_are_the_defaults() -> None:
     assert load_settings() == Settings()
 
 
@@ -51,7 +51,7 @@ def test_the_environment_names_the_file_when_no_path_is_given(tmp_path: Path, mo
     assert load_settings().server.port == 7
 
 
-def test_lists_and_mappings_can_be_given_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_and_flags_can_set_lists_and_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS", "a:9092, b:9092")
     monkeypatch.setenv("DRIFTGAUGE_TARGETS__DOMAINS__MATH", "0.9")
     monkeypatch.setenv("DRIFTGAUGE_CLASSIFIER__CHALLENGERS", '["adaptive_random_forest"]')
@@ -66,7 +66,7 @@ def test_one_message_lists_every_problem_of_every_source(tmp_path: Path, monkeyp
     path = written(tmp_path, "kafka: {bootstrap_server: a, on_lost: panic, max_records: yes}\nwindows: {hop_s: -5}")
     monkeypatch.setenv("DRIFTGAUGE_SERVER__PORT", "many")
     monkeypatch.setenv("DRIFTGAUGE_WIDOWS__HOP_S", "2")
-    said = problems(path, labels__polcy="mean", drift__features="entropy_men")
+    message = problems(path, labels__polcy="mean", drift__features="entropy_men")
     for problem in (
         "8 problems",
         f"kafka.bootstrap_server ({path}): no such setting; did you mean bootstrap_servers?",
@@ -78,11 +78,11 @@ def test_one_message_lists_every_problem_of_every_source(tmp_path: Path, monkeyp
         "labels.polcy (flag): no such setting; did you mean policy?",
         "drift (flag): features has unknown names entropy_men",
     ):
-        assert problem in said
+        assert problem in message
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "problem"),
     [
         ({"windows__hop_s": 200_000}, "hop_s (200000) must not exceed window_s (86400)"),
         ({"windows__hop_s": 1}, "at most 10,000 times hop_s"),
@@ -100,20 +100,22 @@ def test_one_message_lists_every_problem_of_every_source(tmp_path: Path, monkeyp
         ({"estimates__confidence_level": "nan"}, "must be a finite number"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(overrides: dict[str, object], said: str) -> None:
-    assert said in problems(None, **overrides)
+def test_settings_that_are_invalid_or_contradict_each_other_are_refused(
+    overrides: dict[str, object], problem: str
+) -> None:
+    assert problem in problems(None, **overrides)
 
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().windows.hop_s = 1  # type: ignore[misc]  # that it is refused is the point
+        Settings().windows.hop_s = 1  # type: ignore[misc]  # the assignment must be refused
 
 
 BILLION_LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("", None),
         ("- a", "must be a mapping of sections"),
@@ -131,17 +133,17 @@ BILLION_LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1
         ("k" * 500 + ": 1", "k" * 60 + "…"),
     ],
 )  # fmt: skip
-def test_a_hostile_file_is_refused_briefly(tmp_path: Path, text: str, said: str | None) -> None:
+def test_a_hostile_file_is_refused_with_a_short_message(tmp_path: Path, text: str, problem: str | None) -> None:
     path = written(tmp_path, text)
-    if said is None:
+    if problem is None:
         assert load_settings(path) == Settings()
     else:
         message = problems(path)
-        assert said in message
+        assert problem in message
         assert len(message) < 20_000
 
 
-def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert "cannot be read: No such file or directory" in problems(tmp_path / "none.yaml")
     assert "cannot be read: Is a directory" in problems(tmp_path)
 
@@ -163,13 +165,13 @@ SECRET = "hunter2"
         f"kafka: {SECRET}",
     ],
 )
-def test_no_message_repeats_a_secret(tmp_path: Path, text: str) -> None:
+def test_no_error_contains_a_secret(tmp_path: Path, text: str) -> None:
     message = problems(written(tmp_path, text))
     assert SECRET not in message
     assert "kafka" in message or "server" in message or "YAML" in message
 
 
-def test_a_secret_is_not_shown_by_the_settings() -> None:
+def test_printed_settings_contain_no_secret() -> None:
     settings = load_settings(overrides={"kafka.sasl_password": SECRET, "store.url": f"postgresql://u:{SECRET}@h/d"})
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
     assert settings.kafka.sasl_password.get_secret_value() == SECRET
@@ -181,7 +183,7 @@ trees = st.recursive(
 )
 
 
-def is_settings_or_a_listing(path: Path, content: bytes) -> bool:
+def gives_settings_or_one_error(path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     try:
         return isinstance(load_settings(path), Settings)
@@ -190,15 +192,15 @@ def is_settings_or_a_listing(path: Path, content: bytes) -> bool:
 
 
 @given(tree=st.dictionaries(st.sampled_from(list(Settings.model_fields)), trees, max_size=4))
-def test_whatever_the_values_the_answer_is_settings_or_a_listing(
+def test_a_file_with_any_values_gives_settings_or_one_error(
     tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "values.yaml"
-    assert is_settings_or_a_listing(path, yaml.safe_dump(tree).encode())
+    assert gives_settings_or_one_error(path, yaml.safe_dump(tree).encode())
 
 
 @given(content=st.binary(max_size=200))
-def test_whatever_the_bytes_the_answer_is_settings_or_a_listing(
+def test_a_file_with_any_bytes_gives_settings_or_one_error(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert is_settings_or_a_listing(tmp_path_factory.getbasetemp() / "bytes.yaml", content)
+    assert gives_settings_or_one_error(tmp_path_factory.getbasetemp() / "bytes.yaml", content)

@@ -1,4 +1,4 @@
-"""A whole agent in memory, over a log of records, that can be killed at any effect and started again."""
+"""A whole agent in memory that reads a log of records, dies at any effect and is started again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _bytes(event: Event) -> bytes:
 
 @dataclass
 class World:
-    """What outlives a process: the tables of the store and what was published."""
+    """Everything that survives a process: the tables of the store and the published messages."""
 
     log: list[Record]
     tables: Tables = field(default_factory=Tables)
@@ -45,7 +45,7 @@ class World:
     audit: list[tuple[str, int, int]] = field(default_factory=list)
 
     def run(self, *, max_records: int = 16, crash: CrashPlan | None = None, loop: type[Loop] = Loop) -> None:
-        """Start an agent and let it run to the end of the log, or to its own."""
+        """Run an agent to the end of the log, or until it dies."""
         store = MemoryStore(self.tables, keep_audit=True, crash=crash)
         sink = MemorySink(crash=crash)
         sink.messages = self.published
@@ -62,7 +62,7 @@ class World:
             self.audit = store.audit()
 
     def survive(self, crash: CrashPlan, *, loop: type[Loop] = Loop, other_order: bool = False) -> None:
-        """Run, die where the plan says, and run again; partitions may then come interleaved in another order."""
+        """Run, die where the plan says, and run again; the second run may read the partitions in another order."""
         try:
             self.run(crash=crash, loop=loop)
         except Crash:
@@ -71,7 +71,7 @@ class World:
             self.run(loop=loop)
 
     def replayed(self) -> World:
-        """What an agent that nothing happened to makes of the order in which this one applied the records."""
+        """The world of an agent that does not die and applies the records in the same order as this one."""
         by_place = {(record.topic, record.partition, record.offset): record for record in self.log}
         world = World([by_place[place] for place in self.audit])
         world.run()
@@ -86,7 +86,7 @@ class World:
         return {"rows": rows, "labels": t.labels, "state": t.state, "positions": t.positions, "audit": self.audit}
 
     def contents(self) -> dict[tuple[str, bytes, bytes], int]:
-        """What was published, without repetition: (topic, key, value) -> how often."""
+        """Published messages, without repetition: (topic, key, value) -> how often."""
         counted: dict[tuple[str, bytes, bytes], int] = {}
         for message in self.published:
             place = message.topic, message.key, message.value

@@ -1,8 +1,8 @@
-"""Law 2: killed at any effect and started again, the agent ends as if nothing had happened.
+"""Law 2: killed at any effect and started again, the agent reaches the same final state and outputs.
 
 Every poll, transaction, write, publication, acknowledgement and commit is an effect; the process dies just before or
-just after each of them, one run per point. The oracle is an uninterrupted run over the order in which the records were
-applied, which is that of the log unless a broker delivers it otherwise after the restart.
+just after each of them, one run per point. The oracle is an uninterrupted run over the records in the order in which
+they were applied. This is the order of the log, unless a broker delivers another order after the restart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEEDS = range(3)
 
 
 def violations(world: World, straight: World) -> list[str]:
-    """What the oracle has to say about a world in which agents died."""
+    """Differences between a world in which agents died and the oracle."""
     found = []
     if world.remembered() != straight.remembered():
         found.append("the final state differs")
@@ -42,7 +42,7 @@ def crash_points(log: list[Record]) -> tuple[World, list[str]]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_dying_at_any_effect_changes_nothing(seed: int) -> None:
+def test_an_agent_that_dies_at_any_effect_reaches_the_same_state_and_outputs(seed: int) -> None:
     log = records(seed, 24)
     straight, points = crash_points(log)
     assert {p.split()[-1] for p in points} >= {"poll", "begin", "commit", "publish", "acknowledge"}
@@ -53,7 +53,7 @@ def test_dying_at_any_effect_changes_nothing(seed: int) -> None:
         assert violations(world, straight) == [], f"killed {point} (effect {at})"
 
 
-def test_where_batches_end_changes_nothing_published() -> None:
+def test_the_size_of_batches_does_not_change_state_and_published_messages() -> None:
     log = records(7, 80)
     one, many = World(log), World(log)
     one.run(max_records=10_000)
@@ -65,7 +65,7 @@ def test_where_batches_end_changes_nothing_published() -> None:
 class PublishesBeforeCommit(Loop):
     """A mutant: outputs leave before the transaction that made them is committed."""
 
-    def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant need not be general
+    def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant is less general
         sink = self.open_sink()
         with self.store.transaction() as transaction:
             outputs = pipeline.step(self.decoder.decode(records), transaction)
@@ -77,8 +77,8 @@ class PublishesBeforeCommit(Loop):
         positions.update({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
 
 
-class ForgetsOutboxFirst(Loop):
-    """A mutant: the outbox is forgotten before the acknowledgement."""
+class RemovesFromOutboxFirst(Loop):
+    """A mutant: messages are removed from the outbox before they are published."""
 
     def _publish(self, sink: Sink) -> None:
         while messages := self.store.outbox(1_000):
@@ -89,7 +89,7 @@ class ForgetsOutboxFirst(Loop):
 class SavesPositionsFirst(Loop):
     """A mutant: positions are committed before the rows."""
 
-    def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant need not be general
+    def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant is less general
         reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
         with self.store.transaction() as transaction:
             transaction.save_positions(reached)
@@ -99,7 +99,7 @@ class SavesPositionsFirst(Loop):
 class SavesPositionsLast(Loop):
     """A mutant: positions are committed after the rows, in a transaction of their own."""
 
-    def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant need not be general
+    def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant is less general
         with self.store.transaction() as transaction:
             transaction.emit(pipeline.step(self.decoder.decode(records), transaction))
             transaction.audit(records)
@@ -109,7 +109,7 @@ class SavesPositionsLast(Loop):
         positions.update(reached)
 
 
-def test_another_order_after_the_restart_is_as_good() -> None:
+def test_an_agent_that_reads_in_another_order_after_a_restart_equals_one_that_read_in_that_order() -> None:
     log = records(3, 24)
     _, points = crash_points(log)
     for at in range(0, len(points), 7):
@@ -118,8 +118,10 @@ def test_another_order_after_the_restart_is_as_good() -> None:
         assert violations(world, world.replayed()) == [], f"killed {points[at]} (effect {at})"
 
 
-@pytest.mark.parametrize("mutant", [PublishesBeforeCommit, ForgetsOutboxFirst, SavesPositionsFirst, SavesPositionsLast])
-def test_a_wrong_order_of_effects_is_caught(mutant: type[Loop]) -> None:
+@pytest.mark.parametrize(
+    "mutant", [PublishesBeforeCommit, RemovesFromOutboxFirst, SavesPositionsFirst, SavesPositionsLast]
+)
+def test_an_agent_with_a_wrong_order_of_effects_fails_these_tests(mutant: type[Loop]) -> None:
     log = records(0, 24)
     survey = CrashPlan()
     World(log).run(crash=survey, loop=mutant)

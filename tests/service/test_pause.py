@@ -1,4 +1,4 @@
-"""A source that falls silent: what waits for the next boundary is said after a while, and before an orderly stop."""
+"""A silent source: pending estimates are emitted after a pause, and before an orderly stop."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.sources import Endless
 LOG = agents.records(0, 40)
 
 
-class Said(Health):
-    """Notes of the batches that no record caused whether the agent was still running."""
+class Emissions(Health):
+    """Keeps, for each emission that no record caused, whether the agent was still running."""
 
     def __init__(self, loop: Loop) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Said(Health):
 
 
 def agent(store: MemoryStore, n_polls: int, pause_after_s: float) -> Loop:
-    """Stopped after so many polls that gave nothing."""
+    """An agent that is stopped after this number of polls without records."""
     source, polls = Endless(LOG, max_records=16), itertools.count(1)
     loop = Loop(SETTINGS, Decoder(encoding="msgpack"), store, lambda: source, MemorySink, pause_after_s=pause_after_s)
 
@@ -50,20 +50,22 @@ def agent(store: MemoryStore, n_polls: int, pause_after_s: float) -> Loop:
 
 
 @pytest.mark.parametrize(("pause_after_s", "while_running"), [(0.0, [True]), (3_600.0, [False])])
-def test_what_waits_is_said_once(pause_after_s: float, while_running: list[bool]) -> None:
+def test_pending_estimates_are_emitted_once_in_a_pause_or_before_the_stop(
+    pause_after_s: float, while_running: list[bool]
+) -> None:
     loop = agent(MemoryStore(), 5, pause_after_s)
-    said = Said(loop)
-    loop.observers = [said]
+    emissions = Emissions(loop)
+    loop.observers = [emissions]
     loop.run()
-    assert said.while_running == while_running
+    assert emissions.while_running == while_running
 
 
-def test_the_estimates_are_those_of_a_source_that_ended() -> None:
+def test_estimates_at_the_stop_equal_those_of_a_source_that_ended() -> None:
     silent, ended = MemoryStore(), MemoryStore()
     agent(silent, 1, 3_600.0).run()
     Loop(SETTINGS, Decoder(encoding="msgpack"), ended, lambda: MemorySource(LOG), MemorySink).run()
-    assert said_last(silent) == said_last(ended)
+    assert estimates(silent) == estimates(ended)
 
 
-def said_last(store: MemoryStore) -> dict[str, tuple[int, int, float | None]]:
+def estimates(store: MemoryStore) -> dict[str, tuple[int, int, float | None]]:
     return {key: (e.n_events, e.n_labels, e.accuracy) for key, e in store.tables.outputs["estimates"].items()}

@@ -17,7 +17,7 @@ def interval(seconds: float) -> Job:
     return Job("tick", lambda: None, when)
 
 
-def test_a_job_that_fails_runs_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_that_failed_runs_again_at_its_next_time(caplog: pytest.LogCaptureFixture) -> None:
     runs, twice = [], threading.Event()
 
     def fail() -> None:
@@ -34,7 +34,7 @@ def test_a_job_that_fails_runs_again(caplog: pytest.LogCaptureFixture) -> None:
     assert "disk full" in caplog.text
 
 
-def test_closing_waits_for_the_job_that_runs() -> None:
+def test_closing_the_schedule_waits_for_the_running_job() -> None:
     started, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -57,5 +57,5 @@ def test_a_crontab_line_is_read_in_utc() -> None:
     assert at == datetime(2026, 1, 5, 6, 30, tzinfo=UTC)
 
 
-def test_without_a_time_there_is_no_job() -> None:
+def test_without_crontab_line_and_interval_there_is_no_trigger() -> None:
     assert trigger() is None

@@ -1,4 +1,4 @@
-"""Secrets that are planted in the settings come out nowhere: not in an answer, an error, a log or a dead letter."""
+"""No output, error, log or dead letter contains a secret of the settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COMMANDS: Sequence[Sequence[str]] = (
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Secrets in every setting that holds one, and brokers and databases that are not there."""
+    """Secrets in every setting that can hold one, and unreachable brokers and databases."""
     monkeypatch.chdir(tmp_path)
     environment = {
         "KAFKA__BOOTSTRAP_SERVERS": AWAY,
@@ -53,7 +53,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("store", ["postgresql", "sqlite"])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_command_shows_a_secret(
+def test_no_command_prints_or_logs_a_secret(
     command: Sequence[str], store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if store == "sqlite":
@@ -61,12 +61,12 @@ def test_no_command_shows_a_secret(
         open_store("sqlite:///gauge.db", topics=Topics()).close()
     with caplog.at_level(logging.DEBUG):
         done = CliRunner().invoke(app, list(command))
-    said = f"{done.output}{done.exception!s}{done.exception!r}{caplog.text}"
-    assert len(said) > 20  # it did say something
-    assert SECRET not in said
+    written = f"{done.output}{done.exception!s}{done.exception!r}{caplog.text}"
+    assert len(written) > 20  # the command did print something
+    assert SECRET not in written
 
 
-def test_a_dead_letter_says_why_without_what_the_record_says(tmp_path: Path) -> None:
+def test_the_reason_and_detail_of_a_dead_letter_do_not_repeat_its_record(tmp_path: Path) -> None:
     bad = [f'{{"type": "generation", "id": 7, "text": "{SECRET}"}}', f'{{"{SECRET}": ', f'{{"type": "{SECRET}"}}']
     records = [Record("generations", 0, n, None, text.encode()) for n, text in enumerate(bad)]
     letters = Decoder().decode(records)
@@ -76,6 +76,8 @@ def test_a_dead_letter_says_why_without_what_the_record_says(tmp_path: Path) -> 
             transaction.emit([letter for letter in letters if isinstance(letter, Rejected)])
         kept = store.newest(Rejected, 10)
         messages = store.outbox(10)
-    assert [SECRET.encode() in (letter.value or b"") for letter in kept] == [True] * len(bad)  # the record as it came
+    assert [SECRET.encode() in (letter.value or b"") for letter in kept] == [True] * len(
+        bad
+    )  # the dead letter holds the record itself
     assert SECRET not in "".join(f"{letter.reason}{letter.detail}" for letter in kept)
     assert SECRET.encode() not in b"".join(value for message in messages for _, value in message.headers)

@@ -1,4 +1,4 @@
-"""The soak, short: the books balance after kills, restarts, broken connections and garbage."""
+"""A short soak: the books balance after kills, restarts, broken connections and garbage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The connectors in memory: every effect can be the last one, and what was committed survives."""
+"""The connectors in memory: the process can die at every effect, and committed changes survive."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def outcome(tables: Tables, published: list[bytes]) -> object:
         )
 
 
-def test_a_crash_at_any_effect_changes_nothing_in_the_end() -> None:
+def test_a_crash_at_any_effect_does_not_change_the_final_state() -> None:
     survey, tables, published = CrashPlan(), Tables(), list[bytes]()
     run(tables, published, survey)
     expected = outcome(tables, published)
@@ -73,14 +73,14 @@ def test_a_crash_at_any_effect_changes_nothing_in_the_end() -> None:
         assert outcome(tables, published) == expected, point
 
 
-def test_a_crash_survives_ordinary_error_handling() -> None:
+def test_code_that_suppresses_exceptions_does_not_stop_a_crash() -> None:
     plan = CrashPlan(at=0)
     with pytest.raises(Crash), suppress(Exception), plan.effect("poll"):
         pass
 
 
 @pytest.mark.parametrize(("at", "is_committed"), [("before commit", False), ("after commit", True)])
-def test_a_crash_around_the_commit_is_before_or_after_it(at: str, is_committed: bool) -> None:
+def test_a_crash_around_a_commit_happens_before_or_after_it(at: str, is_committed: bool) -> None:
     stores: list[MemoryStore] = []
 
     def work(plan: CrashPlan) -> None:
@@ -92,7 +92,7 @@ def test_a_crash_around_the_commit_is_before_or_after_it(at: str, is_committed: 
     assert stores[-1].tables.state == ({"a": b"1"} if is_committed else {})
 
 
-def test_a_message_may_be_published_and_not_acknowledged() -> None:
+def test_a_crash_after_publishing_leaves_the_messages_in_the_outbox() -> None:
     tables, sinks = Tables(), list[MemorySink]()
     store = MemoryStore(tables)
     with store.transaction() as memory:
@@ -107,7 +107,7 @@ def test_a_message_may_be_published_and_not_acknowledged() -> None:
     assert len(store.outbox(10)) == 2
 
 
-def test_a_source_gives_the_log_in_order_from_its_positions() -> None:
+def test_a_memory_source_gives_the_log_in_order_from_the_stored_positions() -> None:
     source = MemorySource(LOG, max_records=2)
     source.open({TopicPartition("t", 0): 2})
     assert source.lag() == {("t", 0): 1, ("t", 1): 3}
