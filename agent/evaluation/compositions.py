@@ -23,7 +23,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
-from driftgauge.models.estimate.forest import Fit, fit_plain_forest
+from driftgauge.models.estimate.regression_forest import Fit, fit_plain_forest
 
 Domains: TypeAlias = tuple[str, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]

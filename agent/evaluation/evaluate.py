@@ -35,7 +35,7 @@ from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
 from driftgauge.models.estimate.default_estimator import label_dispersion
-from driftgauge.models.estimate.forest import (
+from driftgauge.models.estimate.regression_forest import (
     PUBLISHED_10,
     Fit,
     fit_constant,

@@ -12,7 +12,7 @@ import numpy as np
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Domains, fit_averaged
 from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
-from driftgauge.models.estimate.forest import PlainForest, fit_plain_forest
+from driftgauge.models.estimate.regression_forest import PlainForest, fit_plain_forest
 
 MAX_ROWS = 4_000
 """Labelled rows a fit looks at, shared evenly by the domains."""
