@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed  # type: ignore[import-untyped]  # it ships no types
 
+from driftgauge.agent.evaluation.entropy_sentinel import Fit
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
-from driftgauge.models.estimate.regression_forest import Fit, fit_plain_forest
+from driftgauge.models.estimate.regression_forest import fit_regression_forest
 
 Domains: TypeAlias = tuple[str, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -153,7 +154,7 @@ def in_parallel(jobs: int, function: Callable[[Domains], Any], arguments: Iterab
 
 
 def _forest(bench: Bench, domains: Domains) -> tuple[Float32s, Float32s, Float32s]:
-    forest = fit_plain_forest(*bench.training(domains), bench.seed)
+    forest = fit_regression_forest(*bench.training(domains), bench.seed)
     source = forest.probabilities(bench.source.features).astype(np.float32)
     target = source if bench.is_same else forest.probabilities(bench.target.features).astype(np.float32)
     return forest.outside.astype(np.float32), source, target
@@ -164,6 +165,6 @@ def row_model_means(bench: Bench, fits: Mapping[str, Fit], composition: Domains)
     features, correct = bench.training(composition)
     means = {}
     for name, fit in fits.items():
-        p = fit(features, correct, bench.seed).probabilities(bench.target.features)
+        p = fit(features, correct, bench.seed)(bench.target.features)
         means[name] = np.array([p[rows].mean() for rows in bench.estimated(composition).values()])
     return means

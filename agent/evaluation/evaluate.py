@@ -28,6 +28,13 @@ from driftgauge.agent.evaluation.compositions import (
     row_model_means,
     unseen,
 )
+from driftgauge.agent.evaluation.entropy_sentinel import (
+    SENTINEL_10,
+    Fit,
+    fit_constant,
+    fit_sentinel_forest,
+    fit_sentinel_regression,
+)
 from driftgauge.agent.evaluation.importance import importance_weighted
 from driftgauge.agent.evaluation.label_shift import label_shift_bbse, label_shift_em
 from driftgauge.agent.evaluation.label_trials import LabelTrials
@@ -35,22 +42,15 @@ from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
 from driftgauge.models.estimate.default_estimator import label_dispersion
-from driftgauge.models.estimate.regression_forest import (
-    PUBLISHED_10,
-    Fit,
-    fit_constant,
-    fit_published_forest,
-    fit_published_regression,
-)
 from driftgauge.models.signals.features import FEATURES
 
 Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms"]
 Cell: TypeAlias = dict[str, Any]
 
-PUBLISHED: Mapping[str, Fit] = {
-    "es_forest_17": fit_published_forest,
-    "es_forest_10": partial(fit_published_forest, names=PUBLISHED_10),
-    "es_logistic_l1": fit_published_regression,
+ROW_MODELS: Mapping[str, Fit] = {
+    "es_forest_17": fit_sentinel_forest,
+    "es_forest_10": partial(fit_sentinel_forest, names=SENTINEL_10),
+    "es_logistic_l1": fit_sentinel_regression,
     "constant": fit_constant,
 }
 DEFAULT_METHOD = Averaged.name
@@ -153,7 +153,7 @@ def _label_free(
 
 def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Float64s]:
     """What is fitted anew for a composition and needs no forest of ours; NaN where importance weights say nothing."""
-    means, training = row_model_means(bench, PUBLISHED, composition), bench.training(composition)
+    means, training = row_model_means(bench, ROW_MODELS, composition), bench.training(composition)
     weighted = [
         importance_weighted(*training, bench.target.features[at]) for at in bench.estimated(composition).values()
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, unpack
 from driftgauge.models.classify.online import AdaptiveRandomForest, LogisticRegression
 from driftgauge.models.classify.refitted import (
+    ForestClassifier,
     GradientBoosting,
-    PublishedForest,
-    RandomForest,
+    PublishedForestClassifier,
     Refitted,
     SparseLogisticRegression,
 )
@@ -15,8 +15,8 @@ from driftgauge.models.classify.refitted import (
 _KINDS = (
     LogisticRegression,
     AdaptiveRandomForest,
-    RandomForest,
-    PublishedForest,
+    ForestClassifier,
+    PublishedForestClassifier,
     SparseLogisticRegression,
     GradientBoosting,
 )

@@ -148,7 +148,7 @@ class Refitted:
         return new
 
 
-class RandomForest(Refitted):
+class ForestClassifier(Refitted):
     """A plain random forest: 100 trees, leaves of at least 5 rows, nothing balanced. The safest single choice."""
 
     kind = "random_forest"
@@ -160,7 +160,7 @@ class RandomForest(Refitted):
         return lambda x: np.asarray(forest.predict_proba(x)[:, 1], dtype=np.float64)
 
 
-class PublishedForest(Refitted):
+class PublishedForestClassifier(Refitted):
     """The published estimator (arXiv 2601.09001): a balanced random forest with sigmoid calibration.
 
     Every tree learns from as many right as wrong labels, drawn with replacement and by weight (Chen, Liaw and Breiman

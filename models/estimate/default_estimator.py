@@ -12,7 +12,7 @@ import numpy as np
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Domains, fit_averaged
 from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
-from driftgauge.models.estimate.regression_forest import PlainForest, fit_plain_forest
+from driftgauge.models.estimate.regression_forest import RegressionForest, fit_regression_forest
 
 MAX_ROWS = 4_000
 """Labelled rows a fit looks at, shared evenly by the domains."""
@@ -46,7 +46,7 @@ class FittedForests:
     def __init__(self, samples: Mapping[str, Sample], seed: int) -> None:
         self.samples = samples
         self.seed = seed
-        self.fitted: dict[Domains, PlainForest] = {}
+        self.fitted: dict[Domains, RegressionForest] = {}
 
     def outside(self, trained_on: Domains) -> Float64s:
         """Out-of-bag probabilities of the rows of these domains, in their order."""
@@ -57,11 +57,11 @@ class FittedForests:
         del domain
         return self._forest(trained_on).probabilities(features)
 
-    def _forest(self, trained_on: Domains) -> PlainForest:
+    def _forest(self, trained_on: Domains) -> RegressionForest:
         if trained_on not in self.fitted:
             rows = [self.samples[domain] for domain in trained_on]
             features, correct = np.concatenate([r.features for r in rows]), np.concatenate([r.correct for r in rows])
-            self.fitted[trained_on] = fit_plain_forest(features, correct, self.seed, trees=_TREES)
+            self.fitted[trained_on] = fit_regression_forest(features, correct, self.seed, trees=_TREES)
         return self.fitted[trained_on]
 
 
