@@ -17,8 +17,6 @@ from sklearn.preprocessing import StandardScaler
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.gate import auroc
 
-Float32s = Float32s
-Float64s = Float64s
 
 MIN_EFFECTIVE_LABELS = 50.0
 MAX_AUROC = 0.95

@@ -10,7 +10,6 @@ import numpy as np
 
 from driftgauge.models.arrays import Float64s
 
-Float64s = Float64s
 
 _SMALLEST_GAP = 0.01  # between what right and wrong ones are given; the error is divided by it
 

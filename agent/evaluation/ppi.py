@@ -12,7 +12,6 @@ from scipy.stats import norm
 
 from driftgauge.models.arrays import Float64s
 
-Float64s = Float64s
 
 
 def ppi_mean(

@@ -1,6 +1,9 @@
-"""The kinds of classifiers there are, by name: made new, or restored from a snapshot."""
+"""The table of classifiers, by the name of their kind. A new kind is one entry here, and its name in the settings."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, unpack
 from driftgauge.models.classify.online import AdaptiveRandomForest, LogisticRegression
@@ -8,41 +11,58 @@ from driftgauge.models.classify.refitted import (
     ForestClassifier,
     GradientBoosting,
     PublishedForestClassifier,
-    Refitted,
     SparseLogisticRegression,
 )
 
-_KINDS = (
-    LogisticRegression,
-    AdaptiveRandomForest,
-    ForestClassifier,
-    PublishedForestClassifier,
-    SparseLogisticRegression,
-    GradientBoosting,
-)
-KINDS: tuple[str, ...] = tuple(kind.kind for kind in _KINDS)
+
+class ClassifierType(Protocol):
+    """What the class of a classifier offers: called with settings, it makes an untrained classifier."""
+
+    def __call__(self, settings: ClassifierSettings) -> Classifier:
+        """Make an untrained classifier."""
+        ...
+
+    def restore(self, settings: ClassifierSettings, state: dict[str, Any]) -> Classifier:
+        """Make the classifier whose `Classifier.snapshot` holds this state."""
+        ...
+
+
+_TYPES: Mapping[str, ClassifierType] = {
+    LogisticRegression.kind: LogisticRegression,
+    AdaptiveRandomForest.kind: AdaptiveRandomForest,
+    ForestClassifier.kind: ForestClassifier,
+    PublishedForestClassifier.kind: PublishedForestClassifier,
+    SparseLogisticRegression.kind: SparseLogisticRegression,
+    GradientBoosting.kind: GradientBoosting,
+}
+KINDS: tuple[str, ...] = tuple(_TYPES)
 
 
 def new_classifier(kind: str, settings: ClassifierSettings) -> Classifier:
-    """Make an untrained classifier; ValueError for a kind that does not exist.
+    """Make an untrained classifier; ValueError for a kind that is not in the table.
 
     >>> new_classifier("random_forest", ClassifierSettings()).not_ready()
     'needs 10 labels of each kind, has 0 right and 0 wrong'
     """
-    return _known(kind)(settings)
+    return _type_of(kind)(settings)
 
 
 def restore_classifier(blob: bytes, settings: ClassifierSettings | None = None) -> Classifier:
-    """Make the classifier that gave this snapshot, with its settings or with these; ValueError for anything else."""
-    kind, its_own, state = unpack(blob)
+    """Make the classifier that gave this snapshot, with the settings it was saved with or with these.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are not a snapshot, or one of another format or of a kind that is not in the table.
+    """
+    kind, saved_settings, state = unpack(blob)
     try:
-        return _known(kind).restore(settings or its_own, state)
+        return _type_of(kind).restore(settings or saved_settings, state)
     except (KeyError, TypeError) as error:
         raise ValueError(f"damaged snapshot of a {kind} classifier: {error!r}") from error
 
 
-def _known(wanted: str) -> type[LogisticRegression | AdaptiveRandomForest | Refitted]:
-    for kind in _KINDS:
-        if kind.kind == wanted:
-            return kind
-    raise ValueError(f"no classifier of kind {wanted!r}; there are {', '.join(KINDS)}")
+def _type_of(kind: str) -> ClassifierType:
+    if kind not in _TYPES:
+        raise ValueError(f"no classifier of kind {kind!r}; there are {', '.join(KINDS)}")
+    return _TYPES[kind]

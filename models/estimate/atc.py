@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from driftgauge.models.arrays import Float64s
 
-Float64s = Float64s
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,6 @@ from driftgauge.models.estimate.candidates import (
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, summarized
 from driftgauge.models.estimate.recalibration import ShiftPrior
 
-Float32s = Float32s
-Float64s = Float64s
 Domains = tuple[str, ...]
 
 _ERROR_FLOOR = 0.08  # accuracy: errors of a candidate that are told apart only from here on

@@ -18,8 +18,6 @@ from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.estimate.surprisal import SurprisalModel, above_floor, doubt_logit, fit_surprisal
 from driftgauge.models.signals.features import FEATURES
 
-Float32s = Float32s
-Float64s = Float64s
 
 PRIOR_WEIGHTS: Mapping[str, float] = {
     "forest": 2.0,

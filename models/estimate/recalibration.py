@@ -20,7 +20,6 @@ from scipy.special import expit, logit, ndtri
 
 from driftgauge.models.arrays import Float64s
 
-Float64s = Float64s
 
 _SLOPES = np.array([0.03, 0.25, 0.5, 0.75, 1.0, 1.4])
 _CENTRES = np.arange(-64, 65) / 8.0  # logit p of a bin

@@ -18,7 +18,6 @@ from scipy.special import expit
 
 from driftgauge.models.arrays import Float64s
 
-Float64s = Float64s
 
 FLOOR_QUANTILE = 0.05
 _SMALLEST, _LARGEST = 0.002, 8.0  # nats; beyond these a difference in S tells nothing
