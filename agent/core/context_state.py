@@ -9,7 +9,8 @@ import numpy as np
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.models.classify.committee import Committee
-from driftgauge.models.estimate.default_estimator import MAX_ROWS, fit_default
+from driftgauge.models.estimate.catalogue import DEFAULT_ESTIMATOR, new_estimator
+from driftgauge.models.estimate.default_estimator import MAX_ROWS
 from driftgauge.models.estimate.estimators import Estimator, Sample
 from driftgauge.models.rows import Rows
 from driftgauge.models.windows import usable
@@ -27,7 +28,7 @@ class ContextState:
         self.n_fitted = 0
         self.training: bytes | None = None
         self.is_fit_saved = True
-        self.estimator: Estimator = fit_default({}, seed=settings.seed)
+        self.estimator: Estimator = new_estimator(DEFAULT_ESTIMATOR, {}, seed=settings.seed)
 
     def wants_fit(self) -> bool:
         """Whether enough labels came since the last fit: as many as the settings say, and half of those it looked at.
@@ -47,7 +48,7 @@ class ContextState:
 
     def _fit(self, samples: Mapping[str, Sample]) -> None:
         self.n_fitted = sum(map(len, samples.values()))
-        self.estimator = fit_default(samples, seed=self.settings.seed)
+        self.estimator = new_estimator(DEFAULT_ESTIMATOR, samples, seed=self.settings.seed)
 
     def changes(self) -> dict[str, bytes | None]:
         """What must be saved since the last call, by name; the empty name says what the context is."""

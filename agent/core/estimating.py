@@ -73,7 +73,7 @@ def _estimate(state: State, series: SeriesKey, end: float, revision: int, sample
         n_labels=int(sample.is_labelled.sum()),
         effective_sample_size=found.effective_sample_size,
         accuracy_labelled=found.accuracy_labelled,
-        classifier_version=context.committee.version,
+        classifier_version=context.committee.classifier_version,
         components=found.components,
         spread=found.spread,
         interval_parts=found.interval_parts,

@@ -78,6 +78,6 @@ class Pieces:
         self._batch.emit(
             Prediction(
                 head.id, head.domain, fingerprint, head.event_time, None if math.isnan(p_correct) else p_correct,
-                response.accumulator.n_tokens, context.committee.version, is_final=False,
+                response.accumulator.n_tokens, context.committee.classifier_version, is_final=False,
             )
         )  # fmt: skip

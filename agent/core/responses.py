@@ -135,7 +135,7 @@ class Responses:
             event_time=generation.event_time,
             features=arrival.features,
             p_correct=p_correct,
-            classifier_version=state.contexts[domain.series.fingerprint].committee.version,
+            classifier_version=state.contexts[domain.series.fingerprint].committee.classifier_version,
             n_tokens=arrival.n_tokens,
             slices=generation.slices,
             finish_reason=generation.finish_reason,

@@ -1,8 +1,8 @@
-"""Alarms on labels drawn from recorded domains: how many false ones, how many labels until a fall is found.
+"""Alarm trials on labels drawn from recorded domains: false alarms, and labels until a fall is detected.
 
-Each run checks after every label. ``restarted_e_process`` is the product's; ``bonferroni`` is the exact binomial test
-of all labels so far at alpha / checks; ``repeated_test`` is the same test at alpha, looked at every time. The target
-is the true accuracy, where false alarms are likeliest.
+Each run checks after every label. ``restarted_e_process`` is the test that driftgauge uses; ``bonferroni`` is the exact
+binomial test of all labels so far at alpha / checks; ``repeated_test`` is the same test at alpha after every label.
+The target is the true accuracy, where false alarms are most likely.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def alarm_cells(traffic: Traffic, seed: int, progress: Progress) -> list[dict[st
 
 
 def fallen(labels: Float64s, start: int, accuracy: float, draw: np.random.Generator) -> Float64s:
-    """(runs, labels) with `FALL` of the accuracy gone from ``start`` on: right ones turn wrong at random."""
+    """(runs, labels) with the accuracy lower by `FALL` from ``start`` on: right labels turn wrong at random."""
     lost = draw.random(labels.shape) < FALL / accuracy
     lost[:, :start] = False
     return np.where(lost, 0.0, labels)
 
 
 def e_process(labels: Float64s, target: float) -> Bools:
-    """(runs, labels) whether the evidence is enough for an alarm."""
+    """(runs, labels) whether the evidence suffices for an alarm."""
     wealth = np.zeros((len(labels), N_BETS))
     evidence = np.empty(labels.shape)
     for i in range(labels.shape[1]):
@@ -66,7 +66,7 @@ def e_process(labels: Float64s, target: float) -> Bools:
 
 
 def binomial_test(labels: Float64s, target: float, *, level: float) -> Bools:
-    """(runs, labels) whether all labels so far are too few right ones for the target; graded sums rounded down."""
+    """(runs, labels) whether too few of the labels so far are right for the target; graded sums are rounded down."""
     n = np.arange(labels.shape[1] + 1)
     fewest = np.asarray(binom.ppf(level, n, target))
     fewest = fewest - (binom.cdf(fewest, n, target) >= level)

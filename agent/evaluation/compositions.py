@@ -1,8 +1,8 @@
-"""Compositions of labelled domains: what the evaluation trains on, what it estimates, and the forests in between.
+"""Compositions of labelled domains: training rows, estimated rows, and the forests fitted on them.
 
 Owns the protocol of the paper: train on 80 % of k domains, estimate the held-out rows of those and all rows of the
-others. The 80 % of a domain are drawn once, so a forest is fitted once for every set of domains, and the set without
-one of its domains (what leave-one-domain-out needs) is mostly a set of another composition.
+other domains. The 80 % of a domain are drawn once, so one forest serves every use of a set of domains. Leave-one-
+domain-out needs the sets without one domain, and most of those are compositions too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Traffic:
 
 
 def unseen(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Discard progress."""
     del what, done, total
 
 
@@ -86,7 +86,7 @@ def compositions(domains: Iterable[str], k: int, limit: int, seed: int) -> list[
 
 
 class Bench:
-    """One recording to learn from and one (often the same) to estimate, with the rows of each split once."""
+    """One recording to train on and one (often the same) to estimate; each domain is split once."""
 
     def __init__(self, source: Traffic, target: Traffic | None, seed: int) -> None:
         self.source = source
@@ -102,7 +102,7 @@ class Bench:
             self.train[domain], self.held_out[domain] = np.sort(order[:cut]), np.sort(order[cut:])
 
     def estimated(self, composition: Domains) -> dict[str, npt.NDArray[np.intp]]:
-        """Rows of the target to estimate, by domain; domains with too few held-out rows for an estimate left out."""
+        """Rows of the target to estimate, by domain; domains with too few rows for an estimate are left out."""
         if not self.is_same:
             return dict(self.target.rows)
         rows = {d: self.held_out[d] if d in composition else rows for d, rows in self.source.rows.items()}
@@ -114,19 +114,19 @@ class Bench:
         return self.source.features[rows], self.source.correct[rows]
 
     def labelled(self, composition: Domains) -> dict[str, Sample]:
-        """The training rows as the estimators take them."""
+        """The training rows by domain, as estimators take them."""
         return {domain: self.source.sample(domain, self.train[domain]) for domain in composition}
 
 
 class CachedForests:
-    """Plain forests of many sets of domains, as the probabilities they gave every row of the bench."""
+    """Regression forests of many sets of domains, kept as their probabilities for every row of the bench."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.fitted: dict[Domains, tuple[Float32s, Float32s, Float32s]] = {}
 
     def fit(self, wanted: Sequence[Domains], jobs: int, progress: Progress) -> None:
-        """Fit those that are not there yet."""
+        """Fit the forests of these sets of domains, without those fitted before."""
         missing = [domains for domains in dict.fromkeys(wanted) if domains not in self.fitted]
         done = in_parallel(jobs, partial(_forest, self.bench), missing)
         for i, (domains, result) in enumerate(zip(missing, done, strict=True)):
@@ -138,12 +138,12 @@ class CachedForests:
         return self.fitted[trained_on][0].astype(np.float64)
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
-        """(n,) for the training rows of a domain of the source."""
+        """(n,) probabilities for the training rows of a domain of the source."""
         del features
         return self.fitted[trained_on][1][self.bench.train[domain]].astype(np.float64)
 
     def target(self, trained_on: Domains) -> Float32s:
-        """For every row of the target."""
+        """Probabilities for every row of the target."""
         return self.fitted[trained_on][2]
 
 
@@ -161,7 +161,7 @@ def _forest(bench: Bench, domains: Domains) -> tuple[Float32s, Float32s, Float32
 
 
 def row_model_means(bench: Bench, fits: Mapping[str, Fit], composition: Domains) -> dict[str, Float64s]:
-    """What each row model, fitted on a composition, says about every domain: name -> (domains,)."""
+    """Mean probability of every domain by each row model fitted on a composition: name -> (domains,)."""
     features, correct = bench.training(composition)
     means = {}
     for name, fit in fits.items():

@@ -1,8 +1,8 @@
 """Prequential curves: how fast, and how far, every kind of classifier learns on recorded traffic.
 
 Each recording is replayed in a shuffled order; every response is predicted before its label is learned. The result
-is a table (Markdown) and a picture of the Brier score against the number of labels. A run that is several recordings
-long shows what happens when the traffic changes in the middle.
+is a table (Markdown) and a picture of the Brier score against the number of labels. A run over several recordings
+shows what happens when the traffic changes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from driftgauge.models.classify.committee import Committee, CommitteeSettings, M
 from driftgauge.models.classify.prequential import Tally
 
 CONSTANT = "constant (share of right ones so far)"
-TOLD = "logistic_regression, told the domain"
+WITH_OFFSETS = "logistic_regression, with domain offsets"
 SPAN = 500
-"""Labels that one point of a curve looks back on."""
+"""Number of labels behind one point of a curve."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """One classifier on one run: what it predicted for each label before it learned it, in order (NaN: nothing)."""
+    """One classifier on one run: its prediction for each label before it was learned, in order (NaN: not ready)."""
 
     run: str
     classifier: str
@@ -37,7 +37,7 @@ class Curve:
     predicted: Float64s
 
     def metric(self, first: int = 0, last: int | None = None) -> Metric:
-        """Over some of the labels; those without prediction are left out."""
+        """Metric over a range of the labels; labels without a prediction are left out."""
         tally = Tally()
         for p, correct in zip(self.predicted[first:last].tolist(), self.correct[first:last].tolist(), strict=True):
             if p == p:
@@ -76,8 +76,9 @@ def measure(
             alone = replace(settings, champion=kind, challengers=(), gate_auroc=0.0)
             curves.append(Curve(name, kind, rows.correct, prequential(Committee(alone), rows)))
         if "logistic_regression" in kinds:
-            told = prequential(Committee(replace(settings, gate_auroc=0.0)), rows, tell_domains=True)
-            curves.append(Curve(name, TOLD, rows.correct, told))
+            champion = Committee(replace(settings, gate_auroc=0.0))
+            predicted = prequential(champion, rows, with_domain_offsets=True)
+            curves.append(Curve(name, WITH_OFFSETS, rows.correct, predicted))
     return curves
 
 
@@ -105,7 +106,7 @@ def _line(curve: Curve) -> str:
 
 
 def draw(curves: Sequence[Curve], path: Path) -> None:
-    """Write a picture, one panel for each run; ConnectorError as `drawing` says."""
+    """Write a picture, one panel for each run; ConnectorError without matplotlib (see `drawing`)."""
     runs = list(dict.fromkeys(curve.run for curve in curves))
     figure = drawing()(figsize=(5.2 * len(runs), 4.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(runs), sharey=True))

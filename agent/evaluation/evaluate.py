@@ -1,7 +1,7 @@
-"""The engine of ``driftgauge evaluate``: how close the estimators come on recorded traffic with known truth.
+"""The engine of ``driftgauge evaluate``: errors of the estimators on recorded traffic with known truth.
 
-Owns the protocols and the numbers they report; draws at random only from the seed. Never looks at the labels of what
-it estimates, except those a protocol hands to every method alike.
+Owns the protocols and the numbers they report. Deterministic given the seed. An estimator never reads the labels of
+the rows it estimates, except those that a protocol gives to every method alike.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def evaluate(
     ----------
     ks : sizes of the compositions; those larger than a file has domains are left out
     max_compositions : of each size, chosen by the seed where there are more
-    labels : numbers of labels from the estimated domain, for ``labels`` and ``coverage``
+    labels : numbers of labels from the estimated domain, for the protocols ``labels`` and ``coverage``
     target : a recording to estimate; None: the other domains of each file itself
 
     Returns
@@ -132,15 +132,15 @@ def _label_free(
     bench: Bench, every: Sequence[Domains], forests: CachedForests, jobs: int, progress: Progress
 ) -> list[Cell]:
     errors: dict[tuple[str, int], list[Cell]] = defaultdict(list)
-    fitted = in_parallel(jobs, partial(_fitted_anew, bench), every)
+    fitted = in_parallel(jobs, partial(_row_models_and_weighting, bench), every)
     for i, (composition, means) in enumerate(zip(every, fitted, strict=True)):
         rows = bench.estimated(composition)
         truth = np.array([bench.target.correct[at].mean() for at in rows.values()])
         outside = np.array([domain not in composition for domain in rows])
-        said, low, high = _default(bench, composition, forests)
+        estimates, low, high = _default(bench, composition, forests)
         unweighted = np.isnan(means["importance_weighted"])
-        means["importance_weighted"][unweighted] = said["forest"][unweighted]
-        for method, values in {**means, **_thresholds(bench, composition), **said}.items():
+        means["importance_weighted"][unweighted] = estimates["forest"][unweighted]
+        for method, values in {**means, **_thresholds(bench, composition), **estimates}.items():
             scored = _scored(values, truth, outside)
             if method == DEFAULT_METHOD:
                 scored |= _interval(low, high, truth, outside)
@@ -151,8 +151,8 @@ def _label_free(
     ]
 
 
-def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Float64s]:
-    """What is fitted anew for a composition and needs no forest of ours; NaN where importance weights say nothing."""
+def _row_models_and_weighting(bench: Bench, composition: Domains) -> dict[str, Float64s]:
+    """Baselines that do not use the cached forests, name -> (domains,); NaN where importance weighting has no value."""
     means, training = row_model_means(bench, ROW_MODELS, composition), bench.training(composition)
     weighted = [
         importance_weighted(*training, bench.target.features[at]) for at in bench.estimated(composition).values()
@@ -163,10 +163,10 @@ def _fitted_anew(bench: Bench, composition: Domains) -> dict[str, Float64s]:
 def _default(
     bench: Bench, composition: Domains, forests: CachedForests
 ) -> tuple[dict[str, Float64s], Float64s, Float64s]:
-    """What the default and its candidates say about every domain, and the default's interval."""
+    """Estimates of every domain by the default and its candidates, name -> (domains,), and the default's interval."""
     estimator, p = fit_on(bench, composition, forests), forests.target(composition)
     outside, (_, correct) = forests.outside(composition), bench.training(composition)
-    said: dict[str, list[float]] = defaultdict(list)
+    estimates: dict[str, list[float]] = defaultdict(list)
     bounds = []
     for rows in bench.estimated(composition).values():
         sample = bench.target.sample("", rows, p[rows, None])
@@ -176,13 +176,13 @@ def _default(
         components |= _under_label_shift(p[rows].astype(np.float64), outside, correct)
         components[DEFAULT_METHOD] = np.nan if estimate.accuracy is None else estimate.accuracy
         for name, value in components.items():
-            said[name].append(value)
+            estimates[name].append(value)
     low, high = np.array(bounds, dtype=np.float64).T
-    return {name: np.array(values) for name, values in said.items()}, low, high
+    return {name: np.array(values) for name, values in estimates.items()}, low, high
 
 
 def _under_label_shift(p: Float64s, outside: Float64s, correct: Float64s) -> dict[str, float]:
-    """Estimators that are right under label shift alone; the mean probability where BBSE cannot tell."""
+    """Estimators that are right under label shift alone; the mean probability where BBSE has no value."""
     bbse = label_shift_bbse(p, outside, correct)
     return {
         "label_shift_em": label_shift_em(p, float(correct.mean())),
@@ -193,13 +193,13 @@ def _under_label_shift(p: Float64s, outside: Float64s, correct: Float64s) -> dic
 def _thresholds(bench: Bench, composition: Domains) -> dict[str, Float64s]:
     """ATC on every feature."""
     features, correct = bench.training(composition)
-    said = {}
+    estimates = {}
     for column, name in enumerate(FEATURES):
         threshold = fit_threshold(features[:, column], correct)
         if threshold is not None:
             rows = bench.estimated(composition).values()
-            said[f"atc_{name}"] = np.array([threshold.share(bench.target.features[at, column]) for at in rows])
-    return said
+            estimates[f"atc_{name}"] = np.array([threshold.share(bench.target.features[at, column]) for at in rows])
+    return estimates
 
 
 def _scored(values: Float64s, truth: Float64s, outside: Any) -> Cell:

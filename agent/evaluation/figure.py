@@ -1,4 +1,4 @@
-"""What draws pictures: matplotlib, which comes with the extra ``plot``."""
+"""Loads matplotlib, which draws the pictures and comes with the extra ``plot``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def drawing() -> type[Figure]:
-    """The type of a figure; `ConnectorError` without matplotlib. To be called before what takes long."""
+    """The type of a figure; `ConnectorError` without matplotlib. Call it before long computations."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

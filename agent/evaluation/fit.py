@@ -1,8 +1,8 @@
-"""The engine of ``driftgauge fit``: contexts that start warm, taught by labelled recordings or by a store.
+"""The engine of ``driftgauge fit``: fits a context to labelled recordings or to a store, for a warm start.
 
-The rows are taken as a stream is: predicted first, then learned, refitted when due. So what `fit` says about its
-committee is what it would have said about itself in service. A fitted file holds what a store holds of a context, and
-which features it was taught: plain values, no pickle.
+Rows are processed as in service: each is predicted before its label is learned, and refits come when they are due. So
+the metrics of `fit` are those that the committee would have had in service. A fitted file holds the state of one
+context as a store holds it, and the features that it was fitted to: plain values, no pickle.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ FORMAT = 1
 
 
 def _silently(_: int) -> None:
-    """Show no progress."""
+    """Discard progress."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A taught context and how well it predicted each label before it learned it, overall and per domain."""
+    """A fitted context, and metrics of its predictions before their labels were learned, overall and per domain."""
 
     context: ContextState
     metrics: list[Metric]
 
 
 def fit(rows: Rows, settings: PipelineSettings, advance: Callable[[int], None] = _silently) -> Fitted:
-    """Teach a new context the labelled rows, in their order; rows without label or features are left out.
+    """Fit a new context to the labelled rows, in their order; rows without label or features are left out.
 
     Raises
     ------
@@ -72,16 +72,16 @@ def _metrics(name: str, rows: Rows) -> list[Metric]:
 
 
 def prequential(
-    committee: Committee, rows: Rows, *, tell_domains: bool = False, advance: Callable[[int], None] = _silently
+    committee: Committee, rows: Rows, *, with_domain_offsets: bool = False, advance: Callable[[int], None] = _silently
 ) -> Float64s:
-    """Let a committee predict each labelled row, then learn it; returns the predictions, (n,), NaN while not ready."""
+    """Let a committee predict each labelled row before it learns it; the predictions, (n,), are NaN while not ready."""
     predicted, at = np.full(len(rows), np.nan), 0
     while at < len(rows):
-        # a champion that does not learn from every label predicts the same until a block is full
+        # a champion that does not learn from every label changes its predictions only when a block is full
         step = 1 if committee.champion.is_online else BLOCK_LABELS - committee.n_labels % BLOCK_LABELS
         now = slice(at, at + min(step, committee.labels_to_refit()))
         features, domain = rows.features[now], rows.domain[now].tolist()
-        predicted[now] = committee.predict_proba(features, domain if tell_domains else None)
+        predicted[now] = committee.predict_proba(features, domain if with_domain_offsets else None)
         nothing = np.full(len(features), np.nan)
         committee.score_and_learn(features, rows.correct[now], rows.weight[now], domain, nothing)
         at += len(features)
@@ -92,21 +92,21 @@ def prequential(
 
 
 def chosen(rows: Rows, at: np.typing.NDArray[np.intp]) -> Rows:
-    """Some of the rows, in this order."""
+    """The rows at these indices, in this order."""
     return Rows(*(getattr(rows, name)[at] for name in Rows.__slots__))
 
 
 def rows_of(
     recordings: Sequence[Recording], *, entropy: EntropyVariant = "published", segments: bool = False, seed: int = 0
 ) -> Rows:
-    """Labelled responses of recordings, one recording after another, each in a shuffled order; event time is the place.
+    """Labelled responses of recordings, one recording after another, each in a shuffled order.
 
-    Features are those the agent would compute from the same responses.
+    Event time is the position in that order. Features are those that the agent computes from the same responses.
 
     Raises
     ------
     ConnectorError
-        Naming a recording without any label.
+        When a recording has no label; the message names it.
     """
     rng = np.random.default_rng(seed)
     orders = []
@@ -130,9 +130,9 @@ def rows_of(
 
 
 def rows_of_store(url: str, fingerprint: str | None, limit: int) -> Rows:
-    """The newest labelled responses of a context in a store, oldest first; it may be in use.
+    """The newest labelled responses of a context in a store, oldest first. An agent may be using the store.
 
-    A label of unknown inclusion probability that does not count in estimates (weight 0) teaches with weight 1.
+    A label of unknown inclusion probability that does not count in estimates (weight 0) is learned with weight 1.
 
     Raises
     ------

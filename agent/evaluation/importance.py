@@ -1,7 +1,7 @@
-"""Importance weighting: labelled responses count as often as responses like them come in the window.
+"""Importance weighting: a labelled response weighs as much as responses like it are frequent in the window.
 
-Assumes covariate shift: responses with the same features are right equally often everywhere. Says nothing where the
-window has responses unlike all labelled ones, or where a few labelled ones carry all the weight.
+Assumes covariate shift: responses with the same features are right equally often everywhere. Gives no estimate where
+the window has responses unlike all labelled ones, or where a few labelled ones carry all the weight.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.gate import auroc
 
-
 MIN_EFFECTIVE_LABELS = 50.0
 MAX_AUROC = 0.95
-"""Of telling window from source; above it they do not overlap."""
+"""AUROC of the classifier between window and source; above it they do not overlap."""
 
 _CLIP = 0.99  # quantile of the weights at which the largest are cut
 
@@ -37,7 +36,7 @@ class Weighted:
 def importance_weighted(source: Float32s, correct: Float64s, window: Float32s) -> Weighted:
     """Accuracy of the responses of a window from labelled ones elsewhere.
 
-    A logistic regression tells window from source; its odds are the density ratio.
+    A logistic regression separates window from source; its odds are the density ratio.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Label shift: a domain differs only in how often responses are right, not in what right and wrong ones look like.
+"""Label shift: a domain differs only in the share of right responses, not in the features of right and wrong ones.
 
 Sources: Saerens, Latinne and Decaestecker (2002) for EM, Lipton, Wang and Smola (2018) for BBSE. Right when the
-assumption holds; far off when features move for any other reason, so never used alone.
+assumption holds; far off when features change for any other reason, so never used alone.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import numpy as np
 
 from driftgauge.models.arrays import Float64s
 
-
-_SMALLEST_GAP = 0.01  # between what right and wrong ones are given; the error is divided by it
+_SMALLEST_GAP = 0.01  # of the mean probabilities of right and wrong responses; the error is divided by it
 
 
 def label_shift_em(p: Float64s, source_accuracy: float, *, steps: int = 200) -> float:
     """Accuracy of a window from (n,) probabilities calibrated where the accuracy is ``source_accuracy``.
 
-    Iterates the posterior mean of p under the odds of the new accuracy until it stays.
+    Iterates the posterior mean of p under the odds of the new accuracy until it converges.
 
     >>> import numpy as np
     >>> round(label_shift_em(np.array([0.9, 0.9, 0.1]), 0.5), 2)
@@ -36,7 +35,7 @@ def label_shift_em(p: Float64s, source_accuracy: float, *, steps: int = 200) -> 
 
 
 def label_shift_bbse(p: Float64s, source_p: Float64s, source_correct: Float64s) -> float:
-    """Accuracy of a window from what right and wrong responses of the source are given on average (BBSE, soft).
+    """Accuracy of a window from the mean probabilities of right and of wrong responses of the source (BBSE, soft).
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ def label_shift_bbse(p: Float64s, source_p: Float64s, source_correct: Float64s) 
 
     Returns
     -------
-    NaN when the probabilities do not tell right from wrong in the source.
+    NaN when right and wrong responses of the source have about the same mean probability.
 
     >>> import numpy as np
     >>> round(label_shift_bbse(np.full(8, 0.7), np.array([0.8, 0.4]), np.array([1.0, 0.0])), 2)

@@ -1,7 +1,7 @@
-"""A few labels from a domain that was never trained on: how close, how wide, how often right, by method.
+"""Label trials: error, width and coverage of every method with a few labels from a domain outside the training set.
 
-Every method gets the same labels: drawn at random or, for those that end in ``_chosen``, with probabilities that
-follow the uncertainty of the forest and are known to the estimator.
+Every method gets the same labels. They are drawn at random or, for methods that end in ``_chosen``, with probabilities
+that follow the uncertainty of the forest and that the method gets as weights.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from driftgauge.models.estimate.estimators import Estimator, Sample
 Interval = tuple[float, float, float]  # accuracy, low, high
 
 CONFIDENCE_LEVEL = 0.9
-_CHOICE_FLOOR = 0.3  # share of the labels that is drawn evenly, against a wrong idea of what is uncertain
+_CHOICE_FLOOR = 0.3  # share of the labels that is drawn evenly, in case the forest misjudges its uncertainty
 
 
 class LabelTrials:
-    """Collects one draw of labels for every composition, unseen domain and number of labels."""
+    """Collects one draw of labels for every composition, domain outside it and number of labels."""
 
     def __init__(self, bench: Bench, labels: Sequence[int]) -> None:
         self.bench = bench
@@ -50,7 +50,7 @@ class LabelTrials:
             self.found[method, len(composition), n].append(np.nanmean(outcomes, axis=0))
 
     def cells(self) -> list[dict[str, Any]]:
-        """One for every method, k and number of labels."""
+        """One cell for every method, k and number of labels."""
         return [
             {"method": method, "k": k, "n_labels": n, **_summary(np.array(found))}
             for (method, k, n), found in sorted(self.found.items())
@@ -80,7 +80,7 @@ class LabelTrials:
 
 
 def chosen(p: Float64s, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[np.intp], Float64s]:
-    """About n rows, each with a probability that follows sqrt(p (1 - p)), and (rows,) 1 / those probabilities."""
+    """About n rows, each drawn with a probability that follows sqrt(p (1 - p)), and (rows,) 1 / those probabilities."""
     doubt = np.sqrt(p * (1 - p)) + 1e-6
     probability = np.minimum(1.0, n * ((1 - _CHOICE_FLOOR) * doubt / doubt.sum() + _CHOICE_FLOOR / len(p)))
     return np.flatnonzero(draw.random(len(p)) < probability), 1 / probability
@@ -103,7 +103,7 @@ def _weighted_alone(sample: Sample) -> Interval:
 
 
 def _lodo_t(estimate: Interval, estimator: Averaged) -> Interval:
-    """The plain interval from how far the estimates of left-out domains were off."""
+    """Student's interval from the errors on left-out domains."""
     n = len(estimator.residuals)
     if n < 2:
         return estimate[0], 0.0, 1.0

@@ -1,8 +1,8 @@
 """Prediction-powered inference: labels correct the mean of predictions, without trusting them.
 
 Sources: Angelopoulos et al., arXiv 2301.09633 (PPI) and 2311.01453 (PPI++, the tuned form). Intervals are normal
-approximations, too narrow below some fifty labels and near accuracy 0 or 1: here for comparison, the default estimator
-treats few labels exactly.
+approximations, too narrow below some fifty labels and near accuracy 0 or 1. A baseline for comparison: the default
+estimator treats few labels exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from scipy.stats import norm
 from driftgauge.models.arrays import Float64s
 
 
-
 def ppi_mean(
     p: Float64s, correct: Float64s, weight: Float64s, confidence_level: float = 0.9, *, tuned: bool = True
 ) -> tuple[float, float, float]:
@@ -22,7 +21,7 @@ def ppi_mean(
     Parameters
     ----------
     p : (n,) predictions; correct : (n,) labels, NaN = none; weight : (n,) 1 / inclusion probability of the labels
-    tuned : weigh the predictions by how well they follow the labels (PPI++), else by one (PPI)
+    tuned : whether predictions are weighted by their covariance with the labels (PPI++) or by one (PPI)
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What people see of an evaluation: a table for every file and protocol, and a picture."""
+"""An evaluation as tables for the terminal, and as a picture."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
 def plot(result: Mapping[str, Any], path: Path) -> None:
     """Median MAE against k (or against the number of labels), one panel for every file.
 
-    A method has one colour, and with several k a line style for each. ConnectorError as `drawing` says.
+    A method has one colour; with several k, each k has a line style. ConnectorError without matplotlib (see `drawing`).
     """
     cells = [cell for cell in result["cells"] if cell["median_mae"] is not None]
     files = list(dict.fromkeys((cell["file"], cell["target"]) for cell in cells))

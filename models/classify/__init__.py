@@ -1,1 +1,1 @@
-"""Correctness classifiers: online and refitted ones, the committee that compares them, calibration and metrics."""
+"""Correctness classifiers, the committee that compares them, their calibration and their metrics."""

@@ -1,9 +1,9 @@
-"""Online calibration: probabilities that mean what they say, from the labels as they come.
+"""Online calibration: of the responses given probability p, a share p should be right. Learned label by label.
 
-A `Calibrator` is a line on the logit scale, logit p' = a · logit p + b, learned one label at a time. `DomainOffsets`
-adds one offset a domain, pulled towards zero, so that a domain without labels stays where the common line puts it.
-Both are learned by online Newton steps for the log loss (an extended Kalman filter of a logistic model) from a prior
-worth some dozens of labels, and forget: labels older than about ``memory_labels`` fade.
+A `Calibrator` is a line on the logit scale, logit p' = a · logit p + b. `DomainOffsets` adds one offset for each
+domain, shrunk towards zero; a domain without labels has offset 0. Both are learned by online Newton steps for the log
+loss (an extended Kalman filter of a logistic model) from a prior worth some dozens of labels. Labels older than about
+``memory_labels`` fade.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Plain: TypeAlias = list[float]
 
 _SMALLEST = 1e-4
 _MAX_WEIGHT = 10.0
-_FLATTEST = 0.02  # p (1 - p) below this would let one surprise move everything
+_FLATTEST = 0.02  # floor of p (1 - p): below it one wrong response that was given p = .99 would move the line far
 
 
 class Calibrator:
@@ -29,12 +29,12 @@ class Calibrator:
 
     Parameters
     ----------
-    memory_labels : after this many labels older ones fade; None: all count alike
+    memory_labels : labels older than about this many fade; None: all count alike
 
     Examples
     --------
     >>> calibrator = Calibrator()
-    >>> for _ in range(200):  # says .9, is right half of the time
+    >>> for _ in range(200):  # p = .9, but half of the responses are right
     ...     calibrator.update(0.9, 1.0)
     ...     calibrator.update(0.9, 0.0)
     >>> calibrator.apply(np.array([0.9])).round(1).tolist()
@@ -56,7 +56,7 @@ class Calibrator:
         return _sigmoid(self.slope * _logit(p) + self.offset)
 
     def update(self, p: float, correct: float, weight: float = 1.0) -> None:
-        """Take one label of a response that was given the uncalibrated probability p."""
+        """Learn from one label of a response with the uncalibrated probability p."""
         z = _logit(p)
         q = _sigmoid(self.slope * z + self.offset)
         w = self.mean_weight.relative(weight)
@@ -74,17 +74,17 @@ class Calibrator:
         return [self.slope, self.offset, *self.precision, *self.mean_weight.snapshot()]
 
     def restore(self, state: Plain) -> None:
-        """Take over what `snapshot` gave."""
+        """Take over a `snapshot`."""
         self.slope, self.offset = state[:2]
         self.precision = (state[2], state[3], state[4])
         self.mean_weight = RunningMean(*state[5:])
 
 
 class DomainOffsets:
-    """One offset on the logit scale per domain, on top of what the common line says.
+    """One offset on the logit scale per domain, added after the common line.
 
-    The prior has standard deviation 0.5: a domain needs some 30 labels before its own count as much. At
-    most ``max_domains`` domains have one; the others keep 0.
+    The prior has standard deviation 0.5: some 30 labels of a domain weigh as much as the prior. At most
+    ``max_domains`` domains have an offset; the others keep 0.
     """
 
     PRIOR_PRECISION = 4.0
@@ -101,33 +101,33 @@ class DomainOffsets:
         return np.asarray(expit(logit(np.clip(p, _SMALLEST, 1 - _SMALLEST)) + offsets))
 
     def update(self, domain: str, p: float, correct: float, weight: float = 1.0) -> None:
-        """Take one label of a response of this domain that the common line gave p."""
+        """Learn from one label of a response of this domain; p is its probability by the common line."""
         if domain not in self.offsets and len(self.offsets) >= self.max_domains:
             return
         offset, precision = self.offsets.get(domain, (0.0, self.PRIOR_PRECISION))
         q = _sigmoid(_logit(p) + offset)
         w = self.mean_weight.relative(weight)
         keep = 1 - 1 / self.memory_labels if self.memory_labels else 1.0
-        # what fades goes back to the prior: a domain whose labels stop is no longer corrected for ever
+        # precision that fades is replaced by the prior's, so the offset of a domain decays towards 0
         fading = (1 - keep) * self.PRIOR_PRECISION
         precision = keep * precision + fading + w * max(q * (1 - q), _FLATTEST)
         self.offsets[domain] = offset + (w * (correct - q) - fading * offset) / precision, precision
 
 
 class RunningMean:
-    """Weights count relative to their mean so far, at most ten times it."""
+    """The mean of the weights so far; a weight counts relative to it, at most ten times."""
 
     def __init__(self, n: float = 0.0, total: float = 0.0) -> None:
         self.n, self.total = n, total
 
     def relative(self, weight: float) -> float:
-        """Take a weight; return it relative to the mean so far."""
+        """Add a weight to the mean, and return it relative to the mean."""
         self.n += 1
         self.total += weight
         return min(weight * self.n / self.total, _MAX_WEIGHT)
 
     def snapshot(self) -> Plain:
-        """State as plain numbers; the constructor takes it."""
+        """State as plain numbers, the arguments of the constructor."""
         return [self.n, self.total]
 
 

@@ -1,8 +1,9 @@
-"""What every correctness classifier promises: arrays in, arrays out, one label at a time in meaning.
+"""The protocol of correctness classifiers, and what all of them share.
 
-A classifier turns the features of a response into the probability that the response is correct. It owns its
-parameters and nothing else; its memory does not grow with the number of labels. It is used by one context
-fingerprint, so all its rows were measured in the same way. Features are (n, d) float32, NaN (and ±inf) where absent.
+A classifier turns the features of a response into the probability that the response is correct. Calls take arrays, but
+labels have the effect of being learned one at a time. A classifier owns its parameters and nothing else; its memory
+does not grow with the number of labels. It belongs to one context fingerprint, so all its rows were measured in the
+same way. Features are (n, d) float32, NaN (and ±inf) where absent.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from driftgauge.models.arrays import Float32s, Float64s
 
 Imbalance: TypeAlias = Literal["keep", "balance"]
 
+FORMAT = 1
+"""Of snapshots."""
+
 
 class Classifier(Protocol):
-    """One way to tell right responses from wrong ones."""
+    """Predicts whether responses are correct, from their features."""
 
     kind: ClassVar[str]
 
     @property
-    def version(self) -> int:
-        """Grows whenever what `predict_proba` returns may have changed."""
+    def n_updates(self) -> int:
+        """Updates of the parameters so far; unchanged while `predict_proba` returns the same for the same row."""
         ...
 
     @property
     def n_labels(self) -> int:
-        """Labels behind the present parameters."""
+        """Labels that the present parameters were learned from."""
         ...
 
     def not_ready(self) -> str | None:
@@ -38,35 +42,42 @@ class Classifier(Protocol):
         ...
 
     def predict_proba(self, features: Float32s) -> Float64s:
-        """P(correct) of n responses, (n,); NaN while not ready. A row's value does not depend on the other rows."""
+        """P(correct) of n responses, (n,); NaN while not ready. The value of a row does not depend on other rows."""
         ...
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Take n labels in order; where one call ends and the next begins makes no difference, to the bit.
+        """Take n labels in order. Splitting them over several calls gives the same parameters, to the bit.
 
-        ``correct`` is in [0, 1], ``weight`` positive. Anything else is a ValueError, and nothing was learned.
+        Parameters
+        ----------
+        features, correct, weight : (n, d), (n,) in [0, 1], (n,) positive
+
+        Raises
+        ------
+        ValueError
+            For other shapes or values. Nothing was learned.
         """
         ...
 
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
-        """`learn`, and return what it would have predicted for each response just before its label, (n,)."""
+        """`learn`, and return the prediction for each response just before its label was learned, (n,)."""
         ...
 
     def snapshot(self) -> bytes:
-        """State as versioned MessagePack of plain values."""
+        """State as MessagePack of plain values, with a format number."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSettings:
-    """What all kinds of classifier have in common.
+    """Settings that all kinds of classifiers have.
 
     Attributes
     ----------
-    min_labels : labels of each kind (right, wrong) before the first prediction; soft labels count in parts
+    min_labels : right labels, and as many wrong ones, before the first prediction; a soft label counts in part as each
     memory_labels : labels older than about this many fade (see each kind); None: never forget
     imbalance : ``balance`` gives right and wrong labels the same total weight, ``keep`` leaves them as they come
-    seed : of everything that is drawn by chance
+    seed : of everything drawn at random
     """
 
     min_labels: int = 10
@@ -77,20 +88,20 @@ class ClassifierSettings:
 
 @dataclass(slots=True)
 class LabelCount:
-    """How many labels were taken, and how much of them was right and wrong."""
+    """Number of labels taken, and the sums of their right and wrong parts."""
 
     n: int = 0
     right: float = 0.0
     wrong: float = 0.0
 
     def add(self, correct: float) -> None:
-        """Count one label; a soft one counts in parts."""
+        """Count one label; a soft label counts in part as right and in part as wrong."""
         self.n += 1
         self.right += correct
         self.wrong += 1 - correct
 
     def missing(self, min_labels: int) -> str | None:
-        """What is missing before a classifier can say anything.
+        """Which labels are missing before a classifier can predict; None when none are.
 
         >>> LabelCount(7, right=7.0).missing(10)
         'needs 10 labels of each kind, has 7 right and 0 wrong'
@@ -100,9 +111,9 @@ class LabelCount:
         return f"needs {min_labels} labels of each kind, has {self.right:.4g} right and {self.wrong:.4g} wrong"
 
     def balance(self, is_right: bool) -> float:
-        """Weight that makes both kinds count the same in total, by the labels so far; between 1/10 and 10."""
-        mine = self.right if is_right else self.wrong
-        return min(max((self.right + self.wrong) / (2 * mine), 0.1), 10.0) if mine else 1.0
+        """Weight in [1/10, 10] that makes right and wrong labels count the same in total, by the labels so far."""
+        total = self.right if is_right else self.wrong
+        return min(max((self.right + self.wrong) / (2 * total), 0.1), 10.0) if total else 1.0
 
 
 def check_labels(features: Float32s, correct: Float64s, weight: Float64s, n_features: int | None) -> None:
@@ -118,16 +129,16 @@ def check_labels(features: Float32s, correct: Float64s, weight: Float64s, n_feat
 
 
 def check_width(features: Float32s, n_features: int | None) -> None:
-    """Raise ValueError when rows have another number of features than those learned from."""
+    """Raise ValueError when rows have another number of features than the rows learned from (None: any number)."""
     if n_features is not None and features.shape[1] != n_features:
         raise ValueError(f"this classifier learned from {n_features} features, not {features.shape[1]}")
 
 
 def compressed(features: Float32s) -> Float64s:
-    """sign(x) · ln(1 + |x|) of every feature: sums, kurtosis and perplexity have tails that no linear model survives.
+    """sign(x) · ln(1 + |x|) of every feature: the tails of sums, kurtosis and perplexity would dominate linear models.
 
-    Small values stay as they are; beyond ±12 (a feature of 160,000) all are the same. ±inf becomes NaN: it is not a
-    measurement.
+    Small values change little. The result is cut at ±12, which a feature of 160,000 reaches. ±inf becomes NaN, because
+    it is not a measurement.
 
     >>> compressed(np.array([[0.0, -1.0, 3e38, np.inf]], dtype=np.float32)).round(3).tolist()
     [[0.0, -0.693, 12.0, nan]]
@@ -138,21 +149,18 @@ def compressed(features: Float32s) -> Float64s:
 
 
 def pack(kind: str, settings: ClassifierSettings, state: dict[str, Any]) -> bytes:
-    """Snapshot of a classifier: format version, kind, settings and state."""
+    """Snapshot of a classifier: format number, kind, settings and state."""
     return msgspec.msgpack.encode([FORMAT, kind, settings, state])
 
 
 def unpack(blob: bytes) -> tuple[str, ClassifierSettings, dict[str, Any]]:
-    """Take apart what `pack` made; ValueError for anything else."""
+    """Kind, settings and state from what `pack` made; ValueError for anything else."""
     try:
-        version, kind, settings, state = msgspec.msgpack.decode(
+        format_, kind, settings, state = msgspec.msgpack.decode(
             blob, type=tuple[int, str, ClassifierSettings, dict[str, Any]]
         )
     except msgspec.DecodeError as error:
         raise ValueError(f"not a classifier snapshot: {error}") from error
-    if version != FORMAT:
-        raise ValueError(f"classifier snapshot of format {version}; this version reads format {FORMAT}")
+    if format_ != FORMAT:
+        raise ValueError(f"classifier snapshot of format {format_}; this version reads format {FORMAT}")
     return kind, settings, state
-
-
-FORMAT = 1

@@ -1,9 +1,9 @@
-"""The champion and its challengers: who predicts, who is tried beside it, and what they have proved.
+"""The committee of classifiers of one context: a champion that predicts, and challengers that are tried beside it.
 
-A `Committee` belongs to one context fingerprint and is all that the pipeline knows of classifiers. Every label is
-predicted by every member first, then learned (test-then-train). What is decided, and when, depends on the labels and
-their order only: refits and promotions happen at label counts, never at batch boundaries. Bounds: ``max_domains``
-tallies, ``max_versions`` stored versions with up to ``max_training_rows`` rows each, one block of labels.
+The pipeline sees classifiers only through a `Committee`. Every member predicts a response before it learns the label
+of that response (test-then-train). Refits and promotions depend on the labels and their order only: they happen at
+label counts, never at batch boundaries. Bounds: ``max_domains`` tallies, ``max_versions`` stored versions with up to
+``max_training_rows`` rows each, one block of labels.
 """
 
 from __future__ import annotations
@@ -18,22 +18,29 @@ from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.calibration import DomainOffsets, RunningMean
 from driftgauge.models.classify.committee_record import Live, metrics_of, read_domain, read_live
 from driftgauge.models.classify.gate import leave_one_domain_out
-from driftgauge.models.classify.members import CommitteeSettings, JudgedLabel, Member, Version
+from driftgauge.models.classify.members import CommitteeSettings, JudgedLabel, Member, StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
 from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.classify.refitted import Refitted
 from driftgauge.models.rows import Rows
 
-__all__ = ["Committee", "CommitteeSettings", "Metric", "Version"]
+__all__ = ["Committee", "CommitteeSettings", "Metric", "StoredVersion"]
 
 OTHER_DOMAINS = "(other)"
 BLOCK_LABELS = 50
-"""Members that do not learn from every label are scored, and promotions decided, each time this many have come."""
+"""Each time this many labels have come, refitted members are scored and promotions are decided."""
 FIRST_REFIT = 50
+"""Labels before the first refit."""
 
 
 class Committee:
     """Champion and challengers of one context.
+
+    Attributes
+    ----------
+    classifier_version : grows whenever what `predict_proba` returns may have changed
+    n_labels : labels taken so far
+    history : the stored versions, oldest first
 
     Examples
     --------
@@ -48,13 +55,13 @@ class Committee:
 
     def __init__(self, settings: CommitteeSettings) -> None:
         self.settings = settings
-        self.version = 0
+        self.classifier_version = 0
         self.n_labels = 0
         self.champion = self._member(settings.champion)
         self.challengers = [self._member(kind) for kind in settings.challengers]
         self.offsets = DomainOffsets(settings.memory_labels, settings.max_domains)
-        self.history: list[Version] = []
-        self._problem: str | None = None
+        self.history: list[StoredVersion] = []
+        self._signal_problem: str | None = None
         self._published: dict[str, Tally] = {}
         self._versions: dict[int, bytes] = {}
         self._block: list[JudgedLabel] = []
@@ -69,7 +76,7 @@ class Committee:
         """The champion, then the challengers."""
         return [self.champion, *self.challengers]
 
-    # --- predicting ------------------------------------------------------------------------------------------
+    # --- predicting
 
     def not_ready(self) -> str | None:
         """Why the champion cannot predict yet."""
@@ -78,19 +85,19 @@ class Committee:
     def predict_proba(self, features: Float32s, domain: Sequence[str] | None = None) -> Float64s:
         """Calibrated P(correct) of n responses, (n,); NaN while not ready.
 
-        Told the domains, it adds what their labels have taught about each (`DomainOffsets`).
+        With ``domain``, the offsets learned from the labels of each domain are added (`DomainOffsets`).
         """
         p = self.champion.calibrator.apply(self.champion.classifier.predict_proba(features))
         return p if domain is None or not self.settings.correct_domains else self.offsets.apply(p, domain)
 
     def signal_problem(self) -> str | None:
-        """Why estimates from the signal are invalid, by the last check of the gate; None: fine, or not known."""
-        return self._problem
+        """Why the last check of the gate found the signal invalid; None when it passed or could not decide."""
+        return self._signal_problem
 
-    # --- labels ----------------------------------------------------------------------------------------------
+    # --- labels
 
     def labels_to_refit(self) -> int:
-        """How many labels may still come before `refit` must be called."""
+        """Number of labels that may still be learned before `refit` must be called."""
         return self._refit_at - self.n_labels
 
     def score_and_learn(
@@ -98,8 +105,14 @@ class Committee:
     ) -> None:
         """Take n labels in order: score every member, then let it learn.
 
-        ``p_at_arrival`` is what was published when each response came (NaN: nothing). ValueError, and nothing is
-        learned, when labels go beyond the next refit (`labels_to_refit`): that must come first.
+        Parameters
+        ----------
+        p_at_arrival : (n,) probabilities published when the responses came; NaN where there was none
+
+        Raises
+        ------
+        ValueError
+            When there are more labels than `labels_to_refit`: the refit must come first. Nothing was learned.
         """
         if len(correct) > self.labels_to_refit():
             raise ValueError(f"{len(correct)} labels at once, but a refit is due after {self.labels_to_refit()}")
@@ -123,7 +136,7 @@ class Committee:
                 raw = member.classifier.test_then_train(label.features, correct, weight)
                 self._judge(member, float(raw[0]), label)
         self.n_labels += 1
-        self.version += self.champion.is_online
+        self.classifier_version += self.champion.is_online
         if self.challengers or not self.champion.is_online:
             self._block.append(label)
             if len(self._block) == BLOCK_LABELS:
@@ -135,10 +148,10 @@ class Committee:
             self.offsets.update(label.domain, p, label.correct, label.weight)
             self._touched.add(f"domain/{label.domain}")
 
-    # --- champion and challengers ----------------------------------------------------------------------------
+    # --- champion and challengers
 
     def _close_block(self) -> None:
-        """Score the members that were not yet, weigh the evidence of each label, promote who has proved better."""
+        """Score the refitted members, add the evidence of each label, promote a challenger that has proved better."""
         if not self._block:
             return
         features = np.concatenate([label.features for label in self._block])
@@ -148,12 +161,12 @@ class Committee:
                 for raw, label in zip(raws, self._block, strict=True):
                     self._judge(member, raw, label)
         for label in self._block:
-            self._weigh(label)
+            self._add_evidence(label)
         self._block = []
-        self.version += not self.champion.is_online
+        self.classifier_version += not self.champion.is_online
         self._promote()
 
-    def _weigh(self, label: JudgedLabel) -> None:
+    def _add_evidence(self, label: JudgedLabel) -> None:
         loss = {name: (p - label.correct) ** 2 for name, p in label.predicted.items()}
         for challenger in self.challengers:
             difference = loss[self.champion.name] - loss[challenger.name]
@@ -166,43 +179,45 @@ class Committee:
         if proved:
             best = max(proved, key=lambda member: member.evidence.log_capital)
             n, gain = best.evidence.n, best.evidence.total / best.evidence.n
-            self._crown(best, f"promoted over {self.champion.name}: Brier score {gain:.4f} lower over {n} labels")
+            self._make_champion(
+                best, f"promoted over {self.champion.name}: Brier score {gain:.4f} lower over {n} labels"
+            )
         for challenger in self.challengers:
             if challenger.evidence.n >= self.settings.round_labels:
                 challenger.evidence = Evidence()
 
-    def _crown(self, member: Member, reason: str) -> None:
-        """Make a member the champion; frozen ones leave, and everybody's evidence starts anew."""
+    def _make_champion(self, member: Member, reason: str) -> None:
+        """Make a member the champion: frozen members leave, and all evidence is collected from the start again."""
         self.challengers = [m for m in self.members if m is not member and not m.is_frozen]
         self.champion = member
         for other in self.members:
             other.evidence = Evidence()
-        self.version += 1
+        self.classifier_version += 1
         self._store(member, reason)
 
     def rollback(self, number: int) -> None:
         """Let a stored version predict again, as it was; ValueError when it is not (or no longer) stored.
 
-        It learns nothing; the members go on learning as challengers, and take over when they prove better.
+        The version learns nothing. The other members learn on as challengers and can be promoted over it.
         """
         if number not in self._versions:
             raise ValueError(f"version {number} is not stored; there are {sorted(self._versions)}")
         self._close_block()
-        kept = msgspec.msgpack.decode(self._versions[number])
+        saved = msgspec.msgpack.decode(self._versions[number])
         member = self._member(self.settings.champion)
-        member.bring_back(number, kept)
-        self._crown(member, f"rolled back to version {number}")
+        member.bring_back(number, saved)
+        self._make_champion(member, f"rolled back to version {number}")
 
-    # --- refits and versions ---------------------------------------------------------------------------------
+    # --- refits and versions
 
     def wants_refit(self) -> bool:
-        """Whether labelled rows are wanted now: a function of the labels seen."""
+        """Whether `refit` is due; it depends only on the number of labels."""
         return self.n_labels >= self._refit_at
 
     def refit(self, rows: Rows) -> None:
         """Fit the refitted members and check the signal on the newest labelled rows; store the versions.
 
-        Rows are sorted by (event_time, id); those without label or features are left out.
+        ``rows`` are sorted by (event_time, id); rows without label or features are left out.
         """
         self._close_block()
         self._refit_at = self.n_labels + min(self.settings.refit_every_labels, max(FIRST_REFIT, self.n_labels // 2))
@@ -213,44 +228,42 @@ class Committee:
             self._refit_member(member, *labels)
         if self.settings.gate_auroc:
             check = leave_one_domain_out(*labels, rows.domain[newest], self.settings.gate_min_labels)
-            self._problem = check.problem(self.settings.gate_auroc) if check else None
-        self.version += 1
+            self._signal_problem = check.problem(self.settings.gate_auroc) if check else None
+        self.classifier_version += 1
 
     def _refit_member(self, member: Member, features: Float32s, correct: Float64s, weight: Float64s) -> None:
         if isinstance(member.classifier, Refitted) and not member.is_frozen:
-            before, member.classifier.settings = member.classifier.version, self.settings.classifier
+            before, member.classifier.settings = member.classifier.n_updates, self.settings.classifier
             member.classifier.refit(features, correct, weight)
-            if member.classifier.version > before:
+            if member.classifier.n_updates > before:
                 self._store(member, "refitted")
         elif member.is_online and member.classifier.not_ready() is None:
             self._store(member, "checkpoint")
 
     def _store(self, member: Member, reason: str) -> None:
         number = self.history[-1].number + 1 if self.history else 1
-        record, kept = member.version(number, reason)
-        self.history.append(record)
-        self._versions[number] = msgspec.msgpack.encode(kept)
+        version, saved = member.stored_version(number, reason)
+        self.history.append(version)
+        self._versions[number] = msgspec.msgpack.encode(saved)
         self._touched.add(f"version/{number}")
         if not member.is_online:
-            member.stored = number
-        in_use = {m.stored for m in self.members}
+            member.stored_number = number
+        in_use = {m.stored_number for m in self.members}
         for old in [v for v in self.history if v.number not in in_use][: -self.settings.max_versions]:
             self.history.remove(old)
             del self._versions[old.number]
             self._touched.add(f"version/{old.number}")
 
-    # --- metrics ---------------------------------------------------------------------------------------------
-
     def metrics(self) -> list[Metric]:
-        """Prequential metrics of what was published and of every member (`metrics_of`)."""
+        """Prequential metrics of the published predictions and of every member (`metrics_of`)."""
         return metrics_of(self._published, [(member.name, member.tally) for member in self.members])
 
-    # --- state -----------------------------------------------------------------------------------------------
+    # --- state
 
     def changes(self) -> dict[str, bytes | None]:
-        """What must be saved since the last call, by name; None: delete it. Forgets that it was touched.
+        """Take the parts that changed since the last call, by name; None: delete the part.
 
-        All of it the first time after `restore` from one piece, which was never saved by name.
+        The first call after `restore` from one piece returns all parts, because none was saved by name.
         """
         parts: dict[str, bytes | None] = {"live": self._live()}
         for name in sorted(self._touched):
@@ -259,7 +272,7 @@ class Committee:
         return parts
 
     def snapshot(self) -> bytes:
-        """Everything in one piece."""
+        """The whole state in one piece."""
         names = [f"domain/{d}" for d in {*self._published, *self.offsets.offsets}]
         names += [f"version/{n}" for n in self._versions]
         return msgspec.msgpack.encode({"live": self._live(), **{name: self._part(name) for name in sorted(names)}})
@@ -275,7 +288,7 @@ class Committee:
         block = [[b.features.tobytes(), b.correct, b.weight, b.domain, b.predicted] for b in self._block]
         return Live(
             configured=self.settings.champion,
-            numbers=[self.version, self.n_labels, self._refit_at, self._problem],
+            numbers=[self.classifier_version, self.n_labels, self._refit_at, self._signal_problem],
             members=[member.snapshot() for member in self.members],
             mean_weight=self.offsets.mean_weight.snapshot(),
             block=block,
@@ -286,14 +299,14 @@ class Committee:
     def restore(cls, settings: CommitteeSettings, saved: bytes | Mapping[str, bytes]) -> Committee:
         """Make the committee that gave this snapshot, or these parts (`changes`); ValueError for anything else.
 
-        Where the settings have changed, members no longer wanted leave and new ones join; a champion newly named takes
-        over. Refitted members fit again to their stored rows; should other library versions give other predictions,
-        the version number grows and `history` says so.
+        Where the settings have changed, members that they do not name leave, new ones join, and a newly named champion
+        becomes champion. Refitted members are fitted again to their stored rows. When other versions of the libraries
+        then predict differently, `classifier_version` grows and `history` records it.
         """
         parts = msgspec.msgpack.decode(saved, type=dict[str, bytes]) if isinstance(saved, bytes) else saved
         live, new = read_live(parts), cls(settings)
         new._touched = {*parts} - {"live"} if isinstance(saved, bytes) else set()
-        new.version, new.n_labels, new._refit_at, new._problem = live.numbers
+        new.classifier_version, new.n_labels, new._refit_at, new._signal_problem = live.numbers
         new.history = live.history
         new.offsets.mean_weight = RunningMean(*live.mean_weight)
         for name in sorted(parts):
@@ -322,17 +335,17 @@ class Committee:
         self.challengers = [m for m in restored[1:] if m] + [m for m in wanted.values() if m is not self.champion]
         if configured != self.settings.champion:
             named = [m for m in self.members if m.name == self.settings.champion]
-            self._crown(named[0], "named champion in the settings")
+            self._make_champion(named[0], "named champion in the settings")
         for member in self.members:
             if isinstance(member.classifier, Refitted) and not member.classifier.is_reproduced:
-                self.version += 1
-                self._store(member, f"fitted again, was fitted with {member.classifier.fitted_with}: other predictions")
+                self.classifier_version += 1
+                self._store(member, f"refitted, predictions differ from those of {member.classifier.fitted_with}")
 
     def _restore_member(self, state: list[Any], wanted: dict[str, Member]) -> Member | None:
-        """Restore one that is still wanted, or is a version brought back; what remains in ``wanted`` is new."""
-        name, is_frozen, stored = state[:3]
+        """Restore a member that the settings name, or a version brought back; members left in ``wanted`` are new."""
+        name, is_frozen, stored_number = state[:3]
         member = self._member(name.partition("@")[0]) if is_frozen else wanted.pop(name, None)
         if member is not None:
-            fit = None if stored is None else msgspec.msgpack.decode(self._versions[stored])[0]
+            fit = None if stored_number is None else msgspec.msgpack.decode(self._versions[stored_number])[0]
             member.restore(state, self.settings.classifier, fit)
         return member

@@ -1,7 +1,7 @@
-"""What a saved committee says about itself, read without fitting anything again.
+"""The record of a saved committee, read without fitting any classifier.
 
 A committee is saved in named parts (`Committee.changes`): ``live`` is what changes with every label, ``domain/...``
-holds the tally and the offset of one domain, ``version/...`` a stored version. This module knows their layout.
+holds the tally and the offset of one domain, ``version/...`` a stored version. The layout of the first two is here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from driftgauge.models.classify.members import Version
+from driftgauge.models.classify.members import StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
 
 FORMAT = 1
@@ -22,14 +22,14 @@ class Live(NamedTuple):
     """The part that changes with every label; ``configured`` is the champion that the settings named."""
 
     configured: str
-    numbers: list[Any]  # version, labels, label count of the next refit, problem with the signal
+    numbers: list[Any]  # classifier version, labels, label count of the next refit, problem with the signal
     members: list[list[Any]]  # the champion first, each as `Member.snapshot` gives it
     mean_weight: list[float]
     block: list[list[Any]]
-    history: list[Version]
+    history: list[StoredVersion]
 
     def packed(self) -> bytes:
-        """As bytes; `read_live` takes them."""
+        """MessagePack; `read_live` reads it."""
         *before, history = self
         return msgspec.msgpack.encode([FORMAT, *before, [asdict(version) for version in history]])
 
@@ -42,20 +42,21 @@ def read_live(parts: Mapping[str, bytes]) -> Live:
     if format_ != FORMAT:
         raise ValueError(f"committee snapshot of format {format_}; this version reads format {FORMAT}")
     live = Live(*fields)
-    return live._replace(history=[Version(**v | {"metric": Metric(**v["metric"])}) for v in fields[-1]])
+    return live._replace(history=[StoredVersion(**v | {"metric": Metric(**v["metric"])}) for v in fields[-1]])
 
 
 def read_domain(part: bytes) -> tuple[Tally | None, tuple[float, float] | None]:
-    """The tally of what was published for a domain, and its offset with precision; None where there is none yet."""
+    """The tally of predictions published for a domain, and its offset with precision; None where there is none yet."""
     tally, offset = msgspec.msgpack.decode(part)
     return Tally.restore(tally) if tally else None, (offset[0], offset[1]) if offset else None
 
 
 @dataclass(frozen=True, slots=True)
 class CommitteeRecord:
-    """The record of a committee: who is in it (the champion first), what it learned from, how good it was.
+    """The members of a committee (the champion first), the labels it learned from, and how well it predicted.
 
-    ``champion_version`` is the stored version that predicts, None when the champion learns from every label.
+    ``champion_version`` is the number of the stored version that predicts; None when the champion learns from every
+    label.
     """
 
     configured: str
@@ -63,7 +64,7 @@ class CommitteeRecord:
     champion_version: int | None
     n_labels: int
     signal_problem: str | None
-    versions: list[Version]
+    versions: list[StoredVersion]
     metrics: list[Metric]
 
 
@@ -86,8 +87,9 @@ def read_record(parts: Mapping[str, bytes]) -> CommitteeRecord:
 def metrics_of(published: Mapping[str, Tally], members: Sequence[tuple[str, Tally]]) -> list[Metric]:
     """Prequential metrics, each with n.
 
-    Of what was published when a response came (``classifier`` is ``published``): over all domains, then for each.
-    Of every member over all domains: predicted when the label came, so that all are judged on the same labels.
+    First the predictions published when the responses came (``classifier`` is ``published``), over all domains and
+    for each domain. Then every member, over all domains: members predict when the label comes, so all are compared
+    on the same labels.
     """
     overall = Tally()
     for name in sorted(published):

@@ -1,9 +1,8 @@
-"""The signal gate asks whether the entropy signal tells right from wrong for this model at all.
+"""The signal gate: whether the entropy signal of a model tells right responses from wrong ones at all.
 
 A leave-one-domain-out check: for every domain with enough labels, a logistic regression learns from all other domains
-and ranks the responses of this one. If even the upper bound of the AUROC reached this way lies below a set bound,
-within domains as well as over all of them together, estimates from the signal are invalid. Where there are too few
-labels to say, nothing is said.
+and ranks the responses of this one. The signal is invalid when the upper bound of the AUROC lies below a configured
+bound, within domains as well as over all domains together. With too few labels to decide, the gate stays open.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from driftgauge.models.classify.refitted import SparseLogisticRegression
 
 @dataclass(frozen=True, slots=True)
 class GateCheck:
-    """What the check found.
+    """Result of the check.
 
     Attributes
     ----------
-    auroc : over all responses together, each ranked by a model that never saw its domain
+    auroc : over all responses together, each scored by a model that was not trained on its domain
     auroc_within : within domains, averaged with the number of (right, wrong) pairs as weights
     auroc_upper : upper 95 % bound of the larger of the two
-    n_labels, n_domains : what stands behind them
+    n_labels, n_domains : labels and domains that were judged
     """
 
     auroc: float
@@ -38,7 +37,7 @@ class GateCheck:
     n_domains: int
 
     def problem(self, bound: float) -> str | None:
-        """Why the signal must not be used; None when it may."""
+        """Why the signal must not be used; None when it may be used."""
         if self.auroc_upper >= bound:
             return None
         return (
@@ -53,8 +52,8 @@ def leave_one_domain_out(
 ) -> GateCheck | None:
     """Check the signal on n labelled rows, oldest first; None when fewer than two domains can be judged.
 
-    A domain is judged when it has ``min_labels`` labels, two of them right and two wrong; the others only teach.
-    Cost: one logistic regression a domain (some 20 ms each with 5,000 rows).
+    A domain is judged when it has ``min_labels`` labels, two of them right and two wrong; other domains only train.
+    Cost: one logistic regression for each domain (some 20 ms with 5,000 rows).
     """
     judged: list[npt.NDArray[np.intp]] = []
     scores = np.full(len(correct), np.nan)

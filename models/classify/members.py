@@ -1,4 +1,4 @@
-"""Who sits in a committee, each with its calibration and its record; and what a committee can be told."""
+"""The members of a committee, each with its calibration and its record; and the settings of a committee."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from driftgauge.models.classify.refitted import Refitted
 
 @dataclass(frozen=True, slots=True)
 class CommitteeSettings:
-    """Everything a committee can be told.
+    """Settings of a committee.
 
     Attributes
     ----------
     champion, challengers : kinds of classifiers (`catalogue.KINDS`), each once; the champion predicts until a
         challenger proves better
-    min_labels : labels of each kind before the first prediction
+    min_labels : right labels, and as many wrong ones, before the first prediction
     memory_labels : labels older than about this many fade; None: never
     imbalance : ``balance`` teaches as if there were as many right as wrong labels (calibration takes it back)
-    correct_domains : use the offset that each domain's labels taught where `Committee.predict_proba` is told domains
-    refit_every_labels : labels between two refits; early refits come after half as many labels again, at least 50
+    correct_domains : whether `Committee.predict_proba` adds the offset learned from each domain's labels
+    refit_every_labels : labels between two refits at most; before that a refit comes each time the number of labels
+        has grown by half, and by at least 50
     max_training_rows : the newest labelled rows that refits and the signal gate use
-    promote_after_labels, promote_error : labels needed, and chance of a wrong promotion per round and challenger
-    round_labels : evidence for promotion is collected anew after this many labels
+    promote_after_labels, promote_error : labels needed, and probability of a wrong promotion per round
+        and challenger
+    round_labels : after this many labels, evidence for promotion is collected from the start again
     gate_auroc : bound of the signal gate; 0 switches it off
-    gate_min_labels : labels a domain needs to be judged by the gate
+    gate_min_labels : labels a domain needs to take part in the gate's check
     max_versions : stored versions for rollback, beside those in use
     max_domains : domains with metrics of their own; the others share ``(other)``
-    seed : of everything drawn by chance
+    seed : of everything drawn at random
     """
 
     champion: str = "logistic_regression"
@@ -61,16 +63,21 @@ class CommitteeSettings:
 
     @property
     def classifier(self) -> ClassifierSettings:
-        """What every classifier is told."""
+        """Settings of every classifier of the committee."""
         return ClassifierSettings(self.min_labels, self.memory_labels, self.imbalance, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """A stored version: what it was, what stood behind it, and how it had done.
+class StoredVersion:
+    """The record of one stored state of a member.
 
-    ``digest`` names its parameters (for a refitted kind its training rows and predictions), ``n_labels`` says how many
-    labels made them, ``metric`` is the prequential record of its member up to then, ``reason`` why it was stored.
+    Attributes
+    ----------
+    number : counts the stored versions of a committee from 1
+    n_labels : labels that its parameters were learned from
+    reason : why it was stored
+    digest : identifies its parameters (for a refitted kind: training rows and predictions), 16 hexadecimal digits
+    metric : prequential metrics of its member up to then
     """
 
     number: int
@@ -83,7 +90,7 @@ class Version:
 
 @dataclass(slots=True)
 class JudgedLabel:
-    """One label, and what each member had predicted for its response (NaN: nothing yet)."""
+    """One label, and the prediction of each member for its response (NaN: the member was not ready)."""
 
     features: Float32s
     correct: float
@@ -93,10 +100,13 @@ class JudgedLabel:
 
 
 class Member:
-    """One classifier with its calibration, its record, and (challengers) what speaks for it.
+    """One classifier with its calibration, its tally and, for a challenger, the evidence in its favour.
 
-    A frozen member is a stored version brought back: it predicts as it did then, and learns nothing. ``stored`` is
-    the number of the version that holds the present fit of a member that does not learn from every label.
+    Attributes
+    ----------
+    is_frozen : whether this is a stored version brought back, which predicts as it did then and learns nothing
+    stored_number : number of the stored version that holds the present fit; None for a member that learns from every
+        label, and before the first fit
     """
 
     def __init__(self, kind: str, settings: ClassifierSettings, memory_labels: int | None) -> None:
@@ -106,7 +116,7 @@ class Member:
         self.tally = Tally()
         self.evidence = Evidence()
         self.is_frozen = False
-        self.stored: int | None = None
+        self.stored_number: int | None = None
 
     @property
     def is_online(self) -> bool:
@@ -114,7 +124,7 @@ class Member:
         return not self.is_frozen and not isinstance(self.classifier, Refitted)
 
     def judge(self, raw: float, label: JudgedLabel) -> float:
-        """Score the calibrated prediction, then calibrate; returns that prediction (NaN: it made none)."""
+        """Score the calibrated prediction, then calibrate; returns that prediction (NaN: there was none)."""
         p = raw
         if raw == raw:
             p = self.calibrator.apply_one(raw)
@@ -124,31 +134,31 @@ class Member:
         return p
 
     def metric(self) -> Metric:
-        """Its prequential record over all domains."""
+        """Its prequential metrics over all domains."""
         return self.tally.metric(self.name, None)
 
-    def version(self, number: int, reason: str) -> tuple[Version, list[Any]]:
-        """Its present state as a version: the record, and what `bring_back` needs."""
+    def stored_version(self, number: int, reason: str) -> tuple[StoredVersion, list[Any]]:
+        """The record of its present state, and the plain values that `bring_back` takes."""
         blob = self.classifier.snapshot()
         digest = hashlib.blake2b(blob, digest_size=8).hexdigest()
-        record = Version(number, self.classifier.kind, self.classifier.n_labels, reason, digest, self.metric())
-        return record, [blob, self.calibrator.snapshot()]
+        version = StoredVersion(number, self.classifier.kind, self.classifier.n_labels, reason, digest, self.metric())
+        return version, [blob, self.calibrator.snapshot()]
 
-    def bring_back(self, number: int, kept: list[Any]) -> None:
+    def bring_back(self, number: int, saved: list[Any]) -> None:
         """Become the frozen copy of a stored version."""
-        self.classifier = restore_classifier(kept[0])
-        self.calibrator.restore(kept[1])
+        self.classifier = restore_classifier(saved[0])
+        self.calibrator.restore(saved[1])
         self.name = f"{self.classifier.kind}@{number}"
-        self.is_frozen, self.stored = True, number
+        self.is_frozen, self.stored_number = True, number
 
     def snapshot(self) -> list[Any]:
-        """State as plain values; a fit that does not change from label to label is named, not repeated."""
+        """State as plain values; a fit that does not change with every label is named by its number, not repeated."""
         blob = self.classifier.snapshot() if self.is_online else None
         evidence = astuple(self.evidence)
         return [
             self.name,
             self.is_frozen,
-            self.stored,
+            self.stored_number,
             blob,
             self.calibrator.snapshot(),
             self.tally.snapshot(),
@@ -156,8 +166,8 @@ class Member:
         ]
 
     def restore(self, state: list[Any], settings: ClassifierSettings, fit: bytes | None) -> None:
-        """Take over what `snapshot` gave; ``fit`` is the stored fit it names."""
-        self.name, self.is_frozen, self.stored, blob, calibrator, tally, evidence = state
+        """Take over a `snapshot`; ``fit`` is the stored fit that the snapshot names by number."""
+        self.name, self.is_frozen, self.stored_number, blob, calibrator, tally, evidence = state
         if blob is not None:
             self.classifier = restore_classifier(blob, settings)
         elif fit is not None:

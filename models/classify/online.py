@@ -1,8 +1,8 @@
-"""Classifiers that learn label by label: river's logistic regression and river's adaptive random forest.
+"""Classifiers that learn from every label: river's logistic regression and river's adaptive random forest.
 
-river's own objects do the learning, one label at a time. A missing feature is a key that is absent. A soft label
+river's objects do the learning, one label at a time. A missing feature is a key that is absent. A soft label
 c in [0, 1] is learned as a right one of weight c and a wrong one of weight 1 - c. Weights (1 / inclusion probability)
-count relative to their running mean, at most `MAX_WEIGHT` times it, so that one rare label cannot throw a step.
+count relative to their running mean, at most `MAX_WEIGHT` times it, so that one heavy label cannot undo many others.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Features: TypeAlias = dict[int, float]
 
 MAX_WEIGHT = 10.0
 MAX_DEVIATIONS = 5.0
-"""Features are clipped here, before they move the scaling (from its 30th value on) and after: one absurd response
-must not undo what a thousand taught."""
+"""Scaled features are clipped here and, from the 31st label on, features before they move the scaling: one absurd
+response must not undo what a thousand labels taught."""
 
 
 class LogisticRegression:
@@ -42,8 +42,8 @@ class LogisticRegression:
 
     SGD with learning rate 0.2 / t^0.3; predictions use the weights averaged over about the last fifth of the labels
     (Polyak and Juditsky 1992), which takes out most of the jitter that the newest labels cause. With
-    ``memory_labels`` = m neither the learning rate nor the share of a new value in scaling and average falls below
-    what it is at the m-th label, so older labels fade. Learning costs about 50 µs a label. Prediction is
+    ``memory_labels`` = m, the learning rate and the share of a new value in scaling and average never fall below
+    their values at the m-th label, so older labels fade. Learning costs about 50 µs a label. Prediction is
     vectorised over arrays that are kept until the next label.
 
     Examples
@@ -72,7 +72,7 @@ class LogisticRegression:
         self._arrays: tuple[Float64s, Float64s, Float64s] | None = None
 
     @property
-    def version(self) -> int:
+    def n_updates(self) -> int:
         """Number of labels learned."""
         return self.count.n
 
@@ -86,7 +86,7 @@ class LogisticRegression:
         return self.count.missing(self.settings.min_labels)
 
     def predict_proba(self, features: Float32s) -> Float64s:
-        """P(correct), (n,). Absent features add nothing, as in river; a row without any gets the intercept alone."""
+        """P(correct), (n,). An absent feature adds nothing, as in river; a row without features gets the intercept."""
         check_width(features, self.n_features)
         if self.not_ready():
             return np.full(len(features), np.nan)
@@ -104,11 +104,11 @@ class LogisticRegression:
         return np.array(mean), np.array(scale), np.array([self.average.get(j, 0.0) for j in columns])
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Take labels in order, one at a time."""
+        """Learn from the labels in order, one at a time."""
         self.test_then_train(features, correct, weight)
 
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
-        """Predict each response before its label is learned."""
+        """Predict each response, then learn from its label."""
         check_labels(features, correct, weight, self.n_features)
         self.n_features = features.shape[1]
         self._arrays = None
@@ -182,17 +182,18 @@ class LogisticRegression:
         new.average_intercept, average = state["average"]
         new.average = dict(map(tuple, average))
         new.model.intercept, new.model.optimizer.n_iterations, weights = state["model"]
-        new.model._weights = VectorDict(dict(map(tuple, weights)))  # river has no public way to set them
+        _set_weights(new.model, dict(map(tuple, weights)))
         return new
 
 
 class AdaptiveRandomForest:
-    """river's adaptive random forest: Hoeffding trees with drift detectors of their own.
+    """river's adaptive random forest: Hoeffding trees, each with drift detectors.
 
-    Its state has no plain form, so it is defined by the labels it took: it keeps the last `KEEP` to 2 · `KEEP` labels
-    and is restored by learning them again. When 2 · `KEEP` are held, a new forest learns the last `KEEP` and the older
-    ones are forgotten (``memory_labels``, when smaller, takes the place of `KEEP`). Learning costs 1 to 2 ms a label,
-    and the labels held are learned again every `KEEP`. A weight w means w learnings (the fraction drawn by chance).
+    Its state has no plain form, so it is defined by labels: it keeps the last `KEEP` to 2 · `KEEP` of them and is
+    restored by learning them again. When 2 · `KEEP` are held, a new forest learns the last `KEEP` and the older labels
+    are forgotten (``memory_labels``, when smaller, takes the place of `KEEP`). Learning costs 1 to 2 ms a label, and
+    every `KEEP` labels the held labels are learned again. A label of weight w is learned w times; a fraction is
+    rounded at random.
     """
 
     kind: ClassVar[str] = "adaptive_random_forest"
@@ -208,18 +209,18 @@ class AdaptiveRandomForest:
 
     def _start(self) -> None:
         self.forest: Any = ARFClassifier(seed=self.settings.seed)
-        # otherwise river takes the number of features from the first row it sees, which may lack some
-        self.forest._init_ensemble(list(range(self.n_features or 0)))
+        # the first row that river sees decides how many features a split considers; the first label may lack some
+        self.forest.predict_proba_one(dict.fromkeys(range(self.n_features or 0), 0.0))
         self.draws = np.random.default_rng(self.settings.seed)
 
     @property
-    def version(self) -> int:
+    def n_updates(self) -> int:
         """Number of labels learned."""
         return self.count.n
 
     @property
     def n_labels(self) -> int:
-        """Labels the present forest has learned."""
+        """Number of labels that the present forest has learned."""
         return len(self.held)
 
     def not_ready(self) -> str | None:
@@ -235,7 +236,7 @@ class AdaptiveRandomForest:
         return np.array([vote.get(True, 0.0) if vote else 0.5 for vote in votes])
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Take labels in order, one at a time."""
+        """Learn from the labels in order, one at a time."""
         check_labels(features, correct, weight, self.n_features)
         self.n_features = features.shape[1]
         rows = np.ascontiguousarray(features, dtype=np.float32)
@@ -248,7 +249,7 @@ class AdaptiveRandomForest:
             self._hold(row.tobytes(), c, relative)
 
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
-        """Predict each response before its label is learned."""
+        """Predict each response, then learn from its label."""
         predicted = np.full(len(correct), np.nan)
         for i in range(len(correct)):
             one = slice(i, i + 1)
@@ -298,3 +299,11 @@ class AdaptiveRandomForest:
 def _present(row: list[float]) -> Features:
     """A row as river takes it: without the missing features (NaN is not equal to itself)."""
     return {j: x for j, x in enumerate(row) if x == x}
+
+
+def _set_weights(model: Any, weights: Features) -> None:
+    """Give river's logistic regression saved weights; the only private attribute of river that driftgauge uses.
+
+    river 0.22 to 0.26 has a public property to read the weights and none to set them.
+    """
+    model._weights = VectorDict(weights)

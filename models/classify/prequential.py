@@ -1,8 +1,8 @@
-"""Prequential (test-then-train) metrics: how good predictions were, judged by labels that came after them.
+"""Prequential (test-then-train) metrics: how good predictions were, by labels that came after them.
 
-A `Tally` takes one judged prediction at a time and keeps sums and histograms: its memory and the cost of a metric do
-not depend on how many it took. Soft labels c in [0, 1] count as a share c of right and 1 - c of wrong; weights are
-1 / inclusion probability.
+A `Tally` takes one labelled prediction at a time and keeps sums and histograms, so its memory and the cost of a metric
+do not depend on the number of predictions. Soft labels c in [0, 1] count as a share c of right and 1 - c of wrong;
+weights are 1 / inclusion probability.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _REACH = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How good the predictions of one classifier were, over one domain (None: over all).
+    """How good the predictions of one classifier were, in one domain (None: in all).
 
     Attributes
     ----------
-    n : labels behind it; every other field is None where n is 0, ``auroc`` also where all were right or all wrong
-    log_loss : nats a label
+    n : number of labels; all other numbers are None where n is 0, ``auroc`` also where all were right or all wrong
+    log_loss : nats per label
     brier : mean squared error, in [0, 1]
-    auroc : P(a right response was given more than a wrong one), from 64 ranks of logit p
+    auroc : P(a right response has a higher p than a wrong one), from a histogram of logit p with 64 bins
     calibration_error : mean |predicted - observed share of right ones| over ten bins of p, weighted by their content
     calibration_low, calibration_high : interval of the calibration error
     gap : mean predicted minus mean observed; positive means too optimistic
@@ -47,7 +47,7 @@ class Metric:
 
 
 class Tally:
-    """Judged predictions, summed up in 172 numbers.
+    """Sums over labelled predictions, 172 numbers.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class Tally:
         self.ranks: Plain = [0.0] * (2 * _N_RANKS)  # by logit p: wrong, right
 
     def add(self, p: float, correct: float, weight: float = 1.0) -> None:
-        """Take one prediction p in [0, 1] with its label."""
+        """Add one prediction p in [0, 1] with its label."""
         residual = correct - p
         clipped = min(max(p, _SMALLEST), 1 - _SMALLEST)
         loss = -correct * math.log(clipped) - (1 - correct) * math.log1p(-clipped)
@@ -88,7 +88,7 @@ class Tally:
         ranks[at + 1] += weight * correct
 
     def metric(self, classifier: str, domain: str | None, z: float = 1.96) -> Metric:
-        """What was taken so far, in words of `Metric`; the interval is ``z`` standard errors wide on each side."""
+        """The metrics of the predictions so far; the interval reaches ``z`` standard errors to each side."""
         if not self.n:
             return Metric(classifier, domain, 0)
         total, loss, squares = self.totals
@@ -111,7 +111,7 @@ class Tally:
         return won / pairs
 
     def _calibration(self, z: float) -> tuple[float, float]:
-        """The binned calibration error and how far from it the truth may lie.
+        """The binned calibration error, and how far the true one may lie from it.
 
         By the triangle inequality the error of Σ s|g| is at most Σ s|g - γ| with g - γ ~ N(0, σ²) in each bin: folded
         normals, whose sum has mean √(2/π) Σ sσ and variance (1 - 2/π) Σ s²σ². So the interval is conservative.
@@ -127,10 +127,10 @@ class Tally:
         return error, math.sqrt(2 / math.pi) * mean + z * math.sqrt((1 - 2 / math.pi) * variance)
 
     def include(self, other: Tally) -> None:
-        """Take everything that another tally took."""
+        """Add everything that another tally holds."""
         self.n += other.n
-        for mine, theirs in ((self.totals, other.totals), (self.bins, other.bins), (self.ranks, other.ranks)):
-            mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
+        for sums, others in ((self.totals, other.totals), (self.bins, other.bins), (self.ranks, other.ranks)):
+            sums[:] = [a + b for a, b in zip(sums, others, strict=True)]
 
     def snapshot(self) -> Plain:
         """State as plain numbers."""

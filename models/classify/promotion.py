@@ -1,10 +1,14 @@
-"""When a challenger takes the champion's place: by a test that may be looked at as often as one likes.
+"""When a challenger takes the champion's place: by a sequential test that may be read after every label.
 
 Each label gives a difference d = (squared error of the champion) - (squared error of the challenger) in [-1, 1]. A
 gambler bets on d > 0 with capital that multiplies by 1 + λ d, where λ is fixed before d is known (Waudby-Smith and
 Ramdas 2024). If the challenger is no better, the capital ever reaches 1/α with probability at most α, however often
-one looks (Ville's inequality). Evidence is collected in rounds: a new one starts after ``round_labels`` labels, so that
-a challenger that was worse long ago is not held to it; the error bound holds for each round and challenger.
+the test is read (Ville's inequality). Evidence is collected in rounds of ``round_labels`` labels, so labels of long ago
+do not count against a challenger; the error bound holds for each round and challenger.
+
+Labels have weights, and a bet is multiplied by the weight but capped. The bound is known to hold where weights do not
+depend on the differences. It fails where labels that speak against the challenger are rarely drawn and therefore heavy:
+the cap then cuts the losses.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ _MAX_BET = 0.5
 
 @dataclass(slots=True)
 class Evidence:
-    """What speaks for one challenger against the champion, in this round.
+    """The evidence for one challenger against the champion, in this round.
 
     Attributes
     ----------
@@ -41,7 +45,7 @@ class Evidence:
     mean_weight: float = 0.0
 
     def add(self, difference: float, weight: float) -> None:
-        """Take one label: bet first, then learn how large to bet next."""
+        """Take one label: bet first, then size the next bet."""
         # the weight is known before the label is, so the bet may depend on it
         relative = weight / self.mean_weight if self.n else 1.0
         mean = self.total / (self.n + 1)
@@ -53,5 +57,5 @@ class Evidence:
         self.squares += min(relative, 10.0) * difference * difference
 
     def is_enough(self, error: float, min_labels: int) -> bool:
-        """Whether the challenger has proved better, wrongly so with probability at most ``error``."""
+        """Whether the challenger has proved better; wrong with probability at most ``error`` (see the module)."""
         return self.n >= min_labels and self.log_capital >= math.log(1 / error)

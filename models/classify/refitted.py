@@ -1,9 +1,9 @@
-"""Classifiers fitted again, on a schedule, to labelled rows: scikit-learn's.
+"""Classifiers that are fitted again to labelled rows on a schedule; the models are scikit-learn's.
 
-A fitted scikit-learn model has no safe plain form, so such a classifier *is* its training rows, its seed and its kind:
-a snapshot holds those (bounded by the rows given to `refit`) and `restore` fits again. To say whether the result is
-the same, a snapshot carries a digest of the predictions on the training rows, and the versions of the libraries.
-Everything runs on one thread, because some sums depend on their number.
+A fitted scikit-learn model has no safe plain form, so a snapshot holds the training rows, the seed and the kind, and
+`restore` fits again. A digest of the predictions on the training rows shows whether the new fit equals the saved one;
+the snapshot also names the versions of the libraries. All computation runs on one thread, because the rounding of some
+sums depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -39,24 +39,26 @@ LIBRARIES = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn"
 
 
 class Refitted:
-    """What the refitted kinds share; a kind says how it is fitted.
+    """The shared part of the refitted kinds; each kind defines `fit`.
 
-    `learn` does nothing: labels count when `refit` is called with them. Features are compressed
-    first (`compressed`), which trees do not feel. A soft label c enters as two rows, a right one
-    of weight c and a wrong one of weight 1 - c. With ``memory_labels`` = m a row that is followed by a newer rows
-    has weight 2^(-a/m).
+    `learn` changes nothing: labels are learned when `refit` is called with them. Features are compressed first
+    (`compressed`), which makes no difference to trees. A soft label c enters as two rows, a right one of weight c and
+    a wrong one of weight 1 - c. With ``memory_labels`` = m, a row that is followed by a newer rows has weight
+    2^(-a/m).
 
     Attributes
     ----------
-    is_reproduced : False when `restore` gave other predictions than the fit it restores (other library versions)
-    fitted_with : versions of the libraries that made the fit the snapshot speaks of
+    n_updates : number of fits
+    is_reproduced : False when `restore` made a fit whose predictions differ from those of the saved fit, as other
+        library versions may
+    fitted_with : versions of the libraries that made the saved fit
     """
 
     kind: ClassVar[str]
 
     def __init__(self, settings: ClassifierSettings) -> None:
         self.settings = settings
-        self.version = 0
+        self.n_updates = 0
         self.n_labels = 0
         self.is_reproduced = True
         self.fitted_with = LIBRARIES
@@ -65,7 +67,7 @@ class Refitted:
         self._predict: Predict | None = None
 
     def fit(self, features: Float32s, is_right: Float64s, weight: Float64s) -> Predict:
-        """Fit to hard labels and compressed features (NaN where missing); return what predicts from such features."""
+        """Fit to hard labels and compressed features (NaN where missing); the result predicts from such features."""
         raise NotImplementedError
 
     def not_ready(self) -> str | None:
@@ -81,16 +83,16 @@ class Refitted:
             return self._predict(compressed(features).astype(np.float32))
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Check the labels; they are learned at the next `refit`."""
+        """Check the labels only; they are learned at the next `refit`."""
         check_labels(features, correct, weight, None if self._training is None else self._training[0].shape[1])
 
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
-        """Predictions; the labels are learned at the next `refit`."""
+        """Predictions, (n,); the labels are learned at the next `refit`."""
         self.learn(features, correct, weight)
         return self.predict_proba(features)
 
     def refit(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Fit to these rows, oldest first; too few labels of either kind leave the present fit as it is."""
+        """Fit to these rows, oldest first; with too few right or wrong labels the present fit stays."""
         check_labels(features, correct, weight, None)
         count = LabelCount(len(correct), float(correct.sum()), float((1 - correct).sum()))
         self._problem = count.missing(self.settings.min_labels)
@@ -98,11 +100,11 @@ class Refitted:
             return
         self._training = features.astype(np.float32), correct.astype(np.float64), weight.astype(np.float64)
         self.n_labels = len(correct)
-        self.version += 1
+        self.n_updates += 1
         self._fit()
 
     def _fit(self) -> None:
-        assert self._training is not None  # noqa: S101 - set by the only callers; for the type checker
+        assert self._training is not None  # noqa: S101 - both callers set it; for the type checker
         features, correct, weight = self._training
         with threadpool_limits(1):
             self._predict = self.fit(
@@ -119,14 +121,14 @@ class Refitted:
         return np.asarray(weight / weight.mean(), dtype=np.float64)
 
     def digest(self) -> str:
-        """What the present fit says about its training rows, as 16 hexadecimal digits; empty before the first fit."""
+        """Hash of the predictions on the training rows, 16 hexadecimal digits; empty before the first fit."""
         if self._training is None:
             return ""
         return hashlib.blake2b(self.predict_proba(self._training[0]).tobytes(), digest_size=8).hexdigest()
 
     def snapshot(self) -> bytes:
         """Training rows, digest and versions: 84 bytes a row with 17 features."""
-        state: dict[str, Any] = {"version": self.version, "problem": self._problem}
+        state: dict[str, Any] = {"version": self.n_updates, "problem": self._problem}
         if self._training is not None:
             features, correct, weight = self._training
             state |= {"digest": self.digest(), "libraries": LIBRARIES, "n_features": features.shape[1]}
@@ -137,7 +139,7 @@ class Refitted:
     def restore(cls, settings: ClassifierSettings, state: dict[str, Any]) -> Refitted:
         """Fit again to the rows of the snapshot."""
         new = cls(settings)
-        new.version, new._problem = state["version"], state["problem"]
+        new.n_updates, new._problem = state["version"], state["problem"]
         if "features" in state:
             features = np.frombuffer(state["features"], dtype=np.float32).reshape(-1, state["n_features"])
             new._training = features, np.frombuffer(state["correct"]), np.frombuffer(state["weight"])
@@ -149,19 +151,19 @@ class Refitted:
 
 
 class ForestClassifier(Refitted):
-    """A plain random forest: 100 trees, leaves of at least 5 rows, nothing balanced. The safest single choice."""
+    """A random forest of 100 trees with leaves of at least 5 rows, nothing balanced. The safest single choice."""
 
     kind = "random_forest"
 
     def fit(self, features: Float32s, is_right: Float64s, weight: Float64s) -> Predict:
-        """Fit; scikit-learn's trees take missing features as they are."""
+        """Fit; scikit-learn's trees accept missing features."""
         forest: Any = RandomForestClassifier(N_TREES, min_samples_leaf=5, random_state=self.settings.seed)
         forest.fit(features, is_right, sample_weight=weight)
         return lambda x: np.asarray(forest.predict_proba(x)[:, 1], dtype=np.float64)
 
 
 class PublishedForestClassifier(Refitted):
-    """The published estimator (arXiv 2601.09001): a balanced random forest with sigmoid calibration.
+    """The published method (Entropy Sentinel, arXiv 2601.09001) as a classifier: balanced forest under a sigmoid.
 
     Every tree learns from as many right as wrong labels, drawn with replacement and by weight (Chen, Liaw and Breiman
     2004); the sigmoid (Platt 1999) is fitted to predictions made on five held-out folds.
@@ -183,11 +185,11 @@ class PublishedForestClassifier(Refitted):
     def _trees(self, features: Float32s, is_right: Float64s, weight: Float64s) -> Predict:
         rng = np.random.default_rng(self.settings.seed)
         sides = [np.flatnonzero(is_right == side) for side in (0, 1)]
-        chances = [weight[side] / weight[side].sum() for side in sides]
+        shares = [weight[side] / weight[side].sum() for side in sides]
         size = min(map(len, sides))
         trees: list[Any] = []
         for _ in range(N_TREES):
-            drawn = np.concatenate([rng.choice(s, size, p=p) for s, p in zip(sides, chances, strict=True)])
+            drawn = np.concatenate([rng.choice(s, size, p=p) for s, p in zip(sides, shares, strict=True)])
             tree = DecisionTreeClassifier(max_features="sqrt", random_state=int(rng.integers(2**31)))
             trees.append(tree.fit(features[drawn], is_right[drawn]))
         return lambda x: np.add.reduce([tree.predict_proba(x)[:, 1] for tree in trees]) / len(trees)
@@ -199,7 +201,7 @@ class SparseLogisticRegression(Refitted):
     kind = "sparse_logistic_regression"
 
     def fit(self, features: Float32s, is_right: Float64s, weight: Float64s) -> Predict:
-        """Fit by liblinear; predict row by row sums, which do not depend on the other rows."""
+        """Fit by liblinear; the prediction is a sum over one row, so it does not depend on other rows."""
         mean, scale = column_scaling(features)
         model: Any = SklearnLogisticRegression(
             l1_ratio=1, solver="liblinear", C=1.0, max_iter=1_000, random_state=self.settings.seed
@@ -215,16 +217,16 @@ class GradientBoosting(Refitted):
     kind = "gradient_boosting"
 
     def fit(self, features: Float32s, is_right: Float64s, weight: Float64s) -> Predict:
-        """Fit without early stopping: it would need rows held back at random."""
-        boosting: Any = HistGradientBoostingClassifier  # its stub knows no early_stopping=False
+        """Fit without early stopping, which would hold back rows at random."""
+        boosting: Any = HistGradientBoostingClassifier  # its type stub lacks early_stopping=False
         model = boosting(learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=self.settings.seed)
-        columns = np.isfinite(features).any(axis=0)  # its binning cannot take a column without any value
+        columns = np.isfinite(features).any(axis=0)  # its binning fails on a column without any value
         model.fit(features[:, columns], is_right, sample_weight=weight)
         return lambda x: np.asarray(model.predict_proba(x[:, columns])[:, 1], dtype=np.float64)
 
 
 def hardened(features: Float32s, correct: Float64s, weight: Float64s) -> tuple[Float32s, Float64s, Float64s]:
-    """Hard labels with the same meaning: soft ones become two rows that share the weight.
+    """Hard labels with the same meaning: a soft label becomes two rows that share its weight.
 
     >>> x, y, w = hardened(np.zeros((2, 1), dtype=np.float32), np.array([1.0, 0.25]), np.ones(2))
     >>> y.tolist(), w.tolist()
@@ -238,7 +240,7 @@ def hardened(features: Float32s, correct: Float64s, weight: Float64s) -> tuple[F
 
 
 def column_scaling(features: Float32s) -> tuple[Float64s, Float64s]:
-    """Mean and 1 / standard deviation of each column without its missing values; 0 for a column that says nothing."""
+    """Mean and 1 / standard deviation of each column without its missing values; 0 for a constant column."""
     present = np.isfinite(features)
     x, n = np.where(present, features, 0).astype(np.float64), np.maximum(present.sum(axis=0), 1)
     mean = x.sum(axis=0) / n

@@ -1,8 +1,8 @@
 """Average thresholded confidence: the share of responses whose score passes a threshold learned where labels are.
 
 Source: Garg et al., "Leveraging Unlabeled Data to Predict Out-of-Distribution Performance", arXiv 2201.04234. Assumes
-that one threshold on one score separates right from wrong everywhere; fails when the score means something else in
-another domain, and is unstable where the source accuracy is near 0 or 1.
+that one threshold on one score separates right from wrong responses in every domain. Fails where a domain has another
+relation between score and correctness, and is unstable where the source accuracy is near 0 or 1.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy.typing as npt
 from driftgauge.models.arrays import Float64s
 
 
-
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """Responses with ``sign * score >= value`` are counted as right.
 
-    ``disagreement`` is how far from the labels that was on average where it was learned: 0 for a score that tells right
-    from wrong, about 2 a (1 - a) for one that knows only the accuracy a.
+    ``disagreement`` is the mean distance of that count from the labels it was fitted to: 0 for a score that separates
+    right from wrong, about 2 a (1 - a) for a score that is independent of correctness where the accuracy is a.
     """
 
     sign: float
@@ -31,17 +30,17 @@ class Threshold:
     def share(self, score: npt.NDArray[np.floating]) -> float:
         """Estimated accuracy from (n,) scores; rows without a score are left out; NaN when no row has one."""
         n_present = len(score) - np.count_nonzero(np.isnan(score))
-        passes = score >= self.value if self.sign > 0 else score <= -self.value  # never so for NaN
+        passes = score >= self.value if self.sign > 0 else score <= -self.value  # False for NaN
         return float(np.count_nonzero(passes) / n_present) if n_present else float("nan")
 
 
 def fit_threshold(score: npt.NDArray[np.floating], correct: Float64s) -> Threshold | None:
-    """The threshold that as large a share of labelled responses passes as is right.
+    """The threshold that a share of the labelled responses passes which equals the share of right ones.
 
     Parameters
     ----------
-    score, correct : (n,) any confidence, or its opposite (the sign comes from the labels), and labels in [0, 1];
-        rows without a score are left out
+    score, correct : (n,) a score that rises or falls with correctness (the labels give the sign), and labels in
+        [0, 1]; rows without a score are left out
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""The default estimator: candidates averaged by how well each estimates domains it has not seen, then own labels.
+"""The default estimator: a weighted average of candidates, corrected by the labels of the estimated domain.
 
-Owns the choice (leave-one-domain-out), the averaging, and the width that unseen domains deserve. Assumes that the
-labelled domains differ from each other as new domains will differ from them.
+A candidate weighs more, the better it estimates domains that its fit left out. The errors on those domains also give
+the width of the interval. Assumes that the labelled domains differ from each other as new domains will differ from
+them.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from driftgauge.models.estimate.recalibration import ShiftPrior
 
 Domains = tuple[str, ...]
 
-_ERROR_FLOOR = 0.08  # accuracy: errors of a candidate that are told apart only from here on
+_ERROR_FLOOR = 0.08  # accuracy; smaller errors of candidates count as equal
 _DISAGREEMENT_FLOOR = 0.02
-_SPREAD_FLOOR = 0.3  # logits: candidates that agree may still be wrong together
-_PRIOR_SCALE, _PRIOR_DOMAINS = 1.4, 3.0  # shifts over spreads before domains show them, and how firmly
+_SPREAD_FLOOR = 0.3  # logits; candidates that agree may all be wrong
+_PRIOR_SCALE, _PRIOR_DOMAINS = 1.4, 3.0  # shift over spread expected before any fold, and the domains it counts as
 
 
 class Forests(Protocol):
-    """Forests by the domains they were fitted on: fitted when first asked for."""
+    """Forests by the domains they were fitted on."""
 
     def outside(self, trained_on: Domains) -> Float64s:
         """Out-of-bag probabilities of the rows of these domains, in their order."""
         ...
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
-        """(n,) for rows of a domain."""
+        """(n,) probabilities for rows of a domain."""
         ...
 
 
@@ -53,7 +54,15 @@ class Fold:
 
 
 class Averaged:
-    """Fitted by `fit_averaged`. A domain it was fitted on is estimated by the fold that left that domain out."""
+    """Fitted by `fit_averaged`. A domain it was fitted on is estimated by the fold that left this domain out.
+
+    Attributes
+    ----------
+    whole, folds : candidates fitted on all domains, and for each domain those fitted without it
+    weights : of the candidates, sum 1
+    prior : of the shift of a new domain, in units of `spread`
+    residuals : (domains left out once,) truth minus estimate
+    """
 
     name = "averaged"
     reads_p_correct = False
@@ -71,8 +80,8 @@ class Averaged:
         self.whole = whole
         self.folds = folds
         self.weights = weights
-        self.prior = prior  # in units of `spread`
-        self.residuals = residuals  # (domains left out once,) truth minus estimate
+        self.prior = prior
+        self.residuals = residuals
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
         """(n, 1) the forest's probabilities."""
@@ -100,7 +109,8 @@ def fit_averaged(
 
     Parameters
     ----------
-    folds : which domains are left out together; empty when there is a single domain: the prior weights then decide
+    folds : the domains of each fold, which are left out together; empty for a single domain, whose estimate then
+        uses the prior weights
     dispersion : of the labels, see `ShiftPrior`
     """
     everything = tuple(labelled)
@@ -109,48 +119,49 @@ def fit_averaged(
     for left_out in folds:
         fold = _fit_fold(labelled, forests, tuple(d for d in everything if d not in left_out))
         by_domain |= dict.fromkeys(left_out, fold)
-    said = [_values(labelled[domain], domain, fold, forests) for domain, fold in by_domain.items()]
+    values = [_values(labelled[domain], domain, fold, forests) for domain, fold in by_domain.items()]
     truth = np.array([labelled[domain].correct.mean() for domain in by_domain])
     disagreement = {name: whole.candidates.disagreement(name) for name in PRIOR_WEIGHTS}
-    weights = judged_weights(said, truth, disagreement)
-    estimates = np.array([average(values, weights) for values in said])
+    weights = judged_weights(values, truth, disagreement)
+    estimates = np.array([average(found, weights) for found in values])
     counts = np.array([len(labelled[domain]) for domain in by_domain])
-    spreads = np.array([spread(values, weights) for values in said])
+    spreads = np.array([spread(found, weights) for found in values])
     prior = shift_prior(estimates, spreads, truth, counts, dispersion)
     return Averaged(forests, whole, by_domain, weights, prior, truth - estimates)
 
 
 def judged_weights(
-    said: Sequence[Mapping[str, float]], truth: Float64s, disagreement: Mapping[str, float]
+    values: Sequence[Mapping[str, float]], truth: Float64s, disagreement: Mapping[str, float]
 ) -> dict[str, float]:
-    """Weights of the candidates, from what each said about D domains it had not seen and the accuracies there.
+    """Weights of the candidates, from their values for D domains that were left out and the accuracies there.
 
-    Prior weight times (floor^2 + mean squared error)^(-D/2), the likelihood of D errors of unknown size, times
-    disagreement^-4: with few domains, the many rows tell better which score is worth a threshold.
+    The weight is prior × (floor² + mean squared error)^(-D/2) × disagreement^-4. The second factor is the likelihood
+    of D errors of unknown size. With few domains it says little; the third uses the many labelled rows to judge how
+    well each thresholded score separates right from wrong.
 
-    >>> said = [{"forest": 0.9, "surprisal": 0.7}] * 4
-    >>> weights = judged_weights(said, np.full(4, 0.7), {"forest": 0.2, "surprisal": 0.2})
+    >>> values = [{"forest": 0.9, "surprisal": 0.7}] * 4
+    >>> weights = judged_weights(values, np.full(4, 0.7), {"forest": 0.2, "surprisal": 0.2})
     >>> weights["surprisal"] > 5 * weights["forest"]
     True
     """
     weights = {}
     for name, prior in PRIOR_WEIGHTS.items():
-        errors = [values[name] - true for values, true in zip(said, truth, strict=True) if name in values]
+        errors = [found[name] - true for found, true in zip(values, truth, strict=True) if name in found]
         mean_square = float(np.mean(np.square(errors))) if errors else 0.0
-        likelihood = (1 + mean_square / _ERROR_FLOOR**2) ** (-len(said) / 2)
+        likelihood = (1 + mean_square / _ERROR_FLOOR**2) ** (-len(values) / 2)
         weights[name] = prior * likelihood * (disagreement.get(name, 1.0) + _DISAGREEMENT_FLOOR) ** -4
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}
 
 
 def average(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Weighted mean over the candidates that said something."""
+    """Weighted mean of the candidates that have a value."""
     weight = np.array([weights[name] for name in values])
     return float(weight @ np.array(list(values.values())) / weight.sum())
 
 
 def spread(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """How far apart the candidates are, as a weighted standard deviation of their logits, with a floor."""
+    """The weighted standard deviation of the candidates on the logit scale, with a floor added in square."""
     weight, logits = np.array([weights[name] for name in values]), _logits(np.array(list(values.values())))
     variance = weight @ (logits - weight @ logits / weight.sum()) ** 2 / weight.sum()
     return float(np.hypot(np.sqrt(variance), _SPREAD_FLOOR))
@@ -159,7 +170,7 @@ def spread(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
 def shift_prior(
     estimates: Float64s, spreads: Float64s, truth: Float64s, counts: Int64s, dispersion: float
 ) -> ShiftPrior:
-    """How far off, in units of `spread`, unseen domains are on the logit scale; noise of their truths taken out."""
+    """Size of the errors on left-out domains, on the logit scale and in units of `spread`, without label noise."""
     bounded = np.clip(truth, 0.5 / (counts + 1), 1 - 0.5 / (counts + 1))
     noise = dispersion / (counts * bounded * (1 - bounded))
     squares = np.maximum((logit(bounded) - _logits(estimates)) ** 2 - noise, 0.0) / spreads**2

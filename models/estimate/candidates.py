@@ -1,7 +1,7 @@
-"""The label-free estimators that the default chooses among and averages: all of one window, all from one fit.
+"""The candidates: label-free estimators of one window that the default estimator averages, all from one fit.
 
-Owns their list and the weights they have before any domain has judged them. Each fails under another kind of shift,
-and none is the best on all traffic (`docs/estimators.md` has the measurements).
+Owns their list and their prior weights. Each fails under another kind of shift, and none is the best on all traffic
+(`docs/estimators.md` has the measurements).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.estimate.surprisal import SurprisalModel, above_floor, doubt_logit, fit_surprisal
 from driftgauge.models.signals.features import FEATURES
 
-
 PRIOR_WEIGHTS: Mapping[str, float] = {
     "forest": 2.0,
     "atc_forest": 1.0,
@@ -29,12 +28,12 @@ PRIOR_WEIGHTS: Mapping[str, float] = {
     "atc_entropy_max": 0.125,
     "atc_entropy_std": 0.125,
 }
-"""Two families of two, and thresholds on single features that share what one has."""
+"""Two pairs, and four thresholds on single features that together weigh as much as the surprisal pair."""
 
 ABOVE_FLOOR = ("surprisal", "atc_surprisal")
 _ATC_FEATURES = {f"atc_{name}": FEATURES.index(name) for name in ("nll_mean", "nll_max", "entropy_max", "entropy_std")}
 _ENTROPY_SUM, _NLL_SUM = FEATURES.index("entropy_sum"), FEATURES.index("nll_sum")
-_DOMAIN_COUNTS_AS = 50.0  # responses: what a labelled domain weighs, however many labels it has
+_MAX_DOMAIN_WEIGHT = 50.0  # in responses; a labelled domain weighs at most this, however many labels it has
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +44,7 @@ class Candidates:
     surprisal: SurprisalModel
 
     def values(self, features: Float32s, forest: Float64s, doubt: Float64s) -> dict[str, float]:
-        """What each candidate says the accuracy of one window is; those that cannot tell are absent.
+        """The accuracy of one window by each candidate; a candidate without a value is left out.
 
         Parameters
         ----------
@@ -54,18 +53,18 @@ class Candidates:
         scores = _scores(features, forest, doubt)
         values = {name: threshold.share(scores[name]) for name, threshold in self.thresholds.items()}
         values["forest"] = float(np.mean(forest))
-        sure = self.surprisal.from_logits(doubt[~np.isnan(doubt)])
-        values["surprisal"] = float(np.mean(sure)) if len(sure) else float("nan")
+        p = self.surprisal.from_logits(doubt[~np.isnan(doubt)])
+        values["surprisal"] = float(np.mean(p)) if len(p) else float("nan")
         return {name: values[name] for name in PRIOR_WEIGHTS if np.isfinite(values.get(name, np.nan))}
 
     def disagreement(self, name: str) -> float:
-        """How badly the score behind a candidate tells right from wrong responses, see `Threshold`."""
+        """`Threshold.disagreement` of the score behind a candidate; 1 where it has none."""
         threshold = self.thresholds.get(name) or self.thresholds.get(f"atc_{name}")
         return 1.0 if threshold is None else threshold.disagreement
 
 
 def surprisal_logits(features: Float32s) -> Float64s:
-    """(n,) logit exp(-S) of the responses of one window; S from the entropies where there is no chosen token."""
+    """(n,) logit exp(-S) of the responses of one window; S from entropies when no response has chosen logprobs."""
     nll, entropy = features[:, _NLL_SUM], features[:, _ENTROPY_SUM]
     return doubt_logit(above_floor(entropy if np.isnan(nll).all() else nll))
 
@@ -78,7 +77,7 @@ def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
     features = np.concatenate([s.features for s in samples])
     correct = np.concatenate([s.correct for s in samples])
     doubt = np.concatenate([surprisal_logits(s.features) for s in samples])
-    weight = np.concatenate([np.full(len(s), _DOMAIN_COUNTS_AS / max(len(s), _DOMAIN_COUNTS_AS)) for s in samples])
+    weight = np.concatenate([np.full(len(s), _MAX_DOMAIN_WEIGHT / max(len(s), _MAX_DOMAIN_WEIGHT)) for s in samples])
     scores = _scores(features, outside, doubt)
     fitted = {name: fit_threshold(score, correct) for name, score in scores.items()}
     return Candidates(
@@ -88,6 +87,6 @@ def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
 
 
 def _scores(features: Float32s, forest: Float64s, doubt: Float64s) -> dict[str, npt.NDArray[np.floating]]:
-    """What the thresholds are put on."""
+    """The scores that the thresholds apply to, by candidate."""
     columns = {name: features[:, column] for name, column in _ATC_FEATURES.items()}
     return {"atc_forest": forest, "atc_surprisal": doubt, **columns}

@@ -1,6 +1,6 @@
-"""The estimator the product uses unless told otherwise: `Averaged`, fitted on the domains that have labels.
+"""Fits the default estimator, `Averaged`, at a bounded cost.
 
-Owns what bounds the cost of a fit: rows a domain may bring, folds, trees. Same rows and same seed, same estimator.
+Owns the bounds: rows of a domain, folds, trees. Deterministic: the same rows and seed give the same estimator.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Samp
 from driftgauge.models.estimate.regression_forest import RegressionForest, fit_regression_forest
 
 MAX_ROWS = 4_000
-"""Labelled rows a fit looks at, shared evenly by the domains."""
+"""Labelled rows that a fit uses at most, an equal share for each domain."""
 
 MIN_ROWS = 10
-"""Labelled rows a domain needs to be learned from."""
+"""Labelled rows that a domain needs; a domain with fewer is left out of the fit."""
 
 _MAX_FOLDS, _TREES = 4, 60
-_ENOUGH = 30  # labelled rows over all domains before anything is learned from them
+_ENOUGH = 30  # labelled rows of all domains together that a fit needs
 
 
 def fit_default(labelled: Mapping[str, Sample], *, seed: int) -> Estimator:
-    """The default estimator of a context, from the rows of its domains (those without a label are left out).
+    """Fit the default estimator of a context to the rows of its domains; rows without a label are left out.
 
-    Works with any number of domains; with too few labels it is `CorrectedMean`, which needs none.
+    Any number of domains will do. With too few labels the result is `CorrectedMean`, which needs none.
     """
     share = max(MAX_ROWS // max(len(labelled), 1), MIN_ROWS)
     samples = {domain: _thinned(labelled[domain], share) for domain in sorted(labelled)}
@@ -41,7 +41,7 @@ def fit_default(labelled: Mapping[str, Sample], *, seed: int) -> Estimator:
 
 
 class FittedForests:
-    """Forests fitted when first asked for, at most one for every fold and one on everything."""
+    """Forests by the domains they are fitted on, each fitted when first used: one for every fold and one on all."""
 
     def __init__(self, samples: Mapping[str, Sample], seed: int) -> None:
         self.samples = samples
@@ -53,7 +53,7 @@ class FittedForests:
         return self._forest(trained_on).outside
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
-        """(n,) for rows of any domain."""
+        """(n,) probabilities for rows of any domain."""
         del domain
         return self._forest(trained_on).probabilities(features)
 
@@ -66,7 +66,7 @@ class FittedForests:
 
 
 def label_dispersion(correct: Float64s, p: Float64s) -> float:
-    """Var(y - p) over the mean of p (1 - p): how much less graded labels scatter than labels that are 0 or 1.
+    """Var(y - p) over the mean of p (1 - p): the variance of graded labels relative to labels that are 0 or 1.
 
     >>> round(label_dispersion(np.array([0.4, 0.6]), np.array([0.5, 0.5])), 3)
     0.04
@@ -77,7 +77,7 @@ def label_dispersion(correct: Float64s, p: Float64s) -> float:
 
 
 def _thinned(sample: Sample, limit: int) -> Sample:
-    """The labelled rows, or ``limit`` of them evenly over the window."""
+    """The labelled rows, or ``limit`` of them at even distances."""
     rows = np.flatnonzero(sample.is_labelled)
     if len(rows) > limit:
         rows = rows[np.linspace(0, len(rows) - 1, limit).astype(np.intp)]
@@ -91,7 +91,7 @@ def _thinned(sample: Sample, limit: int) -> Sample:
 
 
 def _folds(domains: list[str], seed: int) -> list[list[str]]:
-    """Domains dealt at random into a few folds."""
+    """Domains assigned to a few folds at random."""
     order = np.random.default_rng(seed).permutation(len(domains))
     n_folds = min(len(domains), _MAX_FOLDS)
     return [sorted(domains[i] for i in order[fold::n_folds]) for fold in range(n_folds)]

@@ -1,7 +1,8 @@
-"""What an accuracy estimator takes and gives: one window of one domain in, one estimate with an interval out.
+"""The protocol of accuracy estimators: one window of one domain in, one estimate with an interval out.
 
-Owns the types every estimator shares and the simplest honest estimator. Estimators are pure functions over arrays: no
-clock, no random draw that a seed does not fix, no state but what they were fitted with. A row needs constant memory.
+Owns the types that every estimator shares, and the simplest estimator. An estimator is a pure function over arrays: it
+reads no clock, its random draws depend only on the seed, and its only state comes from its fit. Memory per row is
+constant.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from driftgauge.models.estimate.recalibration import Recalibrated, ShiftPrior, r
 from driftgauge.models.outputs import Status
 
 MIN_EVENTS = 10
-"""Responses a window needs before an estimate without labels is published."""
+"""Responses a window needs for an estimate; without predictions, labels it needs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,14 +29,14 @@ class Sample:
     Attributes
     ----------
     features : (n, d) float32, NaN = absent
-    p_correct : (n,) float64 in [0, 1] from the current classifier; NaN while it is not ready, and for estimators that
-        do not read it
+    p_correct : (n,) float64 in [0, 1] from the current classifier; NaN while it is not ready, or when the estimator
+        does not read it
     correct : (n,) float64 labels in [0, 1]; NaN = no label
     weight : (n,) float64, 1 / inclusion probability of the label; 1 when unknown
-    scores : (n, m) float32, `Estimator.row_scores` of these features, kept from when the rows came; None: computed
-        when needed
-    domain : whose responses these are; an estimator that has learned from labels of this domain then leaves them
-        out, so that they can speak for themselves
+    scores : (n, m) float32, `Estimator.row_scores` of these features, kept since the rows came; None: `estimate`
+        computes them
+    domain : the domain of the responses; an estimator that was fitted on labels of this domain uses a fit without
+        them, so that the labels of the sample do not count twice
     """
 
     features: Float32s
@@ -62,9 +63,9 @@ class AccuracyEstimate:
     ----------
     components : the values of single estimators, in [0, 1]
     spread : largest minus smallest component; None with fewer than two
-    interval_parts : standard errors the interval is made of, on the accuracy scale
+    interval_parts : standard errors behind the interval, on the accuracy scale
     effective_sample_size : Kish's (sum w)^2 / sum w^2 of the labels
-    accuracy_labelled : what the labels alone say (weighted mean); None without labels
+    accuracy_labelled : weighted mean of the labels alone; None without labels
     """
 
     accuracy: float | None
@@ -83,32 +84,32 @@ class AccuracyEstimate:
 
 
 class Estimator(Protocol):
-    """From a window to an accuracy. Fitted once on labelled domains, then only read."""
+    """Estimates the accuracy of a window. Fitted once on labelled domains, constant afterwards."""
 
     @property
     def name(self) -> str:
-        """What to call it in results."""
+        """Its name in results and in the table of estimators."""
         ...
 
     @property
     def reads_p_correct(self) -> bool:
-        """Whether `estimate` looks at ``Sample.p_correct``."""
+        """Whether `estimate` uses ``Sample.p_correct``."""
         ...
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
-        """(n, m) what `estimate` needs to know about each row of this domain, row by row; n and m may be 0."""
+        """(n, m) numbers that `estimate` needs, each row from its features alone; n and m may be 0."""
         ...
 
     def estimate(self, sample: Sample, confidence_level: float = 0.9) -> AccuracyEstimate:
-        """The accuracy of these responses; never raises for missing data, gives a status with a reason."""
+        """The accuracy of these responses; missing data gives a status with a reason, never an exception."""
         ...
 
 
 class CorrectedMean:
-    """The mean of the classifier's probabilities, recalibrated inside the domain by the labels it has.
+    """The mean of the classifier's probabilities, recalibrated by the labels of the domain.
 
-    Assumes that the probabilities rank responses of the domain somewhat, and that their level is off by an unknown
-    shift as large as ``prior`` expects. Without labels the interval is that prior: wide.
+    Assumes that the error of the probabilities in the domain is mostly one shift on the logit scale, of a size that
+    ``prior`` expects. Without labels the interval comes from that prior alone and is wide.
 
     Examples
     --------
@@ -127,7 +128,7 @@ class CorrectedMean:
         self.prior = prior or ShiftPrior()
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
-        """(n, 0): everything needed is in ``p_correct``."""
+        """(n, 0): `estimate` needs only ``p_correct``."""
         del domain
         return np.empty((len(features), 0), dtype=np.float32)
 
@@ -147,7 +148,7 @@ def summarized(
     confidence_level: float,
     level: float | None = None,
 ) -> AccuracyEstimate:
-    """What probabilities ``p`` (n,), their ``level`` and the labels say together, or why nothing can be said."""
+    """The estimate from probabilities ``p`` (n,), their ``level`` and the labels, or a status with a reason."""
     labelled = sample.is_labelled
     n_labels, n_events = int(labelled.sum()), len(sample)
     weight = sample.weight[labelled]
@@ -172,9 +173,9 @@ def _problem(n_events: int, n_labels: int, is_unpredicted: bool) -> str | None:
     if not n_events:
         return "no responses in the window"
     if is_unpredicted and n_labels < MIN_EVENTS:
-        return f"no prediction yet, and {n_labels} labels of the {MIN_EVENTS} an estimate from labels alone needs"
+        return f"no prediction yet, and {n_labels} labels; an estimate from labels alone needs {MIN_EVENTS}"
     if n_events < MIN_EVENTS:
-        return f"{n_events} responses of at least {MIN_EVENTS}"
+        return f"{n_events} responses; an estimate needs {MIN_EVENTS}"
     return None
 
 

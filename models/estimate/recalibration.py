@@ -1,11 +1,11 @@
-"""A domain's own labels correct the probabilities of its responses: a shift and a slope on the logit scale.
+"""Recalibration: the labels of a domain correct the probabilities of its responses on the logit scale.
 
 Owns the exact small-sample treatment of labels. With l = logit p(correct) of a response, the truth is modelled as
-``logit p' = a l + c(a) + b``: slope ``a`` from a short list (0.03: the signal says nothing inside this domain), c(a)
-such that without a shift the mean stays where the label-free estimate put it, shift ``b`` with the spread that earlier
-domains showed. Labels multiply in their likelihood; nothing is approximated by a normal but the sampling noise of
-unlabelled responses. Without labels the prior alone speaks, so an unlabelled domain gets the interval that domains
-unseen so far deserve. Cost: a histogram of the window and two small tensor products, whatever the number of rows.
+``logit p' = a l + c(a) + b``: slope ``a`` from a short list (0.03: the signal is useless inside this domain); c(a)
+such that without a shift the mean equals the label-free estimate; shift ``b`` with a Student t prior whose scale comes
+from earlier domains. Labels enter by their likelihood; only the sampling noise of unlabelled responses is approximated
+by a normal distribution. Without labels the interval follows from the prior alone. Cost: a histogram of the window and
+two small tensor products, whatever the number of rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from scipy.special import expit, logit, ndtri
 
 from driftgauge.models.arrays import Float64s
 
-
 _SLOPES = np.array([0.03, 0.25, 0.5, 0.75, 1.0, 1.4])
 _CENTRES = np.arange(-64, 65) / 8.0  # logit p of a bin
 _OFFSETS = np.arange(-112, 113) / 12.0  # values of the constant term, c(a) + b
@@ -30,10 +29,13 @@ _FINE = 2**16
 
 @dataclass(frozen=True, slots=True)
 class ShiftPrior:
-    """How far, on the logit scale, domains have been from their label-free estimates.
+    """The prior of the shift between a domain's accuracy and its label-free estimate, on the logit scale.
 
-    ``scale`` and ``freedom`` of a Student t for the shift; ``slopes`` weighs the list of slopes; ``dispersion`` is
-    Var(y - p) over the mean of p (1 - p): 1 for labels that are 0 or 1, less for graded ones.
+    Attributes
+    ----------
+    scale, freedom : of the Student t distribution of the shift
+    slopes : weights of the listed slopes
+    dispersion : Var(y - p) over the mean of p (1 - p): 1 for labels that are 0 or 1, less for graded ones
     """
 
     scale: float = 1.0
@@ -44,7 +46,7 @@ class ShiftPrior:
 
 @dataclass(frozen=True, slots=True)
 class Recalibrated:
-    """Accuracy of a window with its interval and the standard errors behind it (accuracy scale)."""
+    """Accuracy of a window with its interval; ``parts`` are the standard errors behind it (accuracy scale)."""
 
     accuracy: float
     ci_low: float
@@ -54,7 +56,7 @@ class Recalibrated:
 
 @cache
 def _tables() -> tuple[Float64s, Float64s, Float64s, Float64s]:
-    """P', P' (1 - P'), the logarithms of P' and of 1 - P', each (slopes, offsets, bins)."""
+    """p', p' (1 - p'), the logarithms of p' and of 1 - p', each (slopes, offsets, bins)."""
     z = _SLOPES[:, None, None] * _CENTRES + _OFFSETS[:, None]
     p = expit(z)
     return p, p * (1 - p), -np.logaddexp(0, -z), -np.logaddexp(0, z)
@@ -74,7 +76,7 @@ def recalibrate(
     ----------
     p : (n,) probabilities of being correct before the labels; NaN counts as an average response of the window
     correct, weight : (n,) labels in [0, 1], NaN = none, and their weights (scaled to the effective number of labels)
-    level : the label-free estimate of the mean, where it is not the mean of ``p``
+    level : the label-free estimate of the accuracy; None: the mean of ``p``
 
     Examples
     --------
@@ -113,14 +115,14 @@ def _binned(p: Float64s) -> npt.NDArray[np.intp]:
 
 @cache
 def _bin_table() -> npt.NDArray[np.intp]:
-    """(_FINE + 1,) the bin of a probability in steps of 1 / _FINE: a look-up costs a tenth of a logarithm."""
+    """(_FINE + 1,) the bin of a probability in steps of 1 / _FINE; a look-up costs a tenth of a logarithm."""
     p = np.clip((np.arange(_FINE + 1) + 0.5) / _FINE, 0, 1 - 0.5 / _FINE)
     values = np.clip(logit(p), -_LOGIT_LIMIT, _LOGIT_LIMIT)
     return np.rint((values + _LOGIT_LIMIT) * 8).astype(np.intp)
 
 
 def _log_prior(prior: ShiftPrior, level: float, share: Float64s) -> Float64s:
-    """(slopes, offsets) logarithm of the prior weight of every grid point; ``share`` (bins,) of the responses."""
+    """(slopes, offsets) logarithm of the prior weight of every grid point; ``share`` (bins,) sums to 1."""
     means = _tables()[0] @ share
     unshifted = np.array([np.interp(level, row, _OFFSETS) for row in means])
     shift = (_OFFSETS - unshifted[:, None]) / prior.scale

@@ -1,11 +1,11 @@
-"""The surprisal that matters: how much less likely a response is than the most ordinary ones of its domain.
+"""Surprisal above the floor of a domain: how much less likely a response is than the likeliest ones of its domain.
 
-A response is right if every step of it is the intended one, which has a probability near exp(-S) with S the sum of the
-surprisals that stand for doubt. Part of the observed sum stands for something else: free wording, random names, a
-tokenizer's habits. That part is alike over a domain, and shows as the floor that even its surest responses do not
-go below. So S = sum - floor, needs no label and no token, only a window of some fifty responses of the domain; the two
-numbers that turn S into a probability are few enough to be learned from one labelled domain. Fails where wording is
-free (the floor says nothing about the others) and for domains without a single sure response.
+A response is right if each of its steps is the intended one. That has a probability near exp(-S), where S sums the
+surprisals that are due to doubt. The rest of the observed sum has other causes: free wording, random names, the
+tokenizer. It is about equal for all responses of a domain, so it shows as a floor of the sums. Hence S = sum - floor,
+which needs no label and no token, only a window of some fifty responses of the domain. Two numbers turn S into a
+probability; one labelled domain is enough to learn them. Fails where wording is free (the floor then differs from
+response to response) and for domains without a single sure response.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from scipy.special import expit
 
 from driftgauge.models.arrays import Float64s
 
-
 FLOOR_QUANTILE = 0.05
-_SMALLEST, _LARGEST = 0.002, 8.0  # nats; beyond these a difference in S tells nothing
+_SMALLEST, _LARGEST = 0.002, 8.0  # nats; S is clipped here
 _INTERCEPT_SD, _SLOPE_SD = 1.5, 0.5  # p = exp(-S) is intercept 0, slope 1
 _STEPS = 30
 
@@ -57,10 +56,10 @@ class SurprisalModel:
 
 
 def fit_surprisal(logits: Float64s, correct: Float64s, weight: Float64s) -> SurprisalModel:
-    """The most probable intercept and slope, by Newton's method, from the priors N(0, 1.5) and N(1, 0.5).
+    """The most probable intercept and slope, by Newton's method, under the priors N(0, 1.5²) and N(1, 0.5²).
 
-    ``logits`` (n,) are `doubt_logit` of labelled responses, their floors taken domain by domain; rows that are NaN
-    are left out. Without rows: the priors' means.
+    ``logits`` (n,) are `doubt_logit` of labelled responses, with the floor of each domain; rows that are NaN are left
+    out. Without rows the result is the means of the priors.
     """
     present = ~np.isnan(logits)
     x = np.column_stack([np.ones(present.sum()), logits[present]])
