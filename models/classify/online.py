@@ -304,6 +304,6 @@ def _present(row: list[float]) -> Features:
 def _set_weights(model: Any, weights: Features) -> None:
     """Give river's logistic regression saved weights; the only private attribute of river that driftgauge uses.
 
-    river 0.22 to 0.26 has a public property to read the weights and none to set them.
+    river 0.26 has a public property to read the weights, and none to set them.
     """
     model._weights = VectorDict(weights)

@@ -1,8 +1,8 @@
-"""The time it takes to estimate a thousand domains again: with what the windows keep of each row, and without it.
+"""The time to estimate a thousand domains again, with the scores that windows keep for each row and without them.
 
-CPU seconds on one core, of each domain the shortest of several times: a virtual machine stands still now and then.
-Windows of 10,000 rows, as an agent has them; fifty different ones stand for the thousand
-(a thousand would be a gigabyte, and as many bytes pass through the caches). The baseline scores all rows anew.
+CPU seconds on one core; of each domain the shortest of several runs, because a virtual machine pauses now and then.
+Windows of 10,000 rows, as an agent has them. Fifty different windows stand for the thousand, which would need a
+gigabyte; as many bytes pass through the caches. The baseline scores all rows again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def measure() -> dict[str, dict[str, Any]]:
     for domain in domains:
         _estimate(state, domain)  # the first estimate scores every row
     kept = N_DOMAINS / N_WINDOWS * sum(_shortest(partial(_estimate, state, domain), 20) for domain in domains)
-    fresh = N_DOMAINS / N_WINDOWS * sum(_shortest(partial(_estimate_anew, state, domain), 2) for domain in domains)
+    fresh = (
+        N_DOMAINS / N_WINDOWS * sum(_shortest(partial(_estimate_from_scratch, state, domain), 2) for domain in domains)
+    )
     return {"reestimate_1000_domains": {"value": kept, "unit": "s", "baseline": fresh, "ratio": fresh / kept}}
 
 
@@ -65,7 +67,7 @@ def _estimate(state: State, domain: DomainState) -> None:
     assert estimate_live(state, domain, END).n_events == N_ROWS
 
 
-def _estimate_anew(state: State, domain: DomainState) -> None:
+def _estimate_from_scratch(state: State, domain: DomainState) -> None:
     domain.window.is_scored[:] = False
     _estimate(state, domain)
 

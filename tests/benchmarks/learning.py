@@ -1,6 +1,6 @@
-"""Rates of learning and predicting: against river one by one and against scikit-learn's ``partial_fit``.
+"""Rates of learning and predicting, compared with river one by one and with scikit-learn's ``partial_fit``.
 
-All three do what a stream asks for: predict each response before its label, then learn the label; and predict batches.
+All three predict each response before they learn its label, as a stream requires, and predict batches.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def measure(many_labels: int = 1_000_000) -> dict[str, Result]:
     """
     features, correct = _labels(N)
     ones = np.ones(N)
-    ours = LogisticRegression(ClassifierSettings())
+    classifier = LogisticRegression(ClassifierSettings())
     river, sgd = _River(), _PartialFit()
     learned, committee, river_learned, sgd_learned, sgd_batches = seconds(
-        lambda: ours.test_then_train(features, correct, ones),
+        lambda: classifier.test_then_train(features, correct, ones),
         lambda: _one_by_one(features, correct),
         lambda: river.test_then_train(features, correct),
         lambda: sgd.test_then_train(features[:FEW], correct[:FEW]),
         lambda: sgd.learn_batches(features, correct),
     )
     predicted, river_predicted, sgd_predicted = seconds(
-        lambda: ours.predict_proba(features), lambda: river.predict(features), lambda: sgd.predict(features)
+        lambda: classifier.predict_proba(features), lambda: river.predict(features), lambda: sgd.predict(features)
     )
     rate, growth = _long_run(many_labels)
     return {
@@ -101,7 +101,7 @@ class _PartialFit:
             self.model.partial_fit(x, correct[i : i + 1], classes=[0.0, 1.0])
 
     def learn_batches(self, features: Float32s, correct: Float64s) -> None:
-        """What it is made for; 256 labels then share one prediction and one scaling."""
+        """Its intended use: 256 labels share one prediction and one scaling."""
         for i in range(0, len(features), 256):
             self.scaler.partial_fit(features[i : i + 256])
             self.model.partial_fit(self.scaler.transform(features[i : i + 256]), correct[i : i + 256], [0.0, 1.0])
@@ -111,7 +111,7 @@ class _PartialFit:
 
 
 def _one_by_one(features: Float32s, correct: Float64s) -> None:
-    """All that the agent does with a label, refits left out: scored, calibrated, learned, one label a call."""
+    """Everything the agent does with a label except refits: score, calibrate, learn, one label per call."""
     committee = Committee(CommitteeSettings(gate_auroc=0.0))
     committee._refit_at = len(correct) + 1
     weight, p_at_arrival = np.ones(1), np.full(1, 0.5)
@@ -120,7 +120,7 @@ def _one_by_one(features: Float32s, correct: Float64s) -> None:
 
 
 def _long_run(n: int) -> tuple[float, float]:
-    """Labels a second, and megabytes that the process's peak memory grew by after the first tenth."""
+    """Labels per second, and megabytes by which the peak memory of the process grew after the first tenth."""
     classifier, batch = LogisticRegression(ClassifierSettings()), 10_000
     start, before = time.perf_counter(), 0
     for i in range(0, n, batch):

@@ -1,4 +1,4 @@
-"""Labels that come late, shuffled and revised, on recorded traffic: what they do to a classifier."""
+"""How labels that come late, shuffled and revised change a classifier, on recorded traffic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def disordered(rows: Rows, seed: int) -> tuple[Indices, Float64s]:
     return which, np.concatenate([first, rows.correct[revised]])[order]
 
 
-def test_disorder_moves_an_online_classifier_no_more_than_reshuffling_clean_labels_does(rows: Rows) -> None:
+def test_disordered_labels_change_the_brier_score_no_more_than_another_order_of_clean_labels(rows: Rows) -> None:
     clean = brier(rows, np.arange(LEARNED), rows.correct[:LEARNED])
     shuffles = [np.random.default_rng(seed).permutation(LEARNED) for seed in range(RUNS)]
     reshuffled = np.abs([brier(rows, order, rows.correct[order]) - clean for order in shuffles])

@@ -11,7 +11,7 @@ import pytest
 import driftgauge.agent
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import ContextState, PipelineSettings
-from driftgauge.agent.evaluation.curves import CONSTANT, TOLD, draw, markdown, measure
+from driftgauge.agent.evaluation.curves import CONSTANT, WITH_OFFSETS, draw, markdown, measure
 from driftgauge.agent.evaluation.fit import chosen, fit, load_fit, prequential, rows_of, save_fit, table
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording, read_recording
@@ -34,7 +34,7 @@ def rows(recording: Recording) -> Rows:
     return chosen(rows_of([recording]), np.arange(1200))
 
 
-def test_recordings_become_rows_in_a_shuffled_order_that_the_seed_decides(recording: Recording) -> None:
+def test_recordings_become_rows_in_a_shuffled_order_given_by_the_seed(recording: Recording) -> None:
     rows, again, other = rows_of([recording]), rows_of([recording]), rows_of([recording], seed=1)
     assert len(rows) == len(recording)
     assert rows.id.tolist() == again.id.tolist() != other.id.tolist()
@@ -44,12 +44,12 @@ def test_recordings_become_rows_in_a_shuffled_order_that_the_seed_decides(record
     np.testing.assert_array_equal(rows.features[0], recording.features()[i].astype(np.float32))
 
 
-def test_a_recording_without_labels_is_a_clear_error(recording: Recording) -> None:
+def test_a_recording_without_labels_raises_a_clear_error(recording: Recording) -> None:
     with pytest.raises(ConnectorError, match="reference has no labels"):
         rows_of([replace(recording, correct=None)])
 
 
-def test_a_fitted_committee_predicts_better_than_a_constant_and_says_how_well(rows: Rows) -> None:
+def test_a_fitted_committee_predicts_better_than_a_constant_and_has_metrics(rows: Rows) -> None:
     fitted = fit(rows, PIPELINE)
     overall = fitted.metrics[0]
     assert overall.domain is None
@@ -61,32 +61,34 @@ def test_a_fitted_committee_predicts_better_than_a_constant_and_says_how_well(ro
     assert lines[1][:2] == ["all", str(overall.n)]
 
 
-def test_a_fit_of_nothing_is_a_clear_error(rows: Rows) -> None:
+def test_a_fit_without_labels_raises_a_clear_error(rows: Rows) -> None:
     with pytest.raises(ConnectorError, match="no labelled response"):
         fit(replace(rows, correct=np.full(len(rows), np.nan)), PIPELINE)
 
 
 @pytest.fixture(scope="module")
-def taught(rows: Rows) -> ContextState:
+def fitted_context(rows: Rows) -> ContextState:
     return fit(chosen(rows, np.arange(400)), PIPELINE).context
 
 
-def test_a_saved_fit_starts_another_context_where_it_ended(tmp_path: Path, rows: Rows, taught: ContextState) -> None:
-    save_fit(tmp_path / "start.fit", taught)
+def test_a_context_started_from_a_saved_fit_predicts_like_the_fitted_one(
+    tmp_path: Path, rows: Rows, fitted_context: ContextState
+) -> None:
+    save_fit(tmp_path / "start.fit", fitted_context)
     loaded = ContextState.restore(PIPELINE, load_fit(tmp_path / "start.fit", PIPELINE))
     predicted = loaded.committee.predict_proba(rows.features)
-    assert predicted.tobytes() == taught.committee.predict_proba(rows.features).tobytes()
+    assert predicted.tobytes() == fitted_context.committee.predict_proba(rows.features).tobytes()
     assert np.isfinite(predicted).all()
-    assert loaded.estimator.name == taught.estimator.name
-    assert loaded.training == taught.training is not None
+    assert loaded.estimator.name == fitted_context.estimator.name
+    assert loaded.training == fitted_context.training is not None
     assert [path.name for path in tmp_path.iterdir()] == ["start.fit"]
 
 
-def test_a_fit_predicts_the_first_response_of_a_new_context_and_survives_a_restart(
-    recording: Recording, taught: ContextState
+def test_a_context_started_from_a_fit_predicts_its_first_response_and_survives_a_restart(
+    recording: Recording, fitted_context: ContextState
 ) -> None:
-    told = replace(PIPELINE, fitted=taught.snapshot())
-    store, pipeline = MemoryStore(), Pipeline(told)
+    configured = replace(PIPELINE, fitted=fitted_context.snapshot())
+    store, pipeline = MemoryStore(), Pipeline(configured)
     with store.transaction() as transaction:
         pipeline.step([recording.generation(0, "r0", 0.0)], transaction)
         assert transaction.responses(["r0"])["r0"].p_correct > 0
@@ -97,11 +99,11 @@ def test_a_fit_predicts_the_first_response_of_a_new_context_and_survives_a_resta
     assert after.committee.n_labels == 400
 
 
-def test_a_fit_of_other_features_is_refused(tmp_path: Path, taught: ContextState) -> None:
-    save_fit(tmp_path / "start.fit", taught)
-    for told in (replace(PIPELINE, segments=True), replace(PIPELINE, entropy="renormalised")):
+def test_a_fit_on_other_features_raises(tmp_path: Path, fitted_context: ContextState) -> None:
+    save_fit(tmp_path / "start.fit", fitted_context)
+    for configured in (replace(PIPELINE, segments=True), replace(PIPELINE, entropy="renormalised")):
         with pytest.raises(ConnectorError, match="17 features of entropy 'published'"):
-            load_fit(tmp_path / "start.fit", told)
+            load_fit(tmp_path / "start.fit", configured)
 
 
 @pytest.mark.parametrize(
@@ -113,28 +115,26 @@ def test_a_fit_of_other_features_is_refused(tmp_path: Path, taught: ContextState
         b"\x95\xaedriftgauge-fit\x01\xa9published\x11\xc4\x00",
     ],
 )
-def test_a_file_that_is_no_fit_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_fit_raises_a_clear_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "start.fit").write_bytes(content)
     with pytest.raises(ConnectorError, match="is no fit to start from"):
         load_fit(tmp_path / "start.fit", PIPELINE)
 
 
 @pytest.mark.parametrize("champion", ["logistic_regression", "sparse_logistic_regression"])
-def test_predicting_in_steps_is_predicting_before_every_label(champion: str, rows: Rows) -> None:
-    few, told = chosen(rows, np.arange(260)), replace(SETTINGS, champion=champion)
-    committee, one_by_one = Committee(told), np.full(260, np.nan)
+def test_prequential_predicts_like_a_committee_that_predicts_before_every_label(champion: str, rows: Rows) -> None:
+    few, configured = chosen(rows, np.arange(260)), replace(SETTINGS, champion=champion)
+    committee, one_by_one = Committee(configured), np.full(260, np.nan)
     for i in range(260):
         one_by_one[i] = committee.predict_proba(few.features[i : i + 1])[0]
         columns = (few.features, few.correct, few.weight, few.domain.tolist(), few.p_correct)
         committee.score_and_learn(*(column[i : i + 1] for column in columns))  # type: ignore[arg-type]  # five columns
         if committee.wants_refit():
             committee.refit(chosen(few, np.arange(i + 1)))
-    assert prequential(Committee(told), few).tobytes() == one_by_one.tobytes()
+    assert prequential(Committee(configured), few).tobytes() == one_by_one.tobytes()
 
 
-def test_curves_cover_every_run_and_classifier_and_become_a_table_and_a_picture(
-    tmp_path: Path, recording: Recording
-) -> None:
+def test_curves_of_every_run_and_classifier_become_a_table_and_a_picture(tmp_path: Path, recording: Recording) -> None:
     small = replace(
         recording,
         offsets=recording.offsets[:301],
@@ -144,7 +144,7 @@ def test_curves_cover_every_run_and_classifier_and_become_a_table_and_a_picture(
     shown: list[str] = []
     curves = measure([[small], [small, small]], SETTINGS, ["logistic_regression"], show=shown.append)
     assert shown == ["reference: logistic_regression", "reference then reference: logistic_regression"]
-    assert [c.classifier for c in curves] == [CONSTANT, "logistic_regression", TOLD] * 2
+    assert [c.classifier for c in curves] == [CONSTANT, "logistic_regression", WITH_OFFSETS] * 2
     text = markdown(curves)
     assert text.count("| logistic_regression |") == 2
     assert "### reference then reference" in text
@@ -152,7 +152,7 @@ def test_curves_cover_every_run_and_classifier_and_become_a_table_and_a_picture(
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_curve_looks_back_on_its_span_and_leaves_out_what_was_not_predicted() -> None:
+def test_a_point_of_a_curve_averages_its_span_without_labels_that_have_no_prediction() -> None:
     from driftgauge.agent.evaluation.curves import SPAN, Curve
 
     predicted = np.r_[np.full(100, np.nan), np.full(900, 0.5), np.full(SPAN, 1.0)]

@@ -22,11 +22,17 @@ Column = Float64s
 
 
 def judged(n: int, *, seed: int = 0, slope: float = 1.0, offset: float = 0.0) -> tuple[Column, Column, Column]:
-    """Predictions, labels that follow a line of them on the logit scale, and weights."""
+    """n labelled predictions: labels follow a line on the logit scale, and uncertain responses are labelled more often.
+
+    As with an acquisition list, the weights (1 / inclusion probability) therefore depend on the predictions.
+    """
     rng = np.random.default_rng(seed)
-    p = rng.beta(1.5, 1.0, n)
+    p = rng.beta(1.5, 1.0, 10 * n)
+    inclusion = np.maximum(2 * np.sqrt(p * (1 - p)), 0.2)
+    chosen = np.flatnonzero(rng.random(10 * n) < inclusion)[:n]
+    p, inclusion = p[chosen], inclusion[chosen]
     truth = expit(slope * logit(p) + offset)
-    return p, (rng.random(n) < truth).astype(float), rng.choice([1.0, 2.0, 5.0], n)
+    return p, (rng.random(n) < truth).astype(float), 1 / inclusion
 
 
 def tallied(p: Column, correct: Column, weight: Column) -> Tally:
@@ -36,7 +42,7 @@ def tallied(p: Column, correct: Column, weight: Column) -> Tally:
     return tally
 
 
-def test_metrics_are_those_of_scikit_learn() -> None:
+def test_metrics_equal_those_of_scikit_learn() -> None:
     p, correct, weight = judged(3000)
     metric = tallied(p, correct, weight).metric("c", "d")
     assert (metric.classifier, metric.domain, metric.n) == ("c", "d", 3000)
@@ -49,14 +55,14 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     assert metric.calibration_error == pytest.approx(error)
 
 
-def test_of_nothing_nothing_is_said() -> None:
+def test_without_labels_every_metric_is_none() -> None:
     metric = Tally().metric("c", None)
     assert metric.n == 0
     assert metric.log_loss is metric.brier is metric.auroc is metric.calibration_error is None
     assert tallied(np.array([0.5]), np.ones(1), np.ones(1)).metric("c", None).auroc is None
 
 
-def test_a_soft_label_counts_in_parts() -> None:
+def test_a_soft_label_counts_in_part_as_right_and_in_part_as_wrong() -> None:
     soft = tallied(np.array([0.7]), np.array([0.25]), np.array([4.0])).metric("c", None)
     hard = tallied(np.array([0.7, 0.7]), np.array([1.0, 0.0]), np.array([1.0, 3.0])).metric("c", None)
     assert soft.log_loss == pytest.approx(hard.log_loss)
@@ -64,7 +70,7 @@ def test_a_soft_label_counts_in_parts() -> None:
     assert soft.auroc == hard.auroc == 0.5
 
 
-def test_certain_and_wrong_is_a_finite_loss() -> None:
+def test_a_certain_wrong_prediction_has_a_finite_loss() -> None:
     metric = tallied(np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.ones(2)).metric("c", None)
     assert metric.log_loss == pytest.approx(-np.log(1e-6))
     assert metric.brier == 1.0
@@ -72,7 +78,7 @@ def test_certain_and_wrong_is_a_finite_loss() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(cut=st.integers(0, 60), seed=st.integers(0, 9))
-def test_tallies_add_up_and_survive_a_restart(cut: int, seed: int) -> None:
+def test_two_tallies_add_up_to_the_tally_of_all_and_survive_a_restart(cut: int, seed: int) -> None:
     columns = judged(60, seed=seed)
     first, second = (tallied(*(c[part] for c in columns)) for part in (slice(None, cut), slice(cut, None)))
     first.include(second)
@@ -91,7 +97,7 @@ def true_calibration_error(slope: float, offset: float) -> float:
 
 @pytest.mark.parametrize("n", [20, 100, 500])
 @pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.5, 0.5)])
-def test_the_interval_of_the_calibration_error_covers_it(n: int, slope: float, offset: float) -> None:
+def test_the_interval_of_the_calibration_error_covers_the_true_one(n: int, slope: float, offset: float) -> None:
     truth, runs, covered = true_calibration_error(slope, offset), 200, 0
     for seed in range(runs):
         metric = tallied(*judged(n, seed=seed, slope=slope, offset=offset)).metric("c", None)
@@ -115,7 +121,7 @@ def test_calibration_finds_the_line_the_labels_follow(slope: float, offset: floa
     assert again.apply(p).tobytes() == calibrator.apply(p).tobytes()
 
 
-def test_calibration_forgets() -> None:
+def test_calibration_forgets_old_labels() -> None:
     calibrator = Calibrator(memory_labels=200)
     for offset in (2.0, -2.0):
         p, correct, _ = judged(2000, offset=offset)
@@ -137,7 +143,7 @@ def test_no_sequence_of_labels_breaks_calibration(labels: list[tuple[float, floa
         assert np.isnan(applied[3])
 
 
-def test_a_domain_offset_grows_with_its_labels_and_fades_when_they_agree_again() -> None:
+def test_a_domain_offset_grows_with_its_labels() -> None:
     offsets = DomainOffsets(memory_labels=300)
     sizes = []
     for _ in range(200):
@@ -150,30 +156,59 @@ def test_a_domain_offset_grows_with_its_labels_and_fades_when_they_agree_again()
     assert offsets.apply(np.array([0.8]), ["other"])[0] == pytest.approx(0.8)
 
 
-def promoted(seed: int, gain: float, n: int = 1000, *, weighted: bool = False) -> bool:
-    """Whether a challenger is ever promoted whose mean advantage a label is ``gain``, looked at after every label."""
+HEAVY = 20.0
+
+
+def promoted(seed: int, gain: float, n: int = 1000, *, weights: bool = False, heavy_gain: float = 0.0) -> bool:
+    """Whether a challenger whose mean advantage is ``gain`` is ever promoted, with a check after every label.
+
+    With ``weights``, half of the responses are labelled with probability 1 / `HEAVY`, so their labels are rare and
+    heavy. The advantage on those is higher by ``heavy_gain``, on the others lower by it: over all responses it is
+    still ``gain``, but weights and differences depend on each other.
+    """
     rng, evidence = np.random.default_rng(seed), Evidence()
-    differences = np.clip(rng.normal(gain, 0.25, n), -1, 1)
-    weights = rng.choice([1.0, 20.0], n) if weighted else np.ones(n)
-    for difference, weight in zip(differences.tolist(), weights.tolist(), strict=True):
-        evidence.add(difference, weight)
+    is_heavy = weights & (rng.random(n) < 1 / (1 + HEAVY))
+    mean = gain + np.where(is_heavy, heavy_gain, -heavy_gain)
+    differences = np.clip(rng.normal(mean, 0.25), -1, 1)
+    weight = np.where(is_heavy, HEAVY, 1.0)
+    for difference, w in zip(differences.tolist(), weight.tolist(), strict=True):
+        evidence.add(difference, w)
         if evidence.is_enough(error=0.05, min_labels=30):
             return True
     return False
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_a_challenger_that_is_no_better_is_rarely_promoted_however_often_one_looks(weighted: bool) -> None:
-    false = sum(promoted(seed, 0.0, weighted=weighted) for seed in range(300))
-    assert false <= binom.ppf(0.9999, 300, 0.05)
+def n_false_promotions(*, weights: bool, heavy_gain: float = 0.0) -> int:
+    """Of 300 challengers that are no better than the champion, those that are promoted."""
+    return sum(promoted(seed, 0.0, weights=weights, heavy_gain=heavy_gain) for seed in range(300))
 
 
-def test_a_better_challenger_is_promoted() -> None:
+FALSE_PROMOTIONS_ALLOWED = binom.ppf(0.9999, 300, 0.05)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_challenger_that_is_no_better_is_rarely_promoted_when_weights_do_not_depend_on_differences(
+    weights: bool,
+) -> None:
+    assert n_false_promotions(weights=weights) <= FALSE_PROMOTIONS_ALLOWED
+
+
+def test_a_challenger_that_is_no_better_is_rarely_promoted_when_heavy_labels_speak_for_it() -> None:
+    assert n_false_promotions(weights=True, heavy_gain=0.05) <= FALSE_PROMOTIONS_ALLOWED
+
+
+def test_today_a_challenger_that_is_no_better_is_promoted_too_often_when_heavy_labels_speak_against_it() -> None:
+    # A known defect: bets are capped at one half, which cuts the losses of heavy labels but not the gains of light
+    # ones. Whoever mends it turns this assertion around.
+    assert n_false_promotions(weights=True, heavy_gain=-0.05) > FALSE_PROMOTIONS_ALLOWED
+
+
+def test_a_better_challenger_is_promoted_and_a_worse_one_is_not() -> None:
     assert sum(promoted(seed, 0.04) for seed in range(60)) >= 50
     assert sum(promoted(seed, -0.04) for seed in range(60)) == 0
 
 
-def test_few_labels_promote_nobody() -> None:
+def test_fewer_labels_than_the_minimum_promote_no_challenger() -> None:
     evidence = Evidence()
     for _ in range(29):
         evidence.add(1.0, 1.0)
@@ -181,7 +216,7 @@ def test_few_labels_promote_nobody() -> None:
     assert not evidence.is_enough(error=0.05, min_labels=30)
 
 
-def test_the_auroc_of_the_gate_is_that_of_scikit_learn_and_its_error_that_of_repeats() -> None:
+def test_the_auroc_of_the_gate_equals_scikit_learns_and_its_error_equals_the_spread_of_repeats() -> None:
     p, correct, _ = judged(400)
     assert auroc(p, correct)[0] == pytest.approx(roc_auc_score(correct, p))
     ties = np.round(p, 1)

@@ -1,4 +1,4 @@
-"""``driftgauge fit``, ``versions`` and ``rollback`` as people call them, on a real store."""
+"""The commands ``fit``, ``versions`` and ``rollback`` on a real store."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ GIVEN = load_settings(
         "classifier.refit_every_labels": 40,
     }
 )
-TOLD = replace(SETTINGS, committee=committee_settings(GIVEN), refit_estimator_every_labels=100)
+CONFIGURED = replace(SETTINGS, committee=committee_settings(GIVEN), refit_estimator_every_labels=100)
 
 
 def one_context(log: list[Event]) -> list[Event]:
-    """The events that are about the first model."""
+    """The events of the first model."""
     other = {e.id for e in log if isinstance(e, Generation) and e.context.model != "m"}
     other |= {e.piece.id for e in log if isinstance(e, Chunk)}
     return [
@@ -59,7 +59,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with several versions of one context."""
     path = tmp_path_factory.mktemp("played") / "store.db"
     with closing(store(GIVEN, f"sqlite:///{path}")) as opened:
-        play(opened, [one_context(make_log(3, 260))], TOLD)
+        play(opened, [one_context(make_log(3, 260))], CONFIGURED)
     return path
 
 
@@ -80,7 +80,7 @@ def called(*arguments: str) -> tuple[int, str]:
     return result.exit_code, f"{result.output} {result.exception}"
 
 
-def test_versions_are_listed_with_what_stands_behind_them(path: Path, tmp_path: Path) -> None:
+def test_versions_are_listed_with_reason_digest_labels_and_metric(path: Path, tmp_path: Path) -> None:
     code, text = called("versions", "--store", str(path), "--json", str(tmp_path / "versions.json"))
     assert code == 0
     found = json.loads((tmp_path / "versions.json").read_text())
@@ -92,12 +92,12 @@ def test_versions_are_listed_with_what_stands_behind_them(path: Path, tmp_path: 
     assert found[0]["digest"] in text
 
 
-def test_a_rollback_makes_the_agent_predict_as_that_version_did(path: Path) -> None:
+def test_after_a_rollback_the_agent_predicts_with_that_version(path: Path) -> None:
     first = listed(path)[0]
     code, text = called("rollback", str(first["number"]), "--store", str(path), *ARGUMENTS)
     assert code == 0, text
     with closing(store(GIVEN, f"sqlite:///{path}")) as opened, opened.transaction() as transaction:
-        pipeline = Pipeline.resume(TOLD, transaction)
+        pipeline = Pipeline.resume(CONFIGURED, transaction)
         (context,) = pipeline.state.contexts.values()
     assert context.committee.champion.name == f"{first['kind']}@{first['number']}"
     assert context.committee.champion.classifier.n_labels == first["n_labels"]
@@ -107,14 +107,14 @@ def test_a_rollback_makes_the_agent_predict_as_that_version_did(path: Path) -> N
     assert last["digest"] == first["digest"]
 
 
-def test_a_rollback_is_refused_while_an_agent_has_the_store(path: Path) -> None:
+def test_a_rollback_is_refused_while_an_agent_uses_the_store(path: Path) -> None:
     with closing(store(GIVEN, f"sqlite:///{path}")):
         code, text = called("rollback", "1", "--store", str(path), *ARGUMENTS)
     assert code == 1
     assert "another agent is using the store" in text
 
 
-def test_a_rollback_with_other_settings_than_the_agents_changes_nothing(path: Path) -> None:
+def test_a_rollback_with_other_settings_than_those_of_the_agent_changes_nothing(path: Path) -> None:
     before = listed(path)
     code, text = called("rollback", "1", "--store", str(path))
     assert code == 1
@@ -122,7 +122,7 @@ def test_a_rollback_with_other_settings_than_the_agents_changes_nothing(path: Pa
     assert listed(path) == before
 
 
-def test_a_rollback_to_what_is_not_there_says_what_is(path: Path) -> None:
+def test_a_rollback_to_an_unknown_version_or_context_lists_the_known_ones(path: Path) -> None:
     numbers = [v["number"] for v in listed(path)]
     with closing(store(GIVEN, f"sqlite:///{path}")) as opened:
         with pytest.raises(ConnectorError, match=rf"version 99 is not stored; there are \[{numbers[0]}, "):
@@ -131,7 +131,7 @@ def test_a_rollback_to_what_is_not_there_says_what_is(path: Path) -> None:
             rollback(opened, committee_settings(GIVEN), 1, "nowhere")
 
 
-def test_a_store_teaches_a_fitted_file(path: Path, tmp_path: Path) -> None:
+def test_a_context_is_fitted_to_a_store(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "start.fit"
     code, text = called("fit", "--store", str(path), "--out", str(out), "--set", "classifier.min_labels=3")
     assert code == 0, text
@@ -149,21 +149,21 @@ def test_a_store_teaches_a_fitted_file(path: Path, tmp_path: Path) -> None:
         check_fit(load_settings(overrides={"context.start_from": str(path)}))
 
 
-def test_fit_wants_files_or_a_store(path: Path, tmp_path: Path) -> None:
+def test_fit_takes_either_files_or_a_store(path: Path, tmp_path: Path) -> None:
     assert called("fit", "--out", str(tmp_path / "f"))[0] == 2
     assert called("fit", str(path), "--store", str(path), "--out", str(tmp_path / "f"))[0] == 2
 
 
-def test_a_batch_writes_what_it_touched_and_nothing_more() -> None:
+def test_a_batch_writes_only_the_state_that_it_changed() -> None:
     log, memory = one_context(make_log(3, 260)), MemoryStore()
-    play(memory, [log], TOLD)
+    play(memory, [log], CONFIGURED)
     before = dict(memory.tables.state)
     (fingerprint,) = contexts_saved(before)
     assert f"context/{fingerprint}/training" in before
     assert sum(f"context/{fingerprint}/committee/version/" in name for name in before) > 2
     rows = memory.tables.responses.values()
     unlabelled = next(r.id for r in rows if r.label_kind == "" and r.p_correct == r.p_correct)
-    play(memory, [[Label("new", unlabelled, 2e6, 1.0)]], TOLD)
+    play(memory, [[Label("new", unlabelled, 2e6, 1.0)]], CONFIGURED)
     written = {name for name, value in memory.tables.state.items() if value is not before.get(name)}
     domain = memory.tables.responses[unlabelled].domain
     committee = f"context/{fingerprint}/committee"

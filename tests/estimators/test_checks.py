@@ -1,4 +1,4 @@
-"""What every estimator promises, whatever it does inside: one suite for all of them."""
+"""The checks that every entry of the table of estimators must pass."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from driftgauge.models.estimate.default_estimator import fit_default
-from driftgauge.models.estimate.estimators import AccuracyEstimate, CorrectedMean, Estimator, Sample
+from driftgauge.models.estimate.catalogue import DEFAULT_ESTIMATOR, ESTIMATORS, new_estimator
+from driftgauge.models.estimate.estimators import AccuracyEstimate, Estimator, Sample
 
 Labels: TypeAlias = Callable[[int], float]
 
@@ -26,7 +26,7 @@ def sample(n: int = 200, n_labels: int = 0, seed: int = 0, domain: str = "") -> 
 
 
 def frozen(made: Sample) -> Sample:
-    """The same with arrays that raise when somebody writes to them."""
+    """The same sample with arrays that raise when they are written to."""
     for column in (made.features, made.p_correct, made.correct, made.weight):
         column.setflags(write=False)
     return made
@@ -42,16 +42,14 @@ def at(made: Sample, rows: np.ndarray) -> Sample:
     return frozen(Sample(made.features[rows], made.p_correct[rows], made.correct[rows], made.weight[rows]))
 
 
-def fitted(seed: int) -> Estimator:
-    return fit_default({f"d{i}": sample(60, 60, seed=10 + i) for i in range(3)}, seed=seed)
+def fitted(name: str, seed: int = 0) -> Estimator:
+    """Fitted to three labelled domains."""
+    return new_estimator(name, {f"d{i}": sample(60, 60, seed=10 + i) for i in range(3)}, seed=seed)
 
 
-MAKE: dict[str, Callable[[], Estimator]] = {"corrected_mean": CorrectedMean, "averaged": lambda: fitted(0)}
-
-
-@pytest.fixture(scope="module", params=MAKE)
+@pytest.fixture(scope="module", params=ESTIMATORS)
 def estimator(request: pytest.FixtureRequest) -> Estimator:
-    made = MAKE[request.param]()
+    made = fitted(request.param)
     assert made.name == request.param
     return made
 
@@ -69,23 +67,23 @@ def width(estimate: AccuracyEstimate) -> float:
 
 
 @pytest.mark.parametrize("values", [[], [0.0] * 15, [1.0] * 15, [0.0] * 200, [1.0] * 200, [0.3, 0.7] * 20, [1.0]])
-def test_the_interval_holds_the_point_and_lies_within_0_and_1(estimator: Estimator, values: list[float]) -> None:
+def test_the_interval_contains_the_estimate_and_lies_within_0_and_1(estimator: Estimator, values: list[float]) -> None:
     low, middle, high = numbers(estimator.estimate(labelled(sample(), values)))
     assert 0 <= low <= middle <= high <= 1
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_few_equal_labels_do_not_prove_that_all_are_equal(estimator: Estimator, value: float) -> None:
+def test_the_interval_stays_wide_after_a_few_equal_labels(estimator: Estimator, value: float) -> None:
     assert width(estimator.estimate(labelled(sample(), [value] * 15))) > 0.02
 
 
-def test_the_order_of_rows_does_not_matter(estimator: Estimator) -> None:
+def test_the_order_of_rows_does_not_change_the_estimate(estimator: Estimator) -> None:
     made = sample(n_labels=20)
     shuffled = at(made, np.random.default_rng(1).permutation(len(made)))
     assert numbers(estimator.estimate(shuffled)) == pytest.approx(numbers(estimator.estimate(made)), abs=1e-9)
 
 
-def test_only_the_proportion_of_weights_matters(estimator: Estimator) -> None:
+def test_multiplying_all_weights_does_not_change_the_estimate(estimator: Estimator) -> None:
     made = sample(n_labels=40)
     weight = np.random.default_rng(2).uniform(1, 5, len(made))
     once, thrice = (estimator.estimate(frozen(replace(made, weight=w))) for w in (weight, 3 * weight))
@@ -107,7 +105,7 @@ def test_labels_narrow_the_interval(estimator: Estimator) -> None:
     assert widths[-1] < widths[0] / 2
 
 
-def test_missing_features_and_predictions_are_no_error(estimator: Estimator) -> None:
+def test_missing_features_and_predictions_still_give_an_estimate(estimator: Estimator) -> None:
     made = sample(n_labels=20)
     features, p = made.features.copy(), made.p_correct.copy()
     features[:100, 10:] = np.nan
@@ -117,7 +115,7 @@ def test_missing_features_and_predictions_are_no_error(estimator: Estimator) -> 
     assert high - low < 1
 
 
-def test_features_that_are_absent_everywhere_are_no_error(estimator: Estimator) -> None:
+def test_features_that_are_absent_everywhere_still_give_an_estimate(estimator: Estimator) -> None:
     made = sample(n_labels=20)
     features = made.features.copy()
     features[:, :11] = np.nan
@@ -125,13 +123,13 @@ def test_features_that_are_absent_everywhere_are_no_error(estimator: Estimator) 
 
 
 @pytest.mark.parametrize(("n", "status"), [(0, "no_data"), (3, "insufficient_data")])
-def test_too_little_gives_a_reason_and_no_number(estimator: Estimator, n: int, status: str) -> None:
+def test_too_few_responses_give_a_reason_and_no_number(estimator: Estimator, n: int, status: str) -> None:
     estimate = estimator.estimate(sample(n))
     assert (estimate.status, estimate.accuracy, estimate.ci_low, estimate.ci_high) == (status, None, None, None)
     assert estimate.status_reason
 
 
-def test_an_estimate_says_what_it_is_made_of(estimator: Estimator) -> None:
+def test_an_estimate_has_its_name_counts_components_and_interval_parts(estimator: Estimator) -> None:
     estimate = estimator.estimate(sample(n_labels=20))
     assert (estimate.estimator, estimate.n_events, estimate.n_labels) == (estimator.name, 200, 20)
     assert all(0 <= value <= 1 for value in estimate.components.values())
@@ -141,7 +139,7 @@ def test_an_estimate_says_what_it_is_made_of(estimator: Estimator) -> None:
     assert estimate.spread == (max(values) - min(values) if len(values) > 1 else None)
 
 
-def test_what_is_known_of_a_row_does_not_depend_on_the_others(estimator: Estimator) -> None:
+def test_the_scores_of_a_row_do_not_depend_on_other_rows(estimator: Estimator) -> None:
     features = sample().features
     scores = estimator.row_scores(features)
     apart = [estimator.row_scores(part) for part in (features[:1], features[1:70], features[70:70], features[70:])]
@@ -149,26 +147,36 @@ def test_what_is_known_of_a_row_does_not_depend_on_the_others(estimator: Estimat
     assert scores.dtype == np.float32
 
 
-def test_scores_kept_give_the_same_estimate_as_scores_made_anew(estimator: Estimator) -> None:
+def test_kept_scores_give_the_same_estimate_as_computed_ones(estimator: Estimator) -> None:
     made = sample(n_labels=20)
     assert estimator.estimate(replace(made, scores=estimator.row_scores(made.features))) == estimator.estimate(made)
 
 
-def test_predictions_matter_only_to_those_who_say_so(estimator: Estimator) -> None:
+def test_predictions_change_the_estimate_only_if_reads_p_correct(estimator: Estimator) -> None:
     made = sample(n_labels=20)
     without = frozen(replace(made, p_correct=np.full(len(made), np.nan)))
     is_same = estimator.estimate(without) == estimator.estimate(made)
     assert is_same != estimator.reads_p_correct
 
 
-def test_the_same_seed_gives_the_same_estimator() -> None:
+def test_the_same_seed_gives_the_same_default_estimator_and_another_seed_another() -> None:
     made = sample(n_labels=5)
-    first, again, other = (fitted(seed).estimate(made) for seed in (0, 0, 1))
+    first, again, other = (fitted(DEFAULT_ESTIMATOR, seed).estimate(made) for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
 
-def test_a_domain_learned_from_is_estimated_by_what_was_learned_without_it() -> None:
-    made = fitted(0)
+def test_a_domain_of_the_fit_is_scored_by_a_fit_without_that_domain() -> None:
+    made = fitted(DEFAULT_ESTIMATOR)
     features = sample(60, seed=10).features
     assert (made.row_scores(features, "d0") != made.row_scores(features)).any()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_without_labelled_domains_there_is_an_estimate_too(name: str) -> None:
+    assert new_estimator(name, {}, seed=0).estimate(sample(n_labels=20)).status == "ok"
+
+
+def test_a_name_that_is_not_in_the_table_raises() -> None:
+    with pytest.raises(ValueError, match="no estimator 'oracle'; there are corrected_mean"):
+        new_estimator("oracle", {}, seed=0)

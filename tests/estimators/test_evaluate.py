@@ -1,4 +1,4 @@
-"""The harness on a small recording made here: two kinds of domains, a signal that tells right from wrong."""
+"""The evaluation on a small generated recording, whose signal depends on correctness."""
 
 import json
 import math
@@ -69,25 +69,25 @@ def test_another_recording_can_be_the_target(traffic: Path, tmp_path: Path) -> N
     assert {cell["target"] for cell in cells} == {"later"}
 
 
-def test_one_domain_is_enough(tmp_path: Path) -> None:
+def test_a_recording_with_one_domain_is_evaluated(tmp_path: Path) -> None:
     cells = evaluate([recording(tmp_path / "one.npz", domains=1)], ks=(1, 2))["cells"]
     assert {cell["k"] for cell in cells} == {1}
     assert {cell["spearman"] for cell in cells} == {None}
 
 
-def test_held_out_rows_too_few_for_an_estimate_are_left_out(tmp_path: Path) -> None:
+def test_domains_with_too_few_held_out_rows_are_left_out(tmp_path: Path) -> None:
     cells = evaluate([recording(tmp_path / "tiny.npz", domains=2, size=25)], ks=(1, 2), max_compositions=1)["cells"]
     assert {cell["k"] for cell in cells} == {1}
     assert all(np.isfinite(cell["median_mae"]) for cell in cells)
 
 
-def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_raises(tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     with pytest.raises(ConnectorError, match="cannot be read"):
         evaluate([tmp_path / "bad.npz"])
 
 
-def test_compositions_are_all_of_them_or_a_seeded_choice() -> None:
+def test_compositions_are_all_sets_of_domains_or_a_seeded_choice() -> None:
     assert len(compositions("abcdefghij", 4, 1000, seed=0)) == 210
     few = compositions("abcdefghij", 4, 20, seed=0)
     assert len(set(few)) == 20
