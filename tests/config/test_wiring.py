@@ -217,7 +217,7 @@ def test_the_settings_of_the_store_arrive_at_their_own_places(tmp_path: Path) ->
         for size, n_kept in ((10, 4), (600_000, 1)):
             with store.transaction() as transaction:
                 transaction.emit([Rejected("malformed", "", value=b"x" * size)] * 5)
-            assert len(store.dead_letters(10)) == n_kept
+            assert len(store.newest(Rejected, 10)) == n_kept
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:

@@ -78,7 +78,7 @@ def stopped_in_a_wait(
 
 
 def estimates(store: MemoryStore) -> dict[str, tuple[int, int, float | None]]:
-    return {key: (e.n_events, e.n_labels, e.accuracy) for key, e in store.tables.estimates.items()}
+    return {key: (e.n_events, e.n_labels, e.accuracy) for key, e in store.tables.outputs["estimates"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,9 @@ def test_a_stop_during_a_wait_after_a_failure_emits_pending_estimates(expected: 
     assert stopped_in_a_wait(store, BrokenAtTheEnd(LOG), lambda: sink).n_waits == 1
     assert estimates(store) == expected
     assert not store.tables.outbox
-    assert {m.key.decode() for m in sink.messages if m.topic == "driftgauge.estimates"} == store.tables.estimates.keys()
+    assert {m.key.decode() for m in sink.messages if m.topic == "driftgauge.estimates"} == store.tables.outputs[
+        "estimates"
+    ].keys()
 
 
 def test_a_sink_that_is_away_at_the_stop_leaves_estimates_pending_for_the_next_run(
@@ -129,12 +131,12 @@ def _away() -> Sink:
 def test_messages_that_a_sink_refused_at_the_stop_are_published_by_the_next_run(expected: object) -> None:
     store, sink = MemoryStore(), MemorySink()
     stopped_in_a_wait(store, BrokenAtTheEnd(LOG), in_turn(lambda: sink, Refusing))
-    revisions = {key: e.revision for key, e in store.tables.estimates.items()}
+    revisions = {key: e.revision for key, e in store.tables.outputs["estimates"].items()}
     assert estimates(store) == expected
     assert store.tables.outbox
     stopped_in_a_wait(store, BrokenAtTheEnd(LOG), lambda: sink)
     assert not store.tables.outbox
-    assert {key: e.revision for key, e in store.tables.estimates.items()} == revisions
+    assert {key: e.revision for key, e in store.tables.outputs["estimates"].items()} == revisions
 
 
 def test_an_agent_that_another_one_replaced_says_so_also_when_it_is_stopped() -> None:

@@ -93,7 +93,7 @@ def test_labels_narrow_intervals() -> None:
 # --- worlds with other shifts than the prior of CorrectedMean expects
 
 SHIFTS: Mapping[str, Callable[[np.random.Generator], float]] = {
-    "no shift": lambda rng: 0.0,
+    "no shift": lambda _: 0.0,
     "downwards": lambda rng: -rng.exponential(1.0),
     "two groups": lambda rng: rng.choice([0.3, -2.5], p=[0.8, 0.2]) + rng.normal(0, 0.2),
     "uniform": lambda rng: rng.uniform(-3, 3),
