@@ -242,7 +242,7 @@ def produce(
     overrides: SetOption = None,
 ) -> None:
     """Publish recorded traffic (.npz) to the topics the agent reads, with the labels of the demo."""
-    from driftgauge.agent.commands.topics import produce as produce_events
+    from driftgauge.agent.commands.produce import produce as produce_events
     from driftgauge.agent.demo.embedded import PLAN
 
     with progress_bar("producing") as advance:
@@ -253,7 +253,7 @@ def produce(
 @app.command()
 def watch(config: ConfigOption = None, overrides: SetOption = None) -> None:
     """Print estimates as the agent publishes them, until SIGTERM or Ctrl-C."""
-    from driftgauge.agent.commands.topics import watch as watch_estimates
+    from driftgauge.agent.commands.produce import watch as watch_estimates
 
     stopping = threading.Event()
     when_told_to_stop(stopping.set)
@@ -268,7 +268,7 @@ def features(
     """Write the 17 features of every response of a recording (.npz) or a file of events (.jsonl, also .gz or .zst)."""
     if out.suffix not in {".npz", ".jsonl"}:
         raise typer.BadParameter("the output is .npz or .jsonl", param_hint="--out")
-    from driftgauge.agent.commands.features import write_features
+    from driftgauge.connectors.files.feature_tables import write_features
 
     with progress_bar("features") as advance:
         count = write_features(file, out, advance)
@@ -285,8 +285,8 @@ def decode(
 
     Exit code 1: something in the files was rejected.
     """
-    from driftgauge.agent.commands.decode import decode_files, show
     from driftgauge.connectors.decoding.formats.payload import PayloadError
+    from driftgauge.connectors.decoding.inspection import decode_files, show
 
     try:
         found = decode_files(files, format_name)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from driftgauge.agent.commands.decode import choices_of, decode_file
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.inspection import choices_of, decode_file
 from driftgauge.models.events import Event, Label, Rejected
 from tests.decode.payloads import FOLDER, SERVERS, Fixture, fixtures
 

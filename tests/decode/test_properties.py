@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.agent.commands.decode import choices_of
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.inspection import choices_of
 from driftgauge.models.events import Generation
 from tests.decode.strategies import (
     BODIES,

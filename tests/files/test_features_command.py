@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from driftgauge.agent.commands.features import write_features
 from driftgauge.connectors.decoding.formats.own import encode_generation
+from driftgauge.connectors.files.feature_tables import write_features
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Chunk, Generation, Signal
 from driftgauge.models.signals.features import FEATURES
