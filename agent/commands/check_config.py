@@ -1,6 +1,6 @@
-"""What ``driftgauge check-config`` does: show the effective settings and try everything they name.
+"""``driftgauge check-config``: the effective settings, and a test of everything that they name.
 
-Nothing is changed: no topic is made, no store is opened for writing, no port stays taken.
+A check changes nothing: it makes no topic, opens no store for writing and leaves no port in use.
 """
 
 from __future__ import annotations
@@ -9,25 +9,29 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import yaml
+import typer
 from rich.console import Console
 
-from driftgauge.agent.outlets.http import Server
-from driftgauge.agent.service import build
-from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.kafka.client import existing_topics, test_connection
-from driftgauge.connectors.store import migrations
-from driftgauge.connectors.store.database import parse, reader_engine, shown, sqlite_path, translated
+from driftgauge.agent.commands import terminal
+from driftgauge.agent.commands.options import ConfigOption, SetOption, settings_from
 
-Check: TypeAlias = Callable[[Settings], str]
-"""Says what it found; raises `ConnectorError` when the agent could not start like this."""
+if TYPE_CHECKING:
+    from driftgauge.config.settings import Settings
+
+Check: TypeAlias = "Callable[[Settings], str]"
+"""Returns what it found; raises `ConnectorError` when the agent could not start with these settings."""
+
+
+def check_config(config: ConfigOption = None, overrides: SetOption = None) -> None:
+    """Print the effective settings without secrets, and test every connection."""
+    if not check(settings_from(config, overrides), terminal.console):
+        raise typer.Exit(terminal.EXIT_FAILED)
 
 
 def check(settings: Settings, console: Console) -> bool:
-    """Print the effective settings and the result of every check; return whether all of them passed."""
+    """Print the effective settings and the result of every check; return whether all checks passed."""
     console.print(effective(settings), markup=False, highlight=False, soft_wrap=True)
     has_passed = True
     for name, passed, text in results(settings):
@@ -39,15 +43,22 @@ def check(settings: Settings, console: Console) -> bool:
 
 
 def effective(settings: Settings) -> str:
-    """All settings as YAML. Secrets are stars, and of the store's URL only what names the database is shown."""
+    """All settings as YAML. Secrets are replaced by stars; of the store's URL only the database's place is shown."""
+    import yaml
+
+    from driftgauge.connectors.base import ConnectorError
+    from driftgauge.connectors.store.database import parse, shown
+
     tree = settings.model_dump(mode="json")
-    with suppress(ConnectorError):  # then the stars stay, and the check of the store says what is wrong
+    with suppress(ConnectorError):  # the URL stays hidden, and the check of the store reports the error
         tree["store"]["url"] = shown(parse(settings.store.url.get_secret_value()))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
 
 
 def results(settings: Settings) -> Iterator[tuple[str, bool, str]]:
-    """Name, whether it passed, and what was found, check by check."""
+    """Run the checks; yields the name of each, whether it passed, and what it found."""
+    from driftgauge.connectors.base import ConnectorError
+
     for name, run in CHECKS.items():
         try:
             yield name, True, run(settings)
@@ -56,7 +67,10 @@ def results(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
 
 def check_store(settings: Settings) -> str:
-    """Say whether the store is there, with a schema this version can use, or can be made."""
+    """Check that the store exists with a schema that this version can use, or that it can be created."""
+    from driftgauge.connectors.store import migrations
+    from driftgauge.connectors.store.database import parse, reader_engine, shown, sqlite_path, translated
+
     url = parse(settings.store.url.get_secret_value())
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         return f"{shown(url)} is made at the first start; {_writable(sqlite_path(url).absolute().parent)}"
@@ -69,36 +83,47 @@ def check_store(settings: Settings) -> str:
 
 
 def check_kafka(settings: Settings) -> str:
-    """Say whether the brokers let us in and the topics exist, or would be made."""
-    reached = build.connection(settings)
-    test_connection(reached)
+    """Check that the brokers accept the connection, and that the topics exist or would be created."""
+    from driftgauge.agent.service import build
+    from driftgauge.connectors.base import ConnectorError
+    from driftgauge.connectors.kafka.client import existing_topics, test_connection
+
+    connection = build.connection(settings)
+    test_connection(connection)
     unused = {""} if settings.predictions.publish != "none" else {"", settings.kafka.topics.predictions}
     wanted = {*build.topics_read(settings), *build.topics_written(settings).values()} - unused
-    missing = ", ".join(sorted(wanted - existing_topics(reached)))
+    missing = ", ".join(sorted(wanted - existing_topics(connection)))
     servers = ", ".join(settings.kafka.bootstrap_servers)
     if not missing:
-        return f"{servers} let us in; all topics exist"
+        return f"{servers} accepted the connection; all topics exist"
     if not settings.kafka.create_topics:
-        text = f"{servers} let us in, but these topics do not exist: {missing} (kafka.create_topics would make them)"
+        text = (
+            f"{servers} accepted the connection, but these topics do not exist: {missing} "
+            "(kafka.create_topics would make them)"
+        )
         raise ConnectorError(text, retriable=False)
-    return f"{servers} let us in; made at the first start: {missing}"
+    return f"{servers} accepted the connection; these topics are made at the first start: {missing}"
 
 
 def check_fit(settings: Settings) -> str:
-    """Say whether contexts can start from the fitted file, where there is one."""
+    """Check that contexts can start from the fitted file, when one is configured."""
+    from driftgauge.agent.service import build
+
     build.pipeline_settings(settings)
     return settings.context.start_from or "contexts start from nothing"
 
 
 def check_report(settings: Settings) -> str:
-    """Say whether reports can be written."""
+    """Check that reports can be written, when any are scheduled."""
     if not settings.report.cron and not settings.report.interval_s:
-        return "none on schedule"
+        return "no reports are scheduled"
     return _writable(settings.report.folder.absolute())
 
 
 def check_server(settings: Settings) -> str:
-    """Say whether the port is free."""
+    """Check that the port of the HTTP server is free."""
+    from driftgauge.agent.outlets.http import Server
+
     if not settings.server.enabled:
         return "off"
     Server(settings.server.host, settings.server.port, {}).close()
@@ -115,7 +140,9 @@ CHECKS: dict[str, Check] = {
 
 
 def _writable(folder: Path) -> str:
-    """Say that files can be made in a folder, or that the folder itself can be made."""
+    """Check that files can be made in a folder, or that the folder itself can be made."""
+    from driftgauge.connectors.base import ConnectorError
+
     present = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
         raise ConnectorError(f"{folder} cannot be written", retriable=False)

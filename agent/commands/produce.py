@@ -1,32 +1,43 @@
-"""What ``driftgauge produce`` and ``driftgauge watch`` do: recorded events to topics, estimates from one."""
+"""``driftgauge produce``: recorded traffic to the topics that the agent reads."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from driftgauge.agent.commands.options import ConfigOption, FilesArgument, SeedOption, SetOption, settings_from
+from driftgauge.agent.commands.terminal import print_line, progress
 
-from driftgauge.agent.outlets.live_table import shown
-from driftgauge.agent.service import build
-from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import Message
-from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
-from driftgauge.connectors.files.recordings import read_recording
-from driftgauge.connectors.files.traffic import LabelPlan, Traffic
-from driftgauge.connectors.kafka.client import KafkaSink, KafkaSource
-from driftgauge.models.events import Generation, Label
+if TYPE_CHECKING:
+    from driftgauge.config.settings import Settings
+    from driftgauge.connectors.base import Message
+    from driftgauge.connectors.files.traffic import LabelPlan
+    from driftgauge.models.events import Generation, Label
 
 BATCH = 500
+"""Events published at once."""
+
 _HEADERS = (("content-type", b"application/msgpack"),)
 
 
 def produce(
+    files: FilesArgument,
+    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Publish recorded traffic (.npz) to the topics that the agent reads, with the labels of the demo."""
+    from driftgauge.agent.demo.embedded import PLAN
+
+    with progress("producing") as advance:
+        count = publish_recordings(files, PLAN, settings_from(config, overrides), seed=seed, advance=advance)
+    print_line(f"{count} events published")
+
+
+def publish_recordings(
     paths: Sequence[Path],
     plan: LabelPlan,
     settings: Settings,
@@ -34,7 +45,15 @@ def produce(
     seed: int = 0,
     advance: Callable[[int], object] = lambda _: None,
 ) -> int:
-    """Publish the responses and labels of recordings to the topics the agent reads; returns how many there were."""
+    """Publish the responses and labels of recordings; return how many events there were.
+
+    ``advance`` is called after each batch with the number of its events.
+    """
+    from driftgauge.agent.service import build
+    from driftgauge.connectors.files.recordings import read_recording
+    from driftgauge.connectors.files.traffic import Traffic
+    from driftgauge.connectors.kafka.client import KafkaSink
+
     traffic = Traffic([read_recording(path) for path in paths], plan, seed=seed)
     events = traffic.events()
     with closing(KafkaSink(build.connection(settings))) as sink:
@@ -45,29 +64,11 @@ def produce(
 
 
 def _message(event: Generation | Label, settings: Settings) -> Message:
+    from driftgauge.connectors.base import Message
+    from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+    from driftgauge.models.events import Label
+
     topics = settings.kafka.topics
     if isinstance(event, Label):
         return Message(0, topics.labels[0], event.response_id.encode(), encode_label(event), _HEADERS)
     return Message(0, topics.generations[0], event.id.encode(), encode_generation(event), _HEADERS)
-
-
-def watch(settings: Settings, console: Console, stopping: threading.Event) -> None:
-    """Print estimates as they are published; once told to stop, only those that are there already."""
-    source = KafkaSource(build.connection(settings), (settings.kafka.topics.estimates,), group_id="driftgauge-watch")
-    with closing(source):
-        source.open({})
-        while (records := source.poll(1.0)) or not stopping.is_set():
-            for record in records:
-                line = _line(json.loads(record.value or b"{}"))
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _line(estimate: dict[str, Any]) -> str:
-    """One estimate on one line; names come from events, so what could steer a terminal is taken out."""
-    said = f"{estimate.get('window_end')}  {shown(str(estimate.get('domain'))):10}"
-    if estimate.get("accuracy") is None:
-        return f"{said}  {shown(str(estimate.get('status_reason')), 80)}"
-    low, high = estimate["ci_low"], estimate["ci_high"]
-    counts = f"{estimate['n_events']} events, {estimate['n_labels']} labels"
-    revised = f", revision {estimate['revision']}" if estimate["revision"] > 1 else ""
-    return f"{said}  {estimate['accuracy']:.2f} [{low:.2f}, {high:.2f}]  {counts}{revised}"

@@ -1,7 +1,7 @@
-"""``driftgauge demo --kafka``: the story of `agent/demo/embedded.py` as three processes over a real Apache Kafka.
+"""The demo over a real Apache Kafka: the same traffic as in `agent/demo/embedded.py`, in three processes.
 
-A producer publishes the recorded traffic, the agent reads it, a consumer prints the estimates it publishes. Owns the
-broker, its folder and the three processes; however it ends, none of them is left behind.
+A producer publishes the recorded traffic, the agent reads it, and a consumer prints the estimates that the agent
+publishes. This module owns the broker, the broker's folder and the three processes, and ends all of them in every case.
 """
 
 from __future__ import annotations
@@ -30,41 +30,44 @@ from driftgauge.connectors.kafka.client import create_topics
 from driftgauge.connectors.kafka.local_broker import KafkaBroker
 from driftgauge.connectors.store.queries import open_queries
 
-LOOK_EVERY_S = 0.5
+POLL_S = 0.5
 
 
 class Process:
-    """One of our own commands; what it says on standard error goes to a file in the folder."""
+    """A driftgauge command as a process. Its standard error goes to a file in the folder."""
 
     def __init__(self, folder: Path, name: str, *arguments: str) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "driftgauge.agent.cli", name, *arguments]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and command
+            self.process = subprocess.Popen(  # noqa: S603 - the command is driftgauge itself
                 command,
                 env=os.environ,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C on the terminal is for our owner, who then stops us
+                start_new_session=True,  # Ctrl-C on the terminal reaches only the demo, which then stops its processes
             )
 
     def check(self) -> None:
-        """Raise `ConnectorError` with its last words if it failed; only the producer may come to an end."""
+        """Raise `ConnectorError` with the last lines of the log when the process has ended.
+
+        Only the producer may end without an error.
+        """
         code = self.process.poll()
         if code or (code == 0 and self.name != "produce"):
             last = self.log.read_text(errors="replace").strip().splitlines()[-3:]
             raise ConnectorError(f"driftgauge {self.name} failed: {' | '.join(last)}", retriable=False)
 
     def stop(self) -> None:
-        """Ask it to finish, and wait until it has."""
+        """Ask the process to end, and wait until it has."""
         self.process.terminate()
         self.process.wait()
 
 
 class Interrupts:
-    """Signals that end this process unwind it first: each raises `SystemExit`, but never inside `held`.
+    """Turns signals that end the process into `SystemExit`, so that ``finally`` blocks run; never inside `held`.
 
-    A child is started and entered on the list of those to stop while they are held: a signal in between would leave
+    A child process is started and registered to be stopped inside `held`, because a signal between the two would leave
     the child behind.
     """
 
@@ -72,10 +75,10 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._is_held = False
-        self._came: int | None = None
+        self._received: int | None = None
 
     def __enter__(self) -> Self:
-        self._before = [signal.signal(number, self._hear) for number in self.SIGNALS]
+        self._before = [signal.signal(number, self._receive) for number in self.SIGNALS]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,23 +87,23 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let what comes wait until the end of the block."""
+        """Delay signals until the end of the block."""
         self._is_held = True
         try:
             yield
         finally:
             self._is_held = False
-        if self._came is not None:
-            sys.exit(128 + self._came)
+        if self._received is not None:
+            sys.exit(128 + self._received)
 
-    def _hear(self, number: int, _: object) -> None:
-        self._came = number
+    def _receive(self, number: int, _: object) -> None:
+        self._received = number
         if not self._is_held:
             sys.exit(128 + number)
 
 
 def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
-    """Start a broker and the three processes, wait until every event is in the store, and say what was found."""
+    """Start a broker and the three processes, wait until every event is in the store, and print the summary."""
     make_room(folder)
     replayed = open_files(bundled(), PLAN, seed)
     with Interrupts() as interrupts, ExitStack() as stack:
@@ -111,13 +114,13 @@ def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
                 stack.callback(process.stop)
                 return process
 
-        tell(console, "Starting Apache Kafka (the first time it is fetched) …")
+        tell(console, "Starting Apache Kafka (it is downloaded the first time) …")
         broker = KafkaBroker(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="driftgauge-kafka-"))))
         stack.callback(broker.stop)
         with interrupts.held():
             broker.launch()
         broker.wait_until_ready()
-        tell(console, f"Apache Kafka answers at {broker.address}: a producer, the agent and a consumer start.")
+        tell(console, f"Apache Kafka is ready at {broker.address}. Starting a producer, the agent and a consumer.")
         settings = settings_in(folder, **{"kafka.bootstrap_servers": broker.address, "server.enabled": False})
         create_topics(build.connection(settings), build.topics_used(settings), 1, 1)
         config = folder / "driftgauge.yaml"
@@ -126,31 +129,31 @@ def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
         agent = start("run")
         producer = start("produce", *map(str, bundled()), "--seed", str(seed))
         _wait_until_stored(settings, replayed.n_records or 0, [producer, agent, watcher])
-        agent.stop()  # it publishes what it has; then the consumer prints what is there
+        agent.stop()  # the agent publishes pending estimates before it ends; then the consumer prints them
         watcher.stop()
     conclude(folder, replayed, settings, console)
 
 
 def _wait_until_stored(settings: Settings, n_events: int, processes: Sequence[Process]) -> None:
-    """Return when every response and every label is in the store."""
+    """Return when the store holds every response and every label."""
     while _n_stored(settings) < n_events:
         for process in processes:
             process.check()
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_S)
 
 
 def _n_stored(settings: Settings) -> int:
-    """Responses and labels in the store; 0 before the agent has made it."""
+    """The number of responses and labels in the store; 0 before the agent has created the store."""
     try:
-        with closing(open_queries(settings.store.url.get_secret_value())) as reader:
-            counts = reader.counts(-math.inf, math.inf).values()
+        with closing(open_queries(settings.store.url.get_secret_value())) as queries:
+            counts = queries.counts(-math.inf, math.inf).values()
     except ConnectorError:
         return 0
     return sum(count.n_events + count.n_labels for count in counts)
 
 
 def _as_yaml(settings: Settings) -> str:
-    """The settings that differ from the defaults, as a file the three processes read (JSON is YAML)."""
+    """The settings that differ from the defaults, as a file for the three processes (JSON is YAML)."""
     windows = settings.windows.model_dump(include={"window_s", "window_events", "hop_s"})
     return json.dumps(
         {

@@ -1,8 +1,8 @@
 """The engine of ``driftgauge fit``: fits a context to labelled recordings or to a store, for a warm start.
 
 Rows are processed as in service: each is predicted before its label is learned, and refits come when they are due. So
-the metrics of `fit` are those that the committee would have had in service. A fitted file holds the state of one
-context as a store holds it, and the features that it was fitted to: plain values, no pickle.
+the metrics of `fit` are those that the committee would have had in service. `agent/service/fit_files.py` writes the
+fitted file.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from driftgauge.agent.core.state import ContextState, PipelineSettings
@@ -27,8 +25,6 @@ from driftgauge.models.classify.prequential import Tally
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import extract
-
-FORMAT = 1
 
 
 def _silently(_: int) -> None:
@@ -143,44 +139,6 @@ def rows_of_store(url: str, fingerprint: str | None, limit: int) -> Rows:
         name = named_context(contexts_in(reader), fingerprint)
         rows = reader.labelled(name, limit)
     return replace(rows, weight=np.where(rows.weight > 0, rows.weight, 1.0))
-
-
-def save_fit(path: Path, context: ContextState) -> None:
-    """Write a context to a file, whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_bytes(
-            msgspec.msgpack.encode(["driftgauge-fit", FORMAT, *_features(context.settings), context.snapshot()])
-        )
-        unfinished.replace(path)
-    except OSError as error:
-        raise ConnectorError(f"cannot write {path}: {error.strerror}", retriable=False) from error
-
-
-def load_fit(path: Path, settings: PipelineSettings) -> bytes:
-    """Read what `save_fit` wrote; `ContextState.restore` takes it.
-
-    Raises
-    ------
-    ConnectorError
-        When the file is something else, was taught other features than these settings compute, or cannot be read.
-    """
-    try:
-        name, version, entropy, width, blob = msgspec.msgpack.decode(
-            path.read_bytes(), type=tuple[str, int, str, int, bytes]
-        )
-        if (name, version) != ("driftgauge-fit", FORMAT):
-            raise ValueError(f"it says {name!r} format {version}")
-        if (entropy, width) != _features(settings):
-            raise ValueError(f"it was taught {width} features of entropy {entropy!r}, the settings ask for others")
-        ContextState.restore(settings, blob)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConnectorError(f"{path} is no fit to start from: {error}", retriable=False) from error
-    return blob
-
-
-def _features(settings: PipelineSettings) -> tuple[str, int]:
-    return settings.entropy, len(settings.feature_names)
 
 
 def table(metrics: Sequence[Metric]) -> list[list[str]]:

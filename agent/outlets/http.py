@@ -31,50 +31,50 @@ _STOP_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a path answers."""
+class Response:
+    """What the server sends for a path."""
 
     body: bytes
     content_type: str = "application/json"
     status: int = 200
 
 
-Route: TypeAlias = Callable[[], Answer]
+Route: TypeAlias = Callable[[], Response]
 
 
 class Health:
-    """An observer of the loop that knows whether it lives and whether it works.
+    """An observer of the loop that knows whether the loop is alive and whether it is ready.
 
-    It *lives* while the loop comes round, or says that it waits, at least every ``stuck_after_s`` seconds. It is
-    *ready* once it has come round and while nothing is away.
+    The loop is *alive* while it reports to its observers at least every ``stuck_after_s`` seconds, also while it waits
+    for a broker or a database. It is *ready* while it processes events, and not before its first round.
     """
 
     def __init__(self, *, stuck_after_s: float = 300.0, now: Callable[[], float] = time.monotonic) -> None:
         self.stuck_after_s = stuck_after_s
         self._now = now
-        self._heard = now()
+        self._last_report = now()
         self._not_ready: str | None = "starting"
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
-        """Note a committed batch: the loop lives."""
-        self._heard = self._now()
+        """Note a committed batch: the loop is alive."""
+        self._last_report = self._now()
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Note nothing: lag is no sickness."""
+        """Ignore the lag: an agent that is behind is alive and ready."""
 
     def failure(self, error: ConnectorError | None) -> None:
-        """Note that the loop came round (None) or waits for something to come back."""
-        self._heard = self._now()
+        """Note that the loop finished a round (None), or that it waits because of this error."""
+        self._last_report = self._now()
         self._not_ready = None if error is None else str(error)
 
-    def healthz(self) -> Answer:
-        """200 while the loop lives, else 503: whoever watches should restart the process."""
-        silent_s = self._now() - self._heard
+    def healthz(self) -> Response:
+        """200 while the loop is alive, else 503: the process should be restarted."""
+        silent_s = self._now() - self._last_report
         if silent_s > self.stuck_after_s:
-            return _json({"status": "stuck", "reason": f"the loop did not come round for {silent_s:.0f} s"}, 503)
+            return _json({"status": "stuck", "reason": f"the loop has not finished a round for {silent_s:.0f} s"}, 503)
         return _json({"status": "alive"})
 
-    def readyz(self) -> Answer:
+    def readyz(self) -> Response:
         """200 while events are being processed, else 503 with the cause."""
         if self._not_ready is None:
             return _json({"status": "ready"})
@@ -86,17 +86,19 @@ def routes(health: Health, registry: CollectorRegistry) -> dict[str, Route]:
     return {
         "/healthz": health.healthz,
         "/readyz": health.readyz,
-        "/metrics": lambda: Answer(generate_latest(registry), CONTENT_TYPE_LATEST),
+        "/metrics": lambda: Response(generate_latest(registry), CONTENT_TYPE_LATEST),
     }
 
 
 class Server:
-    """Answers the routes until it is closed. ``port`` 0 takes a free one; `port` then says which.
+    """Answers the routes until it is closed.
+
+    With ``port`` 0 it listens on a free port; the attribute ``port`` is its number.
 
     Raises
     ------
     ConnectorError
-        When the address cannot be listened on.
+        When the server cannot listen on the address.
     """
 
     def __init__(self, host: str, port: int, routes: Mapping[str, Route]) -> None:
@@ -122,14 +124,14 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], routes: Mapping[str, Route]) -> None:
         self.routes = routes
-        self._places = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._free_slots = threading.BoundedSemaphore(MAX_REQUESTS)
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Turn away whoever comes while all places are taken."""
-        if self._places.acquire(blocking=False):
+        """Close the connection at once when `MAX_REQUESTS` requests are being answered."""
+        if self._free_slots.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -138,7 +140,7 @@ class _Http(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._free_slots.release()
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -146,18 +148,18 @@ class _Request(BaseHTTPRequestHandler):
     timeout = TIMEOUT_S
 
     def do_GET(self) -> None:
-        answer = self._answer()
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
+        response = self._response()
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     do_HEAD = do_GET  # noqa: N815 - the name is the library's
 
-    def _answer(self) -> Answer:
+    def _response(self) -> Response:
         routes = cast(_Http, self.server).routes
         route = routes.get(self.path.partition("?")[0])
         if route is None:
@@ -172,5 +174,5 @@ class _Request(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
 
-def _json(content: Mapping[str, object], status: int = 200) -> Answer:
-    return Answer(json.dumps(content).encode() + b"\n", status=status)
+def _json(content: Mapping[str, object], status: int = 200) -> Response:
+    return Response(json.dumps(content).encode() + b"\n", status=status)

@@ -1,7 +1,7 @@
 """The live table of a demo or replay.
 
-`Board` keeps the newest of what the agent put out; `render` and `plain` are pure functions of its rows.
-Names come from events, so what could steer a terminal is taken out of them. Bounded by the domains there are.
+`LatestOutputs` keeps the newest outputs of the agent; `render` and `render_text` are pure functions of its rows.
+Names come from events, so their control characters are replaced. Bounded by the number of domains.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _NAME_WIDTH = 24
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One domain in one context: its newest estimate, what moved in it (newest last), its place in the ranking.
+    """One domain in one context: its newest estimate, its alerts (newest last), its place in the ranking.
 
-    ``is_new``: a whole window had gone by before the domain was first seen.
+    ``is_new``: the first estimate of the domain came at least one window later than the first estimate of all.
     """
 
     estimate: Estimate
@@ -42,19 +42,19 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The domain, as far as it can be shown."""
-        return shown(self.estimate.domain)
+        """The domain, as text that can be printed."""
+        return printable(self.estimate.domain)
 
     @property
     def drift(self) -> Alert | None:
-        """The newest alert that says the domain moved, if it was raised within the window of the estimate."""
+        """The newest drift alert, if it was raised within the window of the estimate."""
         start = self.estimate.window_start
-        moved = (a for a in reversed(self.alerts) if a.kind in DRIFT_KINDS and a.event_time >= start)
-        return next(moved, None)
+        drifts = (a for a in reversed(self.alerts) if a.kind in DRIFT_KINDS and a.event_time >= start)
+        return next(drifts, None)
 
 
 @dataclass(slots=True)
-class Board:
+class LatestOutputs:
     """The newest estimates, alerts and ranking by domain and context."""
 
     estimates: dict[SeriesKey, Estimate] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class Board:
     alerts: dict[SeriesKey, list[Alert]] = field(default_factory=dict)
     priorities: dict[SeriesKey, Priority] = field(default_factory=dict)
 
-    def take(self, outputs: Iterable[Output]) -> None:
-        """Note outputs, in the order they were emitted."""
+    def add(self, outputs: Iterable[Output]) -> None:
+        """Add outputs, in the order they were emitted."""
         for output in outputs:
             match output:
                 case Estimate():
@@ -74,7 +74,7 @@ class Board:
                     self.priorities = {row.series: row for row in output.priorities}
 
     def rows(self) -> list[Row]:
-        """Every domain that has an estimate, by name."""
+        """One row for every domain and context with an estimate, by name."""
         return [
             Row(estimate, tuple(self.alerts.get(key, ())), self.priorities.get(key), self._is_new(estimate))
             for key, estimate in sorted(self.estimates.items())
@@ -93,21 +93,21 @@ class Board:
 
 
 def render(rows: Sequence[Row], caption: str = "", width: int | None = None) -> Table:
-    """The table for a terminal; of what does not fit into ``width``, the least needed columns are left out."""
+    """The table for a terminal; columns that do not fit into ``width`` are left out, the least needed first."""
     lines = [_cells(row) for row in rows]
     table = Table(caption=caption or None, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    shown_columns = _fitting([HEADINGS, *lines], width)
-    for i in shown_columns:
+    columns = _fitting([HEADINGS, *lines], width)
+    for i in columns:
         table.add_column(HEADINGS[i], justify="right" if HEADINGS[i] in _RIGHT else "left", no_wrap=True)
     for row, line in zip(rows, lines, strict=True):
         cells = [Text(cell) for cell in line]
         cells[HEADINGS.index("drift")].stylize(_style(row.drift))
-        table.add_row(*(cells[i] for i in shown_columns))
+        table.add_row(*(cells[i] for i in columns))
     return table
 
 
 def _fitting(lines: Sequence[Sequence[str]], width: int | None) -> list[int]:
-    """Which columns fit, with three spaces between two."""
+    """Indices of the columns that fit, with three spaces between two columns."""
     widths = [max(map(len, column)) + 3 for column in zip(*lines, strict=True)]
     columns = list(range(len(widths)))
     for heading in _DISPENSABLE:
@@ -123,10 +123,10 @@ def _style(drift: Alert | None) -> str:
     return "bold red" if drift.severity == "alarm" else "yellow"
 
 
-def plain(rows: Sequence[Row]) -> str:
+def render_text(rows: Sequence[Row]) -> str:
     """The table as lines of text.
 
-    >>> print(plain([]))
+    >>> print(render_text([]))
     domain  events  labels  accuracy  interval    by labels  drift  priority
     """
     lines = [HEADINGS, *map(_cells, rows)]
@@ -140,26 +140,26 @@ def _padded(cell: str, width: int, heading: str) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     e, drift = row.estimate, row.drift
-    interval = "" if e.ci_low is None or e.ci_high is None else f"{ratio(e.ci_low)} to {ratio(e.ci_high)}"
+    interval = "" if e.ci_low is None or e.ci_high is None else f"{format_ratio(e.ci_low)} to {format_ratio(e.ci_high)}"
     return (
         row.name,
         f"{e.n_events:,}",
         f"{e.n_labels:,}",
-        ratio(e.accuracy),
-        interval if e.accuracy is not None else shown(e.status_reason or e.status),
-        bar(e.ci_low, e.accuracy, e.ci_high),
-        ratio(e.accuracy_labelled),
-        "" if drift is None else f"{shown(drift.what)} {ratio(drift.before)} -> {ratio(drift.after)}",
+        format_ratio(e.accuracy),
+        interval if e.accuracy is not None else printable(e.status_reason or e.status),
+        interval_bar(e.ci_low, e.accuracy, e.ci_high),
+        format_ratio(e.accuracy_labelled),
+        "" if drift is None else f"{printable(drift.what)} {format_ratio(drift.before)} -> {format_ratio(drift.after)}",
         "" if row.priority is None else str(row.priority.rank),
     )
 
 
-def bar(low: float | None, value: float | None, high: float | None, width: int = _BAR_WIDTH) -> str:
-    """An interval in [0, 1] drawn on a line.
+def interval_bar(low: float | None, value: float | None, high: float | None, width: int = _BAR_WIDTH) -> str:
+    """Draw an interval in [0, 1] as text; empty when any of the three numbers is unknown.
 
-    >>> bar(0.25, 0.5, 0.8, width=10)
+    >>> interval_bar(0.25, 0.5, 0.8, width=10)
     '|..===#===.|'
-    >>> bar(None, None, None, width=10)
+    >>> interval_bar(None, None, None, width=10)
     ''
     """
     if low is None or value is None or high is None:
@@ -168,32 +168,32 @@ def bar(low: float | None, value: float | None, high: float | None, width: int =
     return "|" + "".join("#" if i == at else "=" if first <= i <= last else "." for i in range(width)) + "|"
 
 
-def shown(text: str, width: int = _NAME_WIDTH) -> str:
-    r"""Text that a terminal prints as it is, cut to a width.
+def printable(text: str, width: int = _NAME_WIDTH) -> str:
+    r"""Text that cannot steer a terminal: control characters become "?", and it is cut to ``width`` characters.
 
-    >>> shown("law\x1b[2J\n")
+    >>> printable("law\x1b[2J\n")
     'law?[2J?'
     """
     clean = "".join(c if c.isprintable() else "?" for c in text[: width + 1])
     return clean if len(clean) <= width else clean[: width - 1] + "…"
 
 
-def ratio(value: float | None) -> str:
-    """Two decimals, or a dash for what is not known."""
+def format_ratio(value: float | None) -> str:
+    """Two decimals; a dash when the value is unknown."""
     return "-" if value is None else f"{value:.2f}"
 
 
 class LiveTable:
-    """Shows a board while the loop runs: redrawn in place on a terminal, else a line of progress now and then.
+    """Shows the table while the loop runs: redrawn in place on a terminal, else a line of progress now and then.
 
-    An observer of `driftgauge.agent.service.loop.Loop`. ``total`` is how many records there will be, if that is known.
+    An observer of `driftgauge.agent.service.loop.Loop`. ``total`` is the number of records to come, when it is known.
     """
 
     LINE_EVERY = 1_000
-    """Records from one plain line to the next."""
+    """Number of records from one line of progress to the next."""
 
     def __init__(self, console: Console, total: int | None = None) -> None:
-        self.board = Board()
+        self._latest = LatestOutputs()
         self.n_records = 0
         self._console = console
         self._total = total
@@ -205,36 +205,40 @@ class LiveTable:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the last table on the screen."""
+        """Leave the last table on the screen; without a terminal, print it."""
         if self._live:
             self._draw()
             self._live.stop()
         else:
-            self._console.print(plain(self.board.rows()), markup=False, highlight=False, soft_wrap=True)
+            self._console.print(render_text(self.rows()), markup=False, highlight=False, soft_wrap=True)
+
+    def rows(self) -> list[Row]:
+        """The rows of the table now."""
+        return self._latest.rows()
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: object) -> None:  # noqa: ARG002 - the loop's protocol
-        """Note a committed batch and show where things stand."""
+        """Note a committed batch and show the progress."""
         before, self.n_records = self.n_records, self.n_records + len(records)
-        self.board.take(outputs)
+        self._latest.add(outputs)
         if self._live:
             self._draw(self._progress())
         elif before // self.LINE_EVERY != self.n_records // self.LINE_EVERY:
             self._console.print(self._progress(), markup=False, highlight=False)
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """A replay is never behind."""
+        """Ignore the lag: a replay reads as fast as it can."""
 
     def failure(self, error: ConnectorError | None) -> None:
-        """Say what is being waited for."""
+        """Print the error that makes the loop wait."""
         if error is not None:
             self._console.print(f"waiting: {error}", markup=False, highlight=False)
 
     def _draw(self, caption: str = "") -> None:
         if self._live:
-            self._live.update(render(self.board.rows(), caption, self._console.width), refresh=True)
+            self._live.update(render(self.rows(), caption, self._console.width), refresh=True)
 
     def _progress(self) -> str:
         of_total = "" if self._total is None else f" of {self._total:,}"
-        counts = (len(self.board.estimates), "domain"), (sum(map(len, self.board.alerts.values())), "alert")
-        said = [f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counts]
-        return ", ".join([f"{self.n_records:,}{of_total} events", *said])
+        counts = (len(self._latest.estimates), "domain"), (sum(map(len, self._latest.alerts.values())), "alert")
+        parts = [f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counts]
+        return ", ".join([f"{self.n_records:,}{of_total} events", *parts])

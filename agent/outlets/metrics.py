@@ -1,9 +1,9 @@
-"""What Prometheus sees of the agent. Owns the metric names, which are a contract.
+"""The metrics of the agent for Prometheus. Owns the metric names, which are a contract.
 
-`Metrics` watches the loop and keeps the newest of everything; series are made only when somebody scrapes. Counts come
-from the pipeline's own counters, which live in the store, so they do not start over when the agent does. What
-is unknown has no sample: there is never a zero that means "no estimate". Bounded by ``max_domains`` domains in
-contexts, of which those heard of most recently are shown.
+`Metrics` observes the loop and keeps the newest values; series are made only when the registry is scraped. Counters
+are the pipeline's own. The store keeps them, so they continue after a restart of the agent. An unknown value has no
+sample: a zero never means "no estimate". Bounded: at most ``max_domains`` domains in contexts are shown, those with the
+most recent estimates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from driftgauge.models.series import SeriesKey
 
 Source = TypeVar("Source")
 Gauges: TypeAlias = tuple[tuple[str, str, Callable[[Source], float | None]], ...]
-"""Name, text, and where the value comes from; None: no sample."""
+"""Name, text, and the function that returns the value; None: no sample."""
 
 _ESTIMATE_LABELS = ("domain", "model", "context", "estimator")
 
@@ -40,7 +40,7 @@ _REASONS = {
     "rejected_": ("driftgauge_events_rejected", "reason", "Records and events that became dead letters."),
     "unusable_": ("driftgauge_responses_unusable", "reason", "Responses counted but not estimated."),
     "signal_": ("driftgauge_signal_problems", "reason", "Tokens or entries of log-probabilities with a problem."),
-    "labels_": ("driftgauge_labels", "outcome", "What labels did: joined, revised, without_effect."),
+    "labels_": ("driftgauge_labels", "outcome", "Labels by their effect: joined, revised, without_effect."),
 }
 """Prefix of a pipeline counter -> metric, label and text; the rest of the counter's name is the label's value."""
 
@@ -58,8 +58,8 @@ _VALUES: Gauges[Estimate] = (
     ("driftgauge_accuracy_estimate_ratio", "Estimated accuracy.", lambda e: e.accuracy),
     ("driftgauge_accuracy_lower_ratio", "Lower end of the interval.", lambda e: e.ci_low),
     ("driftgauge_accuracy_upper_ratio", "Upper end of the interval.", lambda e: e.ci_high),
-    ("driftgauge_accuracy_spread_ratio", "How far the single estimators lie apart.", lambda e: e.spread),
-    ("driftgauge_accuracy_labelled_ratio", "Accuracy by the labels alone.", lambda e: e.accuracy_labelled),
+    ("driftgauge_accuracy_spread_ratio", "Largest difference between the single estimators.", lambda e: e.spread),
+    ("driftgauge_accuracy_labelled_ratio", "Accuracy by labels alone.", lambda e: e.accuracy_labelled),
     ("driftgauge_window_events", "Usable responses in the window.", lambda e: e.n_events),
     ("driftgauge_window_labels", "Labels in the window.", lambda e: e.n_labels),
 )
@@ -119,19 +119,19 @@ class Metrics(Collector):
             self._gauges = self._state_gauges(state)
             self._alarms = {key: d.watch.is_raised for key, d in state.domains.items() if d.watch.n_labels}
             self._label_delays = LabelDelays(list(state.label_delays.counts), state.label_delays.total_s)
-            if self._now() >= self._scored_at + SCORES_EVERY_S:  # a thousand domains take some 30 ms
+            if self._now() >= self._scored_at + SCORES_EVERY_S:  # takes some 30 ms with a thousand domains
                 self._scores, self._scored_at = list(_scores(state)), self._now()
             for output in outputs:
                 if isinstance(output, Estimate):
                     self._note(output)
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Note how many records wait."""
+        """Note the number of records not yet read, by partition."""
         with self._lock:
             self._lag = dict(lag)
 
     def failure(self, error: ConnectorError | None) -> None:
-        """Note whether the loop waits for something to come back."""
+        """Note whether the loop waits because of an error."""
         with self._lock:
             self._is_waiting = error is not None
 
@@ -142,7 +142,7 @@ class Metrics(Collector):
         yield from families
 
     def _note(self, estimate: Estimate) -> None:
-        """Keep the newest window of a domain in a context; a past one that is revised changes nothing here."""
+        """Keep the estimate of the newest window of a series; a revised estimate of a past window is not shown."""
         key = estimate.series
         known = self._newest.pop(key, estimate)
         self._newest[key] = estimate if estimate.window_end >= known.window_end else known
@@ -160,14 +160,16 @@ class Metrics(Collector):
         }
 
     def _counts(self) -> Iterator[Metric]:
-        events = CounterMetricFamily("driftgauge_events", "Events by what became of them.", labels=["outcome"])
+        events = CounterMetricFamily("driftgauge_events", "Events by outcome.", labels=["outcome"])
         reasons = {p: CounterMetricFamily(n, text, labels=[label]) for p, (n, label, text) in _REASONS.items()}
         for name, count in sorted(self._counters.items()):
             prefix = next((p for p in _REASONS if name.startswith(p)), None)
             family = events if prefix is None else reasons[prefix]
             family.add_metric([name.removeprefix(prefix or "")], count)
         bounds = CounterMetricFamily(
-            "driftgauge_bound_reached", "Times something lay beyond a bound.", labels=["setting"]
+            "driftgauge_bound_reached",
+            "How often a bound was reached, by its setting.",
+            labels=["setting"],
         )
         for name, setting in _BOUNDS.items():
             bounds.add_metric([setting], self._counters[name])
@@ -180,8 +182,8 @@ class Metrics(Collector):
         lag = GaugeMetricFamily(
             "driftgauge_consumer_lag_records", "Records not yet read.", labels=["topic", "partition"]
         )
-        for place, waiting in self._lag.items():
-            lag.add_metric([place.topic, str(place.partition)], waiting)
+        for place, n_records in self._lag.items():
+            lag.add_metric([place.topic, str(place.partition)], n_records)
         info = GaugeMetricFamily("driftgauge_build_info", "Always 1.", labels=["version"])
         info.add_metric([version("driftgauge")], 1)
         yield from (records, lag, info)
@@ -204,7 +206,7 @@ class Metrics(Collector):
         yield from (status, self._alert_state())
 
     def _alert_state(self) -> Metric:
-        """No sample for a domain without labels: nothing is known for or against it."""
+        """The state of the accuracy alarms. A domain without labels has no sample, because its state is unknown."""
         text = "1 while labels prove accuracy below target, else 0."
         family = GaugeMetricFamily("driftgauge_alert_state", text, labels=["domain", "model", "context", "kind"])
         for key, estimate in self._newest.items():
@@ -213,7 +215,7 @@ class Metrics(Collector):
         return family
 
     def _classifiers(self) -> Iterator[Metric]:
-        delays = HistogramMetricFamily("driftgauge_label_delay_seconds", "From a response to its label, in event time.")
+        delays = HistogramMetricFamily("driftgauge_label_delay_seconds", "Event time from a response to its label.")
         bounds = self._label_delays.cumulative()
         buckets = [(floatToGoString(bound), n) for bound, n in bounds]  # type: ignore[no-untyped-call]  # the library's
         delays.add_metric([], buckets, self._label_delays.total_s)
@@ -224,7 +226,7 @@ class Metrics(Collector):
 def _families(
     gauges: Gauges[Source], labels: Sequence[str], samples: Sequence[tuple[list[str], Source]]
 ) -> Iterator[Metric]:
-    """A family for each gauge, with a sample for everything that has a value."""
+    """One family for each gauge, with a sample for every source whose value is known."""
     for name, text, value_of in gauges:
         family = GaugeMetricFamily(name, text, labels=labels)
         for values, source in samples:
@@ -234,7 +236,7 @@ def _families(
 
 
 def _scores(state: State) -> Iterator[tuple[list[str], Score]]:
-    """Prequential scores of what was published and of every classifier, with the values of `_SCORE_LABELS`."""
+    """Prequential scores of the published predictions and of every classifier, with the values of `_SCORE_LABELS`."""
     for fingerprint, context in state.contexts.items():
         for score in context.committee.metrics():
             domain = ALL_DOMAINS if score.domain is None else score.domain

@@ -1,7 +1,7 @@
-"""What a store says about a period, as one value.
+"""The content of a report: what a store holds about a period of event time, as one value.
 
-It speaks of event time and says nothing that is not in the store, so the same store gives the same value. Bounded by
-the domains and alerts of two periods.
+A report depends on nothing but the store, so the same store gives the same report. Bounded by the domains and alerts of
+two periods.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ VERDICTS: tuple[Verdict, ...] = ("below target", "unclear", "no estimate", "meet
 """Worst first: the order in which domains are listed."""
 
 
-class Reader(Protocol):
-    """What a report asks of a store."""
+class ReportQueries(Protocol):
+    """What a report reads from a store."""
 
     def latest_estimates(self) -> list[Estimate]:
-        """The newest estimate of every (domain, fingerprint)."""
+        """The newest estimate of every series."""
         ...
 
     def estimates(self, start: float, end: float) -> list[Estimate]:
@@ -40,11 +40,11 @@ class Reader(Protocol):
         ...
 
     def latest_acquisition(self) -> Acquisition | None:
-        """The newest list of what to label."""
+        """The newest list of labelling priorities."""
         ...
 
     def counts(self, start: float, end: float) -> Mapping[str, Counts]:
-        """Responses and labels by domain."""
+        """Numbers of responses and labels with ``start <= event_time < end``, by domain."""
         ...
 
     def state(self, prefix: str) -> dict[str, bytes]:
@@ -62,7 +62,7 @@ class DomainReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The whole interval against the target: only one that lies on one side of it decides."""
+        """The interval compared with the target; "unclear" when the target lies inside the interval."""
         low, high = self.estimate.ci_low, self.estimate.ci_high
         if low is None or high is None:
             return "no estimate"
@@ -72,7 +72,7 @@ class DomainReport:
 
     @property
     def change(self) -> float | None:
-        """Accuracy now minus accuracy in the period before; None where either is unknown."""
+        """Accuracy now minus accuracy in the period before; None when either is unknown."""
         if self.previous is None or self.previous.accuracy is None or self.estimate.accuracy is None:
             return None
         return self.estimate.accuracy - self.previous.accuracy
@@ -80,7 +80,7 @@ class DomainReport:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """How good the published predictions of one context were, over all its labels so far, by one domain or all."""
+    """How good the published predictions of one context were, over all its labels so far, in one domain or in all."""
 
     model: str
     fingerprint: str
@@ -89,7 +89,10 @@ class ScoreReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a report says about ``[start, end)`` of event time; ``silent`` domains had estimates only before."""
+    """The content of a report on ``[start, end)`` of event time.
+
+    ``silent`` lists the domains that had an estimate in the period before, but none in this one.
+    """
 
     start: float
     end: float
@@ -104,20 +107,24 @@ class Report:
 
 
 def make_report(
-    reader: Reader, start: float, end: float, targets: Mapping[str, float] | None = None, default_target: float = 0.8
+    queries: ReportQueries,
+    start: float,
+    end: float,
+    targets: Mapping[str, float] | None = None,
+    default_target: float = 0.8,
 ) -> Report:
     """Read the report of ``[start, end)`` from a store.
 
     Parameters
     ----------
-    start, end : UTC seconds of event time; the span of the same length before ``start`` is compared with it
-    targets : accuracy wanted by domain, in [0, 1]; ``default_target`` for the others
+    start, end : UTC seconds of event time; the report compares them with the period of the same length before ``start``
+    targets : target accuracy by domain, in [0, 1]; other domains have ``default_target``
     """
     targets = targets or {}
-    now, before = _newest(reader.estimates(start, end)), _newest(reader.estimates(2 * start - end, start))
+    now, before = _newest(queries.estimates(start, end)), _newest(queries.estimates(2 * start - end, start))
     domains = [DomainReport(e, before.get(key), targets.get(e.domain, default_target)) for key, e in now.items()]
     domains.sort(key=lambda d: (VERDICTS.index(d.verdict), d.estimate.domain, d.estimate.fingerprint))
-    counts = reader.counts(start, end).values()
+    counts = queries.counts(start, end).values()
     return Report(
         start=start,
         end=end,
@@ -125,16 +132,22 @@ def make_report(
         n_labels=sum(count.n_labels for count in counts),
         domains=tuple(domains),
         silent=tuple(sorted({key[0] for key in before} - {key[0] for key in now})),
-        alerts=tuple(reader.alerts(start, end)),
-        acquisition=reader.latest_acquisition(),
-        scores=tuple(_scores(contexts_saved(reader.state("context/")))),
+        alerts=tuple(queries.alerts(start, end)),
+        acquisition=queries.latest_acquisition(),
+        scores=tuple(_scores(contexts_saved(queries.state("context/")))),
         driftgauge_version=version("driftgauge"),
     )
 
 
-def latest_period(reader: Reader, period_s: float) -> tuple[float, float]:
-    """Start and end of the period up to the newest window; ConnectorError when there is no estimate at all."""
-    ends = [estimate.window_end for estimate in reader.latest_estimates()]
+def latest_period(queries: ReportQueries, period_s: float) -> tuple[float, float]:
+    """Start and end of the period of ``period_s`` seconds that ends with the newest window.
+
+    Raises
+    ------
+    ConnectorError
+        When the store holds no estimate.
+    """
+    ends = [estimate.window_end for estimate in queries.latest_estimates()]
     if not ends:
         raise ConnectorError("the store holds no estimate yet, so there is nothing to report", retriable=True)
     return max(ends) - period_s, max(ends)
@@ -148,5 +161,5 @@ def _scores(contexts: Mapping[str, Mapping[str, bytes]]) -> Iterator[ScoreReport
 
 
 def _newest(estimates: Sequence[Estimate]) -> dict[SeriesKey, Estimate]:
-    """The estimate with the latest window of every domain in a context; they come by window end."""
+    """The estimate with the latest window of every series. ``estimates`` are sorted by window end."""
     return {estimate.series: estimate for estimate in estimates}

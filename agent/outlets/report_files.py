@@ -1,4 +1,4 @@
-"""Reports as files: the value of `period` as Markdown (`report_markdown`) and JSON, written whole or not at all."""
+"""Reports as files, in Markdown (`report_markdown`) and JSON. A file is always complete."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, Literal, TypeAlias
 
 from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
 from driftgauge.agent.outlets.report_markdown import to_markdown
-from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.models.outputs import Output
 
 Format: TypeAlias = Literal["markdown", "json"]
+FORMATS: tuple[Format, ...] = ("markdown", "json")
 
 
 def to_json_report(report: Report) -> str:
-    """The report as JSON: estimates, alerts and priorities as their topics carry them. Unknown is null."""
+    """The report as JSON: estimates, alerts and priorities as their topics carry them. An unknown value is null."""
     acquisition = _builtin(report.acquisition) if report.acquisition else {"priorities": []}
     content = {
         "report": "driftgauge.report.v1",
@@ -45,21 +45,35 @@ _KINDS: Mapping[Format, tuple[str, Callable[[Report], str]]] = {
 }
 
 
-def write_report_now(settings: Settings, store_url: str | None = None, folder: Path | None = None) -> list[Path]:
+def write_latest_report(
+    store_url: str,
+    folder: Path,
+    period_s: float,
+    *,
+    targets: Mapping[str, float] | None = None,
+    default_target: float = 0.8,
+    formats: Sequence[Format] = FORMATS,
+) -> list[Path]:
     """Write the report of the last period of a store; return the files.
 
     Parameters
     ----------
-    store_url, folder : where they differ from the settings
+    period_s : seconds of event time, up to the end of the newest window
+    targets, default_target : see `make_report`
+
+    Raises
+    ------
+    ConnectorError
+        When the store cannot be read or holds no estimate, or the folder cannot be written.
     """
-    with closing(open_queries(store_url or settings.store.url.get_secret_value())) as reader:
-        start, end = latest_period(reader, settings.report.period_s)
-        report = make_report(reader, start, end, settings.targets.domains, settings.targets.default)
-    return write_report(report, folder or settings.report.folder, settings.report.formats)
+    with closing(open_queries(store_url)) as queries:
+        start, end = latest_period(queries, period_s)
+        report = make_report(queries, start, end, targets, default_target)
+    return write_report(report, folder, formats)
 
 
-def write_report(report: Report, folder: Path, formats: Sequence[Format] = ("markdown", "json")) -> list[Path]:
-    """Write the files, each complete or not at all; a report of the same period is replaced.
+def write_report(report: Report, folder: Path, formats: Sequence[Format] = FORMATS) -> list[Path]:
+    """Write the files of a report; they replace those of an earlier report on the same period.
 
     Raises
     ------

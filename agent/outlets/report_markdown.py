@@ -1,6 +1,6 @@
-"""The words of a report: GitHub-flavoured Markdown that a person reads in a minute. Pure: a `Report` in, text out.
+"""A report as text: GitHub-flavoured Markdown that a person reads in a minute. Pure: a `Report` in, text out.
 
-Names of domains come from events, so they are escaped. Long lists are cut at `MAX_ROWS`; the JSON file has them all.
+Names of domains come from events, so they are escaped. Long lists are cut at `MAX_ROWS`; the JSON file is complete.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def to_markdown(report: Report) -> str:
 
 
 def headline(report: Report) -> list[str]:
-    """The result in a few plain sentences."""
+    """The results in a few sentences."""
     by_verdict = {verdict: [d for d in report.domains if d.verdict == verdict] for verdict in VERDICTS}
-    moved = _unique(alert.domain for alert in report.alerts if alert.severity != "info")
-    said = [
+    alerted = _unique(alert.domain for alert in report.alerts if alert.severity != "info")
+    lines = [
         f"{_count(report.n_events, 'response')} with {_count(report.n_labels, 'label')}; "
         f"{_count(len({d.estimate.domain for d in report.domains}), 'domain')}."
     ]
@@ -43,44 +43,42 @@ def headline(report: Report) -> list[str]:
         "no estimate": "No estimate: {}.",
         "meets target": "On target: {}.",
     }
-    said += [
+    lines += [
         sentence.format(_names(_with_accuracy(d) for d in by_verdict[verdict]))
         for verdict, sentence in sentences.items()
         if by_verdict[verdict]
     ]
-    if moved:
-        said.append(f"Something moved in {_names(map(_plain, moved))}.")
+    if alerted:
+        lines.append(f"Warnings or alarms in {_names(map(_plain, alerted))}.")
     if report.acquisition and report.acquisition.priorities:
-        said.append(f"Labels would help most in {_plain(report.acquisition.priorities[0].domain)}.")
-    return said
+        lines.append(f"Labels would help most in {_plain(report.acquisition.priorities[0].domain)}.")
+    return lines
 
 
 def caveats(report: Report) -> list[str]:
-    """What a reader must know before believing the numbers."""
+    """The limits of the numbers: unknown estimates, missing labels, confidence, how good the predictions were."""
     estimates = [domain.estimate for domain in report.domains]
     unknown = [e for e in estimates if e.accuracy is None]
-    said = [f"{_title(e, report)} has no estimate: {_plain(e.status_reason or e.status)}." for e in unknown[:MAX_ROWS]]
+    lines = [f"{_title(e, report)} has no estimate: {_plain(e.status_reason or e.status)}." for e in unknown[:MAX_ROWS]]
     unlabelled = _unique(e.domain for e in estimates if e.accuracy is not None and e.n_labels == 0)
     if unlabelled:
-        said.append(
-            f"No labels at all: {_names(map(_plain, unlabelled))}. The estimate rests on the entropy signal alone."
-        )
+        lines.append(f"No labels, estimated from the entropy signal alone: {_names(map(_plain, unlabelled))}.")
     if report.silent:
-        said.append(f"Silent in this period: {_names(map(_plain, report.silent))}.")
+        lines.append(f"An estimate in the period before, none in this one: {_names(map(_plain, report.silent))}.")
     levels = sorted({e.confidence_level for e in estimates})
     if levels:
-        said.append(
-            f"An interval is meant to hold the true accuracy with probability {' or '.join(map(str, levels))}."
-            " Responses, labels and accuracy are those of a domain's newest window."
+        lines.append(
+            f"An interval should contain the true accuracy with probability {' or '.join(map(str, levels))}."
+            " Responses, labels and accuracy are those of the newest window of each domain."
         )
-    said += [_score(score) for score in report.scores if score.score.domain is None]
+    lines += [_score(score) for score in report.scores if score.score.domain is None]
     made_by = _unique(f"{e.estimator} with classifier version {e.classifier_version}" for e in estimates)
-    said.append(f"Made by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{_names(made_by)}.")
-    return said
+    lines.append(f"Computed by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{_names(made_by)}.")
+    return lines
 
 
 def _score(report: ScoreReport) -> str:
-    """How good the predictions were that estimates are made of."""
+    """How good the predictions of one context were."""
     score = report.score
     return (
         f"Predictions for {_plain(report.model or 'the unnamed model')}, each made before its label: Brier score "
@@ -106,9 +104,9 @@ def _table(report: Report) -> Iterator[str]:
 
 
 def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
-    """Alarms first, then warnings, then what is only worth knowing; in order of time."""
+    """Alerts, by severity (alarms first) and then by time."""
     if not alerts:
-        yield "Nothing."
+        yield "No alerts."
     order = ("alarm", "warning", "info")
     for alert in sorted(alerts, key=lambda a: (order.index(a.severity), a.event_time, a.number))[:MAX_ROWS]:
         since = f", since {_moment(alert.since)}" if alert.since is not None else ""
@@ -120,7 +118,7 @@ def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
 def _priorities(report: Report) -> Iterator[str]:
     priorities = report.acquisition.priorities if report.acquisition else ()
     if not priorities:
-        yield "Nothing to rank yet."
+        yield "No priorities yet."
     for row in priorities[:MAX_ROWS]:
         yield f"{row.rank}. **{_plain(row.domain)}**: {_plain(row.why)}"
     yield from _rest(len(priorities))
@@ -131,7 +129,7 @@ def _rest(total: int) -> list[str]:
 
 
 def _title(estimate: Estimate, report: Report) -> str:
-    """The domain, with model and context where the report has several."""
+    """The domain; with its model or context when the report has several of them."""
     others = [d.estimate for d in report.domains]
     name = _plain(estimate.domain)
     if len({e.model for e in others}) > 1:
@@ -147,7 +145,7 @@ def _with_accuracy(domain: DomainReport) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    """The first few, and how many more."""
+    """The first `_MAX_NAMES` names, and the number of the others."""
     known = list(names)
     more = len(known) - _MAX_NAMES
     return ", ".join(known[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
@@ -180,5 +178,5 @@ def _moment(seconds: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
+    """Text with the characters escaped that Markdown would interpret."""
     return re.sub(r"([\\`*_\[\]<>|~#!])", r"\\\1", " ".join(text.split()))

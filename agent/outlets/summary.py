@@ -1,29 +1,29 @@
-"""What a demo or replay says at its end, in plain words: pure functions of the rows of the table."""
+"""The summary that a demo or replay prints at its end: pure functions of the rows of the table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from driftgauge.agent.outlets.live_table import Row, ratio, shown
+from driftgauge.agent.outlets.live_table import Row, format_ratio, printable
 from driftgauge.models.outputs import Estimate
 
 FEW_LABELS = 10
-"""Labels in a window below which they say little by themselves."""
+"""A window with fewer labels than this is reported as having few labels."""
 
 _MAX_NAMES = 20
 _MAX_RANKED = 3
 
 
 def summary(rows: Sequence[Row], results: Mapping[str, object]) -> str:
-    """What was found: new, drifted and unlabelled domains, and what to label next.
+    """Summarise the table: new, drifted and unlabelled domains, and what to label next.
 
     Parameters
     ----------
-    results : where things are: what -> path or URL
+    results : path or URL of each result, by its name
     """
-    said = [_watched(rows), *_drift(rows), *_labels(rows), *_next(rows)]
-    said += [f"{what.capitalize()}: {where}" for what, where in results.items()]
-    return "\n".join(said)
+    lines = [_watched(rows), *_drift(rows), *_labels(rows), *_next(rows)]
+    lines += [f"{what.capitalize()}: {where}" for what, where in results.items()]
+    return "\n".join(lines)
 
 
 def _watched(rows: Sequence[Row]) -> str:
@@ -44,9 +44,10 @@ def _drift(rows: Sequence[Row]) -> Iterator[str]:
 def _moved(row: Row) -> str:
     drift = row.drift
     if drift is None or drift.before is None or drift.after is None:
-        return "" if drift is None else shown(drift.what)
-    way = "rose" if drift.after > drift.before else "fell"
-    return f"{shown(drift.what)} {way} from {ratio(drift.before)} to {ratio(drift.after)}, {_estimated(row.estimate)}"
+        return "" if drift is None else printable(drift.what)
+    direction = "rose" if drift.after > drift.before else "fell"
+    change = f"{direction} from {format_ratio(drift.before)} to {format_ratio(drift.after)}"
+    return f"{printable(drift.what)} {change}, {_estimated(row.estimate)}"
 
 
 def _labels(rows: Sequence[Row]) -> Iterator[str]:
@@ -54,10 +55,10 @@ def _labels(rows: Sequence[Row]) -> Iterator[str]:
     few = [row for row in rows if 0 < row.estimate.n_labels < FEW_LABELS]
     if none:
         named = _listed(f"{row.name} ({_estimated(row.estimate)})" for row in none)
-        yield f"No labels in {named}: only the entropy signal speaks there."
+        yield f"No labels in {named}: estimated from the entropy signal alone."
     if few:
         named = _listed(f"{row.name} ({row.estimate.n_labels})" for row in few)
-        yield f"Few labels in {named}: the entropy signal carries most of the estimate there."
+        yield f"Few labels in {named}: estimated mostly from the entropy signal."
 
 
 def _next(rows: Sequence[Row]) -> Iterator[str]:
@@ -65,13 +66,14 @@ def _next(rows: Sequence[Row]) -> Iterator[str]:
     if ranked:
         yield "Label next:"
     for rank, row in ranked[:_MAX_RANKED]:
-        yield f"  {rank}. {row.name}: {shown(row.priority.why, 200) if row.priority else ''}"
+        yield f"  {rank}. {row.name}: {printable(row.priority.why, 200) if row.priority else ''}"
 
 
 def _estimated(estimate: Estimate) -> str:
     if estimate.accuracy is None:
         return "no estimate"
-    return f"accuracy {ratio(estimate.accuracy)} [{ratio(estimate.ci_low)}, {ratio(estimate.ci_high)}]"
+    interval = f"[{format_ratio(estimate.ci_low)}, {format_ratio(estimate.ci_high)}]"
+    return f"accuracy {format_ratio(estimate.accuracy)} {interval}"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -81,9 +83,9 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def distance_to_truth(rows: Sequence[Row], truth: Mapping[str, float]) -> tuple[float, float]:
-    """Mean distance to the true accuracy by domain: of the estimates, and of the labelled share alone.
+    """Mean distance to the true accuracy over domains: of the estimates, and of the accuracy by labels alone.
 
-    A domain without labels is given the labelled share of all the others, as one would without an estimate.
+    A domain without labels gets the accuracy by labels of all other domains: the best guess without an estimate.
     """
     known = [row.estimate for row in rows if row.estimate.accuracy is not None and row.estimate.domain in truth]
     labelled = [(e.accuracy_labelled, e.n_labels) for e in known if e.accuracy_labelled is not None]

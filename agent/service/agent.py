@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.http import Health, Server, routes
 from driftgauge.agent.outlets.metrics import Metrics
-from driftgauge.agent.outlets.report_files import write_report_now
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
@@ -87,7 +86,7 @@ def open_agent(
 def _jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
     jobs = []
     if when := trigger(settings.report.cron, settings.report.interval_s):
-        jobs.append(Job("report", lambda: write_report_now(settings), when))
+        jobs.append(Job("report", build.report_writer(settings), when))
     if settings.store.retention_s and (often := trigger(interval_s=RETENTION_EVERY_S)):
         oldest_s = settings.store.retention_s
         jobs.append(Job("retention", lambda: expire_old(store, event_time.watermark - oldest_s), often))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from driftgauge.agent.core.state import PipelineSettings
-from driftgauge.agent.evaluation.fit import load_fit
+from driftgauge.agent.outlets.report_files import write_latest_report
+from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer
 from driftgauge.agent.service.reader_pool import Decoded, Readers
 from driftgauge.agent.service.reader_process import Task
@@ -217,6 +218,26 @@ def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
         return _open_kafka_source(settings, partitions=partitions, max_bytes=max_bytes)()
 
     return KafkaHistory(open_source, begin, end, max_records=kafka.max_records)
+
+
+def report_writer(
+    settings: Settings, store_url: str | None = None, folder: Path | None = None
+) -> Callable[[], list[Path]]:
+    """A function that writes the report of the last period and returns its files.
+
+    Parameters
+    ----------
+    store_url, folder : replace those of the settings
+    """
+    return partial(
+        write_latest_report,
+        store_url or settings.store.url.get_secret_value(),
+        folder or settings.report.folder,
+        settings.report.period_s,
+        targets=settings.targets.domains,
+        default_target=settings.targets.default,
+        formats=settings.report.formats,
+    )
 
 
 def loop(settings: Settings, store: Store, observers: Sequence[Observer], stopping: threading.Event) -> Loop:

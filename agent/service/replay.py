@@ -142,7 +142,7 @@ def watch(
             observers=(table, *observers),
             patience_s=settings.kafka.patience_s,
         ).run()
-    return table.board.rows()
+    return table.rows()
 
 
 def result(rows: Sequence[Row], replayed: Replay, settings: Settings) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What ``driftgauge decode`` does: show what the agent understands of captured payloads.
+"""What the agent understands of captured payloads: the work of ``driftgauge decode``.
 
-Takes a JSON body, an array, JSON lines or server-sent events, as a client or a proxy wrote them down; gives what each
-file holds, response by response, and why something cannot be used. It runs the same code as the agent: the decoder,
-and the assembly of responses that come in pieces.
+A file is a JSON body, an array, JSON lines or server-sent events, as a client or a proxy wrote it. The result says what
+each file holds, response by response, and why something cannot be used. It comes from the same code as in the agent:
+the decoder, and the assembly of responses that arrive in pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -31,17 +30,23 @@ MAX_FILE_BYTES = 2**30
 
 
 def decode_files(paths: Sequence[Path], format_name: str = "auto") -> list[dict[str, Any]]:
-    """One object per file: its name, its format, and its choices."""
+    """Describe each file as one object: see `decode_file`."""
     return [decode_file(path, format_name) for path in paths]
 
 
 def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
-    """What one file holds."""
+    """Describe what one file holds: its format, its choices, how many labels, and what is rejected for which reason.
+
+    Raises
+    ------
+    PayloadError
+        When there is no format of this name.
+    """
     value = path.read_bytes()
     decoder = Decoder(format=format_name, limits=Limits(max_bytes=MAX_FILE_BYTES))
     events = decoder.decode([Record(path.name, 0, 0, None, value)])
     for choice in (choices := list(choices_of(events))):
-        choice["id"] = "" if choice["id"].startswith(f"{path.name}/0/0") else choice["id"]  # a name for want of an id
+        choice["id"] = "" if choice["id"].startswith(f"{path.name}/0/0") else choice["id"]  # made by the decoder
     return {
         "file": str(path),
         "format": format_of(value, format_name),
@@ -51,34 +56,8 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
     }
 
 
-def show(files: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print it for people."""
-
-    def say(line: str, style: str = "") -> None:
-        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
-
-    for file in files:
-        say(f"{file['file']}: {file['format'] or 'of no known format'}", "bold")
-        for choice in file["choices"]:
-            say("\n".join(_lines(choice)))
-        for rejected in file["rejected"]:
-            say(f"  rejected: {rejected['reason']}: {rejected['detail']}", "red")
-
-
-def _lines(choice: dict[str, Any]) -> Iterator[str]:
-    yield "  " + "  ".join(filter(None, (choice["id"], choice["model"], choice["finish_reason"])))
-    if choice["n_tokens"]:
-        numbers = ("mean_chosen_logprob", "mean_entropy", "mean_tail_mass", "coverage")
-        known = (f"{name.replace('_', ' ')} {choice[name]:.4g}" for name in numbers if choice[name] is not None)
-        counts = (f"{choice[name]} {name[2:]}" for name in ("n_logprobs", "n_censored", "n_missing"))
-        yield "    " + ", ".join((*counts, f"k {choice['k']['min']} to {choice['k']['max']}", *known))
-    segments = {f"{name} tokens": n for name, n in choice["segments"].items() if name != "unknown"}
-    if notes := {**segments, **choice["problems"]}:
-        yield "    " + ", ".join(f"{name} {n}" for name, n in notes.items())
-
-
 def choices_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
-    """What is understood of each response in these events, pieces put together."""
+    """Describe each response in these events. The pieces of a response are put together first."""
     assembly = Assembly(AssemblySettings())
     done: set[str] = set()
     for event in events:
@@ -124,7 +103,10 @@ def _choice(generation: Generation, counts: SignalCounts, features: Floats) -> d
 
 
 def _coverage(generation: Generation, n_tokens: int) -> float | None:
-    """Share of the generated tokens that have an entry; reasoning may or may not have some."""
+    """Share of the generated tokens that have a log-probability.
+
+    Some servers send log-probabilities of reasoning tokens, some do not.
+    """
     n_completion = generation.n_completion_tokens
     if not n_completion:
         return None

@@ -1,7 +1,7 @@
-"""What ``driftgauge features`` does: the 17 features of every response in a file, into a table.
+"""Tables of features: the 17 features of every response in a file, as ``driftgauge features`` writes them.
 
-Takes a recording (``.npz``) or events as JSON lines; gives ``.npz`` or JSON lines, by the name of the output. A line
-that is no event is logged and left out. Memory: a recording is read whole, events one poll after another.
+The input is a recording (``.npz``) or events as JSON lines; the output is ``.npz`` or JSON lines, by its name. A line
+that is not an event is logged and skipped. Memory: a recording is read whole, events one poll after another.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """Features of some responses: ``features`` is (n, 17) in the order of `FEATURES`, NaN where there is none."""
+class FeatureTable:
+    """Features of n responses: ``features`` is (n, 17) in the order of `FEATURES`, NaN where a feature is missing."""
 
     ids: list[str]
     domains: list[str]
@@ -39,25 +39,25 @@ class Table:
 
 
 def write_features(source: Path, out: Path, advance: Callable[[int], object] | None = None) -> int:
-    """Write the features of every response of ``source`` and return how many there were.
+    """Write the features of every response of ``source``; return the number of responses.
 
-    ``advance`` is told after each batch how many responses it held.
+    ``advance`` is called after each batch with the number of its responses.
     """
     write = _write_npz if out.suffix == ".npz" else _write_jsonl
     tables = _of_recording(source) if source.suffix == ".npz" else _of_events(source)
     return write(out, _counted(tables, advance))
 
 
-def _of_recording(path: Path) -> Iterator[Table]:
+def _of_recording(path: Path) -> Iterator[FeatureTable]:
     recording = read_recording(path)
     features = recording.features()
     for start in range(0, len(recording), BATCH):
         rows = range(start, min(start + BATCH, len(recording)))
         ids = [f"{recording.name}-{i}" for i in rows]
-        yield Table(ids, [str(recording.domain[i]) for i in rows], features[rows.start : rows.stop])
+        yield FeatureTable(ids, [str(recording.domain[i]) for i in rows], features[rows.start : rows.stop])
 
 
-def _of_events(path: Path) -> Iterator[Table]:
+def _of_events(path: Path) -> Iterator[FeatureTable]:
     decoder, assembly = Decoder(), Assembly(AssemblySettings())
     source = FileSource([path])
     with contextlib.closing(source):
@@ -66,10 +66,10 @@ def _of_events(path: Path) -> Iterator[Table]:
             yield _of_batch(decoder.decode(source.poll(0)), assembly)
     yield _table(_complete(response) for response in assembly.overdue())
     if assembly.in_flight:
-        log.warning("%s: %d responses never came to their last chunk", path, len(assembly.in_flight))
+        log.warning("%s: the last chunk of %d responses is missing", path, len(assembly.in_flight))
 
 
-def _of_batch(events: Sequence[Event], assembly: Assembly) -> Table:
+def _of_batch(events: Sequence[Event], assembly: Assembly) -> FeatureTable:
     whole: list[Generation] = []
     for event in events:
         if isinstance(event, Generation):
@@ -85,20 +85,20 @@ def _complete(response: InFlight) -> Generation:
     return replace(response.head, signal=Signal(features=response.accumulator.features()))
 
 
-def _table(whole: Iterable[Generation]) -> Table:
+def _table(whole: Iterable[Generation]) -> FeatureTable:
     rows = list(whole)
     features = extract([generation.signal for generation in rows])
-    return Table([generation.id for generation in rows], [generation.domain for generation in rows], features)
+    return FeatureTable([generation.id for generation in rows], [generation.domain for generation in rows], features)
 
 
-def _counted(tables: Iterator[Table], advance: Callable[[int], object] | None) -> Iterator[Table]:
+def _counted(tables: Iterator[FeatureTable], advance: Callable[[int], object] | None) -> Iterator[FeatureTable]:
     for table in tables:
         yield table
         if advance:
             advance(len(table.ids))
 
 
-def _write_npz(out: Path, tables: Iterator[Table]) -> int:
+def _write_npz(out: Path, tables: Iterator[FeatureTable]) -> int:
     parts = list(tables)
     features = np.concatenate([np.empty((0, len(FEATURES))), *(part.features for part in parts)])
     np.savez_compressed(
@@ -111,7 +111,7 @@ def _write_npz(out: Path, tables: Iterator[Table]) -> int:
     return len(features)
 
 
-def _write_jsonl(out: Path, tables: Iterator[Table]) -> int:
+def _write_jsonl(out: Path, tables: Iterator[FeatureTable]) -> int:
     encoder, n = msgspec.json.Encoder(), 0
     with out.open("wb") as lines:
         for table in tables:

@@ -12,7 +12,8 @@ import driftgauge.agent
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import ContextState, PipelineSettings
 from driftgauge.agent.evaluation.curves import CONSTANT, WITH_OFFSETS, draw, markdown, measure
-from driftgauge.agent.evaluation.fit import chosen, fit, load_fit, prequential, rows_of, save_fit, table
+from driftgauge.agent.evaluation.fit import chosen, fit, prequential, rows_of, table
+from driftgauge.agent.service.fit_files import load_fit, save_fit
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording, read_recording
 from driftgauge.connectors.testing import MemoryStore

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.agent.commands.check_config import check_fit
+from driftgauge.agent.commands.versions import roll_back
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.state import contexts_saved
 from driftgauge.agent.evaluation.fit import rows_of_store
-from driftgauge.agent.outlets.versions import contexts_in, record_of, rollback, versions
+from driftgauge.agent.outlets.versions import contexts_in, record_of, stored_versions
 from driftgauge.agent.service.build import committee_settings, store
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
@@ -72,7 +73,7 @@ def path(played: Path, tmp_path: Path) -> Path:
 
 def listed(path: Path) -> list[dict[str, object]]:
     with closing(open_queries(f"sqlite:///{path}")) as reader:
-        return versions(contexts_in(reader))
+        return stored_versions(contexts_in(reader))
 
 
 def called(*arguments: str) -> tuple[int, str]:
@@ -126,9 +127,9 @@ def test_a_rollback_to_an_unknown_version_or_context_lists_the_known_ones(path: 
     numbers = [v["number"] for v in listed(path)]
     with closing(store(GIVEN, f"sqlite:///{path}")) as opened:
         with pytest.raises(ConnectorError, match=rf"version 99 is not stored; there are \[{numbers[0]}, "):
-            rollback(opened, committee_settings(GIVEN), 99)
+            roll_back(opened, committee_settings(GIVEN), 99)
         with pytest.raises(ConnectorError, match=r"no context nowhere; the store has [0-9a-f]{12} \(m\)"):
-            rollback(opened, committee_settings(GIVEN), 1, "nowhere")
+            roll_back(opened, committee_settings(GIVEN), 1, "nowhere")
 
 
 def test_a_context_is_fitted_to_a_store(path: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 from driftgauge.agent.core.state import ContextState, PipelineSettings
-from driftgauge.agent.evaluation.fit import save_fit
 from driftgauge.agent.service import build
+from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from driftgauge.agent.outlets.live_table import Board, LiveTable, Row, plain, render
+from driftgauge.agent.outlets.live_table import LatestOutputs, LiveTable, Row, render, render_text
 from driftgauge.agent.outlets.summary import summary
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Priority
 
@@ -27,9 +27,9 @@ def rows() -> list[Row]:
     )
     unknown = replace(ESTIMATE, domain="seq", status="insufficient_data", status_reason="12 of 50 responses",
                       accuracy=None, ci_low=None, ci_high=None, n_events=12)  # fmt: skip
-    board = Board()
-    board.take([ESTIMATE, unlabelled, unknown, ALERT, Acquisition(60.0, (PRIORITY,))])
-    return board.rows()
+    latest = LatestOutputs()
+    latest.add([ESTIMATE, unlabelled, unknown, ALERT, Acquisition(60.0, (PRIORITY,))])
+    return latest.rows()
 
 
 def on_terminal(table: Any, width: int = 160) -> str:
@@ -40,7 +40,7 @@ def on_terminal(table: Any, width: int = 160) -> str:
 
 
 def test_a_row_says_everything_about_its_domain() -> None:
-    heading, add, mul, seq = plain(rows()).splitlines()
+    heading, add, mul, seq = render_text(rows()).splitlines()
     assert heading.split() == [
         "domain",
         "events",
@@ -61,18 +61,18 @@ def test_a_row_says_everything_about_its_domain() -> None:
 
 def test_terminal_and_lines_say_the_same() -> None:
     shown = on_terminal(render(rows()))
-    for word in plain(rows()).split():
+    for word in render_text(rows()).split():
         assert word in shown
 
 
 def test_the_newest_window_is_shown_whatever_the_order_of_revisions() -> None:
-    board = Board()
+    latest = LatestOutputs()
     late = replace(ESTIMATE, window_end=30.0, revision=2, accuracy=0.1)
-    board.take([ESTIMATE, late])
-    assert board.rows()[0].estimate is ESTIMATE
+    latest.add([ESTIMATE, late])
+    assert latest.rows()[0].estimate is ESTIMATE
     revised = replace(ESTIMATE, revision=2)
-    board.take([revised])
-    assert board.rows()[0].estimate is revised
+    latest.add([revised])
+    assert latest.rows()[0].estimate is revised
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;pwned\x07", "[red]x[/red]", "a\nb", "x" * 10_000, "\u202eevil"])
@@ -80,10 +80,10 @@ def test_names_cannot_steer_the_terminal(name: str) -> None:
     hostile = Row(
         replace(ESTIMATE, domain=name), (replace(ALERT, domain=name, what=name),), replace(PRIORITY, why=name)
     )
-    for text in (plain([hostile]), summary([hostile], {}), on_terminal(render([hostile]), 400)):
+    for text in (render_text([hostile]), summary([hostile], {}), on_terminal(render([hostile]), 400)):
         assert not set(re.sub(r"\x1b\[[\d;]*m", "", text)) & set("\x1b\x07\u202e")
         assert max(map(len, text.splitlines())) <= 420
-    assert len(plain([hostile]).splitlines()) == 2
+    assert len(render_text([hostile]).splitlines()) == 2
     assert "[red]" in on_terminal(render([hostile]), 400) or "red" not in name
 
 
@@ -97,18 +97,18 @@ def test_the_table_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
 
 
 def test_drift_is_what_moved_within_the_window() -> None:
-    board = Board()
-    board.take([replace(ESTIMATE, domain="mul", window_start=60.0, window_end=120.0), ALERT])
-    assert board.rows()[0].drift is None
-    board.take([later := replace(ALERT, event_time=60.0, number=2)])
-    assert board.rows()[0].drift is later
+    latest = LatestOutputs()
+    latest.add([replace(ESTIMATE, domain="mul", window_start=60.0, window_end=120.0), ALERT])
+    assert latest.rows()[0].drift is None
+    latest.add([later := replace(ALERT, event_time=60.0, number=2)])
+    assert latest.rows()[0].drift is later
 
 
 def test_a_domain_is_new_when_a_whole_window_went_by_without_it() -> None:
-    board = Board()
+    latest = LatestOutputs()
     for domain, end in (("a", 60.0), ("b", 119.0), ("c", 120.0), ("c", 180.0), ("a", 180.0), ("b", 180.0)):
-        board.take([replace(ESTIMATE, domain=domain, window_start=end - 60.0, window_end=end)])
-    assert [(row.name, row.is_new) for row in board.rows()] == [("a", False), ("b", False), ("c", True)]
+        latest.add([replace(ESTIMATE, domain=domain, window_start=end - 60.0, window_end=end)])
+    assert [(row.name, row.is_new) for row in latest.rows()] == [("a", False), ("b", False), ("c", True)]
 
 
 def test_without_a_terminal_progress_is_lines_and_the_table_comes_last() -> None:

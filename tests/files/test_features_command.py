@@ -89,4 +89,4 @@ def test_what_is_left_out_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         assert write_features(tmp_path / "in.jsonl", tmp_path / "out.npz") == 2
     assert "line 1: malformed" in caplog.text
-    assert "1 responses never came to their last chunk" in caplog.text
+    assert "the last chunk of 1 responses is missing" in caplog.text

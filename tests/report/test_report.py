@@ -15,9 +15,8 @@ import pytest
 
 from driftgauge.agent.core.state import ContextState, PipelineSettings, context_parts
 from driftgauge.agent.outlets.report import DomainReport, Report, Verdict, latest_period, make_report
-from driftgauge.agent.outlets.report_files import to_json_report, write_report, write_report_now
+from driftgauge.agent.outlets.report_files import to_json_report, write_latest_report, write_report
 from driftgauge.agent.outlets.report_markdown import to_markdown
-from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
@@ -209,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(report: Report, tmp_pa
 
 
 def test_a_report_is_written_at_once_from_a_store(reader: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
-    markdown, as_json = write_report_now(load_settings(), url, tmp_path)
+    markdown, as_json = write_latest_report(url, tmp_path, DAY_S)
     assert markdown.read_text().startswith("# Accuracy, 2026-01-01 00:00 to 2026-01-02 00:00 UTC")
     assert json.loads(as_json.read_text())["end"] == "2026-01-02T00:00:00Z"
     assert (
@@ -221,4 +220,4 @@ def test_a_report_is_written_at_once_from_a_store(reader: StoreQueries, url: str
 def test_a_store_without_estimates_has_nothing_to_report(url: str, tmp_path: Path) -> None:
     open_store(url, topics=Topics()).close()
     with pytest.raises(ConnectorError, match="no estimate yet"):
-        write_report_now(load_settings(), url, tmp_path)
+        write_latest_report(url, tmp_path, DAY_S)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.agent import cli
 from driftgauge.agent.cli import main
+from driftgauge.agent.commands import terminal
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, Traffic
@@ -171,11 +171,11 @@ def test_wrong_settings_are_listed_all_at_once(tmp_path: Path, capsys: pytest.Ca
 def test_long_work_says_how_far_it_is_without_a_terminal_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "PROGRESS_LINE_EVERY_S", 0.0)
-    with cli.progress_bar("learning", 3_000) as advance:
+    monkeypatch.setattr(terminal, "PROGRESS_LINE_EVERY_S", 0.0)
+    with terminal.progress("learning", 3_000) as advance:
         advance(1_000)
         advance(1_500)
-    with cli.progress_bar("producing") as advance:
+    with terminal.progress("producing") as advance:
         advance(7)
     said = capsys.readouterr().err.splitlines()
     assert said == ["learning: 1,000 of 3,000", "learning: 2,500 of 3,000", "producing: 7"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from driftgauge.agent.outlets.http import MAX_REQUESTS, Answer, Health, Server, routes
+from driftgauge.agent.outlets.http import MAX_REQUESTS, Health, Response, Server, routes
 from driftgauge.connectors.base import ConnectorError
 
 
@@ -32,7 +32,7 @@ def get(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
     return response.status, body
 
 
-def broken() -> Answer:
+def broken() -> Response:
     raise RuntimeError("hunter2")
 
 

@@ -1,0 +1,99 @@
+"""``driftgauge evaluate`` and ``driftgauge curves``: estimators and classifiers measured on recorded traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from driftgauge.agent.commands.options import (
+    ConfigOption,
+    FilesArgument,
+    JsonOption,
+    SeedOption,
+    SetOption,
+    settings_from,
+)
+from driftgauge.agent.commands.terminal import console, errors, print_line, stage_progress, write_json
+
+PICTURE_HELP = "Picture to write; its suffix decides the format."
+
+Protocol = Literal["compositions", "labels", "coverage", "alarms"]
+
+
+def drawable(path: Path | None) -> Path | None:
+    """Check, before the long work begins, that a picture can be drawn to this path."""
+    from driftgauge.agent.evaluation.figure import SUFFIXES, drawing
+
+    if path is not None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise typer.BadParameter(f"{path.name} does not end in {', '.join(SUFFIXES)}")
+        drawing()
+    return path
+
+
+def evaluate(
+    traffic: FilesArgument,
+    protocol: Annotated[Protocol, typer.Option(help="What to measure.")] = "compositions",
+    k: Annotated[str, typer.Option(help="Numbers of labelled domains, separated by commas.")] = "1,2,3,4",
+    max_compositions: Annotated[int, typer.Option(min=1, help="Sets of k domains, chosen by the seed.")] = 400,
+    labels: Annotated[
+        str, typer.Option(help="Numbers of labels from the estimated domain, separated by commas.")
+    ] = "0,5,20,50,100",
+    target: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Estimate the domains of this recording.")
+    ] = None,
+    seed: SeedOption = 0,
+    jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
+    out: JsonOption = None,
+    picture: Annotated[Path | None, typer.Option("--plot", callback=drawable, help=PICTURE_HELP)] = None,
+) -> None:
+    """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
+    from driftgauge.agent.evaluation import evaluate as evaluation
+    from driftgauge.agent.evaluation.view import plot, render
+
+    ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
+    with stage_progress() as show:
+        result = evaluation.evaluate(
+            traffic, protocol, ks, max_compositions, counts, target, seed=seed, jobs=jobs, progress=show
+        )
+    console.print(render(result))
+    write_json(out, result)
+    if picture is not None:
+        plot(result, picture)
+
+
+def curves(
+    files: FilesArgument,
+    out: Annotated[Path, typer.Option("--out", callback=drawable, help=PICTURE_HELP)],
+    in_a_row: Annotated[
+        bool, typer.Option("--in-a-row", help="Learn all files in one run, one after another, instead of a run each.")
+    ] = False,
+    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Draw how fast every kind of classifier learns labelled traffic (.npz), and print a table (Markdown)."""
+    from driftgauge.agent.evaluation.curves import draw, markdown, measure
+    from driftgauge.agent.service.build import committee_settings
+    from driftgauge.connectors.files.recordings import read_recording
+
+    recordings = [read_recording(path) for path in files]
+    runs = [recordings] if in_a_row else [[recording] for recording in recordings]
+    with errors.status("curves") as status:
+        measured = measure(runs, committee_settings(settings_from(config, overrides)), seed=seed, show=status.update)
+    draw(measured, out)
+    print_line(markdown(measured))
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Read the numbers of an option such as ``1,2,3``.
+
+    >>> whole_numbers("1,2,3", "--k")
+    [1, 2, 3]
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not whole numbers separated by commas", param_hint=option) from error

@@ -1,0 +1,54 @@
+"""Options and arguments that several commands share, and the values that they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from driftgauge.config.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with settings; environment variables and --set override it.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: --set windows.hop_s=60")]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Store URL or path of an SQLite file. Default: the setting store.url.")
+]
+ContextOption = Annotated[
+    str | None, typer.Option(help="Fingerprint of a context; needed when the store has several contexts.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+FilesArgument = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Read in this order.")]
+OptionalFilesArgument = Annotated[
+    list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Read in this order.")
+]
+
+
+def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:
+    """Load the settings from file, environment and ``key=value`` flags.
+
+    Raises
+    ------
+    ConfigError
+        When any setting is wrong; the message lists all problems.
+    """
+    from driftgauge.config.load import load_settings
+
+    pairs = [pair.partition("=") for pair in overrides or []]
+    return load_settings(config, {key: value for key, _, value in pairs})
+
+
+def store_url(given: str) -> str | None:
+    """Return the store URL for a value of ``--store``: a URL, or the path of an SQLite file. None when it is empty."""
+    if not given or "://" in given:
+        return given or None
+    return f"sqlite:///{given}"
+
+
+def store_url_or_setting(given: str, config: Path | None, overrides: list[str] | None) -> str:
+    """Return the URL of ``--store``, or that of the settings when the option is not given."""
+    return store_url(given) or settings_from(config, overrides).store.url.get_secret_value()

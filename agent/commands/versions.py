@@ -1,0 +1,115 @@
+"""``driftgauge versions`` and ``driftgauge rollback``: the classifier versions in a store, and going back to one.
+
+`versions` only reads, so the agent may be running. `rollback` writes, so the agent must be stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from driftgauge.agent.commands.options import (
+    ConfigOption,
+    ContextOption,
+    JsonOption,
+    SetOption,
+    StoreOption,
+    settings_from,
+    store_url,
+    store_url_or_setting,
+)
+from driftgauge.agent.commands.terminal import print_line, print_table, write_json
+
+if TYPE_CHECKING:
+    from driftgauge.connectors.base import Store
+    from driftgauge.models.classify.committee import CommitteeSettings
+    from driftgauge.models.classify.committee_record import CommitteeRecord
+
+HEADER = ("context", "version", "kind", "labels", "Brier", "AUROC", "calibration error", "digest", "why stored")
+
+
+def versions(
+    store: StoreOption = "",
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    out: JsonOption = None,
+) -> None:
+    """List the classifier versions in a store, with how good each one was. The agent may be running."""
+    from driftgauge.agent.outlets.versions import contexts_in, stored_versions
+    from driftgauge.connectors.store.queries import open_queries
+
+    with closing(open_queries(store_url_or_setting(store, config, overrides))) as queries:
+        found = stored_versions(contexts_in(queries))
+    print_table(version_table(found))
+    write_json(out, found)
+
+
+def rollback(
+    number: Annotated[int, typer.Argument(help="A version that `driftgauge versions` lists.")],
+    store: StoreOption = "",
+    context: ContextOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Let a stored classifier version predict again. Stop the agent first, and pass the agent's own settings."""
+    from driftgauge.agent.service import build
+
+    settings = settings_from(config, overrides)
+    with closing(build.store(settings, store_url(store))) as opened:
+        name = roll_back(opened, build.committee_settings(settings), number, context)
+    print_line(f"version {number} predicts again in context {name}")
+
+
+def version_table(versions: Iterable[Mapping[str, Any]]) -> list[Sequence[str]]:
+    """Versions as rows of text, a header first. The version that predicts now has a star."""
+    return [HEADER, *map(_line, versions)]
+
+
+def _line(version: Mapping[str, Any]) -> list[str]:
+    metric = version["metric"]
+    scores = ["-" if metric[x] is None else f"{metric[x]:.3f}" for x in ("brier", "auroc", "calibration_error")]
+    number = f"{version['number']}{'*' if version['predicts'] else ''}"
+    labels = str(version["n_labels"])
+    return [version["context"], number, version["kind"], labels, *scores, version["digest"], version["reason"]]
+
+
+def roll_back(store: Store, settings: CommitteeSettings, number: int, fingerprint: str | None = None) -> str:
+    """Let a stored version of a context predict again; return the fingerprint of that context.
+
+    Raises
+    ------
+    ConnectorError
+        When the store has no such context or version, or when it was written with other classifiers than ``settings``
+        names: a rollback would remove from the store those that the settings do not name.
+    """
+    from driftgauge.agent.core.state import contexts_saved, under
+    from driftgauge.agent.outlets.versions import named_context, record_of
+    from driftgauge.connectors.base import ConnectorError
+    from driftgauge.models.classify.committee import Committee
+
+    with store.transaction() as transaction:
+        contexts = contexts_saved(transaction.state("context/"))
+        name = named_context(contexts, fingerprint)
+        _check_settings(record_of(contexts[name]), settings)
+        committee = Committee.restore(settings, under("committee/", contexts[name]))
+        try:
+            committee.rollback(number)
+        except ValueError as error:
+            raise ConnectorError(f"context {name}: {error}", retriable=False) from error
+        transaction.save_state({f"context/{name}/committee/{k}": part for k, part in committee.changes().items()})
+    return name
+
+
+def _check_settings(record: CommitteeRecord, settings: CommitteeSettings) -> None:
+    from driftgauge.connectors.base import ConnectorError
+
+    named = {member for member in record.members if "@" not in member}
+    if record.configured != settings.champion or named != {settings.champion, *settings.challengers}:
+        text = (
+            f"the store was written with classifier.kind {record.configured} and {', '.join(sorted(named))} in its "
+            "committee; run this with the settings of the agent (--config)"
+        )
+        raise ConnectorError(text, retriable=False)

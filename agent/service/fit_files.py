@@ -1,0 +1,60 @@
+"""Fitted files: what ``driftgauge fit`` writes and the setting ``context.start_from`` names.
+
+A fitted file holds what a store holds of one context, and which features its classifiers learned from. All of it is
+plain values in MessagePack; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.connectors.base import ConnectorError
+
+FORMAT = 1
+
+
+def save_fit(path: Path, context: ContextState) -> None:
+    """Write a context to a file. The file is either complete or unchanged.
+
+    Raises
+    ------
+    ConnectorError
+        When the file cannot be written.
+    """
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_bytes(
+            msgspec.msgpack.encode(["driftgauge-fit", FORMAT, *_features(context.settings), context.snapshot()])
+        )
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConnectorError(f"cannot write {path}: {error.strerror}", retriable=False) from error
+
+
+def load_fit(path: Path, settings: PipelineSettings) -> bytes:
+    """Read what `save_fit` wrote; `ContextState.restore` takes the bytes it returns.
+
+    Raises
+    ------
+    ConnectorError
+        When the file cannot be read, is not a fitted file, or was fitted to other features than ``settings`` compute.
+    """
+    try:
+        name, version, entropy, width, blob = msgspec.msgpack.decode(
+            path.read_bytes(), type=tuple[str, int, str, int, bytes]
+        )
+        if (name, version) != ("driftgauge-fit", FORMAT):
+            raise ValueError(f"it holds {name!r} in format {version}")
+        if (entropy, width) != _features(settings):
+            raise ValueError(f"it was fitted to {width} features of entropy {entropy!r}, the settings ask for others")
+        ContextState.restore(settings, blob)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConnectorError(f"{path} is no fit to start from: {error}", retriable=False) from error
+    return blob
+
+
+def _features(settings: PipelineSettings) -> tuple[str, int]:
+    return settings.entropy, len(settings.feature_names)
