@@ -21,7 +21,7 @@ from driftgauge.agent.commands.terminal import print_line, print_table, progress
 
 def fit(
     out: Annotated[
-        Path, typer.Option("--out", help="Fitted file to write; the setting context.start_from takes its name.")
+        Path, typer.Option("--out", help="Fitted file to write. Name it in the setting context.start_from.")
     ],
     files: OptionalFilesArgument = None,
     store: Annotated[str, typer.Option(help="Learn the labelled responses of this store, instead of files.")] = "",

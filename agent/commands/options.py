@@ -22,9 +22,9 @@ ContextOption = Annotated[
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-FilesArgument = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Read in this order.")]
+FilesArgument = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files to read, in this order.")]
 OptionalFilesArgument = Annotated[
-    list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Read in this order.")
+    list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Files to read, in this order.")
 ]
 
 
