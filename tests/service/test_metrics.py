@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +12,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from driftgauge.agent.core.state import ContextState, PipelineSettings, State
 from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
 from driftgauge.models.outputs import Estimate
+from tests.crash.agents import records
+from tests.pipeline.logs import SETTINGS
 
 ESTIMATE = Estimate(
     domain="math", fingerprint="f00d", model="m", window_start=0.0, window_end=3600.0, watermark=3600.0, revision=1,
@@ -112,12 +119,52 @@ def test_what_is_counted_is_shown(
     assert registry.get_sample_value(f"driftgauge_{name}", labels) == value
 
 
-def test_counts_go_on_after_a_restart(registry: CollectorRegistry, state: State) -> None:
+def test_a_new_observer_shows_the_counters_of_the_state(registry: CollectorRegistry, state: State) -> None:
     Metrics(registry).batch([], [], state)
     again = CollectorRegistry()
     state.counters["responses"] += 1
     Metrics(again).batch([], [], state)
     assert again.get_sample_value("driftgauge_events_total", {"outcome": "responses"}) == 41
+
+
+def run_agent(tables: Tables, log: Sequence[Record], killed: CrashPlan | None = None) -> CollectorRegistry:
+    """Run an agent over the records that are not in the tables yet; return its metrics once it has ended or died."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    source = MemorySource(log, max_records=16, crash=killed)
+    store = MemoryStore(tables)
+    agent = Loop(SETTINGS, Decoder(encoding="msgpack"), store, lambda: source, MemorySink, observers=[metrics])
+    with suppress(Crash):
+        agent.run()
+    return registry
+
+
+def lasting_counters(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
+    """All counters by name and label values, without those that count since the start of the process."""
+    since_start = {"driftgauge_records", "driftgauge_batches", "driftgauge_series_dropped"}
+    families = [f for f in registry.collect() if f.type == "counter" and f.name not in since_start]
+    return {(f.name, *s.labels.values()): s.value for f in families for s in f.samples}
+
+
+def test_counters_continue_after_a_restart_of_the_agent() -> None:
+    log, tables = records(0, 200), Tables()
+    before = run_agent(tables, log, killed=CrashPlan(at=30))
+    after, uninterrupted = run_agent(tables, log), run_agent(Tables(), log)
+    responses = ("driftgauge_events", "responses")
+    assert 0 < lasting_counters(before)[responses] < lasting_counters(after)[responses]
+    assert lasting_counters(after) == lasting_counters(uninterrupted)
+
+
+def test_records_are_counted_since_the_start_of_the_process() -> None:
+    log, tables = records(0, 200), Tables()
+    before, after = run_agent(tables, log, killed=CrashPlan(at=30)), run_agent(tables, log)
+    assert 0 < n_records(before) < len(log)
+    assert n_records(after) == len(log) - n_records(before)
+
+
+def n_records(registry: CollectorRegistry) -> float:
+    topics = [registry.get_sample_value("driftgauge_records_total", {"topic": t}) for t in ("generations", "labels")]
+    return sum(n or 0.0 for n in topics)
 
 
 def test_label_values_cannot_break_the_exposition(registry: CollectorRegistry, state: State) -> None:
