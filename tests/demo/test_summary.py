@@ -1,4 +1,4 @@
-"""The closing words: what they say of drifted, new, unlabelled domains, and the comparison with the truth."""
+"""The summary of a demo or replay: drifted, new and unlabelled domains, and the comparison with the truth."""
 
 from dataclasses import replace
 
@@ -9,36 +9,36 @@ from driftgauge.agent.outlets.summary import distance_to_truth, summary
 from tests.demo.test_table import ESTIMATE, rows
 
 
-def test_it_names_drifted_and_unlabelled_domains_and_what_to_label() -> None:
-    said = summary(rows(), {"store": "out/demo.sqlite"}).splitlines()
-    assert said == [
+def test_a_summary_names_drifted_and_unlabelled_domains_and_what_to_label() -> None:
+    text = summary(rows(), {"store": "out/demo.sqlite"}).splitlines()
+    assert text == [
         "3 domains watched.",
         "Drift in mul:",
         "  mul  p_correct fell from 0.52 to 0.24, accuracy 0.30 [0.10, 0.50]",
-        "No labels in mul (accuracy 0.30 [0.10, 0.50]): only the entropy signal speaks there.",
+        "No labels in mul (accuracy 0.30 [0.10, 0.50]): estimated from the entropy signal alone.",
         "Label next:",
         "  1. mul: 10% of traffic, no labels",
         "Store: out/demo.sqlite",
     ]
 
 
-def test_it_names_new_domains_and_those_with_few_labels() -> None:
+def test_a_summary_names_new_domains_and_those_with_few_labels() -> None:
     few, enough = replace(ESTIMATE, domain="mod", n_labels=9), replace(ESTIMATE, domain="div", n_labels=10)
-    said = summary([Row(few), Row(enough), Row(replace(ESTIMATE, domain="phys"), is_new=True)], {})
-    assert "3 domains watched, of which new since the start: phys." in said
-    assert "Few labels in mod (9): the entropy" in said
+    text = summary([Row(few), Row(enough), Row(replace(ESTIMATE, domain="phys"), is_new=True)], {})
+    assert "3 domains watched, of which new since the start: phys." in text
+    assert "Few labels in mod (9): estimated mostly from the entropy signal." in text
 
 
-def test_without_findings_it_says_so() -> None:
+def test_a_summary_without_drift_states_that() -> None:
     assert summary([Row(ESTIMATE)], {}) == "1 domain watched.\nNo drift."
 
 
-def test_what_is_not_known_is_not_a_number() -> None:
+def test_a_summary_shows_no_number_for_an_unknown_accuracy() -> None:
     unknown = replace(ESTIMATE, accuracy=None, ci_low=None, ci_high=None, n_labels=0)
     assert "No labels in add (no estimate)" in summary([Row(unknown)], {})
 
 
-def test_distance_to_truth_compares_with_the_labelled_share() -> None:
-    ours, labelled = distance_to_truth(rows(), {"add": 0.92, "mul": 0.25, "seq": 0.5})
-    assert ours == pytest.approx((0.02 + 0.05) / 2)
+def test_the_distance_to_the_truth_is_compared_with_that_of_the_labels_alone() -> None:
+    estimated, labelled = distance_to_truth(rows(), {"add": 0.92, "mul": 0.25, "seq": 0.5})
+    assert estimated == pytest.approx((0.02 + 0.05) / 2)
     assert labelled == pytest.approx((0.01 + 0.68) / 2)

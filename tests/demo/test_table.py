@@ -1,4 +1,4 @@
-"""The live table and the closing words: what they say, and that nothing from events can steer a terminal."""
+"""The live table: its content, and that no name from events can steer a terminal."""
 
 import io
 import re
@@ -39,7 +39,7 @@ def on_terminal(table: Any, width: int = 160) -> str:
     return console.file.getvalue()
 
 
-def test_a_row_says_everything_about_its_domain() -> None:
+def test_a_row_shows_the_numbers_of_its_domain() -> None:
     heading, add, mul, seq = render_text(rows()).splitlines()
     assert heading.split() == [
         "domain",
@@ -59,13 +59,13 @@ def test_a_row_says_everything_about_its_domain() -> None:
     assert " - " in seq
 
 
-def test_terminal_and_lines_say_the_same() -> None:
+def test_the_table_on_a_terminal_has_the_content_of_the_table_as_text() -> None:
     shown = on_terminal(render(rows()))
     for word in render_text(rows()).split():
         assert word in shown
 
 
-def test_the_newest_window_is_shown_whatever_the_order_of_revisions() -> None:
+def test_the_table_shows_the_newest_window_in_any_order_of_revisions() -> None:
     latest = LatestOutputs()
     late = replace(ESTIMATE, window_end=30.0, revision=2, accuracy=0.1)
     latest.add([ESTIMATE, late])
@@ -76,7 +76,7 @@ def test_the_newest_window_is_shown_whatever_the_order_of_revisions() -> None:
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;pwned\x07", "[red]x[/red]", "a\nb", "x" * 10_000, "\u202eevil"])
-def test_names_cannot_steer_the_terminal(name: str) -> None:
+def test_names_from_events_cannot_steer_the_terminal(name: str) -> None:
     hostile = Row(
         replace(ESTIMATE, domain=name), (replace(ALERT, domain=name, what=name),), replace(PRIORITY, why=name)
     )
@@ -88,7 +88,7 @@ def test_names_cannot_steer_the_terminal(name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 130])
-def test_the_table_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
+def test_the_table_fits_the_terminal_and_keeps_the_important_columns(width: int) -> None:
     lines = re.sub(r"\x1b\[[\d;]*m", "", on_terminal(render(rows(), width=width), width)).splitlines()
     assert max(map(len, lines)) <= width
     for word in ("mul", "0.30", "0.10 to 0.50", "p_correct 0.52 -> 0.24"):
@@ -96,7 +96,7 @@ def test_the_table_fits_the_terminal_and_keeps_what_matters(width: int) -> None:
     assert ("|" in "".join(lines)) == (width == 130)
 
 
-def test_drift_is_what_moved_within_the_window() -> None:
+def test_the_table_shows_drift_within_the_window_of_the_estimate() -> None:
     latest = LatestOutputs()
     latest.add([replace(ESTIMATE, domain="mul", window_start=60.0, window_end=120.0), ALERT])
     assert latest.rows()[0].drift is None
@@ -104,14 +104,14 @@ def test_drift_is_what_moved_within_the_window() -> None:
     assert latest.rows()[0].drift is later
 
 
-def test_a_domain_is_new_when_a_whole_window_went_by_without_it() -> None:
+def test_a_domain_is_new_when_it_appears_a_whole_window_after_the_first() -> None:
     latest = LatestOutputs()
     for domain, end in (("a", 60.0), ("b", 119.0), ("c", 120.0), ("c", 180.0), ("a", 180.0), ("b", 180.0)):
         latest.add([replace(ESTIMATE, domain=domain, window_start=end - 60.0, window_end=end)])
     assert [(row.name, row.is_new) for row in latest.rows()] == [("a", False), ("b", False), ("c", True)]
 
 
-def test_without_a_terminal_progress_is_lines_and_the_table_comes_last() -> None:
+def test_without_a_terminal_lines_of_progress_precede_the_table() -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=80)
     with LiveTable(console, total=2_500) as table:
         for _ in range(5):
@@ -124,7 +124,7 @@ def test_without_a_terminal_progress_is_lines_and_the_table_comes_last() -> None
     assert "\x1b" not in console.file.getvalue()
 
 
-def test_on_a_terminal_the_last_table_stays() -> None:
+def test_on_a_terminal_the_last_table_stays_on_the_screen() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     with LiveTable(console) as table:
         table.batch([], [ESTIMATE], None)

@@ -1,4 +1,4 @@
-"""What ``driftgauge features`` writes: one row per response, the same from a recording and from its events."""
+"""The output of ``driftgauge features``: one row per response, the same from a recording and from its events."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Chunk, Generation, Signal
 from driftgauge.models.signals.features import FEATURES
 
-BUNDLED = Path(__file__).parents[2] / "agent" / "data" / "drift.npz"
+BUNDLED = Path(__file__).parents[2] / "agent" / "demo" / "data" / "drift.npz"
 
 
 def events(n: int) -> list[bytes]:
@@ -31,9 +31,9 @@ def table(path: Path) -> tuple[npt.NDArray[Any], list[str]]:
         return archive["features"], archive["ids"].tolist()
 
 
-def test_a_recording_gives_a_row_per_response_in_its_order(tmp_path: Path) -> None:
-    told: list[int] = []
-    assert write_features(BUNDLED, tmp_path / "out.npz", told.append) == sum(told) == 1_500
+def test_features_of_a_recording_are_rows_in_its_order(tmp_path: Path) -> None:
+    advanced: list[int] = []
+    assert write_features(BUNDLED, tmp_path / "out.npz", advanced.append) == sum(advanced) == 1_500
     features, ids = table(tmp_path / "out.npz")
     assert features.shape == (1_500, 17)
     np.testing.assert_array_equal(features, read_recording(BUNDLED).features())
@@ -41,7 +41,7 @@ def test_a_recording_gives_a_row_per_response_in_its_order(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
-def test_events_give_what_their_recording_gives(tmp_path: Path, name: str) -> None:
+def test_features_of_events_equal_those_of_their_recording(tmp_path: Path, name: str) -> None:
     content = b"\n".join(events(700))
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     assert write_features(tmp_path / name, tmp_path / "out.npz") == 700
@@ -49,7 +49,7 @@ def test_events_give_what_their_recording_gives(tmp_path: Path, name: str) -> No
     np.testing.assert_allclose(features, read_recording(BUNDLED).features()[:700], rtol=1e-5)
 
 
-def test_json_lines_name_every_feature_and_write_null_for_missing(tmp_path: Path) -> None:
+def test_json_lines_name_every_feature_and_write_null_for_a_missing_one(tmp_path: Path) -> None:
     only_chosen = {
         "type": "generation",
         "id": "r",
@@ -73,7 +73,7 @@ def piece(whole: Generation, tokens: slice) -> Generation:
     return replace(whole, signal=part)
 
 
-def test_a_response_in_pieces_is_one_row(tmp_path: Path) -> None:
+def test_features_of_a_response_in_pieces_are_one_row(tmp_path: Path) -> None:
     whole = next(read_recording(BUNDLED).generations(start_time=1.0))
     parts = [slice(0, 10), slice(10, 11), slice(11, None)]
     chunks = [Chunk(piece(whole, tokens), i, i == 2) for i, tokens in enumerate(parts)]
@@ -82,7 +82,7 @@ def test_a_response_in_pieces_is_one_row(tmp_path: Path) -> None:
     np.testing.assert_allclose(table(tmp_path / "out.npz")[0][0], read_recording(BUNDLED).features()[0], rtol=1e-6)
 
 
-def test_what_is_left_out_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_and_responses_without_features_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = next(read_recording(BUNDLED).generations(start_time=1.0))
     unfinished = encode_generation(Chunk(whole, 0, is_last=False), "json")
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([b"{", *events(2), unfinished]))

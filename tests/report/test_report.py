@@ -1,4 +1,4 @@
-"""A report says what the store says, in words, to the byte (golden files in `golden/`)."""
+"""A report shows the content of a store, to the byte (golden files in `golden/`)."""
 
 from __future__ import annotations
 
@@ -105,35 +105,35 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def reader(url: str) -> Iterator[StoreQueries]:
+def queries(url: str) -> Iterator[StoreQueries]:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
         transaction.add_responses([response(i) for i in range(5)])
         transaction.emit(OUTPUTS)
         transaction.save_state(context_parts("0123456789ab", scored_context()))
-    with closing(open_queries(url)) as reader:
-        yield reader
+    with closing(open_queries(url)) as queries:
+        yield queries
 
 
 @pytest.fixture
-def report(reader: StoreQueries) -> Report:
-    made = make_report(reader, START, END, {"history": 0.88}, 0.8)
+def report(queries: StoreQueries) -> Report:
+    made = make_report(queries, START, END, {"history": 0.88}, 0.8)
     return replace(made, driftgauge_version="0.0.0")
 
 
 def matches_golden(name: str, text: str) -> bool:
-    """Whether the text is that of the golden file; with UPDATE_GOLDEN set the file is made anew."""
+    """Whether the text is that of the golden file; with UPDATE_GOLDEN set, the file is written first."""
     if os.environ.get("UPDATE_GOLDEN"):
         (GOLDEN / name).write_text(text)
     return (GOLDEN / name).read_text() == text
 
 
-def test_a_full_report_reads_as_the_golden_one(report: Report) -> None:
+def test_a_full_report_equals_the_golden_file(report: Report) -> None:
     assert matches_golden("full.md", to_markdown(report))
     assert matches_golden("full.json", to_json_report(report))
 
 
-def test_a_report_of_a_period_without_anything_says_so(reader: StoreQueries) -> None:
-    made = make_report(reader, END + 10 * DAY_S, END + 11 * DAY_S)
+def test_a_report_of_an_empty_period_equals_the_golden_file(queries: StoreQueries) -> None:
+    made = make_report(queries, END + 10 * DAY_S, END + 11 * DAY_S)
     made = replace(made, acquisition=None, driftgauge_version="0.0.0")
     assert matches_golden("empty.md", to_markdown(made))
     assert matches_golden("empty.json", to_json_report(made))
@@ -143,29 +143,31 @@ def test_a_report_of_a_period_without_anything_says_so(reader: StoreQueries) -> 
     ("accuracy", "width", "verdict"),
     [(0.7, 0.1, "below target"), (0.75, 0.2, "unclear"), (0.85, 0.2, "unclear"), (0.9, 0.1, "meets target")],
 )
-def test_only_an_interval_on_one_side_of_the_target_decides(accuracy: float, width: float, verdict: Verdict) -> None:
+def test_the_verdict_is_unclear_when_the_target_lies_inside_the_interval(
+    accuracy: float, width: float, verdict: Verdict
+) -> None:
     assert DomainReport(estimate("a", accuracy, width), None, 0.8).verdict == verdict
 
 
-def test_change_is_unknown_where_either_side_is() -> None:
+def test_the_change_is_unknown_when_either_accuracy_is_unknown() -> None:
     known, nothing = estimate("a", 0.75, 0.1), unknown("a", status="no_data")
     assert DomainReport(known, estimate("a", 0.5, 0.1), 0.8).change == 0.25
     for now, before in ((known, None), (known, nothing), (nothing, known)):
         assert DomainReport(now, before, 0.8).change is None
 
 
-def test_the_newest_window_of_the_period_counts(url: str) -> None:
+def test_a_report_shows_the_newest_window_of_its_period(url: str) -> None:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
         ends = (START, START + 3600, END, END + 3600)
         transaction.emit([estimate("math", 0.1 * i, 0.01, window_end=end) for i, end in enumerate(ends, start=1)])
-    with closing(open_queries(url)) as reader:
-        (domain,) = make_report(reader, START, END).domains
+    with closing(open_queries(url)) as queries:
+        (domain,) = make_report(queries, START, END).domains
         assert domain.estimate.accuracy == pytest.approx(0.3)
         assert domain.change == pytest.approx(0.2)
-        assert latest_period(reader, DAY_S) == (START + 3600, END + 3600)
+        assert latest_period(queries, DAY_S) == (START + 3600, END + 3600)
 
 
-def test_several_contexts_and_models_are_told_apart(report: Report) -> None:
+def test_titles_distinguish_contexts_and_models(report: Report) -> None:
     (first, *_) = report.domains
     other = replace(first, estimate=replace(first.estimate, fingerprint="ffff", model="small-model"))
     third = replace(first, estimate=replace(first.estimate, model="large-model"))
@@ -178,7 +180,7 @@ def test_several_contexts_and_models_are_told_apart(report: Report) -> None:
         assert title in text
 
 
-def test_long_lists_are_cut_in_words_and_whole_in_json(report: Report) -> None:
+def test_long_lists_are_cut_in_markdown_and_complete_in_json(report: Report) -> None:
     many = tuple(replace(report.domains[0], estimate=estimate(f"d{i:03}", 0.5, 0.1)) for i in range(250))
     made = replace(report, domains=many)
     assert "And 50 more, in the JSON file." in to_markdown(made)
@@ -186,7 +188,7 @@ def test_long_lists_are_cut_in_words_and_whole_in_json(report: Report) -> None:
     assert len(json.loads(to_json_report(made))["domains"]) == 250
 
 
-def test_files_are_named_after_the_period_and_replaced_whole(report: Report, tmp_path: Path) -> None:
+def test_report_files_are_named_after_the_period_and_replaced(report: Report, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "reports"
     paths = write_report(report, folder)
     assert write_report(report, folder) == paths
@@ -197,7 +199,7 @@ def test_files_are_named_after_the_period_and_replaced_whole(report: Report, tmp
     assert paths[0].read_text() == to_markdown(report)
 
 
-def test_only_the_wanted_formats_are_written(report: Report, tmp_path: Path) -> None:
+def test_only_the_configured_formats_are_written(report: Report, tmp_path: Path) -> None:
     assert [path.suffix for path in write_report(report, tmp_path, ["json"])] == [".json"]
 
 
@@ -207,7 +209,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(report: Report, tmp_pa
         write_report(report, tmp_path / "file")
 
 
-def test_a_report_is_written_at_once_from_a_store(reader: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
+def test_the_latest_report_is_written_from_a_store(queries: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
     markdown, as_json = write_latest_report(url, tmp_path, DAY_S)
     assert markdown.read_text().startswith("# Accuracy, 2026-01-01 00:00 to 2026-01-02 00:00 UTC")
     assert json.loads(as_json.read_text())["end"] == "2026-01-02T00:00:00Z"
@@ -217,7 +219,7 @@ def test_a_report_is_written_at_once_from_a_store(reader: StoreQueries, url: str
     )
 
 
-def test_a_store_without_estimates_has_nothing_to_report(url: str, tmp_path: Path) -> None:
+def test_a_store_without_estimates_is_an_error(url: str, tmp_path: Path) -> None:
     open_store(url, topics=Topics()).close()
     with pytest.raises(ConnectorError, match="no estimate yet"):
         write_latest_report(url, tmp_path, DAY_S)

@@ -1,4 +1,4 @@
-"""check-config shows what counts without secrets, tries everything, and changes nothing."""
+"""check-config shows the effective settings without secrets, runs every check, and changes nothing."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'store.db'}"
 
 
-def test_the_effective_settings_can_be_read_back_and_hold_no_secret() -> None:
+def test_the_effective_settings_are_yaml_without_secrets() -> None:
     given = settings(
         kafka__sasl_password=SECRET, kafka__ssl_key_password=SECRET, windows__hop_s=60,
         store__url=f"postgresql://me:{SECRET}@db.example/gauge?sslpassword={SECRET}",
     )  # fmt: skip
-    said = effective(given)
-    assert SECRET not in said
-    tree = yaml.safe_load(said)
+    shown = effective(given)
+    assert SECRET not in shown
+    tree = yaml.safe_load(shown)
     assert tree["windows"]["hop_s"] == 60
     assert tree["store"]["url"] == "postgresql://db.example/gauge"
     assert tree["kafka"]["sasl_password"] == "**********"
     assert set(tree) == set(Settings.model_fields)
 
 
-def test_a_url_that_cannot_be_read_is_not_shown() -> None:
+def test_a_store_url_that_cannot_be_parsed_is_not_shown() -> None:
     given = settings(store__url=f"{SECRET} {SECRET}")
     assert SECRET not in effective(given)
     with pytest.raises(ConnectorError) as caught:
@@ -67,12 +67,12 @@ def test_a_url_that_cannot_be_read_is_not_shown() -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_a_store_that_is_not_there_yet_is_not_made(url: str, tmp_path: Path) -> None:
+def test_checking_a_store_that_does_not_exist_does_not_create_it(url: str, tmp_path: Path) -> None:
     assert "is made at the first start" in check_store(settings(store__url=url))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_is_looked_at_while_an_agent_writes_to_it(url: str) -> None:
+def test_a_store_can_be_checked_while_an_agent_writes_to_it(url: str) -> None:
     store = open_store(url, topics=Topics())
     epoch = store.epoch
     assert "has schema version" in check_store(settings(store__url=url))
@@ -82,13 +82,13 @@ def test_a_store_is_looked_at_while_an_agent_writes_to_it(url: str) -> None:
     store.close()
 
 
-def test_a_file_that_is_no_database_fails(url: str, tmp_path: Path) -> None:
+def test_the_check_of_a_store_fails_when_the_file_is_not_a_database(url: str, tmp_path: Path) -> None:
     (tmp_path / "store.db").write_text("no database at all, " * 100)
     with pytest.raises(ConnectorError, match="not a database"):
         check_store(settings(store__url=url))
 
 
-def test_a_store_of_a_newer_version_fails(url: str) -> None:
+def test_the_check_of_a_store_fails_when_its_schema_is_newer(url: str) -> None:
     open_store(url, topics=Topics()).close()
     with create_engine(url).begin() as connection:
         connection.execute(text("UPDATE meta SET value = 99 WHERE name = 'schema_version'"))
@@ -96,44 +96,44 @@ def test_a_store_of_a_newer_version_fails(url: str) -> None:
         check_store(settings(store__url=url))
 
 
-def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+def test_the_check_of_reports_fails_when_the_folder_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConnectorError, match="cannot be written"):
         check_report(settings(report__folder=str(tmp_path / "file" / "reports"), report__interval_s=60))
     assert "can be written" in check_report(settings(report__folder=str(tmp_path / "a" / "b"), report__interval_s=60))
-    assert check_report(settings(report__folder=str(tmp_path / "file"))) == "none on schedule"
+    assert check_report(settings(report__folder=str(tmp_path / "file"))) == "no reports are scheduled"
 
 
-def test_a_taken_port_fails() -> None:
+def test_the_check_of_the_server_fails_when_the_port_is_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConnectorError, match="cannot listen"):
         check_server(settings(server__port=taken.getsockname()[1]))
     assert check_server(settings(server__enabled=False)) == "off"
 
 
-def test_everything_is_tried_although_the_broker_is_away(url: str) -> None:
+def test_every_check_runs_also_when_the_broker_does_not_answer(url: str) -> None:
     port = free_port()
     given = settings(
         kafka__bootstrap_servers=f"127.0.0.1:{port}", kafka__connect_timeout_s=1, store__url=url,
         server__port=free_port(),
     )  # fmt: skip
-    found = {name: (passed, said) for name, passed, said in results(given)}
+    found = {name: (passed, text) for name, passed, text in results(given)}
     assert list(found) == list(CHECKS)
     assert [name for name, (passed, _) in found.items() if not passed] == ["kafka"]
     assert f"127.0.0.1:{port}" in found["kafka"][1]
 
 
-def test_the_verdict_is_printed_and_returned(url: str) -> None:
+def test_the_result_of_every_check_is_printed(url: str) -> None:
     console = Console(record=True, width=80)
     given = settings(kafka__bootstrap_servers=f"127.0.0.1:{free_port()}", kafka__connect_timeout_s=1, store__url=url)
     assert check(given, console) is False
-    said = console.export_text()
-    assert "FAILED kafka: " in said
-    assert "ok     store: " in said
+    printed = console.export_text()
+    assert "FAILED kafka: " in printed
+    assert "ok     store: " in printed
 
 
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
-def test_missing_topics_are_named_and_not_made(broker: str) -> None:
+def test_missing_topics_are_named_and_not_created(broker: str) -> None:
     name = f"check-{uuid.uuid4().hex[:12]}"
     create_topics(KafkaConnection((broker,)), [f"{name}-in"], partitions=1, replication=1)
     written = {f"kafka__topics__{kind}": "" for kind in ("estimates", "alerts", "priorities", "dead_letters")}
@@ -141,6 +141,6 @@ def test_missing_topics_are_named_and_not_made(broker: str) -> None:
     assert "all topics exist" in check_kafka(settings(**given, kafka__topics__labels=""))
     with pytest.raises(ConnectorError, match=f"do not exist: {name}-labels "):
         check_kafka(settings(**given, kafka__topics__labels=f"{name}-labels"))
-    said = check_kafka(settings(**given, kafka__topics__labels=f"{name}-labels", kafka__create_topics=True))
-    assert said.endswith(f"made at the first start: {name}-labels")
+    found = check_kafka(settings(**given, kafka__topics__labels=f"{name}-labels", kafka__create_topics=True))
+    assert found.endswith(f"these topics are made at the first start: {name}-labels")
     assert f"{name}-labels" not in existing_topics(KafkaConnection((broker,)))

@@ -1,8 +1,9 @@
-"""The commands as a user types them: results, exit codes, and one clear message for whatever goes wrong."""
+"""The commands as a user types them: results, exit codes, and one clear message for every error."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ SMALL = ("--set", "windows.window_s=200", "--set", "windows.hop_s=50")
 
 
 def driftgauge(*arguments: object) -> int:
-    """Exit code of one command."""
+    """Run one command; return its exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["driftgauge", *map(str, arguments)])
         try:
@@ -33,7 +34,7 @@ def driftgauge(*arguments: object) -> int:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """200 responses of two domains that have nothing but the log-probability of the chosen token."""
+    """200 responses of two domains that have only the log-probability of the chosen token."""
     rng = np.random.default_rng(1)
     correct = rng.random(200) < 0.6
     lengths = rng.integers(5, 20, 200)
@@ -49,7 +50,7 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def test_replay_says_what_was_said_last_with_the_truth_beside_it(recording: Path, tmp_path: Path) -> None:
+def test_a_replay_writes_the_last_estimates_with_the_true_accuracy(recording: Path, tmp_path: Path) -> None:
     arguments = ("replay", recording, "--labels-per-domain", 30, "--no-labels", "tax", "--label-delay", 20, *SMALL)
     assert driftgauge(*arguments, "--json", tmp_path / "one.json") == 0
     found = json.loads((tmp_path / "one.json").read_text())
@@ -69,7 +70,7 @@ def test_replay_says_what_was_said_last_with_the_truth_beside_it(recording: Path
     assert [alert["kind"] for alert in found["alerts"]][:1] == ["new_context"]
 
 
-def test_replay_with_the_same_seed_says_the_same(recording: Path, tmp_path: Path) -> None:
+def test_replays_with_the_same_seed_give_the_same_result(recording: Path, tmp_path: Path) -> None:
     results = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert driftgauge("replay", recording, "--seed", seed, *SMALL, "--json", tmp_path / name) == 0
@@ -78,7 +79,7 @@ def test_replay_with_the_same_seed_says_the_same(recording: Path, tmp_path: Path
     assert results[0] != results[2]
 
 
-def test_events_as_json_lines_bring_their_own_labels(recording: Path, tmp_path: Path) -> None:
+def test_a_replay_of_json_lines_uses_the_labels_in_the_file(recording: Path, tmp_path: Path) -> None:
     lines = tmp_path / "events.jsonl"
     traffic = Traffic([read_recording(recording)], LabelPlan(delay=20, fraction=0.3))
     with lines.open("wb") as file:
@@ -94,7 +95,7 @@ def test_events_as_json_lines_bring_their_own_labels(recording: Path, tmp_path: 
     assert [estimate["true_accuracy"] for estimate in estimates] == [None, None]
 
 
-def test_a_replay_that_keeps_its_store_can_be_reported(
+def test_a_report_can_be_written_from_the_store_of_a_replay(
     recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "kept.db"
@@ -122,7 +123,9 @@ def test_a_replay_that_keeps_its_store_can_be_reported(
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_2(arguments: tuple[str, ...], recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_ends_with_exit_code_2(
+    arguments: tuple[str, ...], recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert driftgauge(*(recording if word == "HERE" else word for word in arguments)) == 2
     assert "Traceback" not in capsys.readouterr().err
 
@@ -141,7 +144,7 @@ def test_wrong_usage_is_2(arguments: tuple[str, ...], recording: Path, capsys: p
     ],
     ids=" ".join,
 )
-def test_bad_news_is_1_and_one_message(
+def test_a_failure_ends_with_exit_code_1_and_a_message(
     arguments: tuple[str, ...],
     recording: Path,
     tmp_path: Path,
@@ -153,22 +156,22 @@ def test_bad_news_is_1_and_one_message(
     broken.write_bytes(b"PK nothing")
     files: dict[str, Any] = {"HERE": recording, "BROKEN": broken}
     assert driftgauge(*(files.get(word, word) for word in arguments)) == 1
-    said = capsys.readouterr().err
-    assert said.strip()
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert printed.strip()
+    assert "Traceback" not in printed
     assert recording.exists()
 
 
-def test_wrong_settings_are_listed_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_settings_are_listed_in_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "driftgauge.yaml"
     config.write_text("kafka: {bootstrap_server: [x]}\nwindows: {hop_s: -1}\n")
     assert driftgauge("check-config", "--config", config, "--set", "server.port=none") == 2
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for problem in ("3 problems", "kafka.bootstrap_server", "windows.hop_s", "server.port"):
-        assert problem in said
+        assert problem in printed
 
 
-def test_long_work_says_how_far_it_is_without_a_terminal_too(
+def test_progress_is_printed_as_lines_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(terminal, "PROGRESS_LINE_EVERY_S", 0.0)
@@ -177,5 +180,20 @@ def test_long_work_says_how_far_it_is_without_a_terminal_too(
         advance(1_500)
     with terminal.progress("producing") as advance:
         advance(7)
-    said = capsys.readouterr().err.splitlines()
-    assert said == ["learning: 1,000 of 3,000", "learning: 2,500 of 3,000", "producing: 7"]
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ["learning: 1,000 of 3,000", "learning: 2,500 of 3,000", "producing: 7"]
+
+
+def test_the_command_line_starts_without_imports_that_are_slow() -> None:
+    slow = {
+        "driftgauge.config",
+        "driftgauge.connectors",
+        "driftgauge.models",
+        "kafka",
+        "numpy",
+        "pydantic",
+        "sqlalchemy",
+    }
+    script = f"import sys, driftgauge.agent.cli; print(sorted({slow!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

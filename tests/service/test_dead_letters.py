@@ -1,4 +1,4 @@
-"""Dead letters can be looked at and sent again, while the agent holds the store."""
+"""Dead letters can be listed and sent again while the agent has the store open."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[SqlStore]:
-    """The store as an agent holds it, with three dead letters."""
+    """An open store with three dead letters."""
     with closing(open_store(f"sqlite:///{path}", topics=Topics())) as opened:
         with opened.transaction() as transaction:
             transaction.emit(
@@ -53,12 +53,12 @@ def run(*arguments: str) -> str:
     return done.output
 
 
-def test_a_list_shows_reason_and_position(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - held open by an agent
-    said = run("list", "--store", str(path))
-    assert [said.count(word) for word in ("malformed", "generations/1/7", "unmatched_label")] == [2, 1, 1]
+def test_the_list_shows_reason_and_position_of_each_dead_letter(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - an agent has it open
+    printed = run("list", "--store", str(path))
+    assert [printed.count(word) for word in ("malformed", "generations/1/7", "unmatched_label")] == [2, 1, 1]
 
 
-def test_json_holds_the_record_as_it_came(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - held open by an agent
+def test_the_json_list_holds_the_original_record(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - an agent has it open
     lines = run("list", "--store", str(path), "--json", "--reason", "malformed").splitlines()
     first, second = map(json.loads, lines)
     assert (first["topic"], first["partition"], first["offset"]) == ("generations", 1, 7)
@@ -67,12 +67,12 @@ def test_json_holds_the_record_as_it_came(store: SqlStore, path: Path) -> None: 
     assert second["key"] is None
 
 
-def test_the_newest_are_shown_when_there_are_more(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - held open by an agent
+def test_a_limited_list_shows_the_newest_dead_letters(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - an agent has it open
     (line,) = run("list", "--store", str(path), "--json", "--limit", "1").splitlines()
     assert json.loads(line)["reason"] == "unmatched_label"
 
 
-def test_what_the_agent_gave_up_is_kept_as_an_event(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - held open by an agent
+def test_an_event_that_became_a_dead_letter_can_be_decoded_again(store: SqlStore, path: Path) -> None:  # noqa: ARG001 - an agent has it open
     (letter,) = find_dead_letters(f"sqlite:///{path}", reason="unmatched_label")
     record = Record("labels", 0, 0, None, letter.rejected.value, letter.rejected.headers)
     assert Decoder().decode([record]) == [LATE]
@@ -80,7 +80,7 @@ def test_what_the_agent_gave_up_is_kept_as_an_event(store: SqlStore, path: Path)
 
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
-def test_a_retry_sends_records_as_they_came_and_forgets_what_was_acknowledged(
+def test_a_retry_publishes_the_original_records_and_removes_those_acknowledged(
     broker: str, store: SqlStore, path: Path
 ) -> None:
     generations, labels = (f"t-{uuid.uuid4().hex[:12]}" for _ in range(2))
@@ -89,8 +89,8 @@ def test_a_retry_sends_records_as_they_came_and_forgets_what_was_acknowledged(
         transaction.emit([Rejected("malformed", "not JSON", generations, 0, 9, b"k", b"{\xff", HEADERS)])
     topics = {"generations": generations, "labels": labels}
     flags = [f"--set=kafka.topics.{name}={topic}" for name, topic in topics.items()]
-    said = run("retry", "--store", str(path), f"--set=kafka.bootstrap_servers={broker}", *flags)
-    assert "2 sent again, 2 left" in said
+    printed = run("retry", "--store", str(path), f"--set=kafka.bootstrap_servers={broker}", *flags)
+    assert "2 sent again, 2 left" in printed
     (record,) = everything_in(broker, generations)
     assert (record.key, record.value, tuple(record.headers)) == (b"k", b"{\xff", HEADERS)
     (label,) = everything_in(broker, labels)

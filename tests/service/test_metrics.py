@@ -1,4 +1,4 @@
-"""Metric names are a contract; what is unknown has no sample; series are bounded."""
+"""Metric names are a contract; an unknown value has no sample; series are bounded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def state() -> State:
     return state
 
 
-def test_an_estimate_is_shown_with_its_interval(registry: CollectorRegistry, state: State) -> None:
+def test_metrics_show_an_estimate_with_its_interval(registry: CollectorRegistry, state: State) -> None:
     Metrics(registry).batch([], [ESTIMATE], state)
     shown = {
         name: registry.get_sample_value(f"driftgauge_{name}", LABELS)
@@ -61,7 +61,7 @@ def test_an_estimate_is_shown_with_its_interval(registry: CollectorRegistry, sta
     assert list(shown.values()) == [0.8, 0.7, 0.9, 0.75, 300, 12, None]
 
 
-def test_unknown_accuracy_has_a_status_and_no_sample(registry: CollectorRegistry, state: State) -> None:
+def test_an_unknown_accuracy_has_a_status_and_no_sample(registry: CollectorRegistry, state: State) -> None:
     Metrics(registry).batch([], [UNKNOWN], state)
     labels = {**LABELS, "domain": "law"}
     assert registry.get_sample_value("driftgauge_accuracy_estimate_ratio", labels) is None
@@ -70,14 +70,18 @@ def test_unknown_accuracy_has_a_status_and_no_sample(registry: CollectorRegistry
     assert registry.get_sample_value("driftgauge_estimate_status", status) == 1
 
 
-def test_a_revised_past_window_does_not_hide_the_newest(registry: CollectorRegistry, state: State) -> None:
+def test_a_revision_of_a_past_window_does_not_replace_the_newest_window(
+    registry: CollectorRegistry, state: State
+) -> None:
     metrics = Metrics(registry)
     metrics.batch([], [ESTIMATE], state)
     metrics.batch([], [replace(ESTIMATE, window_end=1800.0, accuracy=0.1)], state)
     assert registry.get_sample_value("driftgauge_accuracy_estimate_ratio", LABELS) == 0.8
 
 
-def test_series_are_bounded_and_the_longest_silent_gives_way(registry: CollectorRegistry, state: State) -> None:
+def test_beyond_the_bound_the_series_without_recent_estimates_is_dropped(
+    registry: CollectorRegistry, state: State
+) -> None:
     metrics = Metrics(registry, max_domains=2)
     a, b, c = (replace(ESTIMATE, domain=name) for name in "abc")
     metrics.batch([], [a, b, a, c], state)
@@ -109,7 +113,7 @@ def test_series_are_bounded_and_the_longest_silent_gives_way(registry: Collector
         ("consumer_lag_records", {"topic": "labels", "partition": "3"}, 17),
     ],
 )
-def test_what_is_counted_is_shown(
+def test_metrics_show_every_kind_of_count(
     registry: CollectorRegistry, state: State, name: str, labels: dict[str, str], value: float | None
 ) -> None:
     metrics = Metrics(registry, now=lambda: 1234.5)
@@ -172,13 +176,13 @@ def test_label_values_cannot_break_the_exposition(registry: CollectorRegistry, s
     assert b"\nevil" not in generate_latest(registry)
 
 
-def test_what_a_batch_did_is_not_shown_before_it_is_committed(registry: CollectorRegistry, state: State) -> None:
+def test_metrics_do_not_show_a_batch_before_it_is_committed(registry: CollectorRegistry, state: State) -> None:
     Metrics(registry).batch([], [], state)
-    state.counters["responses"] += 1  # the next batch, on its way through the pipeline
+    state.counters["responses"] += 1  # the pipeline works on the next batch
     assert registry.get_sample_value("driftgauge_events_total", {"outcome": "responses"}) == 40
 
 
-def test_how_long_labels_take_is_a_histogram(registry: CollectorRegistry, state: State) -> None:
+def test_label_delays_are_a_histogram(registry: CollectorRegistry, state: State) -> None:
     for delay_s in (0.5, 45.0, 1e9):
         state.label_delays.add(delay_s)
     Metrics(registry).batch([], [], state)
@@ -189,7 +193,9 @@ def test_how_long_labels_take_is_a_histogram(registry: CollectorRegistry, state:
     assert registry.get_sample_value(f"{name}_sum") == pytest.approx(1e9 + 45.5)
 
 
-def test_scores_of_classifiers_are_shown_by_domain_and_for_all(registry: CollectorRegistry, state: State) -> None:
+def test_metrics_show_classifier_scores_by_domain_and_for_all_domains(
+    registry: CollectorRegistry, state: State
+) -> None:
     context = state.contexts["f00d"] = ContextState(state.settings, "m")
     entropy, n = np.linspace(0, 1, 40, dtype=np.float32)[:, None], 40
     correct = (entropy[:, 0] < 0.5).astype(float)
@@ -204,7 +210,7 @@ def test_scores_of_classifiers_are_shown_by_domain_and_for_all(registry: Collect
     assert registry.get_sample_value("driftgauge_brier_score_ratio", {**labels, "domain": "law"}) is None
 
 
-def test_scores_are_made_at_most_once_a_second(registry: CollectorRegistry, state: State) -> None:
+def test_classifier_scores_are_computed_at_most_once_a_second(registry: CollectorRegistry, state: State) -> None:
     clock = [0.0]
     metrics = Metrics(registry, now=lambda: clock[0])
     metrics.batch([], [], state)

@@ -50,7 +50,7 @@ def server(health: Health) -> Iterator[Server]:
     server.close()
 
 
-def test_ready_only_while_the_loop_comes_round_and_nothing_is_away(server: Server, health: Health) -> None:
+def test_the_agent_is_ready_only_while_the_loop_runs_without_failure(server: Server, health: Health) -> None:
     assert get(server, "/readyz")[0] == 503
     health.failure(None)
     assert get(server, "/readyz")[0] == 200
@@ -61,18 +61,18 @@ def test_ready_only_while_the_loop_comes_round_and_nothing_is_away(server: Serve
     assert get(server, "/readyz")[0] == 200
 
 
-def test_alive_until_the_loop_is_silent_for_too_long() -> None:
+def test_the_agent_is_alive_until_the_loop_does_not_report_for_too_long() -> None:
     clock = Clock()
     health = Health(stuck_after_s=300, now=clock)
     clock.time = 300
     assert health.healthz().status == 200
     clock.time = 301
     assert health.healthz().status == 503
-    health.failure(ConnectorError("away", retriable=True))  # it waits, so it lives
+    health.failure(ConnectorError("away", retriable=True))  # a loop that waits is alive
     assert health.healthz().status == 200
 
 
-def test_metrics_are_those_of_the_registry_it_was_given(server: Server) -> None:
+def test_the_metrics_page_shows_the_registry(server: Server) -> None:
     status, body = get(server, "/metrics?x=1")
     assert status == 200
     assert b"driftgauge_test 3.0" in body
@@ -82,7 +82,7 @@ def test_metrics_are_those_of_the_registry_it_was_given(server: Server) -> None:
     ("path", "method", "status"),
     [("/", "GET", 404), ("/../etc/passwd", "GET", 404), ("/healthz", "POST", 501), ("/healthz", "HEAD", 200)],
 )
-def test_only_known_paths_are_answered(server: Server, path: str, method: str, status: int) -> None:
+def test_unknown_paths_and_methods_are_refused(server: Server, path: str, method: str, status: int) -> None:
     assert get(server, path, method)[0] == status
 
 
@@ -93,34 +93,34 @@ def test_a_failing_route_answers_500_without_details(server: Server) -> None:
     assert get(server, "/healthz")[0] == 200
 
 
-def test_idle_clients_beyond_the_bound_are_turned_away(server: Server) -> None:
+def test_connections_beyond_the_bound_are_closed(server: Server) -> None:
     idle = [socket.create_connection((server.host, server.port)) for _ in range(MAX_REQUESTS)]
     extra = socket.create_connection((server.host, server.port), timeout=5)
     assert extra.recv(1) == b""
     for client in (*idle, extra):
         client.close()
-    answered = threading.Event()
+    has_answer = threading.Event()
 
-    def until_answered() -> None:
-        while not answered.is_set():
+    def request_until_answered() -> None:
+        while not has_answer.is_set():
             try:
                 if get(server, "/healthz")[0] == 200:
-                    answered.set()
+                    has_answer.set()
             except (OSError, http.client.HTTPException):
                 continue
 
-    thread = threading.Thread(target=until_answered)
+    thread = threading.Thread(target=request_until_answered)
     thread.start()
-    assert answered.wait(10)
+    assert has_answer.wait(10)
     thread.join()
 
 
-def test_a_taken_port_is_a_clear_error(server: Server) -> None:
+def test_a_port_in_use_is_a_clear_error(server: Server) -> None:
     with pytest.raises(ConnectorError, match=f"cannot listen on 127.0.0.1:{server.port}"):
         Server("127.0.0.1", server.port, {})
 
 
-def test_closing_twice_is_safe() -> None:
+def test_a_server_can_be_closed_twice() -> None:
     server = Server("127.0.0.1", 0, {})
     server.close()
     server.close()
