@@ -24,7 +24,7 @@ def decode(tmp_path: Path, *contents: bytes, options: tuple[str, ...] = ()) -> t
     return result.exit_code, json.loads(out.read_bytes()) if out.exists() else None, result.output
 
 
-def test_it_shows_the_usable_tokens_of_each_choice(tmp_path: Path) -> None:
+def test_decode_shows_the_usable_tokens_of_each_choice(tmp_path: Path) -> None:
     code, (file,), output = decode(tmp_path, json.dumps(CENSORED).encode())
     (choice,) = file["choices"]
     assert code == 0
@@ -46,18 +46,18 @@ def test_it_shows_the_usable_tokens_of_each_choice(tmp_path: Path) -> None:
         json.dumps(CENSORED).encode() + b"\n",
     ],
 )
-def test_it_reads_bodies_arrays_and_server_sent_events(tmp_path: Path, content: bytes) -> None:
+def test_decode_reads_bodies_arrays_and_server_sent_events(tmp_path: Path, content: bytes) -> None:
     _, (file,), _ = decode(tmp_path, content)
     assert [choice["id"] for choice in file["choices"]] == ["r"]
 
 
-def test_it_reads_lines(tmp_path: Path) -> None:
+def test_decode_reads_json_lines(tmp_path: Path) -> None:
     lines = b"\n".join(json.dumps({**CENSORED, "id": name}).encode() for name in "abc")
     _, (file,), _ = decode(tmp_path, lines)
     assert [choice["id"] for choice in file["choices"]] == ["a", "b", "c"]
 
 
-def test_a_response_without_requested_logprobs_is_shown_with_its_reason(tmp_path: Path) -> None:
+def test_decode_shows_a_response_without_requested_logprobs_with_its_reason(tmp_path: Path) -> None:
     value = body()
     value["choices"][0]["logprobs"] = None
     code, (file,), output = decode(tmp_path, json.dumps(value).encode())
@@ -67,7 +67,7 @@ def test_a_response_without_requested_logprobs_is_shown_with_its_reason(tmp_path
     assert "not_requested" in output
 
 
-def test_a_rejected_document_is_shown_and_makes_the_exit_code_1(tmp_path: Path) -> None:
+def test_decode_shows_rejected_documents_and_ends_with_exit_code_1(tmp_path: Path) -> None:
     code, files, output = decode(tmp_path, b'{"hello": 1}', json.dumps(CENSORED).encode())
     assert code == 1
     assert [len(file["choices"]) for file in files] == [0, 1]
@@ -75,12 +75,12 @@ def test_a_rejected_document_is_shown_and_makes_the_exit_code_1(tmp_path: Path) 
     assert "rejected: unknown_format" in output
 
 
-def test_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:
+def test_decode_with_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:
     code, _, output = decode(tmp_path, b"{}", options=("--format", "hallo"))
     assert code == 2
     assert "openai" in output
 
 
-def test_a_format_may_be_named_after_its_server(tmp_path: Path) -> None:
+def test_decode_accepts_the_name_of_a_server_as_format(tmp_path: Path) -> None:
     code, (file,), _ = decode(tmp_path, json.dumps(CENSORED).encode(), options=("--format", "vllm"))
     assert (code, file["format"]) == (0, "openai")
