@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from driftgauge.connectors.base import Positions, Record, TopicPartition
-from driftgauge.connectors.kafka.client import KafkaSource
+from driftgauge.connectors.kafka.source import KafkaSource
 
 Bound: TypeAlias = float | Positions | None
 """A time in UTC seconds; or offsets by partition, all others unbounded; or nothing: as far as there is."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.kafka.connection import KafkaConnection, knock
+from driftgauge.connectors.kafka.probe import KafkaConnection, knock
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
 READY_WITHIN_S, STOPPED_WITHIN_S = 300.0, 20.0

@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from driftgauge.connectors.base import Record, Source
-from driftgauge.connectors.kafka.client import KafkaConnection, create_topics
+from driftgauge.connectors.kafka.source import KafkaConnection, create_topics
 from tests.deadline import until
 
 NewTopic: TypeAlias = Callable[..., str]

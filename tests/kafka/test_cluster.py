@@ -10,8 +10,8 @@ import pytest
 from kafka import KafkaAdminClient
 
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, kafka_cluster
+from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka import client as kafka
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource
-from driftgauge.connectors.kafka.connection import LargeReads, LargeTlsReads
+from driftgauge.connectors.kafka import source as kafka
+from driftgauge.connectors.kafka.probe import LargeReads, LargeTlsReads
+from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource
 from tests.kafka.certificates import KEY_SECRET, OTHER_SECRET, SECRET, USER, Authority, GuardedBroker
 from tests.kafka.conftest import NewTopic, read
 

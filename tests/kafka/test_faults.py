@@ -13,8 +13,8 @@ from kafka import KafkaProducer, errors
 from kafka import TopicPartition as ClientPartition
 
 from driftgauge.connectors.base import ConnectorError, Message, TopicPartition
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, KafkaSource
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
+from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, everything_in, fill, read
 from tests.kafka.proxy import Proxy
@@ -256,13 +256,13 @@ def test_a_sink_recovers_once_its_broker_is_back(
 def test_only_what_waiting_cannot_cure_stops_the_agent_at_once(
     connection: KafkaConnection, error: type[Exception], is_retriable: bool
 ) -> None:
-    from driftgauge.connectors.kafka.client import _trouble
+    from driftgauge.connectors.kafka.source import _trouble
 
     assert _trouble(error(), connection).retriable is is_retriable
 
 
 def test_a_missing_crc32c_is_reported_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    from driftgauge.connectors.kafka import client as kafka
+    from driftgauge.connectors.kafka import source as kafka
 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     kafka._warn_about_slow_checksums.cache_clear()

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
 
 from driftgauge.connectors.base import TopicPartition
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource
+from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, fill, read
 

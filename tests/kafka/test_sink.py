@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSink, create_topics
+from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, create_topics
 from tests.kafka.conftest import NewTopic, everything_in
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]

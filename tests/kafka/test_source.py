@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaProducer
 
 from driftgauge.connectors.base import ConnectorError, TopicPartition
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource, create_topics
+from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSource, create_topics
 from tests.kafka.conftest import NewTopic, fill, read
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]

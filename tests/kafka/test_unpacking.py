@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer, codec
 
 from driftgauge.agent.service import build
-from driftgauge.connectors.kafka.client import create_topics
+from driftgauge.connectors.kafka.source import create_topics
 from driftgauge.connectors.kafka.unpacking import GZIP, LZ4, SNAPPY, ZSTD, _zstd_most, exceeds
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in

@@ -39,7 +39,7 @@ from kafka.net.sasl import get_sasl_mechanism
 from kafka.structs import OffsetAndMetadata
 
 from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
-from driftgauge.connectors.kafka.connection import KafkaConnection, LargeReads, LargeTlsReads, Login, knock
+from driftgauge.connectors.kafka.probe import KafkaConnection, LargeReads, LargeTlsReads, Login, knock
 from driftgauge.connectors.kafka.unpacking import BatchTooLargeError, bound_batches
 
 __all__ = ["KafkaConnection", "KafkaSink", "KafkaSource", "KafkaStats", "create_topics", "test_connection"]
