@@ -27,7 +27,7 @@ from driftgauge.agent.service.replay import open_files, tell
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.local_broker import KafkaBroker
-from driftgauge.connectors.kafka.source import create_topics
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.connectors.store.queries import open_queries
 
 POLL_S = 0.5

@@ -22,8 +22,11 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource, create_topics
+from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.kafka.source import KafkaSource
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.classify.committee import CommitteeSettings

@@ -1,7 +1,7 @@
-"""Readers side by side: a source whose records come decoded, with features, from processes of its own.
+"""A pool of readers: a source whose records are fetched and decoded by other processes.
 
-Owns the processes: started by `Readers.open`, gone after `Readers.close`, and each ends by itself when the agent is
-killed. Which reader comes next is chance; within one partition the order is that of the topic.
+Owns the processes: `ReaderPool.open` starts them, `ReaderPool.close` ends them, and each ends by itself when the agent
+is killed. The order of records is that of the topic within a partition, and not defined between partitions.
 """
 
 from __future__ import annotations
@@ -15,109 +15,112 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
-from driftgauge.agent.service.reader_process import Reading, ReadRecord, Task, Trouble
+from driftgauge.agent.service.reader_process import DecodedBatch, DecodedRecord, ReaderFailure, ReaderTask
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
 from driftgauge.models.events import Event
 
 COMMAND = (sys.executable, "-P", "-c", "from driftgauge.agent.service.reader_process import main; main()")
-CLOSE_WITHIN_S = 10.0
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 27)}
-"""For glibc: fetches of megabytes come and go, and to get their memory from the system anew each time takes longer than
-to read them."""
+EXIT_TIMEOUT_S = 10.0
+MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 27)}
+"""For glibc: keep freed memory in the process. Each fetch needs megabytes, and to request them from the system again
+each time takes longer than to read the records."""
 
 
-class _Process:
-    """One reader and our end of the talk with it."""
+class _ReaderProcess:
+    """One reader process, and the agent's end of the connection to it."""
 
-    def __init__(self, task: Task, positions: Positions) -> None:
-        self.connection, theirs = Pipe()
+    def __init__(self, task: ReaderTask, positions: Positions) -> None:
+        self.connection, reader_end = Pipe()
         self.lag: Mapping[TopicPartition, int] = {}
-        with theirs:
-            number = theirs.fileno()
-            # a session of its own: Ctrl-C is for the agent, which ends its readers when its batch is done
-            command = (*COMMAND, str(number))
-            self._process = subprocess.Popen(  # noqa: S603 - our own
-                command, pass_fds=[number], start_new_session=True, env={**KEEP_MEMORY, **os.environ}
+        with reader_end:
+            descriptor = reader_end.fileno()
+            # in a new session: Ctrl-C reaches only the agent, which ends its readers after its batch
+            command = (*COMMAND, str(descriptor))
+            self._process = subprocess.Popen(  # noqa: S603 - the command is a constant
+                command, pass_fds=[descriptor], start_new_session=True, env={**MALLOC_SETTINGS, **os.environ}
             )
-        self.tell(task)
-        self.tell(dict(positions))
+        self.send(task)
+        self.send(dict(positions))
 
-    def tell(self, message: Task | dict[TopicPartition, int]) -> None:
-        """Send, unless nobody is there any more: that comes out when we listen."""
+    def send(self, message: ReaderTask | dict[TopicPartition, int]) -> None:
+        """Send a message; when the process has ended, nothing happens and the next `receive` raises an error."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(message)
 
-    def listen(self) -> Sequence[ReadRecord]:
-        """What it has read next; its trouble is ours."""
+    def receive(self) -> Sequence[DecodedRecord]:
+        """Return the next records; raise the error that the reader ended with."""
         try:
-            said: Reading | Trouble = self.connection.recv()
+            message: DecodedBatch | ReaderFailure = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            code = self.end()
+            code = self.wait_for_exit()
             raise ConnectorError(f"a reader process ended by itself (exit code {code})", retriable=True) from None
-        if isinstance(said, Trouble):
-            raise ConnectorError(said.text, retriable=said.retriable)
-        self.lag = said.lag
-        return said.records
+        if isinstance(message, ReaderFailure):
+            raise ConnectorError(message.text, retriable=message.retriable)
+        self.lag = message.lag
+        return message.records
 
-    def leave(self) -> None:
-        """Let it know that nobody listens."""
+    def disconnect(self) -> None:
+        """Close the connection, upon which the process ends."""
         self.connection.close()
 
-    def end(self) -> int:
-        """Wait until it is gone; its exit code."""
+    def wait_for_exit(self) -> int:
+        """Wait until the process has ended, kill it if that takes too long, and return its exit code."""
         try:
-            return self._process.wait(CLOSE_WITHIN_S)
+            return self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
 
 
-class Readers:
-    """Implements `driftgauge.connectors.base.Source`; `Decoded` gives the events of its records."""
+class ReaderPool:
+    """Implements `driftgauge.connectors.base.Source` with one process per task.
+
+    Its records carry their events, which `PoolDecoder` takes out.
+    """
 
     is_exhausted = False
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[ReaderTask]) -> None:
         self._tasks = tasks
-        self._processes: deque[_Process] = deque()
+        self._processes: deque[_ReaderProcess] = deque()
 
     def open(self, positions: Positions) -> None:
-        """Start a reader for every task, and return once all of them read."""
+        """Start a reader for every task, and return once the source of each is open."""
         self.close()
         for task in self._tasks:
-            self._processes.append(_Process(task, positions))
+            self._processes.append(_ReaderProcess(task, positions))
         for process in self._processes:
-            process.listen()
+            process.receive()
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """What one of them has read; those that have something take turns."""
+        """Return one batch of one reader; readers that have a batch take turns."""
         ready = wait([process.connection for process in self._processes], timeout_s)
         for _ in range(len(self._processes)):
             self._processes.rotate(-1)
             if self._processes[-1].connection in ready:
-                return self._processes[-1].listen()
+                return self._processes[-1].receive()
         return ()
 
     def commit(self, positions: Positions) -> None:
-        """Let the reader that spoke last show how far we are."""
-        self._processes[-1].tell(dict(positions))
+        """Pass the positions to the reader that was polled last, which shows them as group offsets."""
+        self._processes[-1].send(dict(positions))
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Records that nobody has read yet, as each reader saw it last."""
+        """Records that no reader has polled, as of each reader's last batch."""
         return {partition: n for process in self._processes for partition, n in process.lag.items()}
 
     def close(self) -> None:
-        """End all readers."""
+        """End all readers; safe to call twice."""
         for process in self._processes:
-            process.leave()
+            process.disconnect()
         for process in self._processes:
-            process.end()
+            process.wait_for_exit()
         self._processes.clear()
 
 
-class Decoded:
-    """Takes the place of a decoder where records come from `Readers`."""
+class PoolDecoder:
+    """The decoder for records of a `ReaderPool`: they are decoded already, so it only collects their events."""
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
-        """Events of all records, in order."""
-        return [event for record in records if isinstance(record, ReadRecord) for event in record.events]
+        """Return the events of all records, in order."""
+        return [event for record in records if isinstance(record, DecodedRecord) for event in record.events]

@@ -1,8 +1,8 @@
-"""A reader: a process that fetches records, decodes them and takes features, and hands them to the agent.
+"""A reader: a process that fetches records, decodes them and computes their features for the agent.
 
-Owns what is said between the two, over a pair of sockets that only they have. The reader keeps no state that counts: it
-starts at the positions it is told, and what it has read is in nobody's store before the agent puts it there. It is
-bounded by two polls, one on its way and one in its hands, and ends when the agent does.
+Owns the messages between agent and reader, over a pair of sockets that only the two have. A reader keeps no state: it
+starts at the positions that the agent sends, and records count as read only when the agent has stored them. Bounded by
+two polls: one that is being sent and one that is being decoded. A reader ends when the agent ends.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Arrival, Context, Event, Generation, Signal
 from driftgauge.models.signals.features import N_FEATURES
 
-POLL_S = 0.2
+POLL_TIMEOUT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRecord(Record):
-    """A record that was read already: ``events`` are what it holds, ``value`` is not handed on."""
+class DecodedRecord(Record):
+    """A record with its events; ``value`` is None because the agent does not need it any more."""
 
     events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """All that a reader has to know."""
+class ReaderTask:
+    """Everything a reader needs to start: its source, its decoder, its features and its logging."""
 
     open_source: Callable[[], Source]
     decoder: Decoder
@@ -46,65 +46,69 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one poll gave, and how many records of each partition are still to come."""
+class DecodedBatch:
+    """The records of one poll, and how many records of each partition were not yet polled."""
 
-    records: Sequence[ReadRecord]
+    records: Sequence[DecodedRecord]
     lag: dict[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the reader ends: what a `ConnectorError` says."""
+class ReaderFailure:
+    """The `ConnectorError` with which a reader ended."""
 
     text: str
     retriable: bool
 
 
 def _as_call(value: Any) -> tuple[type, tuple[Any, ...]]:
-    """How a value travels: as the arguments of its class, twice as fast as field by field."""
+    """Pickle a value as a call of its class, which is twice as fast as pickling it field by field."""
     return type(value), tuple([getattr(value, name) for name in type(value).__match_args__])
 
 
-for _kind in (ReadRecord, Arrival, Generation, Signal, Context):
+for _kind in (DecodedRecord, Arrival, Generation, Signal, Context):
     copyreg.pickle(_kind, _as_call)
 
 
 def main() -> None:
-    """Serve the agent at the other end of the socket named by number on the command line."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent finishes its batch first, and then ends this
-    gone = (EOFError, BrokenPipeError, ConnectionResetError)
-    with suppress(*gone), Connection(int(sys.argv[1])) as agent:
+    """Serve the agent at the other end of the socket whose file descriptor is the first argument."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent finishes its batch first, and then ends this process
+    agent_ended = (EOFError, BrokenPipeError, ConnectionResetError)
+    with suppress(*agent_ended), Connection(int(sys.argv[1])) as agent:
         try:
             serve(agent)
         except ConnectorError as error:
-            agent.send(Trouble(str(error), error.retriable))
+            agent.send(ReaderFailure(str(error), error.retriable))
 
 
 def serve(agent: Connection) -> None:
-    """Read until the agent is gone. It sends a `Task`, its positions, and now and then those it has reached."""
-    task: Task = agent.recv()
+    """Read until the agent ends.
+
+    The agent sends a `ReaderTask`, the positions to start at, and now and then the positions that it has stored. The
+    reader sends an empty `DecodedBatch` once its source is open, and then one for each poll.
+    """
+    task: ReaderTask = agent.recv()
     start_logging(task.log_level, json_lines=task.log_json_lines)
     with closing(task.open_source()) as source, ThreadPoolExecutor(1) as sender:
         source.open(agent.recv())
-        sent = sender.submit(agent.send, Reading((), dict(source.lag())))
+        sending = sender.submit(agent.send, DecodedBatch((), dict(source.lag())))
         while True:
-            reading = Reading(read(task, source.poll(POLL_S)), dict(source.lag()))
-            sent.result()  # the agent may take its time with the last one: meanwhile this one was read
-            sent = sender.submit(agent.send, reading)
-            reached: Positions = {}
+            batch = DecodedBatch(decode(task, source.poll(POLL_TIMEOUT_S)), dict(source.lag()))
+            sending.result()  # waits until the agent has taken the previous batch
+            sending = sender.submit(agent.send, batch)
+            stored: Positions = {}
             while agent.poll():
-                reached = agent.recv()
-            if reached:
-                source.commit(reached)
+                stored = agent.recv()
+            if stored:
+                source.commit(stored)
 
 
-def read(task: Task, records: Sequence[Record]) -> list[ReadRecord]:
-    """The same records with their events."""
-    found, counts = task.decoder.decode_counted(records)
-    events = map(_light, task.take_features(found))
+def decode(task: ReaderTask, records: Sequence[Record]) -> list[DecodedRecord]:
+    """Decode records; each keeps its events, with features, and loses its value."""
+    decoded, counts = task.decoder.decode_counted(records)
+    events = map(_without_signal, task.take_features(decoded))
     return [
-        ReadRecord(
+        DecodedRecord(
             record.topic, record.partition, record.offset, record.key, value=None,
             timestamp=record.timestamp, problem=record.problem, events=tuple(islice(events, n_events)),
         )
@@ -112,12 +116,12 @@ def read(task: Task, records: Sequence[Record]) -> list[ReadRecord]:
     ]  # fmt: skip
 
 
-def _light(event: Event) -> Event:
-    """Without what nobody needs once there are features: a hundredth of the bytes."""
+def _without_signal(event: Event) -> Event:
+    """Drop the signal of a response that has features: a hundredth of the bytes remain."""
     if not isinstance(event, Arrival):
         return event
-    whole, features = event.generation, event.features
-    # the very same array where it can be: it travels once
+    generation, features = event.generation, event.features
+    # the same array where possible: pickle then sends it once
     contract = features if len(features) == N_FEATURES else features[:N_FEATURES]
-    light = whole.with_signal(Signal(features=contract, problems=whole.signal.problems))
+    light = generation.with_signal(Signal(features=contract, problems=generation.signal.problems))
     return Arrival(light, features, event.form, event.n_tokens, event.problem)

@@ -1,8 +1,8 @@
-"""What topics held between two places, as a source that ends: for looking back, and for filling a new store.
+"""The records of topics between two offsets or times, as a source that ends: for replays into a new store.
 
-Partitions are merged by the records' timestamps, so that a label comes after what was published before it, as it did
-when it happened. Each partition has a source of its own, which bounds what is held of it to one poll: a client that
-rests some of its partitions for a while may never wake them. No group offsets are touched.
+Partitions are merged by the records' timestamps, so that a label comes after the response that it belongs to, as it
+did live. Each partition has its own source, which bounds the records held in memory to one poll of each partition.
+(One client that pauses some of its partitions may never resume them.) No group offsets are committed.
 """
 
 from __future__ import annotations
@@ -18,35 +18,39 @@ from driftgauge.connectors.base import Positions, Record, TopicPartition
 from driftgauge.connectors.kafka.source import KafkaSource
 
 Bound: TypeAlias = float | Positions | None
-"""A time in UTC seconds; or offsets by partition, all others unbounded; or nothing: as far as there is."""
+"""A time in UTC seconds; or offsets by partition, other partitions unbounded; None: unbounded."""
 
 OpenSource: TypeAlias = Callable[[Collection[TopicPartition] | None], KafkaSource]
 
 
 @dataclass
 class _Partition:
-    """One partition on its way to its end."""
+    """One partition, read up to ``end``; ``buffer`` holds records that were polled and not yet merged."""
 
     place: TopicPartition
     source: KafkaSource
     end: int
-    waiting: deque[Record] = field(default_factory=deque)
+    buffer: deque[Record] = field(default_factory=deque)
 
     @property
     def has_more(self) -> bool:
-        """Whether the end was not reached yet, whatever is at hand."""
-        return self.source.reached()[self.place] < self.end
+        """Whether records before the end remain to be polled."""
+        return self.source.positions()[self.place] < self.end
 
     def fetch(self, timeout_s: float) -> None:
         records = self.source.poll(timeout_s)
-        self.waiting.extend(record for record in records if record.offset < self.end)
+        self.buffer.extend(record for record in records if record.offset < self.end)
 
 
 class KafkaHistory:
-    """Records from ``begin`` on and before ``end``; implements `driftgauge.connectors.base.Source`.
+    """Records from ``begin`` (inclusive) to ``end`` (exclusive); implements `driftgauge.connectors.base.Source`.
 
-    Without an end it ends where the topics ended when it was opened. Positions given to `open` win over ``begin``: a
-    replay that was interrupted goes on. ``open_source`` makes a source of some partitions, or of all.
+    Parameters
+    ----------
+    open_source : makes a source of these partitions; None: of all partitions
+    begin : where to start; positions passed to `open` take precedence, so that an interrupted replay continues
+    end : where to stop; None: at the end offsets that the topics have when the history is opened
+    max_records : bound of one `poll`
     """
 
     def __init__(
@@ -58,11 +62,11 @@ class KafkaHistory:
         self._partitions: list[_Partition] = []
 
     def open(self, positions: Positions) -> None:
-        """Find the places, and go to the first of each partition."""
+        """Find begin and end of each partition, and start reading at the begin."""
         with closing(self._open_source(None)) as finder:
             finder.open({})
-            ends = finder.ends()
-            begin = {**finder.reached(), **_offsets(finder, self._begin), **positions}
+            ends = finder.end_offsets()
+            begin = {**finder.positions(), **_offsets(finder, self._begin), **positions}
             end = {**ends, **_offsets(finder, self._end)}
         for place in ends:
             partition = _Partition(place, self._open_source([place]), min(end[place], ends[place]))
@@ -70,22 +74,22 @@ class KafkaHistory:
             partition.source.open({place: begin[place]})
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """The next records by time; none as long as a partition that may hold older ones has not answered."""
-        for partition in self._starving():
+        """Return the next records by time; none while a partition that may hold older ones has not answered."""
+        for partition in self._unanswered():
             partition.fetch(timeout_s)
-        return [] if self._starving() else self._merged()
+        return [] if self._unanswered() else self._merged()
 
     def commit(self, positions: Positions) -> None:
-        """Nobody watches."""
+        """Do nothing: a replay has no consumer group."""
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Records between here and the end."""
-        return {p.place: max(0, p.end - p.source.reached()[p.place]) + len(p.waiting) for p in self._partitions}
+        """Records between the position and the end."""
+        return {p.place: max(0, p.end - p.source.positions()[p.place]) + len(p.buffer) for p in self._partitions}
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether everything before the end was handed out."""
-        return not any(partition.waiting or partition.has_more for partition in self._partitions)
+        """Whether every record before the end was polled."""
+        return not any(partition.buffer or partition.has_more for partition in self._partitions)
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
@@ -93,21 +97,21 @@ class KafkaHistory:
             partition.source.close()
         self._partitions = []
 
-    def _starving(self) -> list[_Partition]:
-        """Partitions of which nothing is at hand although there is more."""
-        return [partition for partition in self._partitions if not partition.waiting and partition.has_more]
+    def _unanswered(self) -> list[_Partition]:
+        """Partitions whose buffer is empty although records remain."""
+        return [partition for partition in self._partitions if not partition.buffer and partition.has_more]
 
     def _merged(self) -> list[Record]:
-        """The oldest records at hand, until one partition has no more of them."""
-        heads = [(p.waiting[0].timestamp, n) for n, p in enumerate(self._partitions) if p.waiting]
+        """Take the oldest buffered records, until one partition has none buffered."""
+        heads = [(p.buffer[0].timestamp, n) for n, p in enumerate(self._partitions) if p.buffer]
         heapq.heapify(heads)
         records: list[Record] = []
         while heads and len(records) < self._max_records:
             _, n = heapq.heappop(heads)
             partition = self._partitions[n]
-            records.append(partition.waiting.popleft())
-            if partition.waiting:
-                heapq.heappush(heads, (partition.waiting[0].timestamp, n))
+            records.append(partition.buffer.popleft())
+            if partition.buffer:
+                heapq.heappush(heads, (partition.buffer[0].timestamp, n))
             elif partition.has_more:
                 break
         return records

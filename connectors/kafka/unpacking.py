@@ -1,8 +1,9 @@
-"""How far Kafka's compressed batches may grow: a megabyte on the wire can hold a gigabyte of zeros.
+"""A bound on the unpacked size of Kafka's compressed batches: a megabyte on the wire can hold a gigabyte of zeros.
 
-The client unpacks a batch as a whole and without a bound. Here the size is found out before, by unpacking in pieces
-that are thrown away: only where the data could reach the bound at all, so that usual batches cost nothing. Owns the one
-place where the client's inside is touched for it. Memory: one piece.
+The client unpacks a batch as a whole and without a bound. This module finds out the unpacked size first, by unpacking
+in pieces of a megabyte that are thrown away. It does so only for batches that could exceed the bound at all, so usual
+batches cost nothing. To see each batch before the client does, it uses attributes that are private to the client
+(docs/dependencies.md).
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from driftgauge.connectors.base import TopicPartition
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 """Kafka's numbers for the codecs of a batch."""
 
-_PIECE = 1 << 20
+_PIECE_BYTES = 1 << 20
 _ZSTD_BLOCK, _ZSTD_HEADER, _ZSTD_CHECKSUM = 1 << 17, 3, 4  # bytes
 _XERIAL, _XERIAL_HEADER = b"\x82SNAPPY\x00", 16
 
 
 class BatchTooLargeError(Exception):
-    """A batch that must not be unpacked: offsets ``first`` to ``after`` - 1 of a partition."""
+    """A batch that unpacks to too much: offsets ``first`` to ``after`` - 1 of a partition."""
 
     def __init__(self, partition: TopicPartition, first: int, after: int) -> None:
         super().__init__(f"{partition.topic}/{partition.partition}, offsets {first} to {after - 1}")
@@ -37,7 +38,7 @@ class BatchTooLargeError(Exception):
 
 
 def bound_batches(consumer: Any, max_bytes: int) -> None:
-    """Let a consumer of kafka-python raise `BatchTooLargeError` before it unpacks more than ``max_bytes``."""
+    """Make a ``KafkaConsumer`` raise `BatchTooLargeError` before it unpacks a batch to more than ``max_bytes``."""
     fetcher = consumer._fetcher
     unpack = fetcher.PartitionRecords
 
@@ -48,7 +49,7 @@ def bound_batches(consumer: Any, max_bytes: int) -> None:
 
 
 class _Batches(NamedTuple):
-    """The batches of one fetch, each looked at before it is handed out."""
+    """The batches of one fetch; the size of each is checked before the client gets it."""
 
     records: Any
     partition: TopicPartition
@@ -57,7 +58,7 @@ class _Batches(NamedTuple):
     def next_batch(self) -> Any:
         batch = self.records.next_batch()
         if batch is not None and batch.magic == 2 and batch.compression_type:
-            data = memoryview(batch._buffer)[batch._pos :]
+            data = memoryview(batch._buffer)[batch.HEADER_STRUCT.size :]
             if exceeds(batch.compression_type, data, self.max_bytes):
                 raise BatchTooLargeError(self.partition, batch.base_offset, batch.next_offset)
         return batch
@@ -70,7 +71,7 @@ def exceeds(codec: int, data: memoryview, max_bytes: int) -> bool:
     >>> len(zeros) < 3_000, exceeds(GZIP, zeros, 2_000_000), exceeds(GZIP, zeros, 3_000_000)
     (True, True, False)
     """
-    if codec in _MOST and _MOST[codec](data) <= max_bytes:
+    if codec in _UPPER_BOUND and _UPPER_BOUND[codec](data) <= max_bytes:
         return False
     total = 0
     for size in _SIZES[codec](data):
@@ -83,14 +84,14 @@ def exceeds(codec: int, data: memoryview, max_bytes: int) -> bool:
 def _stream_sizes(opened: Callable[[BinaryIO], BinaryIO]) -> Callable[[memoryview], Iterator[int]]:
     def sizes(data: memoryview) -> Iterator[int]:
         with opened(io.BytesIO(data)) as stream:
-            while piece := stream.read(_PIECE):
+            while piece := stream.read(_PIECE_BYTES):
                 yield len(piece)
 
     return sizes
 
 
 def _snappy_sizes(data: memoryview) -> Iterator[int]:
-    """What its blocks say they hold, which is what is made room for."""
+    """Sizes that the blocks claim to unpack to; the client allocates these."""
     if data[: len(_XERIAL)] != _XERIAL:
         yield _varint(data)
         return
@@ -114,9 +115,9 @@ def _zstd(file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
 
 
-def _zstd_most(data: memoryview) -> int:
-    """What its blocks can hold, by their headers (RFC 8878, section 3.1.1): cheaper than to unpack them."""
-    most = at = 0
+def _zstd_upper_bound(data: memoryview) -> int:
+    """Upper bound of the unpacked size, from the headers of the blocks (RFC 8878, section 3.1.1), without unpacking."""
+    size_bound = at = 0
     while at < len(data):
         frame = zstandard.get_frame_parameters(data[at:])
         at += zstandard.frame_header_size(data[at:])
@@ -125,17 +126,17 @@ def _zstd_most(data: memoryview) -> int:
             header = int.from_bytes(data[at : at + _ZSTD_HEADER], "little")
             is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
             is_run, is_compressed = kind == 1, kind == 2
-            most += _ZSTD_BLOCK if is_compressed else size
+            size_bound += _ZSTD_BLOCK if is_compressed else size
             at += _ZSTD_HEADER + (1 if is_run else size)
             is_last = is_last or at >= len(data)
         at += _ZSTD_CHECKSUM if frame.has_checksum else 0
-    return most
+    return size_bound
 
 
-_MOST: Mapping[int, Callable[[memoryview], int]] = {
+_UPPER_BOUND: Mapping[int, Callable[[memoryview], int]] = {
     GZIP: lambda data: 1_032 * len(data),
     LZ4: lambda data: 255 * len(data),
-    ZSTD: _zstd_most,
+    ZSTD: _zstd_upper_bound,
 }
 _SIZES: Mapping[int, Callable[[memoryview], Iterator[int]]] = {
     GZIP: _stream_sizes(lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file))),

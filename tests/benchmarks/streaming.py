@@ -25,7 +25,9 @@ from driftgauge.agent.service.agent import open_agent
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSource, create_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.source import KafkaSource
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.models.events import Context, Generation, Label, Signal
 from driftgauge.models.outputs import Output
 from tests.benchmarks.decoding import openai_chat

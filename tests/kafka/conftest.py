@@ -11,7 +11,8 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from driftgauge.connectors.base import Record, Source
-from driftgauge.connectors.kafka.source import KafkaConnection, create_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.topics import create_topics
 from tests.deadline import until
 
 NewTopic: TypeAlias = Callable[..., str]

@@ -10,8 +10,10 @@ import pytest
 from kafka import KafkaAdminClient
 
 from driftgauge.connectors.base import ConnectorError, Message
+from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, kafka_cluster
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource
+from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.kafka.source import KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic
 

@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka import source as kafka
-from driftgauge.connectors.kafka.probe import LargeReads, LargeTlsReads
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource
+from driftgauge.connectors.kafka.client import check_connection
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.kafka.sockets import LargeReads, LargeTlsReads
+from driftgauge.connectors.kafka.source import KafkaSource
+from driftgauge.connectors.kafka.topics import existing_topics
 from tests.kafka.certificates import KEY_SECRET, OTHER_SECRET, SECRET, USER, Authority, GuardedBroker
 from tests.kafka.conftest import NewTopic, read
 
@@ -71,7 +74,7 @@ def refusal(connection: KafkaConnection) -> ConnectorError:
     """The error, which must come within seconds and be the same for everyone who connects."""
     start = time.monotonic()
     with pytest.raises(ConnectorError) as caught:
-        kafka.test_connection(connection)
+        check_connection(connection)
     with pytest.raises(ConnectorError) as for_source:
         KafkaSource(connection, ["any"]).open({})
     with pytest.raises(ConnectorError) as for_sink:
@@ -101,7 +104,7 @@ def test_every_way_in_serves_source_and_sink_and_group_offsets(
 ) -> None:
     connection = WAYS[way](request)
     topic = new_topic(where=KafkaConnection((guarded.address,)))
-    kafka.test_connection(connection)
+    check_connection(connection)
     with closing(KafkaSink(connection)) as sink, closing(KafkaSource(connection, [topic])) as source:
         sink.publish([Message(1, topic, b"k", b"v")])
         source.open({})
@@ -171,7 +174,7 @@ def test_a_certificate_for_another_host_is_named_and_can_be_allowed(
 ) -> None:
     elsewhere = replace(login, bootstrap_servers=(guarded.special["ELSEWHERE"],), security_protocol="SSL")
     assert "certificate for another hostname" in str(refusal(elsewhere))
-    kafka.test_connection(replace(elsewhere, ssl_check_hostname=False))
+    check_connection(replace(elsewhere, ssl_check_hostname=False))
 
 
 def test_a_required_client_certificate_is_named(mutual: KafkaConnection) -> None:
@@ -185,7 +188,7 @@ def test_a_client_certificate_that_the_broker_does_not_trust_is_named(
 ) -> None:
     chain, key = stranger.issue("gauge.example", "client")
     error = refusal(replace(mutual, ssl_certfile=str(chain), ssl_keyfile=str(key), ssl_key_password=""))
-    assert f"does not accept our client certificate {chain}" in str(error)
+    assert f"does not accept the client certificate {chain}" in str(error)
 
 
 def test_a_locked_key_without_its_password_is_named(mutual: KafkaConnection) -> None:
@@ -209,7 +212,7 @@ def test_the_wrong_protocol_for_a_port_is_named(login: KafkaConnection, guarded:
 
 
 def test_one_good_server_of_several_is_enough(guarded: GuardedBroker) -> None:
-    kafka.test_connection(KafkaConnection(("localhost:1", "no-such-host.invalid:9092", guarded.address)))
+    check_connection(KafkaConnection(("localhost:1", "no-such-host.invalid:9092", guarded.address)))
 
 
 def test_no_secret_is_in_any_text(
@@ -220,7 +223,7 @@ def test_no_secret_is_in_any_text(
         texts = [str(refusal(replace(wrong, sasl_mechanism=name))) for name in ("PLAIN", "SCRAM-SHA-512")]
         texts.append(str(refusal(replace(mutual, ssl_key_password=OTHER_SECRET))))
         for connection in (login, replace(login, sasl_mechanism="PLAIN"), mutual):
-            kafka.existing_topics(connection)
+            existing_topics(connection)
     texts += [repr(login), repr(mutual), str(wrong), repr(guarded), repr(guarded._security), caplog.text]
     for secret in (SECRET, OTHER_SECRET, KEY_SECRET):
         assert not any(secret in text for text in texts)

@@ -20,7 +20,8 @@ import pytest
 from kafka import KafkaProducer
 
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
-from driftgauge.connectors.kafka.source import KafkaConnection, create_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.models.events import Context, Generation, Label, Signal
 from tests.kafka.agent_process import AgentProcess, contents
 from tests.kafka.conftest import NewTopic, everything_in

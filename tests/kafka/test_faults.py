@@ -13,8 +13,11 @@ from kafka import KafkaProducer, errors
 from kafka import TopicPartition as ClientPartition
 
 from driftgauge.connectors.base import ConnectorError, Message, TopicPartition
+from driftgauge.connectors.kafka.client import explained, warn_about_slow_checksums
+from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, KafkaSource
+from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.kafka.source import KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, everything_in, fill, read
 from tests.kafka.proxy import Proxy
@@ -143,7 +146,7 @@ def test_a_partition_that_stands_still_gets_a_new_client(
     topic = new_topic(partitions=2)
     with closing(KafkaSource(connection, [topic], stall_timeout_s=0.5)) as source:
         source.open({})
-        source._open_reader.pause(ClientPartition(topic, 1))  # stands for a client that forgot to fetch it
+        source._consumer.pause(ClientPartition(topic, 1))  # stands for a client that forgot to fetch it
         fill(producer, topic, [b"a"], 0)
         fill(producer, topic, [b"b"], 1)
         assert sorted(record.value or b"" for record in read(source, 2)) == [b"a", b"b"]
@@ -218,7 +221,7 @@ def test_a_position_beyond_the_end_is_never_moved_silently(
 ) -> None:
     with closing(KafkaSource(connection, [shortened], on_lost=on_lost)) as source:
         source.open({TopicPartition(shortened, 0): 11})
-        with pytest.raises(ConnectorError, match="made anew or cut") as caught:
+        with pytest.raises(ConnectorError, match="recreated or truncated") as caught:
             read(source, 1)
     assert not caught.value.retriable
 
@@ -256,18 +259,14 @@ def test_a_sink_recovers_once_its_broker_is_back(
 def test_only_what_waiting_cannot_cure_stops_the_agent_at_once(
     connection: KafkaConnection, error: type[Exception], is_retriable: bool
 ) -> None:
-    from driftgauge.connectors.kafka.source import _trouble
-
-    assert _trouble(error(), connection).retriable is is_retriable
+    assert explained(error(), connection).retriable is is_retriable
 
 
 def test_a_missing_crc32c_is_reported_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    from driftgauge.connectors.kafka import source as kafka
-
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    kafka._warn_about_slow_checksums.cache_clear()
+    warn_about_slow_checksums.cache_clear()
     with caplog.at_level(logging.WARNING):
-        kafka._warn_about_slow_checksums()
-        kafka._warn_about_slow_checksums()
-    kafka._warn_about_slow_checksums.cache_clear()
+        warn_about_slow_checksums()
+        warn_about_slow_checksums()
+    warn_about_slow_checksums.cache_clear()
     assert caplog.text.count("crc32c is missing") == 1

@@ -10,7 +10,8 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
 
 from driftgauge.connectors.base import TopicPartition
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSource
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.source import KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, fill, read
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from driftgauge.agent.cli import app
 from driftgauge.connectors.base import Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
+from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSource
+from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.models.events import Context, Generation, Label, Signal
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaProducer
 
 from driftgauge.agent.service import build
-from driftgauge.connectors.kafka.source import create_topics
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.models.events import Rejected
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from driftgauge.agent.service import build
-from driftgauge.agent.service.reader_pool import Decoded, Readers
+from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.formats.own import encode_generation
@@ -51,9 +51,9 @@ def settings_of(broker: str, folder: Path, topic: str, readers: int, **more: obj
 
 
 @pytest.fixture
-def readers(broker: str, tmp_path: Path, topic: str) -> Iterator[Readers]:
+def readers(broker: str, tmp_path: Path, topic: str) -> Iterator[ReaderPool]:
     made = build.source(settings_of(broker, tmp_path, topic, readers=2))
-    assert isinstance(made, Readers)
+    assert isinstance(made, ReaderPool)
     with closing(made):
         made.open({})
         yield made
@@ -71,23 +71,23 @@ def test_every_record_comes_once_and_in_the_order_of_its_partition(
     with closing(source):
         source.open({})
         records = polled(source, 120)
-    assert Counter(ids(Decoded().decode(records))) == Counter(f"r{i}" for i in range(120))
+    assert Counter(ids(PoolDecoder().decode(records))) == Counter(f"r{i}" for i in range(120))
     for partition in range(3):
         assert [r.offset for r in records if r.partition == partition] == list(range(40))
 
 
-def test_lag_is_that_of_all_shares_and_goes_to_nothing(readers: Readers) -> None:
+def test_lag_is_that_of_all_shares_and_goes_to_nothing(readers: ReaderPool) -> None:
     assert sum(readers.lag().values()) == 120
     polled(readers, 120)
     assert {place.partition: n for place, n in readers.lag().items()} == {0: 0, 1: 0, 2: 0}
 
 
-def test_they_start_at_the_given_positions(readers: Readers) -> None:
+def test_they_start_at_the_given_positions(readers: ReaderPool) -> None:
     readers.open(dict.fromkeys(readers.lag(), 39))
     assert [record.offset for record in polled(readers, 3)] == [39] * 3
 
 
-def test_none_is_left_after_closing(readers: Readers) -> None:
+def test_none_is_left_after_closing(readers: ReaderPool) -> None:
     started = children(os.getpid())
     readers.close()
     assert len([pid for pid in started if not is_alive(pid)]) == 2

@@ -14,7 +14,7 @@ from driftgauge.agent.service import build
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation
-from driftgauge.connectors.kafka.source import create_topics
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Chunk, Context, Generation, Rejected, Signal
 from driftgauge.models.rows import ResponseRow

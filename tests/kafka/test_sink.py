@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSink, create_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.kafka.topics import create_topics
 from tests.kafka.conftest import NewTopic, everything_in
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]

@@ -12,7 +12,9 @@ import pytest
 from kafka import KafkaProducer
 
 from driftgauge.connectors.base import ConnectorError, TopicPartition
-from driftgauge.connectors.kafka.source import KafkaConnection, KafkaSource, create_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.source import KafkaSource
+from driftgauge.connectors.kafka.topics import create_topics
 from tests.kafka.conftest import NewTopic, fill, read
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer, codec
 
 from driftgauge.agent.service import build
-from driftgauge.connectors.kafka.source import create_topics
-from driftgauge.connectors.kafka.unpacking import GZIP, LZ4, SNAPPY, ZSTD, _zstd_most, exceeds
+from driftgauge.connectors.kafka.topics import create_topics
+from driftgauge.connectors.kafka.unpacking import GZIP, LZ4, SNAPPY, ZSTD, _zstd_upper_bound, exceeds
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in
 from tests.kafka.test_hostile import own
@@ -48,7 +48,7 @@ def test_a_raw_snappy_block_is_measured_by_what_it_claims() -> None:
 @given(payload=payloads)
 def test_a_batch_of_zstd_that_cannot_reach_the_bound_is_not_unpacked(payload: bytes) -> None:
     packed = codec.zstd_encode(payload) + codec.zstd_encode(payload)
-    most = _zstd_most(memoryview(packed))
+    most = _zstd_upper_bound(memoryview(packed))
     assert 2 * len(payload) <= most <= 2 * (len(payload) + (1 << 17))
 
 

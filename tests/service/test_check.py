@@ -24,7 +24,8 @@ from driftgauge.agent.commands.check_config import (
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.kafka.source import KafkaConnection, create_topics, existing_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.topics import create_topics, existing_topics
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from driftgauge.agent.cli import app
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.connectors.kafka.source import KafkaConnection, create_topics
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.dead_letters import find_dead_letters
 from driftgauge.connectors.store.sql_store import SqlStore, open_store

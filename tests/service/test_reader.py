@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from driftgauge.agent.service.reader_pool import Decoded
-from driftgauge.agent.service.reader_process import Task, read
+from driftgauge.agent.service.reader_pool import PoolDecoder
+from driftgauge.agent.service.reader_process import ReaderTask, decode
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
@@ -34,11 +34,11 @@ def test_a_reader_hands_over_what_the_agent_would_have_made_of_the_records_itsel
         encode_label(label, "json"),
     ]
     records = [Record("t", 0, i, b"k", value, (), 1.7e9) for i, value in enumerate(values)]
-    received = pickle.loads(pickle.dumps(read(task(), records)))  # noqa: S301 - our own bytes
+    received = pickle.loads(pickle.dumps(decode(task(), records)))  # noqa: S301 - our own bytes
     assert [(r.offset, r.key, r.value, len(r.events)) for r in received] == [
         (i, b"k", None, int(value is not None)) for i, value in enumerate(values)
     ]
-    first, other, rejected, chunk, last = Decoded().decode(received)
+    first, other, rejected, chunk, last = PoolDecoder().decode(received)
     expected = with_features(Decoder().decode(records))
     assert isinstance(first, Arrival)
     assert isinstance(other, Arrival)
@@ -57,12 +57,12 @@ def test_a_reader_hands_over_what_the_agent_would_have_made_of_the_records_itsel
     assert last == label
 
 
-def task() -> Task:
-    return Task(partial(MemorySource, ()), Decoder(), with_features)
+def task() -> ReaderTask:
+    return ReaderTask(partial(MemorySource, ()), Decoder(), with_features)
 
 
 def test_what_a_reader_hands_over_is_small() -> None:
     top = np.log(np.full((500, 20), 0.05, dtype=np.float32))
     long = Generation("r", 1.7e9, "law", Context(model="m"), Signal(top[:, 0], top))
     records = [Record("t", 0, i, b"k", encode_generation(long, "json")) for i in range(100)]
-    assert len(pickle.dumps(read(task(), records))) < 100 * 1_000
+    assert len(pickle.dumps(decode(task(), records))) < 100 * 1_000

@@ -32,7 +32,7 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Record, Store
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
-from driftgauge.connectors.kafka.source import create_topics
+from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.connectors.testing import MemorySink, MemoryStore
 from driftgauge.models.events import Chunk, Event, Generation, Label
 from tests.deadline import until

@@ -1,0 +1,119 @@
+"""Kafka topics as a sink: messages are published and acknowledged by every in-sync replica.
+
+Owns one producer. In memory are the messages of one call of `KafkaSink.publish`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from driftgauge.connectors.base import ConnectorError, Message
+from driftgauge.connectors.kafka.client import MIB, KafkaStats, connect, explained
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.topics import existing_topics
+
+log = logging.getLogger(__name__)
+
+
+class KafkaSink:
+    """Publishes to topics; implements `driftgauge.connectors.base.Sink`.
+
+    A message without a topic is not published: its output is switched off. A message larger than ``max_bytes``, or
+    larger than its broker accepts, is not published either: it is counted and logged, and its content stays in the
+    store. After any other failure the producer is replaced, because a producer that failed may never recover.
+
+    Parameters
+    ----------
+    max_bytes : largest message, key and headers included
+    delivery_timeout_s : seconds within which a message must be acknowledged
+    """
+
+    def __init__(
+        self, connection: KafkaConnection, *, max_bytes: int = 32 * MIB, delivery_timeout_s: float = 30.0
+    ) -> None:
+        self.stats = KafkaStats()
+        self._connection = connection
+        self._max_bytes = max_bytes
+        self._delivery_timeout_s = delivery_timeout_s
+        self._refused_sizes: dict[str, int] = {}
+        self._producer: KafkaProducer | None = None
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Return when every in-sync replica has all messages; raise `ConnectorError` otherwise."""
+        remaining = [message for message in messages if message.topic]
+        while remaining:
+            try:
+                remaining = self._send(remaining)
+            except (KafkaError, OSError) as error:
+                self._close_producer()
+                self._check_topics({message.topic for message in remaining})
+                raise explained(error, self._connection) from error
+
+    def close(self) -> None:
+        """Release the producer; safe to call twice. Published messages are acknowledged already."""
+        self._close_producer()
+
+    def _send(self, messages: Sequence[Message]) -> list[Message]:
+        """Publish, and return the messages that must be sent again because the broker refused one as too large."""
+        fitting = [message for message in messages if self._fits(message)]
+        in_flight = [(message, self._start_sending(message)) for message in fitting]
+        for message, future in in_flight:
+            try:
+                future.get(self._delivery_timeout_s)
+            except MessageSizeTooLargeError:
+                self._refused_sizes[message.topic] = _size(message)
+                self._close_producer()
+                self.stats.reconnects += 1
+                return [other for other, result in in_flight if not result.succeeded()]
+        return []
+
+    def _start_sending(self, message: Message) -> Any:
+        if self._producer is None:
+            self._producer = self._open_producer()
+        return self._producer.send(message.topic, message.value, message.key, headers=list(message.headers))
+
+    def _fits(self, message: Message) -> bool:
+        size = _size(message)
+        if size < min(self._max_bytes, self._refused_sizes.get(message.topic, self._max_bytes)):
+            return True
+        self.stats.oversized += 1
+        log.error("a message of %d bytes is too large for topic %s and was not published", size, message.topic)
+        return False
+
+    def _open_producer(self) -> KafkaProducer:
+        return connect(
+            KafkaProducer,
+            self._connection,
+            acks="all",
+            linger_ms=5,
+            max_request_size=2 * self._max_bytes,  # the check of `_fits` is the stricter one
+            delivery_timeout_ms=int(self._delivery_timeout_s * 1000),
+            request_timeout_ms=int(self._delivery_timeout_s * 500),
+            max_block_ms=int(self._connection.connect_timeout_s * 1000),
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+
+    def _close_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError, OSError):
+                producer.close(timeout=0)
+
+    def _check_topics(self, topics: set[str]) -> None:
+        """Raise an error that names missing topics; the client itself only waits for them until it times out."""
+        if missing := sorted(topics - existing_topics(self._connection)):
+            names = ", ".join(missing)
+            raise ConnectorError(
+                f"Kafka topic {names} does not exist, or this user may not write to it", retriable=False
+            )
+
+
+def _size(message: Message) -> int:
+    return len(message.key) + len(message.value) + sum(len(name) + len(value) for name, value in message.headers)

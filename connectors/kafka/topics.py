@@ -1,0 +1,51 @@
+"""Administration of topics: which exist, and creating those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from driftgauge.connectors.kafka.client import connect, explained
+from driftgauge.connectors.kafka.connection import KafkaConnection
+
+CREATE_TIMEOUT_S = 60.0
+
+
+def create_topics(connection: KafkaConnection, names: Sequence[str], partitions: int, replication: int) -> None:
+    """Create the topics that do not exist, and wait until they can be used.
+
+    Parameters
+    ----------
+    partitions, replication : of each new topic; topics that exist keep theirs
+
+    Raises
+    ------
+    ConnectorError
+        The broker is away, or refuses a topic.
+    """
+    settings = {"num_partitions": partitions, "replication_factor": replication}
+    with _admin_client(connection) as admin:
+        missing = sorted(set(names) - set(admin.list_topics()))
+        for name in missing:
+            with suppress(TopicAlreadyExistsError):  # another agent was faster
+                admin.create_topics({name: settings})
+        if missing:
+            admin.wait_for_topics(missing, timeout_ms=int(CREATE_TIMEOUT_S * 1000))
+
+
+def existing_topics(connection: KafkaConnection) -> set[str]:
+    """Topics that exist and that this user is allowed to see."""
+    with _admin_client(connection) as admin:
+        return set(admin.list_topics())
+
+
+@contextmanager
+def _admin_client(connection: KafkaConnection) -> Iterator[KafkaAdminClient]:
+    with closing(connect(KafkaAdminClient, connection)) as admin:
+        try:
+            yield admin
+        except KafkaError as error:
+            raise explained(error, connection) from error
