@@ -1,9 +1,9 @@
-"""What every connector promises: sources, sinks and the store.
+"""The interfaces of connectors: sources, sinks and the store.
 
-An adapter is finished when the contract suite of its port passes on it.
+An adapter is finished when it passes the contract suite of its interface.
 
-A position is the offset of the *next* record to read. The store holds the positions that count; the ones a
-source commits to its broker serve other people's lag displays only.
+A position is the offset of the *next* record to read. The agent resumes from the positions in the store; offsets that a
+source commits to its broker only serve lag displays.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ Positions = Mapping[TopicPartition, int]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Bytes as they came, with where they came from. ``value`` None is a tombstone; ``timestamp`` is UTC seconds.
+    """The unchanged bytes of one record, and its place in a topic.
 
-    ``problem`` says why a source could not hand out a value at all; it is for people.
+    Attributes
+    ----------
+    value : None for a tombstone
+    timestamp : UTC seconds
+    problem : why the source could not read the value, for people; empty if it could
     """
 
     topic: str
@@ -58,9 +62,9 @@ class Message:
 
 
 class ConnectorError(Exception):
-    """A connector cannot go on; the text is for people, without secrets.
+    """A connector cannot continue; the text is for people and contains no secrets.
 
-    ``retriable`` says whether waiting may help.
+    ``retriable`` is whether a later attempt may succeed.
     """
 
     def __init__(self, text: str, *, retriable: bool) -> None:
@@ -69,34 +73,34 @@ class ConnectorError(Exception):
 
 
 class FencedError(ConnectorError):
-    """Another agent took this store over: this one must stop without writing."""
+    """Another agent has taken over this store: this agent must stop without writing."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, retriable=False)
 
 
 class Source(Protocol):
-    """Where records come from. Within one partition records come in offset order, without gaps it does not report."""
+    """Reads records. Within a partition records come in offset order; the source reports every gap."""
 
     def open(self, positions: Positions) -> None:
         """Start reading every partition at its position; partitions without one start at the earliest record."""
         ...
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """Some records, or none after ``timeout_s``. Bounded in count and bytes by the source's own settings."""
+        """Return some records, or none after ``timeout_s``. The source bounds their number and their bytes."""
         ...
 
     def commit(self, positions: Positions) -> None:
-        """Tell the outside how far we are (displays only). Never raises for a broker that is away."""
+        """Commit group offsets, for lag displays only. Raises no error for a broker that is away."""
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Records not yet polled per partition, by our own count."""
+        """Return the number of records not yet polled, per partition."""
         ...
 
     @property
     def is_exhausted(self) -> bool:
-        """True when nothing will ever come again (files); a broker's topic never is."""
+        """Whether no further record will ever come: True at the end of a file, never for a broker's topic."""
         ...
 
     def close(self) -> None:
@@ -105,7 +109,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where messages go."""
+    """Publishes messages."""
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Return when all are acknowledged; raise `ConnectorError` otherwise (some may then have been published)."""
@@ -117,10 +121,10 @@ class Sink(Protocol):
 
 
 class Transaction(Memory, Protocol):
-    """A `Memory` that also takes what leaves: positions and outputs, in the same transaction as the rows."""
+    """A `Memory` that also stores positions and outputs, in the same transaction as the rows."""
 
     def positions(self) -> dict[TopicPartition, int]:
-        """Stored positions."""
+        """Return the stored positions."""
         ...
 
     def save_positions(self, positions: Positions) -> None:
@@ -128,20 +132,20 @@ class Transaction(Memory, Protocol):
         ...
 
     def audit(self, records: Sequence[Record]) -> None:
-        """Note that these records were applied; kept only by a store that was opened to keep an audit."""
+        """Store which records were applied; only a store that was opened with an audit keeps this."""
         ...
 
     def emit(self, outputs: Sequence[Output]) -> None:
-        """Keep the outputs as rows (queryable) and put each in the outbox, in order."""
+        """Store the outputs as rows (for SQL queries) and append each to the outbox, in order."""
         ...
 
 
 class Store(Protocol):
-    """Everything the agent remembers, in one transactional place."""
+    """Everything the agent remembers, with transactions."""
 
     @property
     def epoch(self) -> int:
-        """The owner epoch of this agent: bumped at each opening for writing, carried in every output's headers."""
+        """The owner epoch of this agent: grows with each opening for writing, and is a header of every output."""
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -149,21 +153,22 @@ class Store(Protocol):
         ...
 
     def outbox(self, limit: int) -> list[Message]:
-        """The oldest committed messages not yet acknowledged."""
+        """Return the oldest committed messages that are not yet acknowledged."""
         ...
 
     def acknowledge(self, up_to_seq: int) -> None:
-        """Forget the outbox up to and including this message: it has been published."""
+        """Remove the messages up to and including this one from the outbox: they were published."""
         ...
 
     def newest(self, record: type[R], limit: int) -> list[R]:
-        """The newest stored outputs of one kind, by the type of its record, newest first."""
+        """Return the newest stored outputs of one kind, given the type of its record, newest first."""
         ...
 
     def expire(self, older_than: float, max_rows: int) -> int:
-        """Aggregate and delete responses older than this event time, oldest first, and what hangs on them.
+        """Aggregate and delete responses older than this event time, oldest first, with their dependent rows.
 
-        Up to ``max_rows`` in one short transaction; returns how many, so call again while it returns ``max_rows``.
+        Deletes up to ``max_rows`` responses in one short transaction and returns their number: call it again while it
+        returns ``max_rows``.
         """
         ...
 

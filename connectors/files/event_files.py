@@ -1,8 +1,8 @@
 """Events in files: JSON lines, plain or compressed, read as a source; outputs appended as JSON lines by a sink.
 
-A file is a topic with one partition, and a line number its offset. Lines are bounded, and compressed files are unpacked
-as they are read: a file that unpacks to implausibly much is refused when it does. The sink only ever appends; how
-large its files may grow is up to who runs it.
+A file is a topic with one partition, and a line number is its offset. Lines are bounded. Compressed files are unpacked
+while they are read; a file that unpacks to more than 1,000 times its size is an error. The sink only appends; nothing
+here bounds the size of its files.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ import zstandard
 from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
 
 MAX_LINE_BYTES = 16 * 2**20
-_MAX_EXPANSION = 1_000  # JSON of repeated events packs 100 times or so
-_ALWAYS_FINE = 64 * 2**20
+_MAX_EXPANSION = 1_000  # JSON of repeated events compresses about 100 times
+_UNCHECKED_BYTES = 64 * 2**20  # the expansion is checked from here on
 _ZSTD_WINDOW_BYTES = 2**27
 _TOPIC_NAME = re.compile(r"[\w.-]*\w[\w.-]*", re.ASCII)
 
 
 class FileSource:
-    """Files of one event a line, read one after another; ``.gz`` and ``.zst`` are unpacked.
+    """Files with one event per line, read one after another; ``.gz`` and ``.zst`` are unpacked.
 
-    A line longer than ``max_line_bytes`` comes cut off, with a header that says so, so that it ends as a dead letter.
-    Blank lines are skipped but counted.
+    A line longer than ``max_line_bytes`` is cut off and gets the header ``driftgauge-cut``, so that it becomes a dead
+    letter. Blank lines are skipped but counted in the offsets.
 
     Parameters
     ----------
-    content_type : what the lines hold; goes into the header ``content-type`` of every record
+    content_type : type of the lines; becomes the header ``content-type`` of every record
+    max_line_bytes : bound of one line
     max_records, max_bytes : bounds of one poll
     """
 
@@ -59,7 +60,7 @@ class FileSource:
         self.max_bytes = max_bytes
         self.is_exhausted = False
         self.bytes_read = 0
-        """Of the files as they lie on disk: how far we are, together with `bytes_total`."""
+        """Bytes read so far of the files on disk (compressed); `bytes_total` is their size."""
         self._records: Iterator[Record] = iter(())
         self._failed: ConnectorError | None = None
 
@@ -73,8 +74,8 @@ class FileSource:
         self.is_exhausted, self.bytes_read, self._failed = False, 0, None
         self._records = (record for path in self.paths for record in self._read(path, positions))
 
-    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - a file never makes anyone wait
-        """The next lines. What was read before a file turned out to be broken is handed out first."""
+    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - reading a file never waits
+        """Return the next lines. Lines before a damaged part of a file are returned before the error is raised."""
         if self._failed:
             raise self._failed
         records: list[Record] = []
@@ -92,14 +93,14 @@ class FileSource:
         return records
 
     def commit(self, positions: Positions) -> None:
-        """Nobody watches a file."""
+        """Do nothing: a file has no group offsets."""
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Nothing: how many lines are left is not known before they are read."""
+        """Return nothing: the number of remaining lines is not known before they are read."""
         return {}
 
     def close(self) -> None:
-        """Leave the file that is open."""
+        """Close the file that is open."""
         self._records = iter(())
 
     def _read(self, path: Path, positions: Positions) -> Iterator[Record]:
@@ -112,11 +113,11 @@ class FileSource:
                     if number >= first and line:
                         cut = (("driftgauge-cut", b"line too long"),) if is_cut else ()
                         yield Record(str(path), 0, number, None, line, self.headers + cut)
-        except (OSError, EOFError, zlib.error, zstandard.ZstdError, _TooMuchError) as error:
+        except (OSError, EOFError, zlib.error, zstandard.ZstdError, _ExpansionError) as error:
             raise ConnectorError(f"{path}, after line {number + 1}: {error}", retriable=False) from error
 
 
-class _TooMuchError(Exception):
+class _ExpansionError(Exception):
     pass
 
 
@@ -127,9 +128,9 @@ def _unpacked(raw: BinaryIO, suffix: str) -> io.BufferedIOBase | BinaryIO:
 
 
 class _ZstdReader(io.RawIOBase):
-    """Unpacks zstandard; unlike the library's own reader it tells a file that was cut short from one that ended."""
+    """Unpacks zstandard; unlike the library's reader it raises an error for a file that was cut short."""
 
-    STEP_BYTES = 1_024  # can unpack to 32 MiB, the worst the format allows
+    STEP_BYTES = 1_024  # unpacks to 32 MiB at most, by the format
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
@@ -165,7 +166,7 @@ class _ZstdReader(io.RawIOBase):
 
 
 def _lines(file: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Lines without their ends, and whether each was cut off at ``max_bytes``."""
+    """Yield each line without its line end, and whether it was cut off at ``max_bytes``."""
     while line := _read_line(file, raw, max_bytes + 1):
         is_cut = len(line) > max_bytes and not line.endswith(b"\n")
         rest = line
@@ -175,16 +176,16 @@ def _lines(file: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) ->
 
 
 def _read_line(unpacked: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) -> bytes:
-    if unpacked is not raw and unpacked.tell() > _ALWAYS_FINE + _MAX_EXPANSION * raw.tell():
-        raise _TooMuchError(f"unpacks to more than {_MAX_EXPANSION} times its size")
+    if unpacked is not raw and unpacked.tell() > _UNCHECKED_BYTES + _MAX_EXPANSION * raw.tell():
+        raise _ExpansionError(f"unpacks to more than {_MAX_EXPANSION} times its size")
     return unpacked.readline(max_bytes)
 
 
 class FileSink:
-    """Appends to one file per topic in a folder: ``TOPIC.jsonl``, a message a line.
+    """Appends to one file per topic in a folder: ``TOPIC.jsonl``, one message per line.
 
-    A JSON value is written as it is. Any other value becomes ``{"key", "headers", "value_base64"}``. What a crash left
-    half written is cut off when the file is opened again; it was never acknowledged.
+    A JSON value is written unchanged. Any other value becomes ``{"key", "headers", "value_base64"}``. A line that a
+    crash left unfinished is removed when the file is opened again; it was never acknowledged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -192,7 +193,7 @@ class FileSink:
         self._files: dict[str, BinaryIO] = {}
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Append, and return when it is on disk."""
+        """Append the messages, and return when they are on disk."""
         try:
             files = {message.topic: self._file(message.topic) for message in messages}
             for message in messages:
@@ -207,7 +208,7 @@ class FileSink:
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
-            with contextlib.suppress(OSError):  # the disk is full: what was not flushed was not acknowledged either
+            with contextlib.suppress(OSError):  # a full disk: bytes that were not flushed were not acknowledged
                 file.close()
         self._files = {}
 
@@ -217,11 +218,11 @@ class FileSink:
         if topic not in self._files:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._files[topic] = (self.folder / f"{topic}.jsonl").open("a+b")
-            _cut_torn_line(self._files[topic])
+            _remove_unfinished_line(self._files[topic])
         return self._files[topic]
 
 
-def _cut_torn_line(file: BinaryIO) -> None:
+def _remove_unfinished_line(file: BinaryIO) -> None:
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - 65_536)

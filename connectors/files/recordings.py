@@ -1,8 +1,8 @@
-"""Recorded traffic on disk: the ``.npz`` layout of one recording, read, checked and taken apart into responses.
+"""Recorded traffic on disk: reads and checks the ``.npz`` file of one recording, and makes events of its responses.
 
-Owns the layout: responses laid end to end, ``offsets`` telling them apart, one array per quantity. Arrays that a file
-does not have are None. Nothing in a file is trusted: no pickles, a bound on the unpacked size, and every
-array is checked before use, all problems reported together.
+Owns the layout: one array per quantity, the tokens of all responses one after another, and ``offsets`` where each
+response begins. Arrays that a file does not have are None. No file is trusted: pickles are refused, the unpacked size
+is bounded, and every array is checked before use. One error lists all problems.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Recording:
 
     Attributes
     ----------
-    name : what the file is called, without its suffix
+    name : name of the file, without its suffix
     offsets : (n + 1,) int64
     domain : (n,) unicode
-    topk_logprobs : (T, k) natural logs, the likeliest first, as precise as the file has them
-    entropy : (T,) float32, nats, over the k likeliest before they were rounded; NaN where missing
+    topk_logprobs : (T, k) natural logs, the likeliest first, in the precision of the file
+    entropy : (T,) float32, nats, over the k likeliest tokens, computed before rounding; NaN where missing
     chosen_logprob : (T,) float32, NaN where missing
     token, vocab : (T,) token ids and their text
-    correct : (n,) float32 in [0, 1], NaN where not known
+    correct : (n,) float32 in [0, 1], NaN where unknown
     prompt, text, gold, model, split : (n,) unicode
     difficulty, truncated : (n,) integers
     """
@@ -87,19 +87,19 @@ class Recording:
 
     @property
     def labels(self) -> Floats:
-        """Whether each response is right, (n,) float32 in [0, 1]; NaN where the file does not say."""
+        """Correctness of each response, (n,) float32 in [0, 1]; NaN where unknown."""
         return np.full(len(self), np.nan, dtype=np.float32) if self.correct is None else self.correct
 
     def context(self, i: int) -> Context:
-        """What the values of response i depend on, as far as the layout tells."""
+        """Context of response i, as far as the layout has it."""
         return Context(
             model="" if self.model is None else str(self.model[i]),
-            logprobs_mode="raw_logprobs",  # the layout holds untempered values
+            logprobs_mode="raw_logprobs",  # values in the layout are not scaled by a temperature
             k=None if self.topk_logprobs is None else self.topk_logprobs.shape[1],
         )
 
     def signal(self, i: int) -> Signal:
-        """The signal of response i: its top-k logprobs where there are any, else the recorded entropy profile."""
+        """Signal of response i: its top-k logprobs if the file has them, else the recorded entropy profile."""
         tokens = slice(self.offsets[i], self.offsets[i + 1])
         chosen = None if self.chosen_logprob is None else self.chosen_logprob[tokens]
         if self.topk_logprobs is not None:
@@ -122,12 +122,15 @@ class Recording:
         )
 
     def generations(self, start_time: float = 0.0, rate: float = 1.0) -> Iterator[Generation]:
-        """Every response in file order, ``rate`` of them a second of event time."""
+        """Yield every response in file order, ``rate`` responses per second of event time."""
         for i in range(len(self)):
             yield self.generation(i, f"{self.name}-{i}", start_time + i / rate)
 
     def features(self) -> Float64s:
-        """(n, 17) in the order of `FEATURES`, from the most precise entropy the file has; NaN where missing."""
+        """Features of all responses, (n, 17) in the order of `FEATURES`; NaN where missing.
+
+        The recorded entropy is used if the file has it, because it is more precise than that of the logprobs.
+        """
         nothing = np.full(self.offsets[-1], np.nan, dtype=np.float32)
         entropy = self.entropy
         if entropy is None:
@@ -137,12 +140,16 @@ class Recording:
 
 
 def read_recording(path: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Recording:
-    """Read and check one ``.npz`` file; arrays the layout does not know are left alone.
+    """Read and check one ``.npz`` file; arrays that are not part of the layout are ignored.
+
+    Parameters
+    ----------
+    max_bytes : bound of the unpacked size
 
     Raises
     ------
     ConnectorError
-        Naming everything that is wrong with the file.
+        The file is not a recording; the text lists every problem.
     """
     arrays = _load(path, max_bytes)
     if problems := _problems(arrays):
@@ -155,7 +162,7 @@ def read_recording(path: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Record
             arrays[name] = _without_fillers(arrays[name], np.float32)
     for name in _SIGNALS:
         if name in arrays and not np.isfinite(arrays[name]).any():
-            del arrays[name]  # an array full of NaN says no more than no array
+            del arrays[name]  # an array full of NaN has no information
     return Recording(name=path.stem, **arrays)
 
 
@@ -208,7 +215,7 @@ def _wrong_values(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
 
 
 def _without_fillers(values: Floats, precision: npt.DTypeLike) -> Floats:
-    """A copy in this precision with NaN for whatever stands for "not available"."""
+    """Copy in this precision, with NaN for values that stand for "not available"."""
     copy = values.astype(precision)
     copy[~(np.isfinite(copy) & (copy > _NO_LOGPROB))] = np.nan
     return copy

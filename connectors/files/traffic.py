@@ -1,7 +1,7 @@
-"""Recordings as a stream of events: responses in a shuffled order, their labels some events later.
+"""Recordings as a stream of events: responses in a shuffled order, and each label some responses later.
 
-Owns the order, the event times, and which responses get a label. All of it follows from the recordings, the
-`LabelPlan` and the seed, so a stream can be started again at any position.
+Owns the order, the event times, and the choice of labelled responses. All three are determined by the recordings, the
+`LabelPlan` and the seed, so a stream can start again at any position.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from driftgauge.models.arrays import Bools, Float64s, Int64s, Strings
 from driftgauge.models.events import Generation, Label
 
 START_TIME = 1_767_225_600.0
-"""2026-01-01T00:00:00Z: where event time starts unless told otherwise."""
+"""2026-01-01T00:00:00Z: the default start of event time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class LabelPlan:
 
     Attributes
     ----------
-    delay : events (responses) that pass between a response and its label
-    fraction : of the responses of a domain, in [0, 1]; each is chosen independently with this probability
-    fractions : other fractions for single domains
-    per_domain : instead of fractions, so many responses of every domain, chosen evenly over the whole stream
-    without : domains that get no label
+    delay : number of responses between a response and its label
+    fraction : probability in [0, 1] with which each response gets a label, independently of the others
+    fractions : by domain, in place of ``fraction``
+    per_domain : if given, exactly this number of responses of every domain gets a label, drawn without replacement
+    without : domains without labels
     """
 
     delay: int = 200
@@ -42,7 +42,16 @@ class LabelPlan:
     without: frozenset[str] = frozenset()
 
     def choose(self, domains: Strings, rng: np.random.Generator) -> Float64s:
-        """The probability with which each chosen response was chosen, (n,); NaN where it was not chosen."""
+        """Draw the responses that get a label.
+
+        Parameters
+        ----------
+        domains : (n,) domain of each response
+
+        Returns
+        -------
+        (n,) probability with which the response was drawn; NaN where it was not drawn
+        """
         probability = np.full(len(domains), np.nan)
         for domain in np.unique(domains):
             members = np.flatnonzero(domains == domain)
@@ -59,13 +68,17 @@ class LabelPlan:
 
 
 class Traffic:
-    """One stream made of several recordings, one after another, each in a shuffled order of its own.
+    """One stream of several recordings, one after another, each shuffled separately.
 
     Event number i of `events` is the same in every run with the same arguments. Ids are unique even when a
-    recording is given twice. A response without a known truth gets no label.
+    recording is given twice. A response whose correctness is unknown gets no label.
 
     Parameters
     ----------
+    recordings : in the order of the stream
+    plan : which responses get a label, and when
+    seed : of the shuffles and of the choice of labels
+    start_time : event time of the first response, UTC seconds
     rate : responses per second of event time
 
     Attributes
@@ -98,23 +111,23 @@ class Traffic:
         self._stream = _interleaved(~np.isnan(self._probability) & ~np.isnan(self.correct), plan.delay)
 
     def __len__(self) -> int:
-        """Events: responses and labels."""
+        """Number of events: responses and labels."""
         return len(self._stream)
 
     @property
     def n_labels(self) -> int:
-        """Labels in the stream."""
+        """Number of labels in the stream."""
         return len(self._stream) - len(self._row)
 
     def events(self, first: int = 0) -> Iterator[Generation | Label]:
-        """Every event from number ``first`` on, in stream order."""
+        """Yield every event from number ``first`` on, in stream order."""
         for at in self._stream[first:].tolist():
             yield self._generation(at) if at >= 0 else self._label(~at)
 
     def true_accuracy(self, domain: str, start: float, end: float, *, last: int | None = None) -> float | None:
-        """Mean correctness of a domain's responses in ``[start, end)``, of the ``last`` ones only if given.
+        """Mean correctness of a domain's responses in ``[start, end)``, or of the newest ``last`` of them.
 
-        None where no response of that window has a known truth.
+        None if the correctness of no response in that window is known.
         """
         inside = (self.domain == domain) & (self.event_time >= start) & (self.event_time < end)
         values = self.correct[inside][-last if last else None :]
@@ -137,7 +150,7 @@ class Traffic:
 
 
 def _interleaved(labelled: Bools, delay: int) -> Int64s:
-    """Numbers of the responses in order, each label as ``~number`` right after the response ``delay`` later.
+    """Numbers of the responses in order, with each label as ``~number`` after the response that comes ``delay`` later.
 
     >>> _interleaved(np.array([True, False, True]), delay=1).tolist()
     [0, 1, -1, 2, -3]
@@ -148,9 +161,9 @@ def _interleaved(labelled: Bools, delay: int) -> Int64s:
 
 
 class RecordingSource:
-    """A stream of recorded traffic as a log of packed MessagePack events: one topic, one partition.
+    """Recorded traffic as a topic with one partition of packed MessagePack events.
 
-    What is replayed takes the same way through the agent as what comes from a broker.
+    Replayed records are decoded and processed exactly like records from a broker.
     """
 
     TOPIC = "recordings"
@@ -164,15 +177,15 @@ class RecordingSource:
         """Start at the stored position."""
         self._next = positions.get(TopicPartition(self.TOPIC, 0), 0)
 
-    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - a recording never makes anyone wait
-        """The next events."""
+    def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - reading a recording never waits
+        """Return the next events."""
         events = itertools.islice(self.traffic.events(self._next), self.max_records)
         records = [_record(offset, event) for offset, event in enumerate(events, start=self._next)]
         self._next += len(records)
         return records
 
     def commit(self, positions: Positions) -> None:
-        """Nobody watches a recording."""
+        """Do nothing: a recording has no group offsets."""
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """Events not yet polled."""
@@ -184,11 +197,11 @@ class RecordingSource:
         return self._next >= len(self.traffic)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the source holds no resources."""
 
 
 def _record(offset: int, event: Generation | Label) -> Record:
-    # float32 holds whatever precision the recording has
+    # float32 is at least as precise as the recording
     value = encode_label(event) if isinstance(event, Label) else encode_generation(event, dtype="float32")
     key = event.response_id if isinstance(event, Label) else event.id
     headers = (("content-type", b"application/msgpack"),)
