@@ -1,4 +1,4 @@
-"""A real Kafka broker for whoever measures or tests."""
+"""A real Kafka broker for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driftgauge.connectors.kafka.local_broker import KafkaBroker
 
 @contextmanager
 def broker_address() -> Iterator[str]:
-    """The address of a broker of our own; ``DRIFTGAUGE_TEST_KAFKA`` names one to use instead."""
+    """Start a local broker and yield its address; ``DRIFTGAUGE_TEST_KAFKA`` names a running one to use instead."""
     given = os.environ.get("DRIFTGAUGE_TEST_KAFKA")
     if given:
         yield given

@@ -1,6 +1,6 @@
 """The Kafka client: its options, and its errors.
 
-Every consumer, producer and administration client of this package is made here, and every error of theirs becomes a
+Every consumer, producer and administration client of this package is made here, and their errors become
 `ConnectorError` here.
 """
 

@@ -19,7 +19,7 @@ def create_topics(connection: KafkaConnection, names: Sequence[str], partitions:
 
     Parameters
     ----------
-    partitions, replication : of each new topic; topics that exist keep theirs
+    partitions, replication : of each new topic; existing topics are not changed
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The layout of recordings: what is read, what is refused, and the stream made of it."""
+"""Recordings: which files are read, which are refused, and the stream of events made of them."""
 
 import zipfile
 from pathlib import Path
@@ -43,7 +43,7 @@ def recording(folder: Path, name: str = "some", **changes: Any) -> Recording:
     return read_recording(path)
 
 
-def test_each_response_owns_its_tokens(tmp_path: Path) -> None:
+def test_each_response_has_the_tokens_between_its_offsets(tmp_path: Path) -> None:
     r = recording(tmp_path)
     assert [r.signal(i).n_tokens for i in range(len(r))] == LENGTHS
     first = list(r.generations(start_time=10, rate=2))[1]
@@ -54,14 +54,14 @@ def test_each_response_owns_its_tokens(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.signal.top_logprobs[0], arrays()["topk_logprobs"][3].astype(np.float32))
 
 
-def test_alternatives_in_double_precision_become_float32(tmp_path: Path) -> None:
+def test_logprobs_in_double_precision_become_float32(tmp_path: Path) -> None:
     r = recording(tmp_path, topk_logprobs=arrays()["topk_logprobs"].astype(np.float64))
     top = r.signal(0).top_logprobs
     assert top is not None
     assert top.dtype == np.float32
 
 
-def test_optional_arrays_may_be_absent(tmp_path: Path) -> None:
+def test_a_recording_may_lack_every_optional_array(tmp_path: Path) -> None:
     only_chosen = recording(
         tmp_path, topk_logprobs=None, entropy=None, correct=None, model=None, truncated=None, difficulty=None
     )
@@ -72,13 +72,13 @@ def test_optional_arrays_may_be_absent(tmp_path: Path) -> None:
     assert not np.isnan(features[[0, 1, 3], 11:]).any()
 
 
-def test_an_entropy_full_of_nan_is_no_entropy(tmp_path: Path) -> None:
+def test_an_entropy_array_full_of_nan_counts_as_absent(tmp_path: Path) -> None:
     r = recording(tmp_path, topk_logprobs=None, entropy=np.full(sum(LENGTHS), np.nan, dtype=np.float32))
     assert r.entropy is None
     assert r.signal(0).form == "chosen_logprobs"
 
 
-def test_fillers_are_missing(tmp_path: Path) -> None:
+def test_filler_values_for_not_available_are_missing(tmp_path: Path) -> None:
     chosen = arrays()["chosen_logprob"]
     chosen[:3] = [-9999.0, -np.inf, np.nan]
     r = recording(tmp_path, chosen_logprob=chosen)
@@ -93,7 +93,7 @@ def test_features_of_a_recording_are_those_of_its_signals(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "problem"),
     [
         ({"offsets": None}, "no `offsets`"),
         ({"domain": None, "offsets": None}, "no `domain`"),
@@ -108,18 +108,18 @@ def test_features_of_a_recording_are_those_of_its_signals(tmp_path: Path) -> Non
         ({"correct": np.array([{}, {}, {}, {}])}, "allow_pickle"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_the_error_names_the_problem_of_a_recording(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConnectorError) as error:
         recording(tmp_path, **changes)
-    assert said in str(error.value)
+    assert problem in str(error.value)
 
 
-def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
+def test_one_error_lists_every_problem_of_a_recording(tmp_path: Path) -> None:
     with pytest.raises(ConnectorError, match=r"`correct` leaves.*`entropy` is negative.*`chosen_logprob` is positive"):
         recording(tmp_path, correct=np.full(4, 7.0), entropy=np.full(8, -1.0), chosen_logprob=np.full(8, 1.0))
 
 
-def test_a_file_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path) -> None:
+def test_a_recording_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("offsets.npy", bytes(10_000_000))
@@ -129,7 +129,7 @@ def test_a_file_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut short"])
-def test_what_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_npz_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.npz"
     path.write_bytes(content)
     with pytest.raises(ConnectorError, match="cannot be read"):
@@ -140,7 +140,7 @@ def bundled() -> list[Recording]:
     return [read_recording(BUNDLED / name) for name in ("reference.npz", "drift.npz")]
 
 
-def test_the_bundled_traffic_is_whole_and_small() -> None:
+def test_the_bundled_recordings_are_complete_and_small() -> None:
     reference, drift = bundled()
     assert (len(reference), len(drift)) == (2_000, 1_500)
     assert set(drift.domain) - set(reference.domain) == {"linu", "modn", "phys"}
@@ -149,7 +149,7 @@ def test_the_bundled_traffic_is_whole_and_small() -> None:
     assert reference.features().shape == (2_000, len(FEATURES))
 
 
-def test_each_label_comes_its_delay_after_its_response() -> None:
+def test_each_label_follows_its_response_after_the_delay() -> None:
     traffic = Traffic(bundled(), LabelPlan(delay=50, fraction=0.2), rate=2.0)
     seen: dict[str, int] = {}
     for event in traffic.events():
@@ -161,7 +161,7 @@ def test_each_label_comes_its_delay_after_its_response() -> None:
     assert len(seen) == 3_500
 
 
-def test_labels_are_those_of_their_responses_and_known_to_be_drawn() -> None:
+def test_labels_carry_the_truth_of_their_response_and_their_inclusion_probability() -> None:
     traffic = Traffic(bundled(), LabelPlan(fraction=0.2, fractions={"add": 0.05}, without=frozenset({"mul"})))
     truth = dict(zip(traffic.id, zip(traffic.domain, traffic.correct, strict=True), strict=True))
     labels = [event for event in traffic.events() if isinstance(event, Label)]
@@ -176,7 +176,7 @@ def test_labels_are_those_of_their_responses_and_known_to_be_drawn() -> None:
     assert abs(sum(truth[label.response_id][0] != "add" for label in labels) - 0.2 * others) < spread
 
 
-def test_so_many_labels_of_every_domain_are_drawn_with_their_probability() -> None:
+def test_a_plan_per_domain_draws_that_number_of_labels_in_every_domain() -> None:
     traffic = Traffic(bundled(), LabelPlan(per_domain=20))
     labels = [event for event in traffic.events() if isinstance(event, Label)]
     domain = dict(zip(traffic.id, traffic.domain, strict=True))
@@ -186,7 +186,7 @@ def test_so_many_labels_of_every_domain_are_drawn_with_their_probability() -> No
     assert len(labels) == 20 * 13
 
 
-def test_one_seed_one_stream_from_any_position() -> None:
+def test_the_same_seed_gives_the_same_stream_from_any_position() -> None:
     def ids(seed: int, first: int = 0) -> list[str]:
         events = Traffic(bundled(), seed=seed).events(first)
         return [event.id if isinstance(event, Generation) else event.label_id for event in events]
@@ -196,7 +196,7 @@ def test_one_seed_one_stream_from_any_position() -> None:
     assert ids(1, first=1_000) == ids(1)[1_000:]
 
 
-def test_recordings_come_one_after_another_with_growing_time() -> None:
+def test_recordings_follow_one_another_and_event_time_grows() -> None:
     traffic = Traffic(bundled())
     assert [name.split("-")[1] for name in traffic.id] == ["reference"] * 2_000 + ["drift"] * 1_500
     assert (np.diff(traffic.event_time) > 0).all()
@@ -204,13 +204,13 @@ def test_recordings_come_one_after_another_with_growing_time() -> None:
     assert len(set(twice.id)) == 4_000
 
 
-def test_responses_without_truth_get_no_label(tmp_path: Path) -> None:
+def test_responses_of_unknown_correctness_get_no_label(tmp_path: Path) -> None:
     traffic = Traffic([recording(tmp_path, correct=None)], LabelPlan(fraction=1.0))
     assert traffic.n_labels == 0
     assert traffic.true_accuracy("a", 0, np.inf) is None
 
 
-def test_true_accuracy_is_that_of_the_window(tmp_path: Path) -> None:
+def test_the_true_accuracy_is_computed_over_the_window(tmp_path: Path) -> None:
     traffic = Traffic([recording(tmp_path)], seed=3, start_time=0.0)
     order = [int(name.rsplit("-", 1)[1]) for name in traffic.id]
     of_b = [arrays()["correct"][i] for i in order if i in (1, 3)]

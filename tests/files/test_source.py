@@ -1,4 +1,4 @@
-"""Events in files: read a line at a time, from any position, never more than asked for."""
+"""Events in files: read line by line, from any position, within bounds."""
 
 import gzip
 import tracemalloc
@@ -41,7 +41,7 @@ def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], 
     return write
 
 
-def test_every_line_is_a_record_at_its_number(packed: Callable[[bytes], Path]) -> None:
+def test_every_line_is_a_record_whose_offset_is_its_line_number(packed: Callable[[bytes], Path]) -> None:
     path = packed(lines(1_234))
     records = read(FileSource([path], content_type="application/x"))
     assert [record.value for record in records] == lines(1_234).splitlines()
@@ -51,7 +51,7 @@ def test_every_line_is_a_record_at_its_number(packed: Callable[[bytes], Path]) -
     }
 
 
-def test_reading_starts_at_the_position(packed: Callable[[bytes], Path]) -> None:
+def test_a_file_source_starts_at_the_given_position(packed: Callable[[bytes], Path]) -> None:
     path = packed(lines(10))
     assert [r.offset for r in read(FileSource([path]), {TopicPartition(str(path), 0): 7})] == [7, 8, 9]
     assert read(FileSource([path]), {TopicPartition(str(path), 0): 10}) == []
@@ -65,7 +65,7 @@ def test_a_poll_is_bounded_in_records_and_bytes(packed: Callable[[bytes], Path])
     assert len(source.poll(0)) == 7
 
 
-def test_files_come_one_after_another(tmp_path: Path) -> None:
+def test_files_are_read_one_after_another(tmp_path: Path) -> None:
     paths = [tmp_path / "b", tmp_path / "a"]
     for path in paths:
         path.write_bytes(path.name.encode() * 2 + b"\n")
@@ -74,13 +74,13 @@ def test_files_come_one_after_another(tmp_path: Path) -> None:
     assert source.bytes_read == source.bytes_total == 6
 
 
-def test_blank_lines_are_counted_but_not_read(tmp_path: Path) -> None:
+def test_blank_lines_count_in_offsets_and_give_no_record(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b'\xef\xbb\xbf{"first":1}\r\n\n  \n{"last":1}')
     assert [(r.offset, r.value) for r in read(FileSource([path]))] == [(0, b'{"first":1}'), (3, b'{"last":1}')]
 
 
-def test_a_line_that_is_too_long_is_cut_and_marked(packed: Callable[[bytes], Path]) -> None:
+def test_a_line_that_is_too_long_is_cut_and_gets_a_header(packed: Callable[[bytes], Path]) -> None:
     path = packed(b"a" * 10 + b"\n" + b"b" * 1_001 + b"\n" + b"c" * 11 + b"\n" + b"d" * 11)
     records = read(FileSource([path], max_line_bytes=10))
     assert [record.value for record in records] == [b"a" * 10, b"b" * 10, b"c" * 10, b"d" * 10]
@@ -88,24 +88,24 @@ def test_a_line_that_is_too_long_is_cut_and_marked(packed: Callable[[bytes], Pat
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_lines_before_the_damage_are_read_and_the_damage_is_named(tmp_path: Path, suffix: str) -> None:
+def test_lines_before_the_damage_of_a_file_are_read_and_the_error_names_the_line(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut.jsonl{suffix}"
     packed = PACKERS[suffix](b"".join(b"%d\n" % (i**5 % 104_729) for i in range(100_000)))
     path.write_bytes(packed[: len(packed) // 2])
     source = FileSource([path])
     source.open({})
-    n, said = 0, None
-    while said is None:
+    n, failure = 0, None
+    while failure is None:
         try:
             n += len(source.poll(0))
         except ConnectorError as error:
-            said = error
+            failure = error
     assert n > 10_000
-    assert f"{path}, after line {n}: " in str(said)
-    assert not said.retriable
+    assert f"{path}, after line {n}: " in str(failure)
+    assert not failure.retriable
 
 
-def test_what_is_not_compressed_as_it_says_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_compressed_as_its_suffix_says_is_refused(tmp_path: Path) -> None:
     for suffix in (".gz", ".zst"):
         path = tmp_path / f"x{suffix}"
         path.write_bytes(b'{"plain": "json"}\n')
@@ -128,14 +128,14 @@ def test_a_decompression_bomb_is_refused_in_little_memory(tmp_path: Path) -> Non
     tracemalloc.stop()
 
 
-def test_several_compressed_parts_are_one_file(tmp_path: Path) -> None:
+def test_a_file_of_several_compressed_parts_is_read_to_its_end(tmp_path: Path) -> None:
     for suffix in (".gz", ".zst"):
         path = tmp_path / f"parts{suffix}"
         path.write_bytes(PACKERS[suffix](lines(3)) + PACKERS[suffix](lines(2)))
         assert len(read(FileSource([path]))) == 5
 
 
-def test_a_missing_file_is_an_error_that_waiting_does_not_cure(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_permanent_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectorError, match="nothing-here") as error:
         read(FileSource([tmp_path / "nothing-here"]))
     assert not error.value.retriable

@@ -1,4 +1,4 @@
-"""The real command ``driftgauge run`` as a process, to be started, killed and asked how far it is."""
+"""The real command ``driftgauge run`` as a process that a test can start, kill, stop and watch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COMMAND = (sys.executable, "-m", "driftgauge.agent.cli", "run")
 
 
 class AgentProcess:
-    """One agent on a folder of its own, which holds its settings, its store and what it logged.
+    """One agent with its folder, which contains its settings, its store and its log.
 
-    ``command`` is what is started, with ``--config FILE`` behind it.
+    ``command`` starts the agent; ``--config FILE`` is appended to it.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], command: tuple[str, ...] = COMMAND) -> None:
@@ -43,14 +43,14 @@ class AgentProcess:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL): it cannot clean up."""
+        """End the agent at once (SIGKILL), so that it cannot clean up."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
         self._process = None
 
     def stop(self) -> int:
-        """End it in order (SIGTERM); its exit code."""
+        """Stop the agent in order (SIGTERM) and return its exit code."""
         assert self._process is not None
         self._process.terminate()
         code = self._process.wait(60)
@@ -72,13 +72,13 @@ class AgentProcess:
         return self._process is not None and self._process.poll() is None
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """What is committed, by topic and partition."""
+        """Committed positions by topic and partition."""
         with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as db:
             return {(topic, n): at for topic, n, at in db.execute('SELECT topic, partition, "offset" FROM positions')}
         return {}
 
     def until_applied(self, n_records: int, timeout_s: float = 600.0) -> None:
-        """Wait until so many records are committed; fail with the log when the agent ended before."""
+        """Wait until this many records are committed; fail with the log if the agent ends before that."""
 
         def is_there() -> bool:
             assert self.is_running, self.log.read_text()
@@ -88,13 +88,13 @@ class AgentProcess:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that some process has started and that are not over."""
+    """Ids of the child processes of a process that still run."""
     of_threads = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
     return [int(child) for child in " ".join(of_threads).split() if is_alive(int(child))]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process that is not over."""
+    """Whether a process with this id still runs."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -102,19 +102,19 @@ def is_alive(pid: int) -> bool:
 
 
 def contents(store: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table of a store that was closed, in a form that compares; the owner epoch is left out."""
+    """Return every table of a closed store in a comparable form, without the owner epoch."""
     tables = ("labels", "estimates", "alerts", "acquisitions", "dead_letters", "state", "positions", "outbox")
     queries = {table: f"SELECT * FROM {table} ORDER BY 1, 2" for table in tables}  # noqa: S608 - our own names
     queries["responses"] = """
         SELECT d.name, f.name, r.* FROM responses r
         JOIN names d ON d.seq = r.domain JOIN names f ON f.seq = r.fingerprint ORDER BY r.seq"""
     with closing(sqlite3.connect(store)) as db:
-        db.row_factory = _without_numbers_of_names
+        db.row_factory = _without_name_numbers
         return {table: db.execute(query).fetchall() for table, query in queries.items()}
 
 
-def _without_numbers_of_names(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Which number a name was given depends on where batches ended; that is nobody's business."""
+def _without_name_numbers(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Drop the numbers of interned names: they depend on where batches end, and nothing depends on them."""
     columns = [column[0] for column in cursor.description]
     interned = {"domain", "fingerprint"} if columns[:2] == ["name", "name"] else set()
     return tuple(value for column, value in zip(columns, row, strict=True) if column not in interned)

@@ -1,4 +1,4 @@
-"""A whole agent on topics of its own: the settings, the loop in a thread, and when it has read everything."""
+"""A whole agent in a thread, with topics that only one test uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.deadline import until
 
 
 def settings_for(address: str, folder: Path, **more: object) -> Settings:
-    """Settings of an agent whose topics no other test knows; each has one partition and is made at the start."""
+    """Settings of an agent with new topic names; each topic has one partition and is created at the start."""
     name = f"t-{uuid.uuid4().hex[:12]}"
     topics = {kind: f"{name}.{kind}" for kind in ("estimates", "alerts", "priorities", "predictions", "dead_letters")}
     given = {
@@ -45,7 +45,7 @@ def running(settings: Settings) -> Iterator[Loop]:
 
 
 def wait_for(agent: Loop, ends: Mapping[str, int], timeout_s: float = 60.0) -> None:
-    """Until so many records of each topic are applied and everything that came of them is published."""
+    """Wait until this many records of each topic are applied and all outputs are published."""
 
     def is_done() -> bool:
         with agent.store.transaction() as transaction:

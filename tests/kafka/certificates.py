@@ -1,4 +1,4 @@
-"""Certificates of all kinds, and a broker with a listener for each."""
+"""Certificates, valid and invalid, and a broker with a listener for each."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Authority:
         return chain, key
 
     def keystore(self, host: str, name: str, days: int = 1) -> Path:
-        """Key and chain in one file, as a broker wants them."""
+        """Key and chain in one file, as a broker needs them."""
         chain, key = self.issue(host, name, days)
         store = self.folder / f"{self.name}-{name}-store.pem"
         store.write_bytes(key.read_bytes() + chain.read_bytes())
@@ -55,7 +55,7 @@ class Authority:
 
 
 class GuardedBroker(KafkaBroker):
-    """A broker with TLS listeners, good ones and some whose certificates are wrong, and one that asks for a login."""
+    """A broker with TLS listeners, some with invalid certificates, and a plain listener that requires a login."""
 
     def __init__(self, folder: Path, authority: Authority) -> None:
         good = authority.keystore("localhost", "broker")

@@ -1,4 +1,4 @@
-"""Topics of their own for each test, and the plain client to fill and to read them."""
+"""A new topic for each test, and the plain Kafka client to fill and to read it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def connection(broker: str) -> KafkaConnection:
 
 @pytest.fixture
 def new_topic(connection: KafkaConnection) -> NewTopic:
-    """Make a topic that no other test knows."""
+    """Create a topic with a name that no other test uses."""
 
     def make(partitions: int = 1, replication: int = 1, where: KafkaConnection = connection) -> str:
         name = f"t-{uuid.uuid4().hex[:12]}"
@@ -48,7 +48,7 @@ def admin(broker: str) -> Iterator[Any]:
 
 
 def fill(producer: Any, topic: str, values: Sequence[bytes | None], partition: int = 0, key: bytes = b"k") -> None:
-    """Write values to one partition and wait until they are there."""
+    """Write values to one partition and wait until they are acknowledged."""
     sent = [producer.send(topic, value, key, partition=partition) for value in values]
     producer.flush()
     for future in sent:
@@ -56,7 +56,7 @@ def fill(producer: Any, topic: str, values: Sequence[bytes | None], partition: i
 
 
 def read(source: Source, n: int, timeout_s: float = 60.0) -> list[Record]:
-    """Poll until there are ``n`` records."""
+    """Poll until ``n`` records have come."""
     records: list[Record] = []
 
     def is_enough() -> bool:

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections when told to."""
+"""A TCP proxy that breaks connections on request."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import closing, suppress
 
 
 class Proxy:
-    """Passes bytes between its own port and a target; cuts connections after so many bytes towards the client.
+    """Passes bytes between its own port and a target, and can close connections in the middle of an answer.
 
-    The next ``cuts`` connections are closed once ``after_bytes`` came down on them; the others live.
+    After `cut`, the next ``cuts`` connections are closed when each has passed ``after_bytes`` bytes to the client.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Three brokers, of which one at a time goes away: nothing acknowledged is lost, nothing is read twice."""
+"""Three brokers, of which one at a time is killed: no acknowledged message is lost, no record is read twice."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KafkaBroker
 
 
 def leader(nodes: list[KafkaBroker], topic: str) -> KafkaBroker:
-    """The node that all reading and writing of the topic's partition goes through."""
+    """Return the node that leads the topic's partition."""
     with closing(KafkaAdminClient(bootstrap_servers=[node.address for node in nodes])) as admin:
         (found,) = admin.describe_topics([topic])
         return nodes[int(found["partitions"][0]["leader_id"]) - 1]
 
 
 def publish(connection: KafkaConnection, topic: str, problems: list[ConnectorError]) -> None:
-    """Messages in rounds, a round again and again until it is acknowledged, as the agent does with its outbox."""
+    """Publish in rounds and repeat each round until it is acknowledged, as the agent does with its outbox."""
     with closing(KafkaSink(connection)) as sink:
         for number in range(ROUNDS):
             messages = [Message(i, topic, b"k", b"%d" % (number * PER_ROUND + i)) for i in range(PER_ROUND)]
@@ -51,7 +51,7 @@ def publish(connection: KafkaConnection, topic: str, problems: list[ConnectorErr
                         return
 
 
-def test_a_change_of_leaders_loses_nothing_acknowledged(nodes: list[KafkaBroker], new_topic: NewTopic) -> None:
+def test_a_change_of_leaders_loses_no_acknowledged_message(nodes: list[KafkaBroker], new_topic: NewTopic) -> None:
     connection = KafkaConnection(tuple(node.address for node in nodes))
     topic = new_topic(partitions=1, replication=3, where=connection)
     n_messages = ROUNDS * PER_ROUND

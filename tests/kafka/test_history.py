@@ -1,4 +1,4 @@
-"""The past of topics, between two places, in the order in which it happened."""
+"""Records of topics between two times or offsets, in the order of time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ START_S, N = 1_700_000_000, 30
 
 @pytest.fixture
 def topics(new_topic: NewTopic, producer: Any) -> tuple[str, str]:
-    """A response a second in two partitions, and for every third one a label 0.5 s later, published before them."""
+    """One response per second in two partitions; every third has a label 0.5 s later. Labels are published first."""
     generations, labels = new_topic(partitions=2), new_topic()
     for i in range(0, N, 3):
         label = encode_label(Label(f"l{i}", f"r{i}", START_S + i + 0.5, 1.0))
@@ -41,7 +41,7 @@ def topics(new_topic: NewTopic, producer: Any) -> tuple[str, str]:
 
 
 def read(history: KafkaHistory, positions: dict[TopicPartition, int] | None = None) -> list[Record]:
-    """Everything up to the end."""
+    """Return all records up to the end."""
     records: list[Record] = []
 
     def is_at_the_end() -> bool:
@@ -61,20 +61,22 @@ def history(connection: KafkaConnection, topics: tuple[str, str], begin: Bound, 
     return KafkaHistory(open_source, begin, end, max_records=7)
 
 
-def test_everything_comes_once_in_the_order_of_time(connection: KafkaConnection, topics: tuple[str, str]) -> None:
+def test_a_history_returns_every_record_once_in_the_order_of_time(
+    connection: KafkaConnection, topics: tuple[str, str]
+) -> None:
     records = read(history(connection, topics, None, None))
     times = [record.timestamp - START_S for record in records]
     assert times == sorted([*range(N), *(i + 0.5 for i in range(0, N, 3))])
 
 
-def test_times_bound_it_below_inclusively_and_above_exclusively(
+def test_a_history_includes_its_begin_time_and_excludes_its_end_time(
     connection: KafkaConnection, topics: tuple[str, str]
 ) -> None:
     records = read(history(connection, topics, START_S + 6.0, START_S + 9.0))
     assert [record.timestamp - START_S for record in records] == [6, 6.5, 7, 8]
 
 
-def test_offsets_bound_the_partitions_they_name(connection: KafkaConnection, topics: tuple[str, str]) -> None:
+def test_offsets_bound_only_the_partitions_that_they_name(connection: KafkaConnection, topics: tuple[str, str]) -> None:
     generations, labels = topics
     begin = {TopicPartition(generations, 0): 3, TopicPartition(labels, 0): 10}
     records = read(history(connection, topics, begin, {TopicPartition(generations, 0): 5}))
@@ -83,11 +85,11 @@ def test_offsets_bound_the_partitions_they_name(connection: KafkaConnection, top
     assert not [r for r in records if r.topic == labels]
 
 
-def test_a_span_without_records_ends_at_once(connection: KafkaConnection, topics: tuple[str, str]) -> None:
+def test_a_history_without_records_ends_at_once(connection: KafkaConnection, topics: tuple[str, str]) -> None:
     assert read(history(connection, topics, START_S + 1000.0, None)) == []
 
 
-def test_an_interrupted_replay_goes_on_at_its_positions(connection: KafkaConnection, topics: tuple[str, str]) -> None:
+def test_an_interrupted_replay_continues_at_its_positions(connection: KafkaConnection, topics: tuple[str, str]) -> None:
     records = read(history(connection, topics, START_S + 0.0, None), {TopicPartition(topics[0], 0): 14})
     assert [r.offset for r in records if (r.topic, r.partition) == (topics[0], 0)] == [14]
 
@@ -102,7 +104,7 @@ def flags(broker: str, topics: tuple[str, str], tmp_path: Path) -> Iterator[list
     assert not (tmp_path / "live.db").exists()
 
 
-def test_the_command_fills_a_store_of_its_own(flags: list[str], tmp_path: Path) -> None:
+def test_the_replay_command_fills_a_separate_store(flags: list[str], tmp_path: Path) -> None:
     filled = tmp_path / "filled.db"
     arguments = ["replay", "--from", "2023-11-14", "--to", "2023-11-15", "--store", str(filled), *flags]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -112,6 +114,6 @@ def test_the_command_fills_a_store_of_its_own(flags: list[str], tmp_path: Path) 
         assert db.execute('SELECT sum("offset") FROM positions').fetchone() == (N + N / 3,)  # a live agent goes on here
 
 
-def test_the_live_store_is_refused(flags: list[str], tmp_path: Path) -> None:
+def test_the_replay_command_refuses_the_store_of_the_live_agent(flags: list[str], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["replay", "--from", "2023-11-14", "--store", str(tmp_path / "live.db"), *flags])
     assert "store of the live agent" in str(done.exception)

@@ -1,4 +1,4 @@
-"""What must not come in ends in the dead-letter topic, with reason, bytes and position; the rest goes on."""
+"""Unusable records become dead letters with reason, bytes and position; all other records are processed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LABEL: dict[str, Any] = {
 
 
 class Case(NamedTuple):
-    """A record and the reason for which it is refused."""
+    """A record, and the reason of its dead letter."""
 
     value: bytes
     reason: str
@@ -72,7 +72,7 @@ CASES = {
     "deep values": Case(own(text=None).replace(b"null", b"[" * 5_000 + b"]" * 5_000), "malformed"),
     "too many bytes": Case(own(text="x" * MAX_BYTES), "too_large"),
     "a number": Case(b"42", "malformed"),
-    "an object of nobody's": Case(b'{"hello": "world"}', "unknown_format"),
+    "an object of an unknown format": Case(b'{"hello": "world"}', "unknown_format"),
     "a signal of the wrong type": Case(own(signal="none"), "invalid_value"),
     "an id of the wrong type": Case(own(id=7), "invalid_value"),
     "an empty id": Case(own(id=""), "invalid_value"),
@@ -97,7 +97,7 @@ CASES = {
     "milliseconds for seconds": Case(own(event_time=1_772_000_000_000), "invalid_time"),
     "a time before time": Case(own(event_time=-1.0), "invalid_time"),
     "an error of the server's": Case(b'{"error": {"message": "no", "type": "x"}}', "error_response"),
-    "a content type of nobody's": Case(own(), "unknown_content_type", (("content-type", b"image/png"),)),
+    "an unknown content type": Case(own(), "unknown_content_type", (("content-type", b"image/png"),)),
     "JSON called MessagePack": Case(own(), "invalid_value", (("content-type", b"application/msgpack"),)),
     "MessagePack that ends early": Case(b"\x85\xa4type", "malformed", (("content-type", b"application/msgpack"),)),
     "a MessagePack length beyond the end": Case(b"\xdf\xff\xff\xff\xff", "malformed",
@@ -109,7 +109,7 @@ CASES = {
 
 
 class Outcome(NamedTuple):
-    """What was published, and what the store has."""
+    """The published dead letters, and the content of the store."""
 
     letters: list[Any]
     topic: str
@@ -119,7 +119,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["alone", "with a reader"])
 def outcome(broker: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Outcome:
-    """What an agent makes of all cases, each followed by a good response."""
+    """Run an agent on all cases, each followed by a good response."""
     settings = settings_for(
         broker,
         tmp_path_factory.mktemp("hostile"),
@@ -146,7 +146,7 @@ def _fill(broker: str, topic: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_ends_in_the_dead_letter_topic_with_reason_bytes_and_position(name: str, outcome: Outcome) -> None:
+def test_an_unusable_record_becomes_a_dead_letter_with_reason_bytes_and_position(name: str, outcome: Outcome) -> None:
     offset, case = 2 * list(CASES).index(name), CASES[name]
     (letter,) = [letter for letter in outcome.letters if letter.key == name.encode()]
     headers = dict(letter.headers)
@@ -158,6 +158,6 @@ def test_it_ends_in_the_dead_letter_topic_with_reason_bytes_and_position(name: s
     assert 0 < len(headers["driftgauge-detail"]) < 400
 
 
-def test_the_agent_goes_on_with_everything_else(outcome: Outcome) -> None:
+def test_the_agent_processes_every_usable_record_between_unusable_ones(outcome: Outcome) -> None:
     assert outcome.stored == {f"good-{i}" for i in range(len(CASES))}
     assert len(outcome.letters) == outcome.n_kept == len(CASES)

@@ -1,4 +1,4 @@
-"""Readers: processes that read for the agent, each a share; whatever becomes of them, every record counts once."""
+"""Readers, the processes that read for the agent: every record counts once, also when a reader is killed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ids(events: list[Event]) -> list[str]:
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_every_record_comes_once_and_in_the_order_of_its_partition(
+def test_a_reader_pool_returns_every_record_once_in_the_order_of_its_partition(
     broker: str, tmp_path: Path, topic: str, n: int
 ) -> None:
     source = build.source(settings_of(broker, tmp_path, topic, n))
@@ -76,25 +76,25 @@ def test_every_record_comes_once_and_in_the_order_of_its_partition(
         assert [r.offset for r in records if r.partition == partition] == list(range(40))
 
 
-def test_lag_is_that_of_all_shares_and_goes_to_nothing(readers: ReaderPool) -> None:
+def test_the_lag_of_a_reader_pool_is_that_of_all_readers_and_falls_to_zero(readers: ReaderPool) -> None:
     assert sum(readers.lag().values()) == 120
     polled(readers, 120)
     assert {place.partition: n for place, n in readers.lag().items()} == {0: 0, 1: 0, 2: 0}
 
 
-def test_they_start_at_the_given_positions(readers: ReaderPool) -> None:
+def test_a_reader_pool_starts_at_the_given_positions(readers: ReaderPool) -> None:
     readers.open(dict.fromkeys(readers.lag(), 39))
     assert [record.offset for record in polled(readers, 3)] == [39] * 3
 
 
-def test_none_is_left_after_closing(readers: ReaderPool) -> None:
+def test_no_reader_process_is_left_after_closing_the_pool(readers: ReaderPool) -> None:
     started = children(os.getpid())
     readers.close()
     assert len([pid for pid in started if not is_alive(pid)]) == 2
 
 
-def test_what_stands_in_their_way_is_said_as_without_them(tmp_path: Path) -> None:
-    said = []
+def test_a_reader_pool_raises_the_same_error_as_a_source_without_readers(tmp_path: Path) -> None:
+    errors = []
     for n in (0, 1):
         settings = settings_of("127.0.0.1:9", tmp_path, "any", n, kafka__create_topics=False)
         with (
@@ -102,11 +102,11 @@ def test_what_stands_in_their_way_is_said_as_without_them(tmp_path: Path) -> Non
             closing(build.source(settings)) as source,
         ):
             source.open({})
-        said.append((str(caught.value), caught.value.retriable))
-    assert said[0] == said[1]
+        errors.append((str(caught.value), caught.value.retriable))
+    assert errors[0] == errors[1]
 
 
-def test_one_that_dies_is_replaced_and_nothing_is_lost(
+def test_a_killed_reader_is_replaced_and_no_record_is_lost(
     broker: str, tmp_path: Path, topic: str, producer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = set(children(os.getpid()))
@@ -126,7 +126,7 @@ def test_one_that_dies_is_replaced_and_nothing_is_lost(
     assert "a reader process ended by itself (exit code -9)" in caplog.text
 
 
-def test_they_end_with_the_agent_and_not_before(broker: str, tmp_path: Path, topic: str, producer: Any) -> None:
+def test_readers_end_with_the_agent_and_ignore_sigterm(broker: str, tmp_path: Path, topic: str, producer: Any) -> None:
     outputs = ("estimates", "alerts", "priorities", "predictions", "dead_letters")
     topics = {"generations": [topic], "labels": [], **{name: f"{topic}-{name}" for name in outputs}}
     kafka = {"bootstrap_servers": [broker], "create_topics": True, "topics": topics, "readers": 2}
@@ -141,7 +141,7 @@ def test_they_end_with_the_agent_and_not_before(broker: str, tmp_path: Path, top
         agent.until_applied(121)
         started = agent.children()
         for reader in started:
-            os.kill(reader, signal.SIGTERM)  # as from a service manager, which tells all at once
+            os.kill(reader, signal.SIGTERM)  # a service manager sends it to all processes at once
         fill(producer, topic, [encode_generation(response(121), "json")])
         agent.until_applied(122)
         assert agent.children() == started

@@ -1,4 +1,4 @@
-"""A run that was to include a service's tests fails when they did not run."""
+"""A run that requires the tests of a service fails when those tests did not run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNMARKED = "def test_unmarked(): pass\n"
 
 
 def run(folder: Path, tests: str, *arguments: str, required: str = "kafka") -> subprocess.CompletedProcess[str]:
-    """A suite of its own, with the real conftest."""
+    """Run a small separate suite with the real conftest."""
     (folder / "suite").mkdir()
     (folder / "suite" / "test_one.py").write_text(f"import pytest\n{tests}")
     (folder / "suite" / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
@@ -46,12 +46,12 @@ def test_a_whole_run_fails_when_required_tests_did_not_run(
     assert line in done.stdout
 
 
-def test_the_same_holds_with_several_workers(tmp_path: Path) -> None:
+def test_a_whole_run_with_several_workers_fails_when_required_tests_did_not_run(tmp_path: Path) -> None:
     done = run(tmp_path, RUNS + SKIPS, "-n", "2")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "DRIFTGAUGE_REQUIRE=kafka: 1 tests ran and 1 were skipped" in done.stdout
 
 
 @pytest.mark.parametrize("selection", [["suite/test_one.py"], ["-k", "unmarked"], ["-m", "not kafka"]])
-def test_a_selection_is_not_held_to_it(tmp_path: Path, selection: list[str]) -> None:
+def test_a_run_of_selected_tests_does_not_need_the_required_tests(tmp_path: Path, selection: list[str]) -> None:
     assert run(tmp_path, UNMARKED + SKIPS, *selection).returncode == 0

@@ -1,4 +1,4 @@
-"""Every payload of the fixtures through a real broker and the whole agent: what the store holds is what was meant."""
+"""Every payload of the fixtures through a real broker and the whole agent, compared with its expected values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LAST = Generation("the end", END_OF_TIME, "default", Context(model="m"), Signal(
 
 
 class Outcome(NamedTuple):
-    """What the agent made of everything: rows by response id, letters by key."""
+    """What the agent stored and published: rows by response id, and dead letters."""
 
     rows: dict[str, ResponseRow]
     letters: list[Any]
@@ -59,7 +59,7 @@ def outcome(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 def _fill(broker: str, topic: str) -> int:
-    """Send all records, as if at the time the payloads speak of, and one of much later, so that waiting ends."""
+    """Send all records at the time of the payloads, and one much later record, so that responses in pieces expire."""
     end = Record(topic, 0, 0, b"end", encode_generation(LAST, "json"), timestamp=SENT_AT)
     records = [*(record for fixture in EVERYTHING for record in _records(fixture)), end]
     with closing(KafkaProducer(bootstrap_servers=broker)) as producer:
@@ -81,7 +81,7 @@ def _records(fixture: Fixture) -> list[Record]:
 
 
 class Direct:
-    """What decoding without a broker, an agent and a store gives: features by id, and how many were given up."""
+    """Features by response id and the number of dead letters, decoded without broker, agent and store."""
 
     def __init__(self, fixture: Fixture) -> None:
         self.features: dict[str, Floats] = {}
@@ -108,7 +108,7 @@ class Direct:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_the_store_holds_each_response_with_the_features_of_decoding_it_directly(server: str, outcome: Outcome) -> None:
+def test_the_store_has_each_response_with_the_features_of_direct_decoding(server: str, outcome: Outcome) -> None:
     for fixture in (fixture for fixture in EVERYTHING if fixture.server == server):
         direct = Direct(fixture)
         complete = [choice for choice in fixture.expected["choices"] if choice.get("complete", True)]
@@ -118,7 +118,7 @@ def test_the_store_holds_each_response_with_the_features_of_decoding_it_directly
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_the_store_holds_the_tokens_and_the_mean_entropy_that_were_meant(server: str, outcome: Outcome) -> None:
+def test_the_store_has_the_token_count_and_the_mean_entropy_of_the_fixture(server: str, outcome: Outcome) -> None:
     for fixture in (fixture for fixture in EVERYTHING if fixture.server == server):
         complete = [choice for choice in fixture.expected["choices"] if choice.get("complete", True)]
         for response_id, choice in zip(Direct(fixture).features, complete, strict=True):
@@ -130,7 +130,7 @@ def test_the_store_holds_the_tokens_and_the_mean_entropy_that_were_meant(server:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_cannot_be_used_is_a_dead_letter(server: str, outcome: Outcome) -> None:
+def test_every_unusable_payload_of_the_fixtures_is_a_dead_letter(server: str, outcome: Outcome) -> None:
     for fixture in (fixture for fixture in EVERYTHING if fixture.server == server):
         broken_off = sum(not choice.get("complete", True) for choice in fixture.expected["choices"])
         ids = {
@@ -142,5 +142,5 @@ def test_what_cannot_be_used_is_a_dead_letter(server: str, outcome: Outcome) -> 
         assert len(letters) == Direct(fixture).n_letters
 
 
-def test_nothing_else_is_a_dead_letter(outcome: Outcome) -> None:
+def test_no_usable_payload_of_the_fixtures_is_a_dead_letter(outcome: Outcome) -> None:
     assert len(outcome.letters) == sum(Direct(fixture).n_letters for fixture in EVERYTHING)

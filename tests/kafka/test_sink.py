@@ -1,4 +1,4 @@
-"""Publishing to a real broker: what arrives, what is too large, what does not exist."""
+"""Publishing to a real broker: order, oversized messages, missing topics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_messages_arrive_in_order_with_key_value_and_headers(
     messages = [Message(i, topic, b"key", b"%d" % i, headers) for i in range(1_000)]
     with closing(KafkaSink(connection)) as sink:
         sink.publish(messages)
-        arrived = everything_in(broker, topic)  # all of them before the sink is closed: publishing waits
+        arrived = everything_in(broker, topic)  # before the sink is closed: `publish` waits for acknowledgements
     assert [(r.key, r.value, tuple(r.headers)) for r in arrived] == [(m.key, m.value, headers) for m in messages]
 
 
@@ -52,14 +52,14 @@ def test_messages_of_one_key_stay_in_one_partition(
 
 @pytest.fixture
 def narrow(admin: Any) -> str:
-    """A topic that takes messages of up to 2,000 bytes."""
+    """A topic that accepts messages of up to 2,000 bytes."""
     name = f"t-{uuid.uuid4().hex[:12]}"
     settings = {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "2000"}}
     admin.create_topics({name: settings}, wait_for_metadata=True)
     return name
 
 
-def test_an_oversized_message_is_counted_and_holds_up_no_other(
+def test_an_oversized_message_is_counted_and_delays_no_other_message(
     connection: KafkaConnection, broker: str, narrow: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sizes = (10, 5_000, 20, 9_000, 30)
@@ -68,12 +68,12 @@ def test_an_oversized_message_is_counted_and_holds_up_no_other(
         sink.publish([Message(9, narrow, b"k", b"x" * 7_000), Message(10, narrow, b"k", b"x" * 40)])
     assert {len(record.value) for record in everything_in(broker, narrow)} == {10, 20, 30, 40}
     assert sink.stats.oversized == 3
-    assert sink.stats.reconnects == 1  # the refused size was learnt the first time
+    assert sink.stats.reconnects == 1  # the second call knows the refused size
     assert "too large" in caplog.text
     assert narrow in caplog.text
 
 
-def test_a_message_above_the_limit_is_not_even_tried(
+def test_a_message_above_max_bytes_is_not_sent_to_the_broker(
     connection: KafkaConnection, broker: str, new_topic: NewTopic
 ) -> None:
     topic = new_topic()
@@ -83,7 +83,7 @@ def test_a_message_above_the_limit_is_not_even_tried(
     assert (sink.stats.oversized, sink.stats.reconnects) == (1, 0)
 
 
-def test_a_topic_that_does_not_exist_is_named_and_not_made(broker: str) -> None:
+def test_publishing_to_a_missing_topic_names_it_and_does_not_create_it(broker: str) -> None:
     connection = KafkaConnection((broker,), connect_timeout_s=1.0)
     for _ in range(2):
         with (
@@ -94,7 +94,7 @@ def test_a_topic_that_does_not_exist_is_named_and_not_made(broker: str) -> None:
         assert not caught.value.retriable
 
 
-def test_making_topics_leaves_existing_ones_alone(connection: KafkaConnection, admin: Any) -> None:
+def test_creating_topics_does_not_change_existing_topics(connection: KafkaConnection, admin: Any) -> None:
     first, second = (f"t-{uuid.uuid4().hex[:12]}" for _ in range(2))
     create_topics(connection, [first], partitions=2, replication=1)
     create_topics(connection, [first, second], partitions=3, replication=1)
@@ -102,7 +102,7 @@ def test_making_topics_leaves_existing_ones_alone(connection: KafkaConnection, a
     assert found == {first: 2, second: 3}
 
 
-def test_topics_that_cannot_be_made_are_an_error(connection: KafkaConnection) -> None:
+def test_a_topic_that_cannot_be_created_is_a_permanent_error(connection: KafkaConnection) -> None:
     with pytest.raises(ConnectorError, match=r"(?i)replication factor") as caught:
         create_topics(connection, [f"t-{uuid.uuid4().hex[:12]}"], partitions=1, replication=99)
     assert not caught.value.retriable

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
 @pytest.fixture
 def three(new_topic: NewTopic, producer: Any) -> str:
-    """A topic of two partitions with two records and one."""
+    """A topic with two records in partition 0 and one in partition 1."""
     topic = new_topic(partitions=2)
     fill(producer, topic, [b"a", b"b"], partition=0)
     fill(producer, topic, [b"c"], partition=1)
@@ -41,13 +41,13 @@ def test_a_source_without_positions_reads_all_partitions_from_the_earliest_recor
     assert all(1e9 < record.timestamp < 1e10 for record in records)  # seconds, not milliseconds
 
 
-def test_reading_goes_on_at_the_given_positions(connection: KafkaConnection, three: str) -> None:
+def test_a_source_continues_at_the_given_positions(connection: KafkaConnection, three: str) -> None:
     with closing(KafkaSource(connection, [three])) as source:
         source.open({TopicPartition(three, 0): 1, TopicPartition(three, 1): 1})
         assert [record.value for record in read(source, 1)] == [b"b"]
 
 
-def test_opening_again_starts_over_from_the_positions(connection: KafkaConnection, three: str) -> None:
+def test_a_source_that_is_opened_again_starts_at_the_new_positions(connection: KafkaConnection, three: str) -> None:
     with closing(KafkaSource(connection, [three], max_records=1)) as source:
         source.open({})
         read(source, 2)
@@ -55,7 +55,7 @@ def test_opening_again_starts_over_from_the_positions(connection: KafkaConnectio
         assert [record.value for record in read(source, 1)] == [b"c"]
 
 
-def test_a_poll_is_bounded_in_records(connection: KafkaConnection, new_topic: NewTopic, producer: Any) -> None:
+def test_a_poll_returns_at_most_max_records(connection: KafkaConnection, new_topic: NewTopic, producer: Any) -> None:
     topic = new_topic()
     fill(producer, topic, [b"%d" % i for i in range(100)])
     with closing(KafkaSource(connection, [topic], max_records=7)) as source:
@@ -65,7 +65,7 @@ def test_a_poll_is_bounded_in_records(connection: KafkaConnection, new_topic: Ne
     assert [record.offset for batch in batches for record in batch] == list(range(100))
 
 
-def test_a_poll_is_bounded_in_bytes_and_the_rest_comes_next(
+def test_a_poll_returns_at_most_max_bytes_and_the_next_poll_continues(
     connection: KafkaConnection, new_topic: NewTopic, producer: Any
 ) -> None:
     topic = new_topic()
@@ -79,7 +79,7 @@ def test_a_poll_is_bounded_in_bytes_and_the_rest_comes_next(
     assert all(sum(batch) <= 1_000 or batch == [5_000] for batch in batches)  # one record may exceed it by itself
 
 
-def test_tombstones_and_headers_come_as_they_are(
+def test_tombstones_and_headers_are_returned_unchanged(
     connection: KafkaConnection, new_topic: NewTopic, producer: Any
 ) -> None:
     topic = new_topic()
@@ -93,7 +93,9 @@ def test_tombstones_and_headers_come_as_they_are(
     assert other.headers == (("content-type", b"application/json"), ("n", b"1"))
 
 
-def test_lag_counts_what_was_not_yet_polled(connection: KafkaConnection, new_topic: NewTopic, producer: Any) -> None:
+def test_lag_counts_the_records_that_were_not_yet_polled(
+    connection: KafkaConnection, new_topic: NewTopic, producer: Any
+) -> None:
     topic = new_topic()
     fill(producer, topic, [b"x"] * 10)
     here = TopicPartition(topic, 0)
@@ -106,7 +108,9 @@ def test_lag_counts_what_was_not_yet_polled(connection: KafkaConnection, new_top
     assert lags == [10, 6, 2, 0]
 
 
-def test_what_a_producer_took_back_is_not_read(connection: KafkaConnection, broker: str, new_topic: NewTopic) -> None:
+def test_records_of_an_aborted_transaction_are_not_read(
+    connection: KafkaConnection, broker: str, new_topic: NewTopic
+) -> None:
     topic = new_topic()
     with closing(KafkaProducer(bootstrap_servers=broker, transactional_id=topic)) as producer:
         producer.init_transactions()
@@ -122,7 +126,7 @@ def test_what_a_producer_took_back_is_not_read(connection: KafkaConnection, brok
         assert [record.value for record in read(source, 1)] == [b"kept"]
 
 
-def test_a_topic_that_is_made_during_the_start_is_waited_for(connection: KafkaConnection) -> None:
+def test_opening_waits_for_a_topic_that_is_being_created(connection: KafkaConnection) -> None:
     topic = f"t-{uuid.uuid4().hex[:12]}"
     maker = threading.Timer(0.5, create_topics, (connection, [topic], 1, 1))
     maker.start()
@@ -132,7 +136,7 @@ def test_a_topic_that_is_made_during_the_start_is_waited_for(connection: KafkaCo
     maker.join()
 
 
-def test_a_topic_that_does_not_exist_stops_the_start(connection: KafkaConnection) -> None:
+def test_opening_a_topic_that_does_not_exist_is_a_permanent_error(connection: KafkaConnection) -> None:
     connection = replace(connection, connect_timeout_s=2.0)
     with closing(KafkaSource(connection, ["never-made"])) as source, pytest.raises(ConnectorError) as caught:
         source.open({})
@@ -140,7 +144,7 @@ def test_a_topic_that_does_not_exist_stops_the_start(connection: KafkaConnection
     assert not caught.value.retriable
 
 
-def test_a_source_that_was_closed_twice_says_so_when_asked(connection: KafkaConnection, three: str) -> None:
+def test_polling_a_closed_source_raises_an_error(connection: KafkaConnection, three: str) -> None:
     source = KafkaSource(connection, [three])
     source.open({})
     source.close()

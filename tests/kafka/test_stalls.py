@@ -24,20 +24,20 @@ def test_only_the_partition_that_stands_still_is_stalled_once_the_time_is_over()
     assert stalled == [[]] * 10 + [[ONE]] * 2
 
 
-def test_each_movement_starts_the_time_again() -> None:
+def test_the_stall_time_starts_again_with_each_movement() -> None:
     detector = StallDetector(10.0)
     moves_at_9 = [3 if now < 9 else 4 for now in range(20)]
     stalled = [detector.update({ONE: at}, {ONE: 9}, now=float(now)) for now, at in enumerate(moves_at_9)]
     assert stalled == [[]] * 19 + [[ONE]]
 
 
-def test_after_a_reset_the_time_starts_from_zero() -> None:
+def test_the_stall_time_starts_from_zero_after_a_reset() -> None:
     detector = StallDetector(10.0)
     detector.update({ONE: 3}, {ONE: 9}, now=0.0)
     detector.reset()
     assert [detector.update({ONE: 3}, {ONE: 9}, now=now) for now in (15.0, 24.0, 25.0)] == [[], [], [ONE]]
 
 
-def test_a_timeout_of_zero_means_never() -> None:
+def test_no_partition_stalls_with_a_timeout_of_zero() -> None:
     detector = StallDetector(0.0)
     assert not any(detector.update({ONE: 3}, {ONE: 9}, now=float(now)) for now in range(100))

@@ -1,4 +1,4 @@
-"""Compressed batches: what unpacks to too much is never unpacked, becomes one dead letter, and stops nothing."""
+"""Compressed batches that unpack to too much are never unpacked; each becomes one dead letter."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ payloads = st.tuples(st.binary(min_size=1, max_size=40), st.integers(1, 20_000))
 
 @pytest.mark.parametrize("name", PACK)
 @given(payload=payloads, more=st.integers(-3, 3))
-def test_the_size_is_what_the_client_would_unpack(name: str, payload: bytes, more: int) -> None:
+def test_the_checked_size_of_a_batch_is_the_size_the_client_unpacks_to(name: str, payload: bytes, more: int) -> None:
     number, pack = PACK[name]
     bound = max(0, len(payload) + more)
     assert exceeds(number, memoryview(pack(payload)), bound) == (len(payload) > bound)
 
 
-def test_a_raw_snappy_block_is_measured_by_what_it_claims() -> None:
+def test_the_size_of_a_raw_snappy_block_is_the_size_it_claims() -> None:
     raw = codec.snappy_encode(bytes(MIB), xerial_compatible=False)
     assert exceeds(SNAPPY, memoryview(raw), MIB - 1)
     assert not exceeds(SNAPPY, memoryview(raw), MIB)
-    assert exceeds(SNAPPY, memoryview(b"\xff\xff\xff\xff\x0f" + raw), 256 * MIB)  # 4 GiB, it says
+    assert exceeds(SNAPPY, memoryview(b"\xff\xff\xff\xff\x0f" + raw), 256 * MIB)  # the header claims 4 GiB
 
 
 @given(payload=payloads)
-def test_a_batch_of_zstd_that_cannot_reach_the_bound_is_not_unpacked(payload: bytes) -> None:
+def test_the_upper_bound_of_a_zstd_batch_is_close_to_its_unpacked_size(payload: bytes) -> None:
     packed = codec.zstd_encode(payload) + codec.zstd_encode(payload)
     most = _zstd_upper_bound(memoryview(packed))
     assert 2 * len(payload) <= most <= 2 * (len(payload) + (1 << 17))
 
 
 @pytest.mark.parametrize("name", ["gzip", "lz4", "zstd"])
-def test_finding_out_takes_little_memory(name: str) -> None:
+def test_checking_the_size_of_a_batch_takes_little_memory(name: str) -> None:
     number, pack = PACK[name]
     bomb = memoryview(pack(bytes(100 * MIB)))
     tracemalloc.start()
@@ -66,7 +66,9 @@ def test_finding_out_takes_little_memory(name: str) -> None:
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 @pytest.mark.parametrize("name", PACK)
-def test_a_bomb_is_one_dead_letter_and_the_agent_goes_on(name: str, broker: str, tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_one_dead_letter_and_the_agent_continues(
+    name: str, broker: str, tmp_path: Path
+) -> None:
     settings = settings_for(broker, tmp_path, kafka__max_unpacked_bytes=MIB)
     topic = settings.kafka.topics.generations[0]
     create_topics(build.connection(settings), build.topics_used(settings), 1, 1)

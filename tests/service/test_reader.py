@@ -1,4 +1,4 @@
-"""What a reader makes of records, and hands over: what the agent would have made of them, without the arrays."""
+"""What a reader sends: the events that the agent would decode itself, without their arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def response(name: str) -> Generation:
     return Generation(name, 1.7e9, "law", Context(model="m", temperature=0.5), Signal(TOP[:, 0], TOP))
 
 
-def test_a_reader_hands_over_what_the_agent_would_have_made_of_the_records_itself() -> None:
+def test_a_reader_sends_the_events_that_the_agent_would_decode_itself() -> None:
     odd = Generation("odd", 1.7e9, "law", Context(model="m"), Signal(np.array([-9999.0, -0.5]), TOP))
     label = Label("l", "r0", 1.7e9, 1.0)
     values = [
@@ -61,7 +61,7 @@ def task() -> ReaderTask:
     return ReaderTask(partial(MemorySource, ()), Decoder(), with_features)
 
 
-def test_what_a_reader_hands_over_is_small() -> None:
+def test_a_reader_sends_less_than_1000_bytes_per_response() -> None:
     top = np.log(np.full((500, 20), 0.05, dtype=np.float32))
     long = Generation("r", 1.7e9, "law", Context(model="m"), Signal(top[:, 0], top))
     records = [Record("t", 0, i, b"k", encode_generation(long, "json")) for i in range(100)]
