@@ -1,0 +1,229 @@
+"""Private and undocumented names of libraries: each works as expected and is listed in docs/dependencies.md."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import inspect
+import logging
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import Fetcher
+from kafka.net import KafkaNetSocket
+from kafka.net.sasl import get_sasl_mechanism
+from kafka.record import MemoryRecords, MemoryRecordsBuilder
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+from river.drift import ADWIN
+from river.linear_model import LogisticRegression
+from river.utils import VectorDict
+from sklearn.tree import DecisionTreeRegressor
+
+from driftgauge.connectors.kafka.sockets import DIRECT_URL, DirectConnection, LargeReads
+from driftgauge.connectors.kafka.unpacking import GZIP, BatchTooLargeError, bound_batches
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("agent", "connectors", "models", "config")
+PUBLIC_DESPITE_UNDERSCORE = {"_asdict", "_fields", "_make", "_mapping", "_replace"}
+"""Documented as public: of named tuples, and ``Row._mapping`` of SQLAlchemy."""
+
+
+def consumer() -> Any:
+    """A consumer that needs no broker, because it is given the broker's version."""
+    return KafkaConsumer(bootstrap_servers="127.0.0.1:9", api_version=(4, 0))
+
+
+def batches(value: bytes) -> Any:
+    """What a fetch returns: one compressed batch with one record."""
+    builder: Any = MemoryRecordsBuilder(magic=2, compression_type=GZIP, batch_size=1 << 20)
+    builder.append(timestamp=0, key=b"k", value=value)
+    builder.close()
+    return MemoryRecords(builder.buffer())
+
+
+def check_fetcher() -> None:
+    with closing(consumer()) as client:
+        bound_batches(client, 1_000)
+        make = partial(client._fetcher.PartitionRecords, 0, TopicPartition("t", 0))
+        assert [record.value for record in make(batches(bytes(900))).take()] == [bytes(900)]
+        with pytest.raises(BatchTooLargeError):
+            make(batches(bytes(2_000))).take()
+
+
+def check_partition_records() -> None:
+    assert list(inspect.signature(Fetcher.PartitionRecords).parameters)[:3] == ["fetch_offset", "tp", "records"]
+    assert "self.PartitionRecords(" in inspect.getsource(Fetcher)  # so that an attribute of the instance replaces it
+
+
+def check_buffer() -> None:
+    value = b"some value" * 100
+    batch = batches(value).next_batch()
+    assert value in gzip.decompress(batch._buffer[batch.HEADER_STRUCT.size :])
+
+
+def check_config() -> None:
+    with closing(consumer()) as client:
+        assert client.config["api_version"] == (4, 0)
+
+
+def check_net_socket() -> None:
+    found: Any = KafkaNetSocket(DIRECT_URL)
+    assert isinstance(found, DirectConnection)
+    parameters = [p.name for p in inspect.signature(KafkaNetSocket.socket).parameters.values()]
+    assert parameters == ["self", "family", "sock_type", "proto"]
+    with closing(found.socket()) as made:
+        assert isinstance(made, LargeReads)
+
+
+def check_sasl_mechanism() -> None:
+    mechanism: Any = get_sasl_mechanism("PLAIN")(sasl_plain_username="user", sasl_plain_password="word")
+    assert not mechanism.is_done()
+    assert mechanism.auth_bytes() == b"user\0user\0word"
+    mechanism.receive(b"")
+    assert mechanism.is_done()
+
+
+def check_selector_log() -> None:
+    from kafka.net import selector
+
+    assert selector.log is logging.getLogger("kafka.net.selector")
+
+
+def adwin() -> Any:
+    make: Any = ADWIN
+    return make()
+
+
+def check_helper() -> None:
+    one, other = adwin(), adwin()
+    for value in range(500):
+        one.update(value % 7)
+    state = one._helper.__getstate__()
+    assert isinstance(state, bytes)
+    other._helper.__setstate__(state)
+    assert (other.width, other.estimation) == (one.width, one.estimation)
+
+
+def check_drift_detected() -> None:
+    detector = adwin()
+    for _ in range(100):
+        detector.update(0.5)
+    detector._drift_detected = True
+    assert detector.drift_detected
+    detector.update(0.5)
+    assert detector.width == 1
+
+
+def check_weights() -> None:
+    model: Any = LogisticRegression()
+    model._weights = VectorDict({0: 0.5, 3: -1.0})
+    assert model.weights == {0: 0.5, 3: -1.0}
+    assert model.predict_proba_one({3: 2.0})[True] == pytest.approx(1 / (1 + np.exp(2.0)))
+
+
+def check_tree_predict() -> None:
+    rows = np.linspace(0, 1, 60, dtype=np.float32).reshape(-1, 2)
+    model = DecisionTreeRegressor(min_samples_leaf=5, random_state=0).fit(rows, rows[:, 0] > 0.5)
+    np.testing.assert_array_equal(model.tree_.predict(rows)[:, 0], model.predict(rows))
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    "KafkaConsumer._fetcher": check_fetcher,
+    "DefaultRecordBatch._buffer": check_buffer,
+    "ADWIN._helper": check_helper,
+    "ADWIN._drift_detected": check_drift_detected,
+    "LogisticRegression._weights": check_weights,
+    "Fetcher.PartitionRecords": check_partition_records,
+    "KafkaConsumer.config": check_config,
+    "KafkaNetSocket": check_net_socket,
+    "get_sasl_mechanism": check_sasl_mechanism,
+    "kafka.net.selector": check_selector_log,
+    "Tree.predict": check_tree_predict,
+}
+
+
+def tables() -> list[list[list[str]]]:
+    """The three tables of the page: libraries, private names, undocumented names; code marks are left out."""
+    text = (ROOT / "docs" / "dependencies.md").read_text().replace("`", "")
+    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return [[[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]] for table in found]
+
+
+LIBRARIES, PRIVATE, UNDOCUMENTED = tables()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_private_or_undocumented_name_of_a_library_works_as_expected(name: str) -> None:
+    CHECKS[name]()
+
+
+def test_every_listed_name_has_a_check() -> None:
+    assert sorted(row[1] for row in PRIVATE + UNDOCUMENTED) == sorted(CHECKS)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC_DESPITE_UNDERSCORE
+
+
+def own_names(tree: ast.Module) -> Iterator[str]:
+    """Names that a module defines: functions, classes, variables and attributes of ``self``."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+            case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Store()):
+                yield node.attr
+
+
+def foreign_private_names(path: Path) -> Iterator[str]:
+    """Private attributes that a module uses and does not define, and private modules and names that it imports."""
+    tree = ast.parse(path.read_text())
+    own = set(own_names(tree))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                pass
+            case ast.Attribute() if is_private(node.attr) and node.attr not in own:
+                yield node.attr
+            case ast.Import() | ast.ImportFrom():
+                module = getattr(node, "module", None) or ""
+                names = f"{module}.{'.'.join(alias.name for alias in node.names)}".split(".")
+                yield from filter(is_private, names)
+
+
+def test_the_page_lists_exactly_the_private_names_that_the_code_uses() -> None:
+    used = {
+        (path.parent.relative_to(ROOT).as_posix(), name)
+        for layer in LAYERS
+        for path in (ROOT / layer).rglob("*.py")
+        for name in foreign_private_names(path)
+    }
+    assert used == {(folder, name.rpartition(".")[2]) for _, name, folder, *_ in PRIVATE}
+
+
+def requirement(library: str) -> Requirement:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return next(found for found in map(Requirement, dependencies) if found.name == library)
+
+
+@pytest.mark.parametrize("library", sorted({row[0] for row in PRIVATE + UNDOCUMENTED}))
+def test_a_library_with_private_names_is_bounded_to_tested_minor_versions(library: str) -> None:
+    ((_, tested, bounds),) = [row for row in LIBRARIES if row[0] == library]
+    specifier = requirement(library).specifier
+    assert specifier == SpecifierSet(bounds)
+    newest = max(map(Version, tested.split(", ")))
+    assert f"<{newest.major}.{newest.minor + 1}" in map(str, specifier)
+    assert all(release in specifier for release in (*tested.split(", "), version(library)))
