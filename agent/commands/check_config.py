@@ -86,10 +86,11 @@ def check_kafka(settings: Settings) -> str:
     """Check that the brokers accept the connection, and that the topics exist or would be created."""
     from driftgauge.agent.service import build
     from driftgauge.connectors.base import ConnectorError
-    from driftgauge.connectors.kafka.client import existing_topics, test_connection
+    from driftgauge.connectors.kafka.client import check_connection
+    from driftgauge.connectors.kafka.topics import existing_topics
 
     connection = build.connection(settings)
-    test_connection(connection)
+    check_connection(connection)
     unused = {""} if settings.predictions.publish != "none" else {"", settings.kafka.topics.predictions}
     wanted = {*build.topics_read(settings), *build.topics_written(settings).values()} - unused
     missing = ", ".join(sorted(wanted - existing_topics(connection)))

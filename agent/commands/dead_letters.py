@@ -119,7 +119,7 @@ def to_json(letter: DeadLetter) -> dict[str, Any]:
 def retry(settings: Settings, url: str, *, reason: str = "", limit: int | None = None) -> Retried:
     """Publish dead letters to the topics they came from, and remove from the store those that were acknowledged."""
     from driftgauge.agent.service import build
-    from driftgauge.connectors.kafka.client import KafkaSink
+    from driftgauge.connectors.kafka.sink import KafkaSink
     from driftgauge.connectors.store.dead_letters import find_dead_letters, forget_dead_letters
 
     letters = find_dead_letters(url, reason=reason, limit=limit)

@@ -52,7 +52,7 @@ def publish_recordings(
     from driftgauge.agent.service import build
     from driftgauge.connectors.files.recordings import read_recording
     from driftgauge.connectors.files.traffic import Traffic
-    from driftgauge.connectors.kafka.client import KafkaSink
+    from driftgauge.connectors.kafka.sink import KafkaSink
 
     traffic = Traffic([read_recording(path) for path in paths], plan, seed=seed)
     events = traffic.events()

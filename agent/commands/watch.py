@@ -24,7 +24,7 @@ def watch(config: ConfigOption = None, overrides: SetOption = None) -> None:
 def print_estimates(settings: Settings, stopping: threading.Event) -> None:
     """Print estimates as they are published. Once ``stopping`` is set, print those that are there already, and end."""
     from driftgauge.agent.service import build
-    from driftgauge.connectors.kafka.client import KafkaSource
+    from driftgauge.connectors.kafka.source import KafkaSource
 
     source = KafkaSource(build.connection(settings), (settings.kafka.topics.estimates,), group_id="driftgauge-watch")
     with closing(source):

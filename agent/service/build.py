@@ -16,8 +16,8 @@ from driftgauge.agent.core.state import PipelineSettings
 from driftgauge.agent.outlets.report_files import write_latest_report
 from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer
-from driftgauge.agent.service.reader_pool import Decoded, Readers
-from driftgauge.agent.service.reader_process import Task
+from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
+from driftgauge.agent.service.reader_process import ReaderTask
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -177,14 +177,14 @@ def source(settings: Settings) -> Source:
         topics = topics_used(settings)
         create_topics(connection(settings), topics, partitions=kafka.partitions, replication=kafka.replication)
     if kafka.readers:
-        return Readers([reader_task(settings, number) for number in range(kafka.readers)])
+        return ReaderPool([reader_task(settings, number) for number in range(kafka.readers)])
     return _open_kafka_source(settings)()
 
 
-def reader_task(settings: Settings, number: int) -> Task:
+def reader_task(settings: Settings, number: int) -> ReaderTask:
     """The task of the reader process with this number, counted from 0."""
     features = settings.features
-    return Task(
+    return ReaderTask(
         open_source=_open_kafka_source(settings, share=(number, settings.kafka.readers)),
         decoder=decoder(settings),
         take_features=partial(
@@ -247,7 +247,7 @@ def loop(settings: Settings, store: Store, observers: Sequence[Observer], stoppi
     """The loop that reads from Kafka and publishes to it, with this store."""
     return Loop(
         pipeline_settings(settings),
-        Decoded() if settings.kafka.readers else decoder(settings),
+        PoolDecoder() if settings.kafka.readers else decoder(settings),
         store,
         lambda: source(settings),
         lambda: KafkaSink(connection(settings)),

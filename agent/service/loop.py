@@ -40,7 +40,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
 
 class RecordDecoder(Protocol):
-    """Turns records into events: `driftgauge.connectors.decoding.decoder.Decoder`, or `Decoded` with readers."""
+    """Turns records into events: `driftgauge.connectors.decoding.decoder.Decoder`, or `PoolDecoder` with readers."""
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
         """Events of all records, in order."""

@@ -20,7 +20,8 @@ from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.connectors.kafka.client import KafkaConnection, KafkaSource
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Rejected
@@ -149,7 +150,7 @@ def built(settings: Settings) -> dict[str, Any]:
     return {
         **flat("pipeline", build.pipeline_settings(settings)),
         **flat("connection", build.connection(settings)),
-        **flat("topics", build.topics_written(settings)),
+        **{f"topics.{name}": topic for name, topic in build.topics_written(settings).items()},
         "topics.generations_read": build.topics_read(settings)[:split],
         "topics.labels_read": build.topics_read(settings)[split:],
         **{f"decoder.{name}": getattr(made, name) for name in ("format", "encoding", "topic_formats")},
