@@ -85,7 +85,7 @@ def roll_back(store: Store, settings: CommitteeSettings, number: int, fingerprin
         When the store has no such context or version, or when it was written with other classifiers than ``settings``
         names: a rollback would remove from the store those that the settings do not name.
     """
-    from driftgauge.agent.core.state import contexts_saved, under
+    from driftgauge.agent.core.context_state import contexts_saved, under
     from driftgauge.agent.outlets.versions import named_context, record_of
     from driftgauge.connectors.base import ConnectorError
     from driftgauge.models.classify.committee import Committee

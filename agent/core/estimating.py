@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftgauge.agent.core.state import ContextState, DomainState, State
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.state import State
 from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
 from driftgauge.models.memory import Memory

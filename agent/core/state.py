@@ -12,18 +12,13 @@ from collections import Counter
 
 import msgspec
 
-from driftgauge.agent.core.context_state import ContextState, context_model, context_parts, contexts_saved, under
+from driftgauge.agent.core.context_state import ContextState, context_parts, contexts_saved, under
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.models.labels import LabelDelays
 from driftgauge.models.memory import Memory
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly
-
-__all__ = [  # re-exported until every import names the new modules
-    "OVERFLOW_DOMAIN", "ContextState", "DomainState", "PipelineSettings", "State", "context_model", "context_parts",
-    "contexts_saved", "under",
-]  # fmt: skip
 
 OVERFLOW_DOMAIN = "(other)"
 """The domain that takes the responses of all domains beyond ``max_domains``."""

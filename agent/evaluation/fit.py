@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.versions import contexts_in, named_context
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal, Protocol, TypeAlias
 
-from driftgauge.agent.core.state import context_model, contexts_saved
+from driftgauge.agent.core.context_state import context_model, contexts_saved
 from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from driftgauge.agent.core.state import context_model, contexts_saved, under
+from driftgauge.agent.core.context_state import context_model, contexts_saved, under
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.classify.committee_record import CommitteeRecord, read_record

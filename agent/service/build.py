@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.report_files import write_latest_report
 from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import ConnectorError
 
 FORMAT = 1

@@ -26,7 +26,8 @@ from contextlib import closing
 from typing import Protocol, TypeVar
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
 from driftgauge.models.events import Event, Pause, Tick
 from driftgauge.models.outputs import Output

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live
-from driftgauge.agent.core.state import ContextState, DomainState, PipelineSettings, State
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
 from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.rows import Rows

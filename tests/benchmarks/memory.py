@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Context, Generation, Signal

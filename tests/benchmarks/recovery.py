@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import driftgauge.agent
+from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.evaluation.curves import CONSTANT, WITH_OFFSETS, draw, markdown, measure
 from driftgauge.agent.evaluation.fit import chosen, fit, prequential, rows_of, table
 from driftgauge.agent.service.fit_files import load_fit, save_fit

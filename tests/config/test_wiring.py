@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from driftgauge.agent.core.state import ContextState, PipelineSettings
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service import build
 from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.load import load_settings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Chunk, Event, Generation

@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from driftgauge.agent.cli import app
-from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.config.example import example
 from driftgauge.config.load import load_settings

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
 from driftgauge.models.outputs import Output

@@ -8,7 +8,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label

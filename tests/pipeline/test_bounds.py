@@ -13,7 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import OVERFLOW_DOMAIN, PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import OVERFLOW_DOMAIN
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import CommitteeSettings

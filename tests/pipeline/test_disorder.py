@@ -10,7 +10,7 @@ import pytest
 
 import driftgauge.agent
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.catalogue import new_classifier

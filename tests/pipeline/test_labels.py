@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings, State
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import AnnotatorKind, Context, Event, Generation, Label, Pause, Rejected, Tick
 from driftgauge.models.labels import Policy

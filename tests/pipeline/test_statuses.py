@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import PipelineSettings
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
 from driftgauge.connectors.publishing.payload import to_json
 from driftgauge.connectors.testing import MemoryStore

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from driftgauge.agent.core.state import ContextState, PipelineSettings, context_parts
+from driftgauge.agent.core.context_state import ContextState, context_parts
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.report import DomainReport, Report, Verdict, latest_period, make_report
 from driftgauge.agent.outlets.report_files import to_json_report, write_latest_report, write_report
 from driftgauge.agent.outlets.report_markdown import to_markdown

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from driftgauge.agent.core.state import ContextState, PipelineSettings, State
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
