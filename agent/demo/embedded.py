@@ -19,7 +19,7 @@ from rich.console import Console
 from driftgauge.agent.outlets.live_table import LatestOutputs, Row
 from driftgauge.agent.outlets.summary import distance_to_truth, summary
 from driftgauge.agent.service import build
-from driftgauge.agent.service.replay import Replay, open_files, result, tell, watch
+from driftgauge.agent.service.replay import Replay, open_files, print_text, result, run_with_table
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -70,10 +70,10 @@ def run_embedded(folder: Path, console: Console, *, seed: int = 0) -> None:
     """Replay the bundled traffic into an SQLite store with a live table, then print the summary."""
     make_room(folder)
     settings, replayed = settings_in(folder), open_files(bundled(), PLAN, seed)
-    tell(console, f"Replaying {replayed.n_records:,} events: recorded responses, and labels 150 responses later.")
+    print_text(console, f"Replaying {replayed.n_records:,} events: recorded responses, and labels 150 responses later.")
     store = build.store(settings)
     try:
-        watch(replayed, settings, store, console)
+        run_with_table(replayed, settings, store, console)
     finally:
         store.close()
     conclude(folder, replayed, settings, console)
@@ -84,7 +84,7 @@ def conclude(folder: Path, replayed: Replay, settings: Settings, console: Consol
     rows, reports, results = stored_rows(settings), build.report_writer(settings)(), folder / "results.json"
     results.write_text(json.dumps(result(rows, replayed, settings), indent=2) + "\n")
     places = {"store": folder / STORE, "results": results, "report": reports[0]}
-    tell(console, closing_words(rows, replayed, settings, places))
+    print_text(console, closing_words(rows, replayed, settings, places))
 
 
 def stored_rows(settings: Settings) -> list[Row]:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from driftgauge.agent.demo.embedded import PLAN, bundled, conclude, make_room, settings_in
 from driftgauge.agent.service import build
-from driftgauge.agent.service.replay import open_files, tell
+from driftgauge.agent.service.replay import open_files, print_text
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.local_broker import KafkaBroker
@@ -114,13 +114,13 @@ def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
                 stack.callback(process.stop)
                 return process
 
-        tell(console, "Starting Apache Kafka (it is downloaded the first time) …")
+        print_text(console, "Starting Apache Kafka (it is downloaded the first time) …")
         broker = KafkaBroker(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="driftgauge-kafka-"))))
         stack.callback(broker.stop)
         with interrupts.held():
             broker.launch()
         broker.wait_until_ready()
-        tell(console, f"Apache Kafka is ready at {broker.address}. Starting a producer, the agent and a consumer.")
+        print_text(console, f"Apache Kafka is ready at {broker.address}. A producer, the agent and a consumer start.")
         settings = settings_in(folder, **{"kafka.bootstrap_servers": broker.address, "server.enabled": False})
         create_topics(build.connection(settings), build.topics_used(settings), 1, 1)
         config = folder / "driftgauge.yaml"

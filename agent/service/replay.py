@@ -1,8 +1,8 @@
-"""What ``driftgauge replay`` does: recorded traffic through the whole agent.
+"""Replays: recorded traffic, or the past of Kafka topics, through the whole agent.
 
-Files go in order, one stream after another; Kafka topics are read between two places. Neither touches the live agent:
-what is said is not published, and it is remembered in a store of its own. The result holds what was said last, as the
-events define it, and beside each estimate the true accuracy of the same window where the files tell it.
+Files are replayed in order, one after another; Kafka topics are read between two bounds. A replay does not touch the
+live agent: it publishes nothing and has a separate store. Its result holds the last outputs with the fields of the
+published events, and for each estimate the true accuracy of the same window, when the files contain it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from driftgauge.models.outputs import Estimate
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """A source to replay, and the truth about it where the files know it."""
+    """A source to replay, and the traffic with its true accuracy, when the files contain it."""
 
     source: Source
     n_records: int | None = None
     traffic: Traffic | None = None
 
     def truth(self, estimate: Estimate, window_events: int) -> float | None:
-        """The accuracy of the responses that an estimate speaks of, if every truth is known."""
+        """The true accuracy of the responses in the window of an estimate; None when it is unknown."""
         if self.traffic is None:
             return None
         window = estimate.window_start, estimate.window_end
@@ -48,7 +48,13 @@ class Replay:
 
 
 def open_files(paths: Sequence[Path], plan: LabelPlan, seed: int) -> Replay:
-    """Files as one source: recordings (``.npz``), for which labels are drawn by the plan, or events as JSON lines."""
+    """Open files as one source: recordings (``.npz``), whose labels follow the plan, or events as JSON lines.
+
+    Raises
+    ------
+    ConnectorError
+        When recordings and files of events are mixed, or a file cannot be read.
+    """
     recordings = [path for path in paths if path.suffix == ".npz"]
     if not recordings:
         return Replay(FileSource(paths))
@@ -67,7 +73,7 @@ def replay_files(
     seed: int = 0,
     store_url: str | None = None,
 ) -> dict[str, Any]:
-    """Replay files, show the table while it goes on, say what was found, and return it as the events define it."""
+    """Replay files with a live table, print the summary, and return the result."""
     store = build.store(settings, store_url) if store_url else MemoryStore()
     return _replay(open_files(paths, plan, seed), settings, store, console, store_url)
 
@@ -75,9 +81,12 @@ def replay_files(
 def replay_topics(
     begin: Bound, end: Bound, settings: Settings, console: Console, *, store_url: str | None = None
 ) -> dict[str, Any]:
-    """Replay what the topics held; see `replay_files`. The store is one that is thrown away, if none is named."""
+    """Replay the records of topics between two bounds; see `replay_files`.
+
+    Without ``store_url`` the store is a temporary file.
+    """
     if store_url == settings.store.url.get_secret_value():
-        raise ConnectorError("that is the store of the live agent; a replay needs one of its own", retriable=False)
+        raise ConnectorError("that is the store of the live agent; a replay needs another store", retriable=False)
     replayed = Replay(build.kafka_history(settings, begin, end))
     with tempfile.TemporaryDirectory(prefix="driftgauge-replay-") as folder:
         store = build.store(settings, store_url or f"sqlite:///{folder}/store.db")
@@ -88,18 +97,23 @@ def _replay(
     replayed: Replay, settings: Settings, store: Store, console: Console, store_url: str | None
 ) -> dict[str, Any]:
     try:
-        rows = watch(replayed, settings, store, console)
+        rows = run_with_table(replayed, settings, store, console)
     finally:
         store.close()
-    tell(console, summary(rows, {"store": store_url} if store_url else {}))
+    print_text(console, summary(rows, {"store": store_url} if store_url else {}))
     return result(rows, replayed, settings)
 
 
 def read_bound(text: str) -> Bound:
-    """A place in the history of topics as a person writes it: a time, or offsets by partition; empty: unbounded.
+    """Read a bound of a replay of topics: a time, or offsets by partition; None (unbounded) for an empty text.
 
-    Raises `ConnectorError` for anything else.
+    Raises
+    ------
+    ConnectorError
+        For any other text.
 
+    Examples
+    --------
     >>> read_bound("2026-01-31T00:00:00Z"), read_bound("2026-01-31"), read_bound("")
     (1769817600.0, 1769817600.0, None)
     >>> read_bound("generations/0:1500, labels/0:20")
@@ -114,7 +128,7 @@ def read_bound(text: str) -> Bound:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except ValueError:
         wanted = "a time like 2026-01-31T00:00:00Z, or offsets like generations/0:1500,labels/0:20"
-        raise ConnectorError(f"{text!r} is no place in a topic; write {wanted}", retriable=False) from None
+        raise ConnectorError(f"{text!r} is not a bound of a topic; write {wanted}", retriable=False) from None
 
 
 def _read_offset(text: str) -> tuple[TopicPartition, int]:
@@ -123,15 +137,15 @@ def _read_offset(text: str) -> tuple[TopicPartition, int]:
     return TopicPartition(topic, int(partition)), int(offset)
 
 
-def tell(console: Console, words: str) -> None:
-    """Print words as they are; only a terminal has a width to wrap them at."""
-    console.print(words, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+def print_text(console: Console, text: str) -> None:
+    """Print text without markup. It is wrapped only on a terminal, because only a terminal has a width."""
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
-def watch(
+def run_with_table(
     replayed: Replay, settings: Settings, store: Store, console: Console, observers: Sequence[Observer] = ()
 ) -> list[Row]:
-    """Run the agent over a source that ends, with the live table; returns the last rows of the table."""
+    """Run the agent over a source that ends, with a live table; return the last rows of the table."""
     with LiveTable(console, replayed.n_records) as table:
         Loop(
             build.pipeline_settings(settings),
@@ -146,7 +160,7 @@ def watch(
 
 
 def result(rows: Sequence[Row], replayed: Replay, settings: Settings) -> dict[str, Any]:
-    """What was said last, with the truth beside it."""
+    """The last estimates with the true accuracy of their windows, the last priorities, and all alerts."""
     window_events = settings.windows.window_events
     estimates = [{**_plain(row.estimate), "true_accuracy": replayed.truth(row.estimate, window_events)} for row in rows]
     ranked = sorted((row.priority for row in rows if row.priority), key=lambda priority: priority.rank)
@@ -159,5 +173,5 @@ def result(rows: Sequence[Row], replayed: Replay, settings: Settings) -> dict[st
 
 
 def _plain(output: Any) -> Mapping[str, Any]:
-    """The fields of an output as JSON knows them."""
+    """The fields of an output as plain values for JSON."""
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in payload(output).items()}
