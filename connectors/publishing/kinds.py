@@ -162,7 +162,7 @@ _KINDS: tuple[OutputKind[Any], ...] = (
         event_id=_key_and_revision,
         event_time="event_time",
         table="acquisitions",
-        columns=("key", "event_time", "revision", "priorities"),
+        columns=("key", "event_time", "revision", "priorities"),  # the order in stores that exist
         newest_by="revision",
         indexes={"acquisitions_by_time": ("event_time",)},
     ),
