@@ -1,8 +1,9 @@
 """How often nominal 90 % intervals cover the true accuracy of a domain; all seeded.
 
-Three kinds of worlds: one that shifts exactly as the prior expects, which checks the computation; worlds with other
-shifts, unknown to `CorrectedMean`; and worlds of which the default estimator sees three labelled domains before it
-estimates a fourth.
+Three kinds of worlds. In the first, domains shift exactly as the prior expects, which checks the computation. The
+others are unknown to the estimator: `CorrectedMean` with its default prior where domains shift otherwise, and the
+default estimator, which learns from three labelled domains and estimates a fourth. Where 90 % is not reached, the
+tables here record what is reached today; a better estimator changes them.
 """
 
 from __future__ import annotations
@@ -117,6 +118,23 @@ def n_covered_under(shift: str, n_labels: int, n: int = N_DOMAINS) -> int:
     return found
 
 
+REACHED_UNDER: Mapping[str, Mapping[int, float]] = {
+    "no shift": {0: 1.00, 5: 0.98, 20: 0.94, 50: 0.91},
+    "downwards": {0: 0.87, 5: 0.91, 20: 0.90, 50: 0.90},
+    "two groups": {0: 0.82, 5: 0.94, 20: 0.92, 50: 0.91},
+    "uniform": {0: 0.69, 5: 0.84, 20: 0.88, 50: 0.89},
+}
+"""Coverage by number of labels, over 1,000 domains. Without labels it depends on the prior alone: shifts beyond its
+scale of 1, as in the last two worlds, are covered too rarely."""
+
+
+@pytest.mark.parametrize("n_labels", [0, 5, 20, 50])
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_intervals_of_the_corrected_mean_cover_unknown_shifts_as_often_as_recorded(shift: str, n_labels: int) -> None:
+    covered, reached = n_covered_under(shift, n_labels), REACHED_UNDER[shift][n_labels]
+    assert is_plausible(covered, N_DOMAINS, reached - 0.02, min(reached + 0.02, 1.0)), covered
+
+
 # --- worlds that the default estimator learns from three labelled domains
 
 KINDS: Mapping[str, Draw] = {
@@ -124,6 +142,16 @@ KINDS: Mapping[str, Draw] = {
 }  # fmt: skip
 N_LABELS = (0, 5, 20, 50)
 N_WORLDS = 100
+
+REACHED_IN: Mapping[str, Mapping[int, float]] = {
+    "covariate": {0: 0.99, 5: 0.98, 20: 0.96, 50: 0.93},
+    "noisy features": {0: 0.93, 5: 0.92, 20: 0.89, 50: 0.90},
+    "label shift": {0: 0.78, 5: 0.80, 20: 0.83, 50: 0.85},
+    "style": {0: 0.78, 5: 0.80, 20: 0.87, 50: 0.86},
+}
+"""Coverage by number of labels, over 600 worlds. Under label shift and style the errors are about twice the spread of
+the candidates, from which the width follows. Three labelled domains correct that only in part, so intervals are too
+narrow."""
 
 
 @cache
@@ -140,3 +168,10 @@ def covered_in(kind: str, n: int = N_WORLDS) -> Mapping[int, int]:
             labels = np.where(np.arange(N_ROWS) < n_labels, right, np.nan)
             found[n_labels] += covers(estimator, replace(made, correct=labels), right.mean())[0]
     return found
+
+
+@pytest.mark.parametrize("n_labels", N_LABELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_intervals_of_the_default_estimator_cover_new_domains_as_often_as_recorded(kind: str, n_labels: int) -> None:
+    covered, reached = covered_in(kind)[n_labels], REACHED_IN[kind][n_labels]
+    assert is_plausible(covered, N_WORLDS, reached - 0.02, min(reached + 0.02, 1.0)), covered
