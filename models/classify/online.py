@@ -34,7 +34,7 @@ Features: TypeAlias = dict[int, float]
 MAX_WEIGHT = 10.0
 MAX_DEVIATIONS = 5.0
 """Scaled features are clipped here and, from the 31st label on, features before they move the scaling: one absurd
-response must not undo what a thousand labels taught."""
+response must not undo the effect of a thousand labels."""
 
 
 class LogisticRegression:

@@ -140,7 +140,7 @@ def test_intervals_of_the_corrected_mean_cover_unknown_shifts_as_often_as_record
 KINDS: Mapping[str, Draw] = {
     "covariate": covariate, "noisy features": noisy_features, "label shift": label_shift, "style": style
 }  # fmt: skip
-N_LABELS = (0, 5, 20, 50)
+N_LABELS: tuple[int, ...] = (0, 5, 20, 50)
 N_WORLDS = 100
 
 REACHED_IN: Mapping[str, Mapping[int, float]] = {
