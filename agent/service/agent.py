@@ -76,21 +76,22 @@ def open_agent(
         backoff = Backoff(settings.kafka.patience_s, stopping, observers)
         store = backoff.until(lambda: build.store(settings, keep_audit=keep_audit))
         stack.callback(store.close)
-        schedule = Schedule(_jobs(settings, store, event_time))
+        schedule = Schedule(jobs(settings, store, event_time))
         stack.callback(schedule.close)
         gc.freeze()  # objects of libraries are most of all objects and stay: a collection that visits them takes 0.2 s
         stack.callback(gc.unfreeze)
         yield build.loop(settings, store, observers, stopping)
 
 
-def _jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
-    jobs = []
-    if when := trigger(settings.report.cron, settings.report.interval_s):
-        jobs.append(Job("report", build.report_writer(settings), when))
-    if settings.store.retention_s and (often := trigger(interval_s=RETENTION_EVERY_S)):
-        oldest_s = settings.store.retention_s
-        jobs.append(Job("retention", lambda: expire_old(store, event_time.watermark - oldest_s), often))
-    return jobs
+def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
+    """The scheduled jobs: reports and retention, each where the settings ask for it."""
+    found = []
+    if report_times := trigger(cron=settings.report.cron, interval_s=settings.report.interval_s):
+        found.append(Job("report", build.report_writer(settings), report_times))
+    retention_s, retention_times = settings.store.retention_s, trigger(interval_s=RETENTION_EVERY_S)
+    if retention_s and retention_times:
+        found.append(Job("retention", lambda: expire_old(store, event_time.watermark - retention_s), retention_times))
+    return found
 
 
 def expire_old(store: Store, older_than: float) -> None:

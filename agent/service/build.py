@@ -174,11 +174,18 @@ def source(settings: Settings) -> Source:
     """The agent's source of records; creates missing topics first, where the settings allow it."""
     kafka = settings.kafka
     if kafka.create_topics:
-        topics = topics_used(settings)
-        create_topics(connection(settings), topics, partitions=kafka.partitions, replication=kafka.replication)
+        topic_creation(settings)()
     if kafka.readers:
         return ReaderPool([reader_task(settings, number) for number in range(kafka.readers)])
     return _open_kafka_source(settings)()
+
+
+def topic_creation(settings: Settings) -> Callable[[], None]:
+    """The call that creates the topics that do not exist yet."""
+    kafka, topics = settings.kafka, topics_used(settings)
+    return partial(
+        create_topics, connection(settings), topics, partitions=kafka.partitions, replication=kafka.replication
+    )
 
 
 def reader_task(settings: Settings, number: int) -> ReaderTask:

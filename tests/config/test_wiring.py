@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,18 @@ from pydantic import BaseModel
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service import build
+from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.local_broker import free_ports
 from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Rejected
+from tests.store.examples import response
 from tests.store.test_faults import sqlite_connections
 
 PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -94,6 +99,8 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "kafka.stall_timeout_s": (53.0, ("source.stall_timeout_s",)),
     "kafka.patience_s": (54.0, ("loop.patience_s",)),
     "kafka.pause_after_s": (55.0, ("loop.pause_after_s",)),
+    "kafka.partitions": (71, ("topic_creation.partitions",)),
+    "kafka.replication": (72, ("topic_creation.replication",)),
     "kafka.topics.generations": (("g",), ("topics.generations_read",)),
     "kafka.topics.labels": (("l",), ("topics.labels_read",)),
     "kafka.topics.estimates": ("e", ("topics.estimates",)),
@@ -121,10 +128,10 @@ ARRIVES_AS: dict[str, Any] = {"labels.unknown_probability": False}
 TESTED_ELSEWHERE = {
     *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
     *("store.url", "store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
-    *("kafka.create_topics", "kafka.partitions", "kafka.replication", "kafka.readers"),  # tests/kafka, on a broker
-    *("server.enabled", "server.host", "server.port"),  # tests/service/test_cli.py
-    *("report.folder", "report.cron", "report.interval_s", "report.period_s", "report.formats"),  # tests/report
-    "store.retention_s",  # tests/store/test_upkeep.py
+    *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
+    *("server.enabled", "server.host", "server.port"),  # below
+    *("report.folder", "report.cron", "report.interval_s", "report.period_s", "report.formats"),  # below
+    "store.retention_s",  # below
 }
 
 NO_SETTING = {"pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share"}
@@ -151,7 +158,8 @@ def built(settings: Settings) -> dict[str, Any]:
     return {
         **flat("pipeline", build.pipeline_settings(settings)),
         **flat("connection", build.connection(settings)),
-        **{f"topics.{name}": topic for name, topic in build.topics_written(settings).items()},
+        **{f"topics.{kind}": topic for kind, topic in build.topics_written(settings).items()},
+        **flat("topic_creation", build.topic_creation(settings)),
         "topics.generations_read": build.topics_read(settings)[:split],
         "topics.labels_read": build.topics_read(settings)[split:],
         **{f"decoder.{name}": getattr(made, name) for name in ("format", "encoding", "topic_formats")},
@@ -220,6 +228,40 @@ def test_the_settings_of_the_store_arrive_at_their_own_places(tmp_path: Path) ->
             with store.transaction() as transaction:
                 transaction.emit([Rejected("malformed", "", value=b"x" * size)] * 5)
             assert len(store.newest(Rejected, 10)) == n_kept
+
+
+def test_old_responses_expire_after_the_retention_of_the_settings() -> None:
+    store, event_time = MemoryStore(), EventTime()
+    with store.transaction() as transaction:
+        transaction.add_responses([response(n, event_time=n * 86_400.0) for n in range(100)])
+    (retention,) = jobs(load_settings(overrides={"store.retention_s": 40 * 86_400.0}), store, event_time)
+    event_time.watermark = 100 * 86_400.0
+    retention.work()
+    assert {row.event_time for row in store.tables.responses.values()} == {n * 86_400.0 for n in range(60, 100)}
+    assert jobs(load_settings(overrides={"store.retention_s": 0}), store, event_time) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"), [({"report.cron": "30 6 * * *"}, "6:30:00"), ({"report.interval_s": 1_800}, "0:30:00")]
+)
+def test_reports_are_written_at_the_times_of_the_settings(times: dict[str, Any], expected: str) -> None:
+    report, _ = jobs(load_settings(overrides=times), MemoryStore(), EventTime())
+    midnight = datetime(2026, 1, 1, tzinfo=UTC)
+    assert report.name == "report"
+    following = report.trigger.get_next_fire_time(midnight, midnight)
+    assert following is not None
+    assert str(following - midnight) == expected
+
+
+@pytest.mark.parametrize(("enabled", "lines"), [(True, ["health and metrics on http://127.0.0.2:"]), (False, [])])
+def test_the_http_server_listens_where_the_settings_say(
+    enabled: bool, lines: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (port,) = free_ports(1)
+    own = {"server.enabled": enabled, "server.host": "127.0.0.2", "server.port": port}
+    settings = load_settings(overrides={**own, "store.url": f"sqlite:///{tmp_path}/own.db"})
+    with caplog.at_level(logging.INFO, "driftgauge"), open_agent(settings):
+        assert [record.getMessage() for record in caplog.records] == [f"{line}{port}" for line in lines]
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
