@@ -241,9 +241,9 @@ def report_writer(
     """
     return partial(
         write_latest_report,
-        store_url or settings.store.url.get_secret_value(),
-        folder or settings.report.folder,
-        settings.report.period_s,
+        store_url=store_url or settings.store.url.get_secret_value(),
+        folder=folder or settings.report.folder,
+        period_s=settings.report.period_s,
         targets=settings.targets.domains,
         default_target=settings.targets.default,
         formats=settings.report.formats,

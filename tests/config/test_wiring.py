@@ -70,8 +70,8 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "drift.enabled": (False, ("pipeline.detect_drift",)),
     "drift.delta": (0.037, ("pipeline.drift_delta",)),
     "drift.features": (("perplexity",), ("pipeline.drift_features",)),
-    "targets.default": (0.38, ("pipeline.default_target",)),
-    "targets.domains": ({"math": 0.39}, ("pipeline.targets",)),
+    "targets.default": (0.38, ("pipeline.default_target", "report.default_target")),
+    "targets.domains": ({"math": 0.39}, ("pipeline.targets", "report.targets")),
     "targets.false_alarms": (0.041, ("pipeline.false_alarms",)),
     "bounds.max_domains": (42, ("pipeline.max_domains", "pipeline.committee.max_domains")),
     "bounds.max_in_flight": (43, ("pipeline.assembly.max_in_flight",)),
@@ -117,6 +117,10 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "decode.limits.max_tokens": (57, ("decoder.limits.max_tokens",)),
     "decode.limits.max_k": (58, ("decoder.limits.max_k",)),
     "decode.limits.max_choices": (59, ("decoder.limits.max_choices",)),
+    "store.url": ("sqlite:///other.db", ("report.store_url",)),
+    "report.folder": (Path("elsewhere"), ("report.folder",)),
+    "report.period_s": (61.0, ("report.period_s",)),
+    "report.formats": (("json",), ("report.formats",)),
     "logging.level": ("debug", ("reader.log_level",)),
     "logging.json_lines": (True, ("reader.log_json_lines",)),
 }
@@ -127,10 +131,10 @@ ARRIVES_AS: dict[str, Any] = {"labels.unknown_probability": False}
 
 TESTED_ELSEWHERE = {
     *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
-    *("store.url", "store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
+    *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
     *("server.enabled", "server.host", "server.port"),  # below
-    *("report.folder", "report.cron", "report.interval_s", "report.period_s", "report.formats"),  # below
+    *("report.cron", "report.interval_s"),  # below
     "store.retention_s",  # below
 }
 
@@ -167,6 +171,7 @@ def built(settings: Settings) -> dict[str, Any]:
         **flat("decoder.limits", made.limits),
         **flat("source", task.open_source),
         **flat("reader", task.take_features),
+        **flat("report", build.report_writer(settings)),
         "reader.log_level": task.log_level,
         "reader.log_json_lines": task.log_json_lines,
         "loop.patience_s": loop.backoff.limit_s,
