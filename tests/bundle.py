@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FOLDER = Path(__file__).parents[1] / "agent" / "data"
+FOLDER = Path(__file__).parents[1] / "agent" / "demo" / "data"
 PARTS = {"reference": 2_000, "drift": 1_500}
 KEPT = ("correct", "domain", "difficulty", "truncated", "model")
 

@@ -148,7 +148,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "KafkaConsumer.config": check_config,
     "KafkaNetSocket": check_net_socket,
     "get_sasl_mechanism": check_sasl_mechanism,
-    "kafka.net.selector": check_selector_log,
+    "selector.log": check_selector_log,
     "Tree.predict": check_tree_predict,
 }
 

@@ -302,8 +302,8 @@ def _present(row: list[float]) -> Features:
 
 
 def _set_weights(model: Any, weights: Features) -> None:
-    """Give river's logistic regression saved weights; the only private attribute of river that driftgauge uses.
+    """Give river's logistic regression saved weights, through a private attribute (docs/dependencies.md).
 
-    river 0.26 has a public property to read the weights, and none to set them.
+    river has a public property to read the weights, and none to set them.
     """
     model._weights = VectorDict(weights)

@@ -14,7 +14,7 @@ from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traf
 from driftgauge.models.events import Event, Generation, Label
 from driftgauge.models.signals.features import FEATURES, extract
 
-BUNDLED = Path(__file__).parents[2] / "agent" / "data"
+BUNDLED = Path(__file__).parents[2] / "agent" / "demo" / "data"
 LENGTHS = [3, 1, 0, 4]
 PARTITION = TopicPartition(RecordingSource.TOPIC, 0)
 
