@@ -29,8 +29,7 @@ __all__ = ["Committee", "CommitteeSettings", "Metric", "StoredVersion"]
 OTHER_DOMAINS = "(other)"
 BLOCK_LABELS = 50
 """Each time this many labels have come, refitted members are scored and promotions are decided."""
-FIRST_REFIT = 50
-"""Labels before the first refit."""
+FIRST_REFIT = 50  # labels
 
 
 class Committee:
