@@ -116,6 +116,15 @@ class WindowSettings(Section):
     allowed_lateness_s: Seconds = 0.0
     """Seconds of event time from the end of a window until it is closed; until then no response is late; 0: none."""
 
+    max_ahead_s: PositiveSeconds = 3_600.0
+    """Seconds that an event may be dated ahead of the broker's time of its record; beyond, it is a dead letter."""
+
+    max_jump_s: PositiveSeconds = DAY_S
+    """Seconds that event time may jump ahead in a file, where no broker tells the time, before most events agree."""
+
+    idle_after_s: Seconds = 600.0
+    """Seconds of event time that a partition may be behind the furthest one and still hold event time back; 0: none."""
+
     emit_every_events: Count = 200
     """Number of responses of a domain after which its estimate is checked for a material change between boundaries."""
 

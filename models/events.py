@@ -121,6 +121,23 @@ class Context:
         return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an event comes from.
+
+    Attributes
+    ----------
+    partition : the partition (``topic/number``) or file it was read from; empty: no connector read it
+    broker_time : when the broker took the record, UTC seconds; None where no broker says so (files)
+    """
+
+    partition: str = ""
+    broker_time: float | None = None
+
+
+NO_ORIGIN = Origin()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
     """One response of a language model, or, inside a `Chunk`, a piece of one.
@@ -151,12 +168,14 @@ class Generation:
     n_reasoning_tokens: int | None = None
     token_ids: Int64s | None = None
     text: str | None = None
+    origin: Origin = NO_ORIGIN
 
-    def with_signal(self, signal: Signal) -> Generation:
-        """The same response with another signal, in a quarter of the time of `dataclasses.replace`."""
+    def with_signal(self, signal: Signal, origin: Origin | None = None) -> Generation:
+        """The same response with another signal and origin, in a quarter of the time of `dataclasses.replace`."""
         return Generation(
             self.id, self.event_time, self.domain, self.context, signal, self.slices, self.finish_reason,
             self.n_prompt_tokens, self.n_completion_tokens, self.n_reasoning_tokens, self.token_ids, self.text,
+            origin or self.origin,
         )  # fmt: skip
 
 

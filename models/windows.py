@@ -70,6 +70,9 @@ class Window:
     """A bounded, sorted, columnar buffer of responses.
 
     Adding rows in order costs a copy of the new rows; a row that arrives out of order costs a copy of the buffer.
+
+    The buffer holds every response newer than ``incomplete_until``. It holds no older ones: they gave way to newer ones
+    (`capacity`), or the store had more than the buffer takes.
     """
 
     def __init__(self, spec: WindowSpec, n_features: int) -> None:
@@ -83,6 +86,7 @@ class Window:
         self.is_usable = np.empty(0, dtype=np.bool_)
         self.scores = np.empty((0, 0), dtype=np.float32)
         self.is_scored = np.empty(0, dtype=np.bool_)
+        self.incomplete_until = -math.inf
         self._scorer: Scorer | None = None
         self._size = 0
 
@@ -104,16 +108,18 @@ class Window:
         self._size += len(rows)
         if not in_order:
             self._sort()
-        self._keep(max(0, self._size - self.capacity))
+        self._drop_incomplete()
 
     def load(self, rows: Rows) -> None:
-        """Replace the content with rows from the store."""
+        """Replace the content with rows from the store: one more than `capacity` where there are more."""
         self.ids = [str(i) for i in rows.id]
         self.event_time, self.features = rows.event_time.copy(), rows.features.copy()
         self.correct, self.weight = rows.correct.copy(), rows.weight.copy()
         self.is_usable, self.is_scored = usable(self.features), np.zeros(len(rows), dtype=np.bool_)
         self.scores, self._scorer = np.empty((len(rows), 0), dtype=np.float32), None
         self._size = len(rows)
+        self.incomplete_until = -math.inf
+        self._drop_incomplete()
 
     def resolve(self, row: ResponseRow) -> bool:
         """Copy the label of a row into the buffer; False when the buffer does not hold that row."""
@@ -132,6 +138,31 @@ class Window:
         stop = int(np.searchsorted(times, end, side="left"))
         start = int(np.searchsorted(times, end - self.spec.window_s, side="left"))
         return slice(max(start, stop - self.spec.window_events), stop)
+
+    def covers(self, end: float) -> bool:
+        """Whether the buffer holds all of the window with this end."""
+        span = self.span(end)
+        return self.incomplete_until < end - self.spec.window_s or span.stop - span.start >= self.spec.window_events
+
+    def has_rows(self, start: float, end: float) -> bool:
+        """Whether there are responses with ``start <= event_time < end``; some may no longer be in the buffer."""
+        first, stop = np.searchsorted(self.event_time[: self._size], (start, end), side="left")
+        return bool(stop > first) or self.incomplete_until >= start
+
+    def ends_of_rows(self, start: float, end: float) -> Iterator[float]:
+        """The first boundary after each response with ``start <= event_time < end``, where ``end`` is a boundary.
+
+        Responses that are no longer in the buffer count too.
+        """
+        times = self.event_time[: self._size]
+        first, stop = np.searchsorted(times, (max(start, self.incomplete_until), end), side="left")
+        yield from {self.spec.boundary_after(time) for time in times[first:stop].tolist()}
+        if self.incomplete_until < start:
+            return
+        boundary = self.spec.boundary_after(start)
+        while boundary <= min(self.spec.boundary_after(self.incomplete_until), end):
+            yield boundary
+            boundary = self.spec.boundary_after(boundary)
 
     def newest(self, n: int, more: Sequence[float]) -> float:
         """Event time of the n-th newest response, those of ``more`` included; of the oldest when there are fewer."""
@@ -161,6 +192,14 @@ class Window:
     def forget(self, before: float) -> None:
         """Remove rows older than this event time."""
         self._keep(int(np.searchsorted(self.event_time[: self._size], before, side="left")))
+
+    def _drop_incomplete(self) -> None:
+        """Keep the newest rows, and none of those of whose time others are missing."""
+        times = self.event_time[: self._size]
+        if self._size > self.capacity:
+            self.incomplete_until = max(self.incomplete_until, float(times[self._size - self.capacity - 1]))
+        if self.incomplete_until > -math.inf:
+            self._keep(int(np.searchsorted(times, self.incomplete_until, side="right")))
 
     def _keep(self, first: int) -> None:
         if first == 0:

@@ -33,6 +33,11 @@ class DomainState:
         self.is_changed = False  # since the last estimate
         self.last_estimate: Estimate | None = None
 
+    def has_rows_after_estimate(self, before: float) -> bool:
+        """Whether a response lies between the window of the last estimate and this event time."""
+        last = self.last_estimate
+        return last is not None and last.window_end < before and self.window.has_rows(last.window_end, before)
+
     def snapshot(self) -> bytes:
         """State as bytes; the window is rebuilt from the rows, the last estimate from its own."""
         last_key = None if self.last_estimate is None else self.last_estimate.key
@@ -50,5 +55,5 @@ class DomainState:
         state.watch.restore(watch)
         state.last_estimate = memory.estimate(last_key) if last_key else None
         start = boundary - settings.windows.window_s
-        state.window.load(memory.window(state.series, start, math.inf, state.window.capacity))
+        state.window.load(memory.window(state.series, start, math.inf, state.window.capacity + 1))
         return state

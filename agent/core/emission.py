@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live, estimate_past
@@ -17,23 +19,42 @@ class Emission:
 
     def emit_pending(self, boundary: float) -> None:
         """Emit closed windows that changed, then the windows that end at this boundary, then the acquisition list."""
-        state = self._batch.state
+        state, windows = self._batch.state, self._batch.settings.windows
         stale, state.stale = sorted(state.stale), {}
         for series, end in stale:
             previous = self._batch.newest_estimate(estimate_key(series, end))
             self._emit(estimate_past(state, self._batch.memory, previous, series, end))
         for series in sorted(state.domains):
             domain = state.domains[series]
-            if domain.is_changed or _has_fallen_silent(domain, boundary):
-                self._emit_live(domain, estimate_live(state, domain, boundary))
+            if self._is_due(domain, boundary):
+                self._emit_live(domain, estimate_live(state, self._batch.memory, domain, boundary))
+            elif domain.is_changed and not domain.window.has_rows(boundary - windows.window_s, math.inf):
+                domain.is_changed = False  # its responses were all late: they belong to past windows
+                state.touched_domains.add(series)
         self._emit_acquisition(boundary)
 
     def emit_if_material(self, domain: DomainState) -> None:
         """Emit the estimate of a domain before the boundary if it differs from the last one by enough to matter."""
-        estimate = estimate_live(self._batch.state, domain, self._batch.state.boundary)
+        estimate = estimate_live(self._batch.state, self._batch.memory, domain, self._batch.state.boundary)
         domain.events_since = domain.labels_since = 0
+        if domain.last_estimate is None and not self._has_rows(domain, self._batch.state.boundary):
+            return
         if _is_material(domain.last_estimate, estimate, self._batch.settings.material_change):
             self._emit_live(domain, estimate)
+
+    def _is_due(self, domain: DomainState, boundary: float) -> bool:
+        """Whether the estimate of a domain over the window that ends at this boundary is to be emitted."""
+        if domain.last_estimate is None and not self._has_rows(domain, boundary):
+            return False  # its responses all belong to other windows
+        is_changed = domain.is_changed or domain.has_rows_after_estimate(boundary)
+        return is_changed or _has_fallen_silent(domain, boundary)
+
+    def _has_rows(self, domain: DomainState, boundary: float) -> bool:
+        start = boundary - self._batch.settings.windows.window_s
+        if domain.window.covers(boundary):
+            span = domain.window.span(boundary)
+            return bool(span.stop > span.start)
+        return len(self._batch.memory.window(domain.series, start, boundary, 1)) > 0
 
     def _emit_live(self, domain: DomainState, estimate: Estimate) -> None:
         domain.last_estimate = estimate

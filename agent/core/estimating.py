@@ -17,24 +17,37 @@ from driftgauge.models.series import SeriesKey
 from driftgauge.models.windows import usable
 
 
-def estimate_live(state: State, domain: DomainState, end: float) -> Estimate:
-    """The accuracy of a domain over the window that ends at ``end``, from the rows in its buffer."""
-    window, span = domain.window, domain.window.span(end)
-    revision = last.revision + 1 if (last := domain.last_estimate) is not None and last.window_end == end else 1
-    rows = window.features[span], window.correct[span], window.weight[span]
-    scores = window.scores_of(span, state.contexts[domain.series.fingerprint].estimator, domain.series.domain)
-    sample = _sample(state, domain.series, window.is_usable[span], *rows, scores)
+def estimate_live(state: State, memory: Memory, domain: DomainState, end: float) -> Estimate:
+    """The accuracy of a domain over the window that ends at ``end``.
+
+    The rows come from the buffer of the domain. A busy domain with much allowed lateness has rows of a later window
+    there; those of this one then come from the store.
+    """
+    last = domain.last_estimate
+    revision = last.revision + 1 if last is not None and last.window_end == end else 1
+    buffered = domain.window.covers(end)
+    sample = _buffered_sample(state, domain, end) if buffered else _stored_sample(state, memory, domain.series, end)
     low, high = domain.watch.interval or (None, None)
     return replace(_estimate(state, domain.series, end, revision, sample), anytime_low=low, anytime_high=high)
 
 
-def estimate_past(state: State, memory: Memory, said: Estimate | None, series: SeriesKey, end: float) -> Estimate:
-    """The same over a window closed earlier, from the rows in memory; a new revision of what was said then."""
+def _buffered_sample(state: State, domain: DomainState, end: float) -> Sample:
+    window, span = domain.window, domain.window.span(end)
+    scores = window.scores_of(span, state.contexts[domain.series.fingerprint].estimator, domain.series.domain)
+    rows = window.features[span], window.correct[span], window.weight[span]
+    return _sample(state, domain.series, window.is_usable[span], *rows, scores)
+
+
+def estimate_past(state: State, memory: Memory, previous: Estimate | None, series: SeriesKey, end: float) -> Estimate:
+    """The accuracy over a window closed earlier, from the stored rows; a new revision of the previous estimate."""
+    revision = 1 if previous is None else previous.revision + 1
+    return _estimate(state, series, end, revision, _stored_sample(state, memory, series, end))
+
+
+def _stored_sample(state: State, memory: Memory, series: SeriesKey, end: float) -> Sample:
     spec = state.settings.windows
     rows = memory.window(series, end - spec.window_s, end, spec.window_events)
-    revision = 1 if said is None else said.revision + 1
-    columns = usable(rows.features), rows.features, rows.correct, rows.weight
-    return _estimate(state, series, end, revision, _sample(state, series, *columns))
+    return _sample(state, series, usable(rows.features), rows.features, rows.correct, rows.weight)
 
 
 def _sample(

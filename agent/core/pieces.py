@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.responses import Responses, fingerprint_of
-from driftgauge.models.events import Arrival, Chunk, Rejected
+from driftgauge.models.events import Arrival, Chunk, Generation, Rejected
 from driftgauge.models.outputs import Prediction
 from driftgauge.models.signals.arrivals import arrive
 from driftgauge.models.signals.in_flight import InFlight
+
+SILENT_S = 86_400.0
 
 
 class Pieces:
@@ -42,15 +44,23 @@ class Pieces:
         elif self._batch.settings.predictions == "all" and not done.problem:
             self._predict_early(done.response)
 
-    def overdue(self, event_time: float) -> Iterator[Arrival]:
+    def overdue(self) -> Iterator[Arrival]:
         """Complete the responses that have waited for their token counts for too long."""
-        for response in self._assembly.overdue(event_time):
+        for response in self._assembly.overdue(self._now):
             yield self._complete(response)
 
     def expire(self) -> Iterator[Arrival]:
         """Evict the responses for which no piece came in a long time."""
-        for response in self._assembly.expire(self._batch.state.watermark):
+        for response in self._assembly.expire(self._now):
             yield from self._evict(response, "incomplete_response")
+
+    def _now(self, head: Generation) -> float:
+        """Event time of the partition that a response comes from, so that uneven reading evicts nothing.
+
+        A partition that fell silent follows the others `SILENT_S` later.
+        """
+        state = self._batch.state
+        return max(state.clock.of(head.origin.partition), state.watermark - SILENT_S)
 
     def _complete(self, response: InFlight) -> Arrival:
         self._batch.recall_response(response.head.id)  # another event completed it, so it may not be recalled yet

@@ -80,13 +80,15 @@ class _Step:
         if isinstance(event, Arrival):
             self._respond(event)
         elif isinstance(event, Chunk):
-            for arrival in self.pieces.take(event):
-                self._respond(arrival)
+            if not self.time.refuses(event.piece):
+                for arrival in self.pieces.take(event):
+                    self._respond(arrival)
         elif isinstance(event, Label):
             self.responses.flush()
             self.labels.take(event)
         elif isinstance(event, Tick):
-            self._advance(event.event_time)
+            for arrival in self.time.tick(event.event_time):
+                self._respond(arrival)
         elif isinstance(event, Pause):
             self.responses.flush()
             self.emission.emit_pending(self.batch.state.boundary)
@@ -99,9 +101,8 @@ class _Step:
             state.counters["duplicate_responses"] += 1
             return
         state.assembly.discard(generation.id)
-        self._advance(generation.event_time)
+        if self.time.refuses(generation):
+            return
+        for completed in self.time.observe(generation):
+            self._respond(completed)
         self.responses.accept(arrival)
-
-    def _advance(self, event_time: float) -> None:
-        for arrival in self.time.advance(event_time):
-            self._respond(arrival)

@@ -24,6 +24,9 @@ class PipelineSettings:
     segments: bool = False
     min_coverage: float = 0.9
     allowed_lateness_s: float = 0.0
+    max_ahead_s: float = 3_600.0
+    max_jump_s: float = 86_400.0
+    idle_after_s: float = 600.0
     emit_every_events: int = 200
     emit_every_labels: int = 20
     material_change: float = 0.02

@@ -15,6 +15,7 @@ import msgspec
 from driftgauge.agent.core.context_state import ContextState, context_parts, contexts_saved, under
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.models.event_clock import EventClock
 from driftgauge.models.labels import LabelDelays
 from driftgauge.models.memory import Memory
 from driftgauge.models.series import SeriesKey
@@ -32,7 +33,8 @@ class State:
         self.n_responses = 0
         self.n_alerts = 0
         self.n_pending = 0
-        self.max_event_time = -math.inf
+        self.clock = EventClock(settings.idle_after_s)
+        self.event_time = -math.inf
         self.boundary = -math.inf
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
@@ -41,18 +43,31 @@ class State:
         self.domains: dict[SeriesKey, DomainState] = {}
         self.names: set[str] = set()
         self.assembly = Assembly(settings.assembly, settings.entropy)
+        self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
         self.touched_contexts: set[str] = set()
         self.touched_domains: set[SeriesKey] = set()
 
     @property
     def watermark(self) -> float:
         """How far event time is known to have advanced."""
-        return self.max_event_time - self.settings.allowed_lateness_s
+        return self.event_time - self.settings.allowed_lateness_s
+
+    @property
+    def end(self) -> float:
+        """The event time at which every window that holds a response is closed."""
+        lateness_s = self.settings.allowed_lateness_s
+        furthest = max(self.clock.furthest, self.event_time)
+        return self.settings.windows.boundary_after(furthest) + lateness_s if furthest > -math.inf else furthest
 
     @property
     def has_news(self) -> bool:
         """Whether something happened that no estimate speaks of yet."""
         return bool(self.stale) or any(domain.is_changed for domain in self.domains.values())
+
+    @property
+    def has_open_windows(self) -> bool:
+        """Whether a response is in no window yet that was estimated, because event time has not reached its end."""
+        return any(domain.has_rows_after_estimate(math.inf) for domain in self.domains.values())
 
     def domain_name(self, domain: str) -> str:
         """The domain itself, or `OVERFLOW_DOMAIN` when there are too many already."""
@@ -84,10 +99,11 @@ class State:
         return changed
 
     def _stream(self) -> bytes:
-        scalars = [self.n_responses, self.n_alerts, self.n_pending, self.max_event_time, self.boundary]
+        scalars = [self.n_responses, self.n_alerts, self.n_pending, self.event_time, self.boundary]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         stale = [(series.domain, series.fingerprint, end) for series, end in self.stale]
-        return msgspec.msgpack.encode([scalars, counters, delays, stale, self.assembly.n_news])
+        time = [self.clock.snapshot(), self.wrong_clock_alert]
+        return msgspec.msgpack.encode([scalars, counters, delays, stale, self.assembly.n_news, time])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -95,8 +111,11 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, stale, state.assembly.n_news = msgspec.msgpack.decode(saved["stream"])
-        state.n_responses, state.n_alerts, state.n_pending, state.max_event_time, state.boundary = scalars
+        scalars, counters, delays, stale, state.assembly.n_news, *time = msgspec.msgpack.decode(saved["stream"])
+        state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary = scalars
+        if time:  # version 0.1 had one event time for all partitions
+            clocks, state.wrong_clock_alert = time[0]
+            state.clock.restore(clocks)
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
         state.stale = dict.fromkeys((SeriesKey(domain, fingerprint), end) for domain, fingerprint, end in stale)
         restored = {f: ContextState.restore(settings, parts) for f, parts in contexts_saved(saved).items()}

@@ -36,13 +36,13 @@ class Watching:
             return
         domain = self._batch.state.domain(row.series)
         changes = domain.drift.update({GAP: correct - row.p_correct})
-        self._warn(domain, changes, row, self._batch.state.max_event_time)
+        self._warn(domain, changes, row, self._batch.state.event_time)
 
     def see_label(self, domain: DomainState, row: ResponseRow) -> None:
         """Count the first truth about a response as evidence for or against the target of its domain."""
         watch, name = domain.watch, row.domain
         turn = watch.update(row.correct, row.weight, row.event_time)
-        at, target = self._batch.state.max_event_time, watch.target
+        at, target = self._batch.state.event_time, watch.target
         if turn == "raised":
             accuracy = watch.right_since / watch.n_since
             message = f"labels prove accuracy of {name} below {target:.2f}: the last {watch.n_since} are {accuracy:.2f}"

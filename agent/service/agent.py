@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -37,6 +38,13 @@ class EventTime:
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Keep the watermark."""
         self.watermark = state.watermark
+
+    def believed(self) -> float:
+        """The time that retention counts back from: event time, but never later than the time of this machine.
+
+        So neither a producer nor a machine with a wrong clock deletes anything by itself.
+        """
+        return min(self.watermark, time.time())
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Ignore the lag."""
@@ -90,7 +98,7 @@ def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
         found.append(Job("report", build.report_writer(settings), report_times))
     retention_s, retention_times = settings.store.retention_s, trigger(interval_s=RETENTION_EVERY_S)
     if retention_s and retention_times:
-        found.append(Job("retention", lambda: expire_old(store, event_time.watermark - retention_s), retention_times))
+        found.append(Job("retention", lambda: expire_old(store, event_time.believed() - retention_s), retention_times))
     return found
 
 

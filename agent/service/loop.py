@@ -175,8 +175,9 @@ class Loop:
                     self._publish(sink)
                     source.commit(positions)
                     last_record = time.monotonic()
-                elif source.is_exhausted:  # event time reaches the boundary, so that the last windows close
-                    self._emit_pending(pipeline, sink, Tick(pipeline.state.boundary + self.settings.allowed_lateness_s))
+                elif source.is_exhausted:  # event time reaches the end of the last window, so that all windows close
+                    while self._emit_pending(pipeline, sink, Tick(pipeline.state.end)):
+                        pass  # a response that time completed belongs to a window after that
                     return
                 elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
@@ -214,16 +215,18 @@ class Loop:
             sink.publish(messages)
             self.store.acknowledge(messages[-1].seq)
 
-    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause) -> None:
-        """Emit the estimates that changed since they were last emitted."""
-        if not pipeline.state.has_news:
-            return
+    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause) -> bool:
+        """Emit the estimates that changed since they were last emitted; returns whether there were any."""
+        state = pipeline.state
+        if not state.has_news and not (isinstance(event, Tick) and state.has_open_windows):
+            return False
         with self.store.transaction() as transaction:
             outputs = pipeline.step([event], transaction)
             transaction.emit(outputs)
         for observer in self.observers:
             observer.batch((), outputs, pipeline.state)
         self._publish(sink)
+        return True
 
     def _report_success(self, source: Source) -> None:
         self.backoff.reset()

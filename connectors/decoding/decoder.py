@@ -10,9 +10,10 @@ names one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
 from driftgauge.connectors.decoding.normalise import normalise
-from driftgauge.models.events import Chunk, Event, Generation, Rejected, Signal
+from driftgauge.models.events import Chunk, Event, Generation, Origin, Rejected, Signal
 
 CONTENT_TYPES: Mapping[str, Encoding] = {
     "application/json": "json",
@@ -73,7 +74,8 @@ class Decoder:
     def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
         """Return the events of all records, and the number of events of each record."""
         per_record = [self._events_of(record) for record in records]
-        events = _normalised([event for events in per_record for event in events])
+        origins = chain.from_iterable(map(_origins, records, per_record))
+        events = _normalised([event for events in per_record for event in events], origins)
         return events, [len(events) for events in per_record]
 
     def _events_of(self, record: Record) -> list[Event]:
@@ -188,17 +190,26 @@ def _without_values(text: str) -> str:
     return re.sub(r"'[^']*'", "…", text)[:200]
 
 
-def _normalised(events: Sequence[Event]) -> list[Event]:
-    """The same events; their signals are normalised together."""
+def _origins(record: Record, events: Sequence[Event]) -> list[Origin]:
+    """Where the events of a record come from, one for each."""
+    broker_time = record.timestamp if record.timestamp > 0 else None
+    return [Origin(f"{record.topic}/{record.partition}", broker_time)] * len(events)
+
+
+def _normalised(events: Sequence[Event], origins: Iterable[Origin]) -> list[Event]:
+    """The same events with their origins; their signals are normalised together."""
     pieces = [event.piece if isinstance(event, Chunk) else event for event in events if isinstance(event, _WITH_SIGNAL)]
     signals = iter(normalise([piece.signal for piece in pieces]))
-    return [_with_signal(event, next(signals)) if isinstance(event, _WITH_SIGNAL) else event for event in events]
+    return [
+        _with_signal(event, next(signals), origin) if isinstance(event, _WITH_SIGNAL) else event
+        for event, origin in zip(events, origins, strict=True)
+    ]
 
 
-def _with_signal(event: Generation | Chunk, signal: Signal) -> Event:
+def _with_signal(event: Generation | Chunk, signal: Signal, origin: Origin) -> Event:
     if isinstance(event, Chunk):
-        return replace(event, piece=event.piece.with_signal(signal))
-    return event.with_signal(signal)
+        return replace(event, piece=event.piece.with_signal(signal, origin))
+    return event.with_signal(signal, origin)
 
 
 def rejected(record: Record, problem: PayloadError, more: str = "") -> Rejected:

@@ -10,15 +10,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from driftgauge.models.events import Chunk
+from driftgauge.models.events import Chunk, Generation
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.in_flight import InFlight, latest
 from driftgauge.models.signals.in_flight_state import pack, unpack
 from driftgauge.models.signals.signal_counts import SignalCounts
+
+Now: TypeAlias = Callable[[Generation], float]
+
+
+def _end_of_time(_: Generation) -> float:
+    return math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +159,14 @@ class Assembly:
             )
         return found
 
-    def overdue(self, event_time: float = math.inf) -> list[InFlight]:
-        """Remove and return the ended responses whose trailer has not arrived in time: they are complete without it."""
-        oldest = event_time - self.settings.trailer_wait_s
-        return [self._remove(i) for i in [*self.ended] if self.in_flight[i].last_news < oldest]
+    def overdue(self, now: Now = _end_of_time) -> list[InFlight]:
+        """Remove and return the ended responses whose trailer has not arrived in time: they are complete without it.
+
+        ``now`` gives the event time that a response has reached.
+        """
+        wait_s = self.settings.trailer_wait_s
+        late = [i for i in self.ended if self.in_flight[i].last_news < now(self.in_flight[i].head) - wait_s]
+        return [self._remove(i) for i in late]
 
     def discard(self, response_id: str) -> None:
         """Remove a response that arrived as a whole: the last event of some streams repeats the whole response."""
@@ -172,13 +183,14 @@ class Assembly:
         self.ended.pop(response_id, None)
         return self.in_flight.pop(response_id)
 
-    def expire(self, event_time: float) -> list[InFlight]:
-        """Evict every response without a new piece for ``expiry_s`` before this time.
+    def expire(self, now: Now) -> list[InFlight]:
+        """Evict every response without a new piece for ``expiry_s`` before the event time that it has reached.
 
         Its waiting pieces are taken, so a response may turn out to have ended (`InFlight.has_ended`).
         """
-        oldest = event_time - self.settings.expiry_s
-        expired = [self._remove(i) for i in [i for i, r in self.in_flight.items() if r.last_news < oldest]]
+        expiry_s = self.settings.expiry_s
+        silent = [i for i, r in self.in_flight.items() if r.last_news < now(r.head) - expiry_s]
+        expired = [self._remove(i) for i in silent]
         for response in expired:
             response.close_gaps()
         return expired

@@ -72,6 +72,7 @@ class InFlight:
         self.head = replace(
             head,
             event_time=max(head.event_time, piece.event_time),
+            origin=piece.origin if piece.event_time >= head.event_time else head.origin,
             context=_filled(head.context, piece.context),
             slices={**head.slices, **piece.slices},
             signal=Signal(),

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.events import Chunk, Context, Generation, Signal
+from driftgauge.models.events import Chunk, Context, Generation, Origin, Signal
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.in_flight import InFlight
@@ -66,6 +66,7 @@ def _pack_generation(generation: Generation) -> dict[str, Any]:
     fields["token_ids"] = _pack_array(generation.token_ids)
     fields["slices"] = dict(generation.slices)
     fields["context"] = msgspec.to_builtins(generation.context)
+    fields["origin"] = msgspec.to_builtins(generation.origin)
     return fields
 
 
@@ -74,7 +75,8 @@ def _unpack_generation(fields: dict[str, Any]) -> Generation:
     problems = fields["signal"]["problems"]
     context, token_ids = Context(**fields["context"]), _unpack_array(fields["token_ids"])
     whole = Signal(**signal, problems=problems)
-    return Generation(**{**fields, "signal": whole, "context": context, "token_ids": token_ids})
+    origin = Origin(**fields.get("origin", {}))  # states of version 0.1 have none
+    return Generation(**{**fields, "signal": whole, "context": context, "token_ids": token_ids, "origin": origin})
 
 
 def _pack_array(array: npt.NDArray[Any] | None) -> list[Any] | None:

@@ -19,6 +19,7 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.rows import Rows
@@ -46,7 +47,7 @@ def _state() -> State:
     state = State(PipelineSettings(windows=WindowSpec(END, N_ROWS, END)))
     context = state.contexts["f"] = ContextState(state.settings, "m")
     context.estimator = fit_default({f"d{i}": _sample(_rows(f"d{i}", 400, 400)) for i in range(8)}, seed=0)
-    state.boundary = state.max_event_time = END
+    state.boundary = state.event_time = END
     for i in range(N_WINDOWS):
         state.domain(SeriesKey(f"d{i}", "f")).window.load(_rows(f"d{i}", N_ROWS, N_LABELS))
     return state
@@ -67,7 +68,8 @@ def _sample(rows: Rows) -> Sample:
 
 
 def _estimate(state: State, domain: DomainState) -> None:
-    assert estimate_live(state, domain, END).n_events == N_ROWS
+    with MemoryStore().transaction() as memory:
+        assert estimate_live(state, memory, domain, END).n_events == N_ROWS
 
 
 def _estimate_from_scratch(state: State, domain: DomainState) -> None:

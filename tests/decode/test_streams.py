@@ -75,8 +75,8 @@ def test_token_counts_that_come_last_are_those_of_the_response() -> None:
 def test_a_response_that_ended_waits_a_while_for_its_token_counts() -> None:
     assembly, done = assembled(events(*stream()))
     assert not done
-    assert assembly.overdue(1_760_000_005.0) == []
-    assert [r.head.id for r in assembly.overdue(1_760_000_005.1)] == ["r"]
+    assert assembly.overdue(lambda _: 1_760_000_005.0) == []
+    assert [r.head.id for r in assembly.overdue(lambda _: 1_760_000_005.1)] == ["r"]
 
 
 def test_a_done_record_completes_a_response() -> None:
@@ -125,7 +125,7 @@ def test_events_with_an_index_are_put_in_order_and_taken_once(order: tuple[int, 
 def test_a_gap_is_counted_and_closed_when_the_response_expires() -> None:
     assembly, done = assembled(chunks_of_tgi((1, 3)))
     assert not done
-    (response,) = assembly.expire(1e12)
+    (response,) = assembly.expire(lambda _: 1e12)
     assert response.has_ended
     assert response.counts.problems == {"chunk_out_of_order": 1, "lost_chunks": 1}
     assert response.counts.n_logprobs == 2
@@ -168,7 +168,7 @@ def test_a_responses_stream_without_deltas_is_read_from_its_last_event() -> None
     item = {"type": "message", "content": [{"logprobs": [{"token": "x", "logprob": -0.5}]}]}
     last = {"type": "response.completed", "sequence_number": 9, "response": {"id": "p", "output": [item]}}
     assembly, _ = assembled(events(last))
-    (response,) = assembly.expire(1e12)
+    (response,) = assembly.expire(lambda _: 1e12)
     assert response.counts.n_logprobs == 1
 
 

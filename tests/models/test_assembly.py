@@ -71,8 +71,8 @@ def test_a_new_response_evicts_the_one_without_a_piece_for_longest() -> None:
 def test_a_response_without_a_new_piece_expires() -> None:
     assembly = Assembly(AssemblySettings(expiry_s=10.0))
     assembly.add(chunk(0, at=100.0))
-    assert assembly.expire(110.0) == []
-    assert [r.head.id for r in assembly.expire(110.1)] == ["r"]
+    assert assembly.expire(lambda _: 110.0) == []
+    assert [r.head.id for r in assembly.expire(lambda _: 110.1)] == ["r"]
     assert not assembly.in_flight
 
 

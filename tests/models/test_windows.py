@@ -70,14 +70,22 @@ def test_the_content_of_a_window_depends_on_the_set_of_rows_alone(times: list[in
     assert content(filled(shuffled)) == content(expected) == content(in_batches)
 
 
-@given(st.lists(st.integers(0, 40), max_size=40))
-def test_a_window_filled_row_by_row_equals_one_loaded_from_the_store(times: list[int]) -> None:
+@given(st.lists(st.integers(0, 200), max_size=40), st.data())
+def test_a_window_that_the_buffer_covers_is_that_of_the_store(times: list[int], data: st.DataObject) -> None:
     rows = [row(i, float(at)) for i, at in enumerate(times)]
+    one_by_one, loaded = Window(SPEC, 2), Window(SPEC, 2)
+    for one in data.draw(st.permutations(rows)):
+        one_by_one.add([one])
+    series = SeriesKey("d", "f")
     with MemoryStore().transaction() as memory:
         memory.add_responses(rows)
-        again = Window(SPEC, 2)
-        again.load(memory.window(SeriesKey("d", "f"), 0.0, np.inf, again.capacity))
-    assert content(filled(rows)) == content(again)
+        loaded.load(memory.window(series, 0.0, np.inf, loaded.capacity + 1))
+        for end in np.arange(SPEC.hop_s, 300.0, SPEC.hop_s):
+            stored = memory.window(series, end - SPEC.window_s, end, SPEC.window_events).id.tolist()
+            for window in (one_by_one, loaded):
+                assert window.ids[window.span(end)] == stored or not window.covers(end)
+        newest = SPEC.boundary_after(max(times, default=0))
+        assert one_by_one.covers(newest) or len(set(times)) < len(times)  # only equal times cost more than capacity
 
 
 class Doubler:
