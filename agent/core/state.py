@@ -61,13 +61,21 @@ class State:
 
     @property
     def has_news(self) -> bool:
-        """Whether something happened that no estimate speaks of yet."""
-        return bool(self.stale) or any(domain.is_changed for domain in self.domains.values())
+        """Whether the next emission has estimates to emit."""
+        start, end = self.boundary - self.settings.windows.window_s, self.end
+        return bool(self.stale) or any(
+            domain.is_changed and (domain.last_estimate is not None or domain.window.has_rows(start, end))
+            for domain in self.domains.values()
+        )
 
     @property
     def has_open_windows(self) -> bool:
-        """Whether a response is in no window yet that was estimated, because event time has not reached its end."""
-        return any(domain.has_rows_after_estimate(math.inf) for domain in self.domains.values())
+        """Whether a response is in no window yet that was estimated, because event time has not reached its end.
+
+        A response dated ahead of event time does not count: no window that holds it is about to end.
+        """
+        end = self.end - self.settings.allowed_lateness_s
+        return any(domain.has_rows_after_estimate(end) for domain in self.domains.values())
 
     def domain_name(self, domain: str) -> str:
         """The domain itself, or `OVERFLOW_DOMAIN` when there are too many already."""

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
-from driftgauge.connectors.testing import MemoryStore
+from driftgauge.agent.service.loop import Loop
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation
+from driftgauge.connectors.testing import MemorySource, MemoryStore, NoSink
 from driftgauge.models.event_clock import EventClock
 from driftgauge.models.events import Chunk, Context, Event, Generation, Origin, Rejected, Signal, Tick
 from driftgauge.models.outputs import Alert, Estimate, Output
@@ -191,3 +195,14 @@ def test_event_time_survives_a_restart_after_every_event(drawn: list[tuple[int, 
         jump_s = np.inf if broker else DAY_S
         assert clock.observe(partition, at, jump_s) == restored.observe(partition, at, jump_s)
         assert clock.event_time == restored.event_time
+
+
+@pytest.mark.parametrize("domain", ["billing", "another"])
+def test_the_end_of_a_file_closes_no_window_of_a_response_dated_ahead(domain: str) -> None:
+    log = in_the_middle(steady(200), response("odd", START + NINE_MONTHS_S, domain=domain))
+    values = [encode_generation(event) for event in log if isinstance(event, Generation)]
+    source = [Record("file", 0, i, None, value) for i, value in enumerate(values)]
+    store = MemoryStore()
+    Loop(SETTINGS, Decoder(encoding="msgpack"), store, lambda: MemorySource(source), NoSink).run()
+    ends = [estimate.window_end for estimate in store.newest(Estimate, 100)]
+    assert max(ends) < START + DAY_S
