@@ -91,7 +91,7 @@ class Source(Protocol):
         ...
 
     def commit(self, positions: Positions) -> None:
-        """Commit group offsets, for lag displays only. Raises no error for a broker that is away."""
+        """Commit group offsets, for lag displays only. Raises no error while the broker is unavailable."""
         ...
 
     def lag(self) -> Mapping[TopicPartition, int]:

@@ -17,7 +17,7 @@ from driftgauge.models.windows import usable
 
 
 class ContextState:
-    """What was learned about one context, the ``number``-th that came: its classifiers and its estimator."""
+    """What was learned about one context: its classifiers and its estimator. ``number`` counts contexts by arrival."""
 
     def __init__(self, settings: PipelineSettings, model: str = "", number: int = 0) -> None:
         self.settings = settings
@@ -31,9 +31,9 @@ class ContextState:
         self.estimator: Estimator = new_estimator(DEFAULT_ESTIMATOR, {}, seed=settings.seed)
 
     def wants_fit(self) -> bool:
-        """Whether enough labels came since the last fit: as many as the settings say, and half of those it looked at.
+        """Whether enough labels came since the last fit: as many as the settings demand, and half of those it used.
 
-        So what fits cost for each label does not grow with the number of labels.
+        The cost of fits for each label therefore does not grow with the number of labels.
         """
         looked_at = min(self.n_fitted, MAX_ROWS)
         return self.labels_since_fit >= max(self.settings.refit_estimator_every_labels, looked_at // 2)
@@ -51,7 +51,7 @@ class ContextState:
         self.estimator = new_estimator(DEFAULT_ESTIMATOR, samples, seed=self.settings.seed)
 
     def changes(self) -> dict[str, bytes | None]:
-        """What must be saved since the last call, by name; the empty name says what the context is."""
+        """What must be saved since the last call, by name; the empty name holds the identity of the context."""
         parts: dict[str, bytes | None] = {"": self._head()}
         parts |= {f"committee/{name}": part for name, part in self.committee.changes().items()}
         if not self.is_fit_saved:
@@ -105,7 +105,7 @@ def contexts_saved(saved: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
 
 
 def under(prefix: str, saved: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What was saved under names that begin so, by the rest of the name."""
+    """The saved parts whose names begin with this prefix, by the rest of the name."""
     return {name.removeprefix(prefix): saved[name] for name in sorted(saved) if name.startswith(prefix)}
 
 

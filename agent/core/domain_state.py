@@ -17,9 +17,10 @@ from driftgauge.models.windows import Window
 
 
 class DomainState:
-    """One domain in one context: its window, its detectors, and what was last said about it.
+    """One domain in one context: its window, its detectors, and its newest estimate.
 
-    ``rank`` counts domains in contexts as they came, from 1; it decides the part of the false-alarm budget.
+    ``rank`` numbers the domains of all contexts in order of arrival, from 1; it decides the part of the false-alarm
+    budget.
     """
 
     def __init__(self, settings: PipelineSettings, series: SeriesKey, rank: int) -> None:
@@ -28,7 +29,7 @@ class DomainState:
         self.drift = DriftMonitor(delta=settings.drift_delta)
         target = settings.targets.get(series.domain, settings.default_target)
         self.watch = AccuracyWatch(target, budget(settings.false_alarms, rank), settings.confidence_level)
-        self.events_since = 0  # since the last look at whether the estimate moved
+        self.events_since = 0  # since the estimate was last compared with the emitted one
         self.labels_since = 0
         self.is_changed = False  # since the last estimate
         self.last_estimate: Estimate | None = None
@@ -39,7 +40,7 @@ class DomainState:
         return last is not None and last.window_end < before and self.window.has_rows(last.window_end, before)
 
     def snapshot(self) -> bytes:
-        """State as bytes; the window is rebuilt from the rows, the last estimate from its own."""
+        """State as bytes; the window and the last estimate are read from the store again."""
         last_key = None if self.last_estimate is None else self.last_estimate.key
         identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]

@@ -1,4 +1,4 @@
-"""From a window to an `Estimate`: which rows count, which classifier speaks, and when it is worth saying again."""
+"""From a window to an `Estimate`: its usable rows, its status, and its revision."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _sample(
     state: State, series: SeriesKey, is_usable: Bools,
     features: Float32s, correct: Float64s, weight: Float64s, scores: Float32s | None = None,
 ) -> Sample:  # fmt: skip
-    """The usable rows, as the estimator of the context wants them."""
+    """The usable rows, with what the estimator of the context reads."""
     context = state.contexts[series.fingerprint]
     if not is_usable.all():
         features, correct, weight = features[is_usable], correct[is_usable], weight[is_usable]

@@ -1,4 +1,4 @@
-"""What a label teaches: the classifiers of its context are scored and updated, and fitted again when due."""
+"""Learning from labels: the classifiers of a context are scored and updated, and fitted again when due."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the core knows between batches, and how it is saved and restored.
+"""The state that the core keeps between batches, and how it is saved and restored.
 
-Each kind of state is saved under names of its own, so that a batch writes only what it touched: the stream as a whole
+Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
 (``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), and each response
 in flight (``flight/...``). Windows are not saved: they are rebuilt from the stored rows.
 """
@@ -95,7 +95,7 @@ class State:
         return self.domains[key]
 
     def changes(self) -> dict[str, bytes | None]:
-        """What must be saved after this batch; forgets that it was touched."""
+        """What must be saved after this batch; the marks of touched state are cleared."""
         changed: dict[str, bytes | None] = {"stream": self._stream()}
         for fingerprint in sorted(self.touched_contexts):
             changed |= context_parts(fingerprint, self.contexts[fingerprint])
@@ -115,7 +115,7 @@ class State:
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
-        """Find the state again that was last saved; a new one when nothing was."""
+        """Restore the state that was last saved, or make a new one when none was saved."""
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state

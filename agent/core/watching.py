@@ -1,4 +1,4 @@
-"""What is watched: drift of signals, the gap between labels and predictions, and accuracy against its target."""
+"""Watches domains: drift of signals, the gap between labels and predictions, and accuracy against its target."""
 
 from __future__ import annotations
 
@@ -51,15 +51,16 @@ class Watching:
                 at=at, since=watch.since, before=target, after=accuracy,
             )  # fmt: skip
         elif turn == "resolved":
-            message = f"labels of {name} no longer speak for an accuracy below {target:.2f}"
+            message = f"labels of {name} are no longer evidence for an accuracy below {target:.2f}"
             self._batch.alert("back_on_target", "info", row.series, "accuracy", message, at=at)
 
     def _of_traffic(
         self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
     ) -> Iterator[Change]:
-        """Changes without those of ``p_correct`` that only the classifier caused by learning.
+        """Changes of the traffic: without those of ``p_correct`` that only the learning of the classifier caused.
 
-        The present classifier predicts the responses of the window again. It sees a change of the traffic too.
+        The present classifier predicts the responses of the window again. Its predictions show a change of the traffic
+        too.
         """
         for change in changes:
             if change.what != "p_correct":

@@ -1,7 +1,7 @@
-"""Commits the offsets of a consumer group, which other people's lag displays show. The agent never reads them.
+"""Commits the offsets of a consumer group, which only lag displays use. The agent never reads them.
 
-Owns a client of its own, so that a group coordinator that is away delays no reading. Bounded: one pending offset per
-partition.
+Owns a separate client, so that reading continues while the group coordinator is unavailable. Bounded: one pending
+offset per partition.
 """
 
 from __future__ import annotations

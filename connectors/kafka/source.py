@@ -1,7 +1,7 @@
 """Kafka topics as a source: partitions are read from the positions that the store holds.
 
 The source assigns partitions to itself; no consumer group decides what it reads. Group offsets are committed beside it,
-for other people's lag displays (`group_offsets`). In memory are at most one fetch per broker and one poll, each of
+for lag displays only (`group_offsets`). In memory are at most one fetch per broker and one poll, each of
 about ``max_bytes``.
 """
 
@@ -52,7 +52,7 @@ class KafkaSource:
     on_lost : when retention deleted records at the position: raise an error, or count them and continue at the
         earliest record that exists
     stall_timeout_s : seconds after which a partition that has records to read and does not move gets a new client, and
-        after which a broker that is away is reported; 0: never
+        after which an unavailable broker is reported; 0: never
     refresh_s : seconds between two checks for new partitions and for stalled ones
     """
 

@@ -1,4 +1,4 @@
-"""Notices partitions that stand still although they have records to read.
+"""Detects partitions that do not advance although they have records to read.
 
 The Kafka client may stop fetching a partition without raising an error. Deterministic: time is passed in.
 """

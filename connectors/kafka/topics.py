@@ -24,7 +24,7 @@ def create_topics(connection: KafkaConnection, names: Sequence[str], partitions:
     Raises
     ------
     ConnectorError
-        The broker is away, or refuses a topic.
+        The broker is unavailable, or refuses a topic.
     """
     settings = {"num_partitions": partitions, "replication_factor": replication}
     with _admin_client(connection) as admin:

@@ -1,8 +1,8 @@
 """From outputs to messages: a CloudEvents 1.0 envelope (binary mode) in the headers, the payload in the value.
 
 The table `driftgauge.connectors.publishing.kinds` names the topic, type, key and payload of each kind of output. The
-value is JSON, except that of a dead letter. It is the record as it came, so that it can be sent again; its headers say
-why the record was rejected.
+value is JSON, except that of a dead letter: that is the original record, so that it can be sent again. The headers of a
+dead letter hold the reason.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def encode(output: Output, topics: Topics, source: str, epoch: int, seq: int = 0
     """The message that carries this output; the same output and epoch always give the same bytes.
 
     ``source`` becomes ``ce_source``; ``epoch`` goes into the header ``driftgauge-epoch``: of two messages with the
-    same key the one with the higher (epoch, revision) is right.
+    same key the one with the higher (epoch, revision) is valid.
 
     Examples
     --------

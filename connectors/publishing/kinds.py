@@ -105,7 +105,7 @@ def with_bytes(rejected: Rejected) -> Rejected:
 
 
 def _original(rejected: Rejected) -> Body:
-    """The value as it came; the original headers keep their names behind ``original-``."""
+    """The original value; the original headers get the prefix ``original-``."""
     content_type = dict(rejected.headers).get("content-type", b"application/octet-stream")
     headers = ((f"original-{name}", value) for name, value in rejected.headers)
     return Body(rejected.value or b"", (*headers, ("content-type", content_type)))

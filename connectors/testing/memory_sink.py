@@ -26,7 +26,7 @@ class MemorySink:
 
 
 class NoSink:
-    """Publishes nothing: for a replay, whose outputs concern nobody else."""
+    """Publishes nothing: for a replay, whose outputs must not be published."""
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Drop the messages; their outputs stay in the store."""

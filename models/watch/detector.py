@@ -1,4 +1,4 @@
-"""What every change detector promises: one value at a time in, and whether the values have changed out.
+"""What every change detector promises: it takes one value at a time and returns whether the values have changed.
 
 A detector owns what it remembers of one stream of values, and nothing else: it does not know what the values mean, and
 it emits no alerts. `DriftMonitor` and `AccuracyWatch` use detectors for a domain. `catalogue.DETECTORS` lists them.
@@ -18,7 +18,7 @@ class DetectorSettings:
 
     Attributes
     ----------
-    delta : probability of a false detection: of one test, or ever, as `ChangeDetector.false_alarm_share` tells
+    delta : probability of a false detection: of one test, or ever, see `ChangeDetector.false_alarm_share`
     grace : values before the first detection
     target : the mean below which values should not fall, in [0, 1]; detectors of a change of mean ignore it
     """

@@ -1,4 +1,4 @@
-"""Drift of the signals of one domain: has what the model emits changed, do labels still agree with the predictions.
+"""Drift of the signals of one domain: changes of the responses, and of the gap between labels and predictions.
 
 Owns one change detector for each watched signal. Drift that is found without labels is a warning only: it shows that
 the traffic changed, not that accuracy fell.
