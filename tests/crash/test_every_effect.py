@@ -63,7 +63,7 @@ def test_the_size_of_batches_does_not_change_state_and_published_messages() -> N
 
 
 class PublishesBeforeCommit(Loop):
-    """A mutant: outputs leave before the transaction that made them is committed."""
+    """A mutant: outputs are published before the transaction that made them is committed."""
 
     def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant is less general
         sink = self.open_sink()

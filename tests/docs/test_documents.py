@@ -1,4 +1,4 @@
-"""What the documents name exists: links, files, commands with their flags, targets, settings, metrics, imports."""
+"""All that the documents name exists: links, files, commands with their flags, targets, settings, metrics, imports."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def settings_paths(section: type[BaseModel] = Settings, above: str = "") -> Iter
             yield from settings_paths(field.annotation, f"{above}{name}.")
 
 
-def test_there_are_documents_to_check() -> None:
+def test_documents_and_their_examples_are_found() -> None:
     names = {str(path.relative_to(ROOT)) for path in DOCUMENTS}
     assert {
         "README.md",
@@ -91,7 +91,7 @@ def test_there_are_documents_to_check() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_lead_to_existing_files_and_headings(path: Path) -> None:
     broken = []
     for link in LINK.findall(prose(path)):
         if link.startswith(("https://", "http://", "mailto:")):
@@ -104,7 +104,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda b: b.document)
-def test_yaml_is_settings_that_load(block: Block, tmp_path: Path) -> None:
+def test_yaml_examples_load_as_settings(block: Block, tmp_path: Path) -> None:
     assert set(yaml.safe_load(block.text)) <= set(Settings.model_fields)
     path = tmp_path / "driftgauge.yaml"
     path.write_text(block.text)
@@ -112,12 +112,12 @@ def test_yaml_is_settings_that_load(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=lambda b: b.document)
-def test_json_is_json(block: Block) -> None:
+def test_json_examples_are_valid_json(block: Block) -> None:
     json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda b: b.document)
-def test_python_runs(block: Block) -> None:
+def test_python_examples_run(block: Block) -> None:
     for node in ast.walk(ast.parse(block.text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("driftgauge."):
             module = importlib.import_module(node.module or "")
@@ -140,13 +140,13 @@ def test_commands_and_their_flags_exist() -> None:
     assert wrong == []
 
 
-def test_modules_to_run_exist() -> None:
+def test_modules_named_in_commands_exist() -> None:
     named = [(d, text.split()[2]) for d, text in commands("python") if text.split()[1] == "-m"]
     assert named
     assert [(d, name) for d, name in named if importlib.util.find_spec(name) is None] == []
 
 
-def test_make_targets_exist() -> None:
+def test_make_targets_named_in_commands_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert [(d, text) for d, text in commands("make") if text.split()[1] not in targets] == []
 
@@ -163,7 +163,7 @@ def test_settings_named_in_prose_exist() -> None:
     assert [(d, name) for d, name in named if name not in known and not ((ROOT / d).parent / name).exists()] == []
 
 
-def test_environment_variables_named_anywhere_set_something() -> None:
+def test_environment_variables_named_in_documents_belong_to_a_setting() -> None:
     known = {f"DRIFTGAUGE_{path.upper().replace('.', '__')}" for path in settings_paths()} | {"DRIFTGAUGE_CONFIG"}
     texts = [path.read_text() for path in DOCUMENTS] + [example()]
     named = {name for text in texts for name in re.findall(r"\bDRIFTGAUGE_[A-Z]\w*[A-Z]", text)}

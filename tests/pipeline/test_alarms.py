@@ -1,4 +1,4 @@
-"""Labels raise and resolve alarms in the pipeline; each response counts once, with its first truth."""
+"""Labels raise and resolve alarms in the pipeline. Each response counts once, with its first truth."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Agent:
         return next(d.watch.n_labels for series, d in self.pipeline.state.domains.items() if series.domain == domain)
 
 
-def test_wrong_answers_raise_an_alarm_where_they_miss_the_target_and_right_ones_resolve_it() -> None:
+def test_labels_below_the_target_raise_an_alarm_and_labels_above_it_resolve_the_alarm() -> None:
     agent = Agent()
     agent.take(*respond("hard", 300), *respond("easy", 40))
     wrong = [label(domain, i, 0.0) for i in range(40) for domain in ("hard", "easy")]
@@ -57,7 +57,7 @@ def test_wrong_answers_raise_an_alarm_where_they_miss_the_target_and_right_ones_
     assert agent.alerts(*(label("hard", i, 1.0) for i in range(40, 300))) == [("back_on_target", "info", "hard")]
 
 
-def test_an_alarm_tells_the_target_the_accuracy_and_since_when() -> None:
+def test_an_alarm_contains_the_target_the_accuracy_and_the_start_of_the_fall() -> None:
     agent = Agent()
     agent.take(*respond("hard", 40))
     [alarm] = [o for o in agent.take(*(label("hard", i, 0.0) for i in range(40))) if isinstance(o, Alert)]
@@ -79,7 +79,7 @@ def test_a_response_counts_once_however_often_its_labels_change() -> None:
     assert agent.n_counted("hard") == 2
 
 
-def test_labels_of_unknown_probability_prove_nothing_where_they_shall_not_count() -> None:
+def test_labels_of_unknown_probability_raise_no_alarm_if_the_settings_ignore_them() -> None:
     agent = Agent(replace(SETTINGS, count_unknown_labels=False))
     agent.take(*respond("hard", 100))
     assert agent.alerts(*(label("hard", i, 0.0) for i in range(50))) == []
@@ -107,7 +107,7 @@ def test_the_state_of_an_alarm_is_a_metric_and_survives_a_restart() -> None:
         assert shown == [1.0, 0.0, None]
 
 
-def test_estimates_carry_an_interval_that_may_be_looked_at_after_every_label() -> None:
+def test_the_anytime_interval_of_estimates_narrows_as_labels_arrive() -> None:
     agent = Agent(replace(SETTINGS, emit_every_labels=10, material_change=0.0))
     agent.take(*respond("easy", 60))
     outputs = agent.take(*(label("easy", i, float(i % 2)) for i in range(60)))

@@ -1,4 +1,4 @@
-"""Law 5: whatever comes, what the pipeline holds stays within its bounds, and what lay beyond is counted."""
+"""Law 5: the state of the pipeline stays within its bounds for any input, and what exceeds a bound is counted."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def response(n: int, *, at: float | None = None, domain: str = "law", model: str
 
 
 def play(events: list[Event], store: MemoryStore | None = None) -> tuple[Pipeline, list[Output]]:
-    """A pipeline that has seen these events in batches of 50, and what it said."""
-    pipeline, said, memory = Pipeline(SETTINGS), list[Output](), store or MemoryStore()
+    """A pipeline that has processed these events in batches of 50, and its outputs."""
+    pipeline, outputs, memory = Pipeline(SETTINGS), list[Output](), store or MemoryStore()
     for start in range(0, len(events), 50):
         with memory.transaction() as transaction:
-            said += pipeline.step(events[start : start + 50], transaction)
-    return pipeline, said
+            outputs += pipeline.step(events[start : start + 50], transaction)
+    return pipeline, outputs
 
 
-def reasons(said: list[Output]) -> list[str]:
-    return [output.reason for output in said if isinstance(output, Rejected)]
+def reasons(outputs: list[Output]) -> list[str]:
+    return [output.reason for output in outputs if isinstance(output, Rejected)]
 
 
 def bound_reached(pipeline: Pipeline, setting: str) -> float | None:
@@ -62,35 +62,35 @@ def bound_reached(pipeline: Pipeline, setting: str) -> float | None:
     return registry.get_sample_value("driftgauge_bound_reached_total", {"setting": setting})
 
 
-def test_domains_beyond_the_bound_share_one() -> None:
-    pipeline, said = play([response(n, domain=f"d{n}") for n in range(40)])
+def test_domains_beyond_the_bound_are_counted_in_the_overflow_domain() -> None:
+    pipeline, outputs = play([response(n, domain=f"d{n}") for n in range(40)])
     domains = {series.domain for series in pipeline.state.domains}
     assert domains == {f"d{n}" for n in range(10)} | {OVERFLOW_DOMAIN}
     assert bound_reached(pipeline, "bounds.max_domains") == 30
-    assert not reasons(said)  # they count, only not by themselves
+    assert not reasons(outputs)  # no response is rejected: each is counted in the overflow domain
 
 
 def test_contexts_beyond_the_bound_become_dead_letters() -> None:
-    pipeline, said = play([response(n, model=f"m{n}") for n in range(9)])
+    pipeline, outputs = play([response(n, model=f"m{n}") for n in range(9)])
     assert len(pipeline.state.contexts) == 4
-    assert reasons(said) == ["too_many_contexts"] * 5
+    assert reasons(outputs) == ["too_many_contexts"] * 5
     assert bound_reached(pipeline, "context.max_fingerprints") == 5
 
 
 def test_responses_in_pieces_beyond_the_bound_become_dead_letters() -> None:
-    pipeline, said = play([Chunk(response(n), 0, is_last=False) for n in range(8)])
+    pipeline, outputs = play([Chunk(response(n), 0, is_last=False) for n in range(8)])
     assert len(pipeline.state.assembly.in_flight) == 3
-    assert reasons(said) == ["too_many_in_flight"] * 5
+    assert reasons(outputs) == ["too_many_in_flight"] * 5
     assert bound_reached(pipeline, "bounds.max_in_flight") == 5
 
 
-def test_a_flood_of_labels_for_unknown_responses_becomes_dead_letters() -> None:
+def test_labels_for_unknown_responses_beyond_the_bound_become_dead_letters() -> None:
     labels: list[Event] = [Label(f"l{n}", f"nowhere{n}", 1e6, 1.0) for n in range(20)]
     store = MemoryStore()
-    pipeline, said = play(labels, store)
+    pipeline, outputs = play(labels, store)
     assert pipeline.state.n_pending == 7
     assert len(store.tables.labels) == 7
-    assert reasons(said) == ["too_many_pending_labels"] * 13
+    assert reasons(outputs) == ["too_many_pending_labels"] * 13
     assert bound_reached(pipeline, "labels.max_pending") == 13
 
 
@@ -101,17 +101,17 @@ def test_past_windows_beyond_the_bound_are_not_estimated_again() -> None:
     assert bound_reached(pipeline, "bounds.max_stale_windows")
 
 
-def test_a_window_holds_no_more_than_it_may() -> None:
+def test_the_buffer_of_a_window_never_exceeds_its_capacity() -> None:
     pipeline, _ = play([response(n, at=1e6) for n in range(500)])
     (domain,) = pipeline.state.domains.values()
     assert len(domain.window) <= domain.window.capacity
 
 
 class Forgetful(MemoryStore):
-    """A store that keeps nothing for long, so that what grows is the pipeline."""
+    """A store that is emptied before each transaction, so that only the pipeline can grow."""
 
     def transaction(self) -> Any:
-        self.tables.__init__()  # type: ignore[misc]  # all tables anew
+        self.tables.__init__()  # type: ignore[misc]  # empties all tables
         self.tables.epoch = self.epoch
         self._crash.points.clear()
         return super().transaction()
@@ -127,15 +127,15 @@ N_ROUNDS, N_WARM_UP_ROUNDS = 14, 4
 
 
 @pytest.mark.timeout(600)
-def test_memory_stays_flat_however_many_domains_come() -> None:
-    """A quarter more, some 60 kB, is allowed: ten times what a table takes that happens to grow.
+def test_memory_stays_constant_for_any_number_of_domains() -> None:
+    """Growth by a quarter, some 60 kB, is allowed: ten times the size of a table that happens to be enlarged.
 
     A leak takes far more. One string kept of each of the 2,000 domains after the warm-up is 130 kB.
     """
     pipeline, memory = Pipeline(replace(SETTINGS, max_pending_labels=10)), Forgetful()
     sizes = []
     gc.collect()
-    gc.freeze()  # so that the collections below look at what this test made, not at every library
+    gc.freeze()  # so that the collections below visit only objects of this test, not those of every library
     tracemalloc.start()
     try:
         for part in range(N_ROUNDS):

@@ -1,4 +1,4 @@
-"""Labels late, shuffled, twice and revised, through the whole main line: what is joined and counted is the same."""
+"""Late, shuffled, repeated and revised labels give the same joined labels, counts and refits as labels in order."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def both() -> tuple[Played, Played]:
     return Played(clean(made, truths, chosen)), Played(disordered(made, truths, chosen, seed=2))
 
 
-def test_the_disorder_is_real(both: tuple[Played, Played]) -> None:
+def test_the_disordered_log_contains_revised_and_repeated_labels(both: tuple[Played, Played]) -> None:
     tidy, messy = (played.pipeline.state for played in both)
     assert tidy.counters["labels_revised"] == tidy.counters["duplicate_labels"] == 0
     assert messy.counters["labels_revised"] > 30
@@ -118,13 +118,13 @@ def test_the_disorder_is_real(both: tuple[Played, Played]) -> None:
     assert messy.n_pending == tidy.n_pending == 0
 
 
-def test_joined_labels_are_the_same(both: tuple[Played, Played]) -> None:
+def test_disordered_labels_give_the_same_joined_labels(both: tuple[Played, Played]) -> None:
     tidy, messy = both
     assert len(tidy.truths()) > 800
     assert messy.truths() == tidy.truths()
 
 
-def test_what_every_window_counts_is_the_same(both: tuple[Played, Played]) -> None:
+def test_disordered_labels_give_the_same_counts_in_every_window(both: tuple[Played, Played]) -> None:
     tidy, messy = both
     counts = {key: (e.n_events, e.n_labels) for key, e in tidy.windows.items()}
     assert len(counts) > 50
@@ -133,7 +133,7 @@ def test_what_every_window_counts_is_the_same(both: tuple[Played, Played]) -> No
 
 
 @pytest.mark.parametrize("kind", ["random_forest", "sparse_logistic_regression", "gradient_boosting"])
-def test_what_is_refitted_from_the_store_is_the_same(both: tuple[Played, Played], kind: str) -> None:
+def test_disordered_labels_give_the_same_refitted_classifier(both: tuple[Played, Played], kind: str) -> None:
     digests = []
     for played in both:
         rows, classifier = played.training_rows(), new_classifier(kind, ClassifierSettings())
@@ -143,7 +143,7 @@ def test_what_is_refitted_from_the_store_is_the_same(both: tuple[Played, Played]
     assert digests[0] == digests[1] != ""
 
 
-def test_another_truth_would_be_seen(both: tuple[Played, Played]) -> None:
+def test_the_digest_of_a_classifier_changes_with_one_label(both: tuple[Played, Played]) -> None:
     rows = both[0].training_rows()
     changed = replace(rows, correct=np.r_[1 - rows.correct[:1], rows.correct[1:]])
     classifier, other = (new_classifier("sparse_logistic_regression", ClassifierSettings()) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Drift warnings tell of traffic that changed, not of a classifier that learned."""
+"""Drift warnings are raised when the traffic changes, not when the classifier learns."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def traffic(is_sure: Callable[[int], bool], is_right: Callable[[int, bool], bool
 
 
 def played(events: Iterator[Event]) -> tuple[Pipeline, list[Alert]]:
-    """The pipeline after these events, and the alerts about what it predicts."""
+    """The pipeline after these events, and the alerts about its predictions."""
     pipeline = Pipeline(QUIET)
     with MemoryStore().transaction() as transaction:
-        said = pipeline.step(list(events), transaction)
-    return pipeline, [one for one in said if isinstance(one, Alert) and one.what == "p_correct"]
+        outputs = pipeline.step(list(events), transaction)
+    return pipeline, [output for output in outputs if isinstance(output, Alert) and output.what == "p_correct"]
 
 
-def test_a_classifier_that_learns_that_all_is_right_now_is_no_drift() -> None:
+def test_predictions_that_change_because_the_classifier_learned_raise_no_drift_warning() -> None:
     pipeline, alerts = played(traffic(lambda i: i % 2 == 0, lambda i, _: i >= N // 2 or i % 4 == 0))
     assert alerts == []
     assert pipeline.state.counters["classifier_moved"] > 0
 
 
-def test_traffic_that_becomes_unsure_is_drift_as_the_present_classifier_sees_it() -> None:
+def test_traffic_with_falling_certainty_raises_a_drift_warning() -> None:
     _, alerts = played(traffic(lambda i: i < N * 3 // 4 and i % 8 > 0, lambda _, sure: sure))
     assert [alert.kind for alert in alerts][:1] == ["drift"]
     before, after = alerts[0].before, alerts[0].after

@@ -21,20 +21,20 @@ def test_batches_and_restarts_change_nothing_for_any_champion(champion: str) -> 
     committee = CommitteeSettings(
         champion=champion, challengers=(challenger,), min_labels=3, refit_every_labels=40, gate_min_labels=5
     )
-    told = replace(SETTINGS, committee=committee, refit_estimator_every_labels=10**9)
+    settings = replace(SETTINGS, committee=committee, refit_estimator_every_labels=10**9)
     straight, restarted = MemoryStore(), MemoryStore()
-    expected = play(straight, [LOG], told)
-    assert any(isinstance(said, Prediction) and said.p_correct is not None for said in expected)
+    expected = play(straight, [LOG], settings)
+    assert any(isinstance(output, Prediction) and output.p_correct is not None for output in expected)
     parts = LOG[:121], LOG[121:203], LOG[203:]
-    said = [said for part in parts for said in play(restarted, [part[:50], part[50:]], told)]
-    assert said == expected
+    outputs = [output for part in parts for output in play(restarted, [part[:50], part[50:]], settings)]
+    assert outputs == expected
     assert remembered(straight) == remembered(restarted)
 
 
-def test_a_context_that_starts_from_the_last_one_does_so_after_a_restart_too() -> None:
-    told = replace(SETTINGS, warm_start=True)
+def test_a_new_context_starts_warm_from_the_last_one_also_after_a_restart() -> None:
+    settings = replace(SETTINGS, warm_start=True)
     straight, restarted = MemoryStore(), MemoryStore()
-    expected = play(straight, [LOG], told)
+    expected = play(straight, [LOG], settings)
     parts = [LOG[at : at + 25] for at in range(0, len(LOG), 25)]
-    assert [said for part in parts for said in play(restarted, [part], told)] == expected
+    assert [output for part in parts for output in play(restarted, [part], settings)] == expected
     assert remembered(straight) == remembered(restarted)

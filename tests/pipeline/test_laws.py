@@ -1,4 +1,4 @@
-"""Laws 1 and 2 of the main line: where a batch ends, and where a process dies, changes nothing."""
+"""Laws 1 and 2 of the pipeline: results do not depend on where a batch ends, nor on where a process dies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5))
-def test_batches_may_be_cut_anywhere(seed: int, sizes: list[int]) -> None:
+def test_results_do_not_depend_on_where_batches_end(seed: int, sizes: list[int]) -> None:
     log = make_log(seed)
     whole, cut_up = MemoryStore(), MemoryStore()
     assert play(whole, [log]) == play(cut_up, cut(log, sizes))
@@ -35,13 +35,13 @@ def test_batches_may_be_cut_anywhere(seed: int, sizes: list[int]) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), at=st.lists(st.integers(1, 220), min_size=1, max_size=4))
-def test_resuming_anywhere_changes_nothing(seed: int, at: list[int]) -> None:
+def test_results_do_not_depend_on_where_the_pipeline_is_resumed(seed: int, at: list[int]) -> None:
     log = make_log(seed)
     straight, resumed = MemoryStore(), MemoryStore()
     expected = play(straight, cut(log, [20]))
     ends = sorted({min(i, len(log)) for i in at})
     parts = [log[a:b] for a, b in zip([0, *ends], [*ends, len(log)], strict=True)]
-    assert [said for part in parts for said in play(resumed, cut(part, [20]))] == expected
+    assert [output for part in parts for output in play(resumed, cut(part, [20]))] == expected
     assert remembered(straight) == remembered(resumed)
 
 
@@ -78,18 +78,18 @@ def shifted(n: int = 1_200) -> list[Event]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
-def test_an_alert_says_the_same_wherever_batches_end_and_after_any_restart(size: int) -> None:
+def test_alerts_do_not_depend_on_where_batches_end_nor_on_restarts(size: int) -> None:
     batches = cut(shifted(), [size])
     expected = [o for o in play(MemoryStore(), [shifted()]) if isinstance(o, Alert)]
     assert {alert.kind for alert in expected} >= {"drift", "new_context"}
     assert [o for o in play(MemoryStore(), batches) if isinstance(o, Alert)] == expected
     store, half = MemoryStore(), len(batches) * 3 // 4
-    said = [*play(store, batches[:half]), *play(store, batches[half:])]
-    assert [o for o in said if isinstance(o, Alert)] == expected
+    outputs = [*play(store, batches[:half]), *play(store, batches[half:])]
+    assert [o for o in outputs if isinstance(o, Alert)] == expected
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_log_exercises_what_it_should(seed: int) -> None:
+def test_the_log_of_these_tests_contains_revised_estimates_and_dead_letters(seed: int) -> None:
     outputs = play(MemoryStore(), [make_log(seed, 400)])
     estimates = [o for o in outputs if isinstance(o, Estimate)]
     assert any(e.revision > 1 for e in estimates)

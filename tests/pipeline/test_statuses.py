@@ -1,4 +1,4 @@
-"""Where an accuracy cannot be told there is a status with a reason, and no number, in events and in the store."""
+"""An accuracy that cannot be estimated is a status with a reason and no number, in events and in the store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def respond(n: int, domain: str = "law") -> list[Event]:
     return [Generation(f"{domain}{i}", START + i, domain, Context(model="m"), signal(rng, 5)) for i in range(n)]
 
 
-def chance_labels(n: int, domain: str) -> list[Event]:
+def random_labels(n: int, domain: str) -> list[Event]:
     """Labels that have nothing to do with the responses."""
     right = np.random.default_rng(1).random(n) < 0.5
     return [Label(f"l-{domain}{i}", f"{domain}{i}", START + 1000, float(c)) for i, c in enumerate(right)]
@@ -51,38 +51,38 @@ def later(seconds: float) -> list[Event]:
     return [Tick(START + seconds)]
 
 
-RANDOM = [*respond(150), *respond(150, "art"), *chance_labels(150, "law"), *chance_labels(150, "art")]
+RANDOM = [*respond(150), *respond(150, "art"), *random_labels(150, "law"), *random_labels(150, "art")]
 
 
 @pytest.mark.parametrize(
     ("status", "batches"),
     [
         ("insufficient_data", [respond(7), later(3600)]),
-        ("insufficient_data", [respond(60), later(3600)]),  # enough responses, but nothing that predicts
+        ("insufficient_data", [respond(60), later(3600)]),  # enough responses, but no classifier that is ready
         ("no_data", [respond(60), later(3600), later(3 * 86_400), later(3 * 86_400 + 7_200)]),
         ("signal_invalid", [RANDOM, later(3600)]),
     ],
 )
-def test_no_number_without_grounds(status: Status, batches: list[list[Event]]) -> None:
+def test_an_estimate_without_enough_data_has_a_status_and_no_number(status: Status, batches: list[list[Event]]) -> None:
     for estimate in last_estimates(MemoryStore(), *batches):
         assert estimate.status == status
         assert estimate.status_reason
         assert (estimate.accuracy, estimate.ci_low, estimate.ci_high) == (None, None, None)
-        said = json.loads(to_json(estimate))
-        assert (said["status"], said["accuracy"], said["ci_low"]) == (status, None, None)
+        payload = json.loads(to_json(estimate))
+        assert (payload["status"], payload["accuracy"], payload["ci_low"]) == (status, None, None)
 
 
-def test_an_estimate_says_all_it_is_made_of() -> None:
+def test_an_estimate_contains_every_part_that_it_was_computed_from() -> None:
     open_gate = replace(SETTINGS, committee=CommitteeSettings(gate_auroc=0.0), refit_estimator_every_labels=100)
     for estimate in last_estimates(MemoryStore(), RANDOM, later(3600), settings=open_gate):
-        said = json.loads(to_json(estimate))
-        assert said["status"] == "ok"
-        assert said["estimator"] == "averaged"
-        assert (said["n_events"], said["n_labels"], said["effective_sample_size"]) == (150, 150, 150.0)
-        assert len(said["components"]) > 3
-        assert said["interval_parts"].keys() == {"sampling", "between_domains"}
-        assert said["spread"] > 0
-        assert said["fingerprint"]
-        assert said["classifier_version"] > 0
-        assert said["revision"] >= 1
-        assert 0 <= said["anytime_low"] < said["accuracy"] < said["anytime_high"] <= 1
+        payload = json.loads(to_json(estimate))
+        assert payload["status"] == "ok"
+        assert payload["estimator"] == "averaged"
+        assert (payload["n_events"], payload["n_labels"], payload["effective_sample_size"]) == (150, 150, 150.0)
+        assert len(payload["components"]) > 3
+        assert payload["interval_parts"].keys() == {"sampling", "between_domains"}
+        assert payload["spread"] > 0
+        assert payload["fingerprint"]
+        assert payload["classifier_version"] > 0
+        assert payload["revision"] >= 1
+        assert 0 <= payload["anytime_low"] < payload["accuracy"] < payload["anytime_high"] <= 1

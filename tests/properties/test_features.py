@@ -88,7 +88,7 @@ def naive_summaries(h: Array, nll: Array) -> Array:
 
 
 @given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, 20))
-def test_the_profile_is_the_published_entropy(seed: int, length: int, k: int) -> None:
+def test_the_entropy_profile_follows_the_published_formula(seed: int, length: int, k: int) -> None:
     rows = logprobs(np.random.default_rng(seed), length, k, holes=0.2)
     np.testing.assert_allclose(entropy_profile(rows), naive_entropy(rows), rtol=1e-5, atol=1e-6)
 
@@ -110,7 +110,7 @@ def test_each_variant_of_the_entropy_treats_the_tail_by_its_definition(seed: int
 
 
 @given(st.lists(some_signal(kinds=("top_logprobs", "chosen_logprobs", "entropy", "none")), max_size=5))
-def test_the_summaries_are_the_published_formulas(signals: list[Signal]) -> None:
+def test_the_summaries_follow_the_published_formulas(signals: list[Signal]) -> None:
     entropy, nll, offsets = profiles(signals)
     whole = summarize(entropy, nll, offsets)
     for row, start, stop in zip(whole, offsets[:-1], offsets[1:], strict=True):
@@ -181,7 +181,7 @@ def test_a_response_without_tokens_has_no_features() -> None:
     assert np.isnan(Accumulator().features()).all()
 
 
-def test_one_token_has_no_spread() -> None:
+def test_the_features_of_one_token_show_no_spread() -> None:
     one = extract([Signal(chosen_logprobs=np.log([0.5]), top_logprobs=np.log([[0.5, 0.5]]))])[0]
     named = dict(zip(FEATURES, one, strict=True))
     assert (named["entropy_std"], named["entropy_skewness"], named["entropy_kurtosis"]) == (0, 0, 0)

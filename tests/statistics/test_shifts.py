@@ -10,7 +10,7 @@ LABELLED, NEW = 6, 12
 
 
 @pytest.mark.parametrize("draw", [covariate, noisy_features, label_shift, style])
-def test_the_default_is_near_its_best_candidate_and_its_intervals_cover_new_domains(draw: Draw) -> None:
+def test_the_default_estimator_is_near_its_best_candidate_and_its_intervals_cover_new_domains(draw: Draw) -> None:
     rng = np.random.default_rng(11)
     labelled = {f"d{i}": sample(draw(rng), rng, f"d{i}", is_labelled=True) for i in range(LABELLED)}
     estimator = fit_default(labelled, seed=0)
