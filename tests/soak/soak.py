@@ -328,7 +328,8 @@ def records_in(address: str, topics: Any) -> dict[TopicPartition, list[Record]]:
         def is_at_the_end() -> bool:
             for place, messages in consumer.poll(200).items():
                 found[place] += [
-                    Record(place.topic, place.partition, m.offset, m.key, m.value, tuple(m.headers)) for m in messages
+                    Record(place.topic, place.partition, m.offset, m.key, m.value, tuple(m.headers), m.timestamp / 1000)
+                    for m in messages
                 ]
             return all(consumer.position(place) >= end for place, end in ends.items())
 
