@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from apscheduler.triggers.cron import CronTrigger
 from pydantic import Field, SecretStr, model_validator
 
+from driftgauge.config.lookups import Lookups, LookupSettings
 from driftgauge.config.section import (
     LISTED,
     Count,
@@ -173,8 +174,27 @@ class DecodeSettings(Section):
     topic_formats: Texts = Field(default_factory=dict)
     """Wire format of single topics, where it differs from `format`: `topic: name`."""
 
+    ignored_content_types: Names = ()
+    """Values of the header content-type that are passed over, such as `text/plain`; `encoding` holds for them."""
+
+    payload: str = ""
+    """Field that holds the payload, where something unknown wraps it: `response.body`; empty: the whole document."""
+
+    response_id: Names = ()
+    """Paths whose values together name a response: `key`, or `payload.id, payload.created`; empty: its own id."""
+
+    single_choice: bool = False
+    """Whether streams have one choice each, whatever their events say in `index`."""
+
+    domain: LookupSettings = Field(default_factory=LookupSettings)
+
     default_domain: str = "default"
-    """Domain of responses without a domain."""
+    """Domain of responses without a domain; they are counted."""
+
+    slices: Lookups = Field(default_factory=dict)
+    """Slices of the domain, each found as a domain is: `language: metadata.lang`."""
+
+    model_revision: LookupSettings = Field(default_factory=LookupSettings)
 
     keep_text: bool = False
     """Whether the store keeps the text of responses."""

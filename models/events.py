@@ -154,6 +154,8 @@ class Generation:
     n_prompt_tokens, n_completion_tokens, n_reasoning_tokens : counts by the server; None when the producer sent none
     token_ids : (T,) of the generated tokens
     text : the response itself, kept only when the settings ask for it
+    aliases : further ids under which a label may name the response: a batch's ``custom_id``, the record key, and such
+    problems : defects of fields other than the signal, reason -> count
     """
 
     id: str
@@ -168,6 +170,8 @@ class Generation:
     n_reasoning_tokens: int | None = None
     token_ids: Int64s | None = None
     text: str | None = None
+    aliases: tuple[str, ...] = ()
+    problems: Mapping[str, int] = field(default_factory=dict)
     origin: Origin = NO_ORIGIN
 
     def with_signal(self, signal: Signal, origin: Origin | None = None) -> Generation:
@@ -175,7 +179,7 @@ class Generation:
         return Generation(
             self.id, self.event_time, self.domain, self.context, signal, self.slices, self.finish_reason,
             self.n_prompt_tokens, self.n_completion_tokens, self.n_reasoning_tokens, self.token_ids, self.text,
-            origin or self.origin,
+            self.aliases, self.problems, origin or self.origin,
         )  # fmt: skip
 
 

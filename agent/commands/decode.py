@@ -46,11 +46,20 @@ def print_files(files: Sequence[dict[str, Any]]) -> None:
         for choice in file["choices"]:
             print_styled("\n".join(_lines(choice)))
         for rejected in file["rejected"]:
-            print_styled(f"  rejected: {rejected['reason']}: {rejected['detail']}", "red")
+            times = f" ({rejected['count']} times)" if rejected["count"] > 1 else ""
+            print_styled(f"  rejected: {rejected['reason']}: {rejected['detail']}{times}", "red")
 
 
 def _lines(choice: dict[str, Any]) -> Iterator[str]:
-    yield "  " + "  ".join(filter(None, (choice["id"], choice["model"], choice["finish_reason"])))
+    from driftgauge.models.names import shown
+
+    names = map(shown, filter(None, (choice["id"], choice["model"], choice["finish_reason"])))
+    domain = f"domain {shown(choice['domain'])}" + ("" if choice["domain_found"] else " (none found)")
+    yield "  " + "  ".join((*names, domain))
+    if choice["slices"]:
+        yield "    " + ", ".join(f"slice {shown(name)} {shown(value)}" for name, value in choice["slices"].items())
+    if choice["aliases"]:
+        yield "    also known as " + ", ".join(map(shown, choice["aliases"]))
     if choice["n_tokens"]:
         numbers = ("mean_chosen_logprob", "mean_entropy", "mean_tail_mass", "coverage")
         known = (f"{name.replace('_', ' ')} {choice[name]:.4g}" for name in numbers if choice[name] is not None)

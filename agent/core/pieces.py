@@ -65,7 +65,7 @@ class Pieces:
     def _complete(self, response: InFlight) -> Arrival:
         self._batch.recall_response(response.head.id)  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
-        features = response.accumulator.features(segments=settings.segments)
+        features = response.features(segments=settings.segments)
         return arrive(response.complete(), features, settings.min_coverage, response.form)
 
     def _evict(self, response: InFlight, reason: str) -> Iterator[Arrival]:
@@ -83,7 +83,7 @@ class Pieces:
         context = self._batch.state.contexts.get(fingerprint)
         if context is None:
             return
-        features = response.accumulator.features(segments=self._batch.settings.segments)
+        features = response.features(segments=self._batch.settings.segments)
         p_correct = float(context.committee.predict_proba(features[None], [head.domain])[0])
         self._batch.emit(
             Prediction(

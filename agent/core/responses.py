@@ -149,6 +149,8 @@ class Responses:
             counters[f"unusable_{arrival.problem}"] += 1
         for reason, count in arrival.generation.signal.problems.items():
             counters[f"signal_{reason}"] += count
+        for reason in arrival.generation.problems:
+            counters[f"response_{reason}"] += 1
         if self._batch.mark_stale(row):
             counters["late_responses"] += 1
         if self._batch.settings.predictions != "none":

@@ -40,6 +40,7 @@ _REASONS = {
     "rejected_": ("driftgauge_events_rejected", "reason", "Records and events that became dead letters."),
     "unusable_": ("driftgauge_responses_unusable", "reason", "Responses counted but not estimated."),
     "signal_": ("driftgauge_signal_problems", "reason", "Tokens or entries of log-probabilities with a problem."),
+    "response_": ("driftgauge_response_problems", "reason", "Responses with a field that could not be used."),
     "labels_": ("driftgauge_labels", "outcome", "Labels by their effect: joined, revised, without_effect."),
 }
 """Prefix of a pipeline counter -> metric, label and text; the rest of the counter's name is the label's value."""

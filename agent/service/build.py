@@ -18,10 +18,13 @@ from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer
 from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.agent.service.reader_process import ReaderTask
+from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.connectors.decoding.lookup import Lookup, path_of
+from driftgauge.connectors.decoding.naming import NameRules
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
@@ -122,8 +125,22 @@ def decoder(settings: Settings) -> Decoder:
         topic_formats=decode.topic_formats,
         default_domain=decode.default_domain,
         keep_text=decode.keep_text,
+        payload_path=decode.payload,
+        ignored_content_types=decode.ignored_content_types,
+        names=NameRules(
+            domain=lookup(decode.domain),
+            model_revision=lookup(decode.model_revision),
+            slices={name: lookup(found) for name, found in decode.slices.items()},
+            response_id=tuple(map(path_of, decode.response_id)),
+            single_choice=decode.single_choice,
+        ),
         limits=Limits(**decode.limits.model_dump()),
     )
+
+
+def lookup(found: LookupSettings) -> Lookup:
+    """The rule by which a name is found in a record."""
+    return Lookup(tuple(map(path_of, found.paths)), found.values, found.patterns)
 
 
 def connection(settings: Settings) -> KafkaConnection:

@@ -10,21 +10,27 @@ names one.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decoding.documents import DONE, Reading, documents, read_document
-from driftgauge.connectors.decoding.event_maker import EventMaker, Limits, Place
+from driftgauge.connectors.decoding.documents import DONE, Reading, documents, read_document, read_payloads
+from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
 from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
-from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
+from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, is_answer
+from driftgauge.connectors.decoding.lookup import Sources, path_of, text_of_key, unquoted, value_at
+from driftgauge.connectors.decoding.names import name_of
+from driftgauge.connectors.decoding.naming import NameRules, Place
 from driftgauge.connectors.decoding.normalise import normalise
+from driftgauge.connectors.decoding.recovery import cause_of, repaired
+from driftgauge.connectors.decoding.streams import settle
 from driftgauge.models.events import Chunk, Event, Generation, Origin, Rejected, Signal
 
 CONTENT_TYPES: Mapping[str, Encoding] = {
@@ -35,12 +41,32 @@ CONTENT_TYPES: Mapping[str, Encoding] = {
     "application/x-msgpack": "msgpack",
     "application/vnd.msgpack": "msgpack",
 }
+_ALSO_JSON = frozenset(
+    {"text/json", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines"}
+)
 _WITH_SIGNAL = (Generation, Chunk)
 _ERRORS = (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+class Item(NamedTuple):
+    """One thing read from a record: its document, and a payload or an own event; ``reading`` None ends a stream."""
+
+    document: bytes
+    reading: Reading | None
+
+
+Found: TypeAlias = tuple[list[Event], list[PayloadError], int]
+"""Events of a record, what was wrong with some of its documents, and how many documents there are."""
+
+
 class Decoder:
     """Turns records into events, in order.
+
+    Parameters
+    ----------
+    payload_path : the field that holds the payload of a model server, as in ``response.body``; empty: the document
+    ignored_content_types : values of the header that are passed over, so that ``encoding`` holds
+    names : where domain, slices, model revision and ids come from
 
     Examples
     --------
@@ -57,6 +83,9 @@ class Decoder:
         topic_formats: Mapping[str, str] | None = None,
         default_domain: str = "default",
         keep_text: bool = False,
+        payload_path: str = "",
+        ignored_content_types: Sequence[str] = (),
+        names: NameRules | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.format = format
@@ -64,8 +93,13 @@ class Decoder:
         self.topic_formats = topic_formats or {}
         self.default_domain = default_domain
         self.keep_text = keep_text
+        self.payload_path = path_of(payload_path)[1:] if payload_path else ()
+        self.ignored_content_types = frozenset(kind.strip().lower() for kind in ignored_content_types)
+        self.names = names or NameRules()
         self.limits = limits or Limits()
-        self.maker = EventMaker(default_domain=default_domain, keep_text=keep_text, limits=self.limits)
+        self.maker = EventMaker(
+            default_domain=default_domain, keep_text=keep_text, limits=self.limits, names=self.names
+        )
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
         """Return the events of all records: a tombstone gives none, a bad record one `Rejected`."""
@@ -73,42 +107,47 @@ class Decoder:
 
     def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
         """Return the events of all records, and the number of events of each record."""
-        per_record = [self._events_of(record) for record in records]
+        per_record = [_with_rejection(record, self._found_in(record)) for record in records]
         origins = chain.from_iterable(map(_origins, records, per_record))
         events = _normalised([event for events in per_record for event in events], origins)
         return events, [len(events) for events in per_record]
 
-    def _events_of(self, record: Record) -> list[Event]:
+    def decode_fully(self, record: Record) -> tuple[list[Event], list[PayloadError]]:
+        """Return the events of one record, and an error for each of its documents that gave none."""
+        events, errors, _ = self._found_in(record)
+        return _normalised(events, _origins(record, events)), errors
+
+    def _found_in(self, record: Record) -> Found:
         value = record.value
         if record.problem:
-            return [rejected(record, PayloadError("batch_too_large", record.problem))]
+            return [], [PayloadError("batch_too_large", record.problem)], 1
         if value is None:
-            return []
-        events: list[Event] = []
-        problems: list[PayloadError] = []
-        found: list[bytes] = []
+            return [], [], 0
         try:
             wire = self._wire(record)
             found = self._documents(value, wire)
-            is_stream = value.lstrip()[:1] not in (b"{", b"[") and wire.encoding == "json"
-            place = Place(record, len(found) - found.count(DONE), is_stream)
         except _ERRORS as error:
-            return [rejected(record, _payload_error(error))]
-        for place.document, document in enumerate(found):
+            return [], [_payload_error(error, value)], 1
+        items, errors = self._read_all(found, wire)
+        is_stream = value.lstrip()[:1] not in (b"{", b"[") and wire.encoding == "json"
+        place = Place(record, len(items) - sum(item.reading is None for item in items), is_stream)
+        if len(items) > 1:
+            errors += _settled(items, is_stream=is_stream)
+        events: list[Event] = []
+        for place.document, item in enumerate(items):
             try:
-                events += self._events_of_document(document, wire, place)
+                events += self._events_of(item, wire, place)
             except _ERRORS as error:
-                problems.append(_payload_error(error))
-        if problems:
-            events.append(rejected(record, problems[0], f" ({len(problems)} of {len(found)})" if found[1:] else ""))
-        return events
+                errors.append(_payload_error(error, item.document))
+        return events, errors + place.errors, max(len(found), len(items))
 
     def _wire(self, record: Record) -> _Wire:
         """How this record is to be read, by its headers and the settings."""
         encoding, format_name = self.encoding, self.topic_formats.get(record.topic, self.format)
         for name, content in record.headers:
             if name.lower() == "content-type":
-                encoding, format_name = _content_type(content.decode("latin-1"), format_name)
+                declared, format_name = _content_type(content, format_name, self.ignored_content_types)
+                encoding = declared or encoding
         return _Wire(encoding, format_name, cloudevents.attributes_in(record.headers), _domain_in(record.headers))
 
     def _documents(self, value: bytes, wire: _Wire) -> list[bytes]:
@@ -118,33 +157,62 @@ class Decoder:
             return []
         return [value] if wire.encoding == "msgpack" else documents(value)
 
-    def _events_of_document(self, document: bytes, wire: _Wire, place: Place) -> list[Event]:
-        if document == DONE:
-            return list(self.maker.end(place))
-        events: list[Event] = []
-        for reading in self._read(document, wire):
-            if isinstance(reading, Payload):
-                reading.domain = reading.domain or wire.domain
-                events += self.maker.events(reading, place)
-            else:
-                events.append(self._own(reading))
-        return events
+    def _read_all(self, found: Sequence[bytes], wire: _Wire) -> tuple[list[Item], list[PayloadError]]:
+        """Read every document; one that is not strict JSON is repaired where that is safe."""
+        items: list[Item] = []
+        errors: list[PayloadError] = []
+        for document in found:
+            if document == DONE:
+                items.append(Item(document, None))
+                continue
+            try:
+                items += self._read(document, wire)
+            except _ERRORS as error:
+                strict = _repaired(document, error, wire)
+                if not strict:
+                    errors.append(_payload_error(error, document))
+                for repaired_one, n_literals in strict:
+                    try:
+                        items += _noted(self._read(repaired_one, wire), n_literals)
+                    except _ERRORS as again:
+                        errors.append(_payload_error(again, repaired_one))
+        return items, errors
 
-    def _read(self, document: bytes, wire: _Wire) -> list[Reading]:
+    def _read(self, document: bytes, wire: _Wire) -> list[Item]:
         def read(data: bytes) -> list[Reading]:
             if wire.encoding == "msgpack":
                 return [own.parse(data, "msgpack")]
+            if self.payload_path and (inner := value_at(data, self.payload_path)) is not None:
+                data = inner.encode() if isinstance(inner, str) else msgspec.json.encode(inner)
+                return read_payloads(data, wire.format_name)
             return read_document(data, wire.format_name)[1]
 
-        return read(document) if wire.attributes is None else cloudevents.unwrap(wire.attributes, read, document)
+        found = read(document) if wire.attributes is None else cloudevents.unwrap(wire.attributes, read, document)
+        return [Item(document, reading) for reading in found]
 
-    def _own(self, parsed: own.OwnEvent) -> Event:
-        event = own.to_event(parsed, default_domain=self.default_domain, keep_text=self.keep_text)
+    def _events_of(self, item: Item, wire: _Wire, place: Place) -> list[Event]:
+        reading = item.reading
+        if reading is None:
+            return list(self.maker.end(place))
+        if isinstance(reading, Payload):
+            reading.domain = reading.domain or wire.domain
+            return list(self.maker.events(reading, place, item.document))
+        return [self._own(reading, item.document, wire, place.record)]
+
+    def _own(self, parsed: own.OwnEvent, document: bytes, wire: _Wire, record: Record) -> Event:
+        key = text_of_key(record.key)
+        event = own.to_event(parsed, default_domain=self.default_domain, keep_text=self.keep_text, key=key)
         piece = event.piece if isinstance(event, Chunk) else event
-        if isinstance(piece, Generation):
-            top = piece.signal.top_logprobs
-            self.limits.check(piece.signal.n_tokens, 0 if top is None else top.shape[1])
-        return event
+        if not isinstance(piece, Generation):
+            return event
+        if not is_answer(piece.finish_reason):
+            raise PayloadError("error_response", f"the response ended with {piece.finish_reason}")
+        top = piece.signal.top_logprobs
+        self.limits.check(piece.signal.n_tokens, 0 if top is None else top.shape[1])
+        if not self.names.is_set:
+            return event
+        piece = self.maker.named(piece, Sources(record, (document,), wire.encoding))
+        return replace(event, piece=piece) if isinstance(event, Chunk) else piece
 
 
 class _Wire(NamedTuple):
@@ -156,25 +224,59 @@ class _Wire(NamedTuple):
     domain: str | None
 
 
+def _settled(items: Sequence[Item], *, is_stream: bool) -> list[PayloadError]:
+    """Put the streams of a record right; each ends where an event says so."""
+    errors: list[PayloadError] = []
+    payloads: list[Payload] = []
+    for item in [*items, Item(DONE, None)]:
+        if isinstance(item.reading, Payload):
+            payloads.append(item.reading)
+        elif item.reading is None:
+            errors += settle(payloads, is_stream=is_stream)
+            payloads = []
+    return errors
+
+
+def _repaired(document: bytes, error: Exception, wire: _Wire) -> list[tuple[bytes, int]]:
+    """The strict documents in one that is not; none where repairing it changes nothing."""
+    is_syntax = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
+    if wire.encoding == "msgpack" or not (is_syntax or "out of range" in str(error)):
+        return []
+    strict = repaired(document)
+    return [] if strict == [(document, 0)] else strict
+
+
+def _noted(items: list[Item], n_literals: int) -> list[Item]:
+    for item in items:
+        if n_literals and isinstance(item.reading, Payload):
+            item.reading.problems["nan_literal"] = n_literals
+    return items
+
+
 @lru_cache(maxsize=256)
-def _content_type(value: str, format_name: str) -> tuple[Encoding, str]:
-    """The encoding and the format that a content type names."""
+def _content_type(content: bytes, format_name: str, ignored: frozenset[str]) -> tuple[Encoding | None, str]:
+    """The encoding and the format that a content type names; None where it is empty or passed over."""
+    value = unquoted(content.decode("latin-1"))
     kind, *parameters = (part.strip() for part in value.split(";"))
+    kind = kind.lower()
+    if not kind or kind in ignored:
+        return None, format_name
     named = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
-    format_name = named.get("format", format_name).strip('"')
-    encoding = CONTENT_TYPES.get("application/json" if kind.lower().endswith("+json") else kind.lower())
+    format_name = unquoted(named.get("format", format_name))
+    encoding = CONTENT_TYPES.get("application/json" if kind.endswith("+json") or kind in _ALSO_JSON else kind)
     if encoding is None:
-        raise PayloadError("unknown_content_type", "content-type is neither JSON nor MessagePack")
+        advice = "decode.ignored_content_types can pass over it"
+        raise PayloadError("unknown_content_type", f"content-type is neither JSON nor MessagePack; {advice}")
     return encoding, format_name
 
 
 def _domain_in(headers: Sequence[tuple[str, bytes]]) -> str | None:
     """The domain in the header ``driftgauge-domain``."""
     found = (value.decode("utf-8", "replace") for name, value in headers if name.lower() == "driftgauge-domain")
-    return next(found, "")[:256] or None
+    return name_of(next(found, "")) or None
 
 
-def _payload_error(error: Exception) -> PayloadError:
+def _payload_error(error: Exception, document: bytes) -> PayloadError:
     """The error as a `PayloadError`, whose text never quotes the payload."""
     if isinstance(error, PayloadError):
         return error
@@ -182,7 +284,7 @@ def _payload_error(error: Exception) -> PayloadError:
         return PayloadError("invalid_value", _without_values(str(error)))
     if isinstance(error, RecursionError):
         return PayloadError("malformed", "nested too deeply")
-    return PayloadError("malformed", "not a complete document in its encoding")
+    return PayloadError("malformed", cause_of(document))
 
 
 def _without_values(text: str) -> str:
@@ -198,8 +300,10 @@ def _origins(record: Record, events: Sequence[Event]) -> list[Origin]:
 
 def _normalised(events: Sequence[Event], origins: Iterable[Origin]) -> list[Event]:
     """The same events with their origins; their signals are normalised together."""
-    pieces = [event.piece if isinstance(event, Chunk) else event for event in events if isinstance(event, _WITH_SIGNAL)]
-    signals = iter(normalise([piece.signal for piece in pieces]))
+    found = [event for event in events if isinstance(event, _WITH_SIGNAL)]
+    pieces = [event.piece if isinstance(event, Chunk) else event for event in found]
+    are_whole = [not isinstance(event, Chunk) for event in found]
+    signals = iter(normalise([piece.signal for piece in pieces], are_whole))
     return [
         _with_signal(event, next(signals), origin) if isinstance(event, _WITH_SIGNAL) else event
         for event, origin in zip(events, origins, strict=True)
@@ -210,6 +314,20 @@ def _with_signal(event: Generation | Chunk, signal: Signal, origin: Origin) -> E
     if isinstance(event, Chunk):
         return replace(event, piece=event.piece.with_signal(signal, origin))
     return event.with_signal(signal, origin)
+
+
+def _with_rejection(record: Record, found: Found) -> list[Event]:
+    """The events, and one dead letter for everything that was wrong with the record."""
+    events, errors, n_documents = found
+    if not errors:
+        return events
+    first, *others = errors
+    more = ""
+    if n_documents > 1:
+        counts = Counter(error.reason for error in others if error.reason != first.reason)
+        also = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+        more = f" ({len(errors)} of {n_documents})" + (f"; also {also}" if also else "")
+    return [*events, rejected(record, first, more)]
 
 
 def rejected(record: Record, problem: PayloadError, more: str = "") -> Rejected:

@@ -14,12 +14,16 @@ from msgspec import Raw
 
 from driftgauge.connectors.decoding.formats.own import OwnEvent
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
-from driftgauge.connectors.decoding.formats.table import FORMATS, NAMES, Format, detect, format_named
+from driftgauge.connectors.decoding.formats.table import FORMATS, Format, detect, first_of, format_named
+from driftgauge.connectors.decoding.recovery import as_utf8, cause_of, repaired, text_inside
 
 Reading: TypeAlias = Payload | OwnEvent
 
 DONE = b"[DONE]"
 """The document that ends a stream of server-sent events."""
+
+MAX_WRAPPINGS = 4
+"""Records inside records that are unwrapped."""
 
 _MARK_WITHIN_BYTES = 512
 _SSE_FIELDS = (b"data", b"event", b"id", b"retry")
@@ -28,35 +32,43 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
 }
 _KEYS = msgspec.json.Decoder(dict[str, Raw])
 _ELEMENTS = msgspec.json.Decoder(list[Raw])
+_ERROR_KEYS = frozenset({
+    "error", "error_type", "type", "message", "status", "status_code", "code", "detail", "request_id", "id", "object",
+    "param", "success", "event_id", "sequence_number",
+})  # fmt: skip
+"""Keys of an error that a model server answers with."""
 
 
-def read_payloads(value: bytes, format_name: str = "auto") -> list[Reading]:
+def read_payloads(value: bytes, format_name: str = "auto", depth: int = 0) -> list[Reading]:
     r"""Read everything these bytes hold.
 
     >>> [payload.model for payload in read_payloads(b'data: {"choices": [], "model": "m"}' + b"\n\ndata: [DONE]")]
     ['m']
     """
     return [
-        found for document in documents(value) if document != DONE for found in read_document(document, format_name)[1]
+        reading
+        for document in documents(value)
+        if document != DONE
+        for reading in read_document(document, format_name, depth)[1]
     ]
 
 
-def read_document(document: bytes, format_name: str = "auto") -> tuple[str, list[Reading]]:
+def read_document(document: bytes, format_name: str = "auto", depth: int = 0) -> tuple[str, list[Reading]]:
     """The format name of one JSON document, and its contents; a gateway's record or an envelope may hold several."""
     if format_name != "auto":
-        return format_name, _read_as(format_named(format_name), document)
+        return format_name, _read_as(format_named(format_name), document, depth)
     for format_ in _QUICK:
         if document.find(format_.mark, 0, _MARK_WITHIN_BYTES) >= 0:
             try:
-                return format_.name, [format_.read(_DECODERS[format_.quick].decode(document))]
+                reading = format_.read(_DECODERS[format_.quick].decode(document))
+                return format_.name, _checked(format_, [reading], document)
             except msgspec.ValidationError:
                 continue  # not the usual case: its keys decide
-    keys = _KEYS.decode(document)
-    _refuse_errors(keys)
+    keys = _keys(document)
     detected = detect(keys)
-    if detected is None:
-        raise PayloadError("unknown_format", f"no format has these keys; known formats are {', '.join(NAMES)}")
-    return detected.name, _read(detected, document)
+    if detected is not None:
+        return detected.name, _read(detected, document, depth=depth)
+    return _unwrapped(keys, depth)
 
 
 def format_of(value: bytes, format_name: str = "auto") -> str | None:
@@ -64,8 +76,21 @@ def format_of(value: bytes, format_name: str = "auto") -> str | None:
     if format_name != "auto":
         return format_named(format_name).name
     try:
-        detected = (detect(_KEYS.decode(document)) for document in documents(value) if document != DONE)
-        return next((format_.name for format_ in detected if format_), None)
+        found = [document for document in documents(value) if document != DONE]
+        strict = (one for document in found for one in _strict(document))
+        return next(filter(None, map(_format_of, strict)), None)
+    except (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _strict(document: bytes) -> list[bytes]:
+    return [document] if _is_document(document) else [strict for strict, _ in repaired(document)]
+
+
+def _format_of(document: bytes) -> str | None:
+    try:
+        detected = detect(_KEYS.decode(document))
+        return detected.name if detected else read_document(document)[0]
     except (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -73,53 +98,146 @@ def format_of(value: bytes, format_name: str = "auto") -> str | None:
 _QUICK = tuple(format_ for format_ in FORMATS if format_.quick)
 
 
-def _read_as(format_: Format, document: bytes) -> list[Reading]:
+def _read_as(format_: Format, document: bytes, depth: int) -> list[Reading]:
     try:
-        found = _read(format_, document)
+        found = _read(format_, document, depth=depth)
         if any(_has_tokens(reading) for reading in found):
             return found
     except msgspec.ValidationError:
         found = []
-    keys = _KEYS.decode(document)
-    _refuse_errors(keys)
+    except PayloadError as error:
+        if error.reason != "unknown_format":
+            raise
+        found = []
+    keys = _keys(document)
     detected = detect(keys)
     if detected is not None and detected.wraps and detected is not format_:
-        return _read(detected, document, inside=format_.name)
+        return _read(detected, document, inside=format_.name, depth=depth)
     if detected is not None and detected.name != format_.name:
         raise PayloadError("wrong_format", f"the keys are those of {detected.name}, not of {format_.name}")
-    return found or _read(format_, document)
+    if detected is None:
+        return _unwrapped(keys, depth)[1]
+    return found or _read(format_, document, depth=depth)
+
+
+def _keys(document: bytes) -> dict[str, Raw]:
+    """The keys of a document; raises `PayloadError` for the error of a model server, and for what is no object."""
+    try:
+        keys = _KEYS.decode(document)
+    except msgspec.ValidationError:
+        raise PayloadError("unknown_format", "it is not a JSON object") from None
+    _refuse_errors(keys)
+    return keys
 
 
 def _has_tokens(reading: Reading) -> bool:
-    return not isinstance(reading, Payload) or any(piece.tokens for piece in reading.pieces)
+    if not isinstance(reading, Payload):
+        return True
+    listed = [piece.tokens for piece in reading.pieces if piece.tokens]
+    return any(tokens.top or any(value is not None for value in tokens.chosen) for tokens in listed)
 
 
-def _read(format_: Format, document: bytes, inside: str = "auto") -> list[Reading]:
+def _read(format_: Format, document: bytes, inside: str = "auto", depth: int = 0) -> list[Reading]:
     """Read the document; ``inside`` names the format of the contents of an envelope."""
     parsed = _DECODERS[format_.wire].decode(document)
-    if format_.wraps:
-        return list(format_.read(parsed, lambda data: read_payloads(bytes(data), inside)))
-    return [format_.read(parsed)]
+    if not format_.wraps:
+        return _checked(format_, [format_.read(parsed)], document)
+    if depth >= MAX_WRAPPINGS:
+        raise PayloadError("malformed", f"more than {MAX_WRAPPINGS} records inside each other")
+    return list(format_.read(parsed, lambda data: read_payloads(bytes(data), inside, depth + 1)))
+
+
+def _checked(format_: Format, readings: list[Reading], document: bytes) -> list[Reading]:
+    """The same readings; raises `PayloadError` for a whole answer in which nothing was found."""
+    for reading in readings:
+        if isinstance(reading, Payload):
+            reading.document = document
+            if not reading.is_part and not reading.has_content:
+                raise PayloadError("unknown_format", f"it has keys of {format_.name}, but nothing of an answer")
+    return readings
+
+
+def _unwrapped(keys: dict[str, Raw], depth: int) -> tuple[str, list[Reading]]:
+    """The contents of the one field of an unknown document that holds a known format as text.
+
+    Raises `PayloadError` where there is none. It names a field that holds one as an object: that is for a setting.
+    """
+    found: list[tuple[str, list[Reading]]] = []
+    hint = _hint(keys)
+    for name, raw in keys.items() if depth < MAX_WRAPPINGS else ():
+        start = first_of(raw)
+        inner = text_inside(bytes(raw)) if start == '"' else None
+        try:
+            if inner is not None:
+                found.append(read_document(inner, depth=depth + 1))
+            elif start == "{" and not hint and (detected := detect(_KEYS.decode(raw))) and name.isidentifier():
+                hint = f"; the field {name} holds {detected.name}: name it in decode.payload"
+        except (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        hint = "; several of its fields hold known formats: name one in decode.payload"
+    raise PayloadError("unknown_format", f"no known format has these keys{hint}")
+
+
+def _hint(keys: dict[str, Raw]) -> str:
+    """What an unknown document looks like, where that is plain."""
+    if {"type", "role", "content"} <= keys.keys() or bytes(keys.get("type", b"")).startswith(_ANTHROPIC_EVENTS):
+        return "; it looks like Anthropic's, whose answers have no log-probabilities"
+    if not {"messages", "prompt"}.isdisjoint(keys) and "model" in keys:
+        return "; it looks like a request: the answer is wanted"
+    return ""
+
+
+_ANTHROPIC_EVENTS = (b'"message_', b'"content_block_')
 
 
 def _refuse_errors(keys: dict[str, Raw]) -> None:
-    fields = {name: bytes(keys[name]) for name in ("error", "type", "object") if name in keys}
-    if fields.get("error", b"null") not in (b"null", b'""', b"false") or b'"error"' in fields.values():
+    """Raise `PayloadError` for the error of a model server; a line of another system's log is none."""
+    error = bytes(keys["error"]) if "error" in keys else b"null"
+    is_error = error not in (b"null", b'""', b"false", b"{}")
+    marks = [bytes(keys[name]) for name in ("object", "type") if name in keys and len(keys[name]) < _LONGEST_MARK]
+    is_named = b'"error"' in marks and not {"message", "error", "code"}.isdisjoint(keys)
+    is_alone = keys.keys() <= _ERROR_KEYS
+    if (is_alone and (is_error or is_named)) or (is_error and detect(keys) is not None):
         raise PayloadError("error_response", "the server answered with an error")
+
+
+_LONGEST_MARK = 16
 
 
 def documents(value: bytes) -> list[bytes]:
     """The JSON documents in these bytes, in order, and `DONE` where a stream marks its end."""
-    value = value.removeprefix(b"\xef\xbb\xbf").strip()
+    value = as_utf8(value).strip()
+    if value == b"null":
+        return []
+    if value[:1] == b'"':
+        value = text_inside(value) or value
     if value[:1] == b"{":
         return _lines(value) if b"\n" in value and _is_document(value.partition(b"\n")[0]) else [value]
     if value == DONE:
         return [DONE]
     if value[:1] == b"[":
-        return [bytes(element) for element in _ELEMENTS.decode(value)]
+        return _elements(value)
     if value[:1] == b":" or value.partition(b":")[0].strip() in _SSE_FIELDS:
-        return _without_duplicates(list(_server_sent(value)))
-    raise PayloadError("malformed", "neither a JSON object, an array, lines of them, nor server-sent events")
+        return _without_duplicates([document for document in _server_sent(value) if document != b"null"])
+    raise PayloadError("malformed", cause_of(value))
+
+
+def _elements(value: bytes) -> list[bytes]:
+    """The elements of an array; those of several arrays where they stand back to back."""
+    try:
+        found = [bytes(element) for element in _ELEMENTS.decode(value)]
+    except msgspec.DecodeError:
+        arrays = [strict for strict, _ in repaired(value)]
+        if arrays == [value] or not all(array.startswith(b"[") for array in arrays):
+            raise
+        found = [bytes(element) for array in arrays for element in _ELEMENTS.decode(array)]
+    found = [element for element in found if element != b"null"]
+    if not found:
+        raise PayloadError("malformed", "an empty array")
+    return found
 
 
 def _is_document(line: bytes) -> bool:
@@ -131,7 +249,10 @@ def _is_document(line: bytes) -> bool:
 
 
 def _lines(value: bytes) -> list[bytes]:
-    return [line for line in map(bytes.strip, value.splitlines()) if line]
+    lines = [line for line in map(bytes.strip, value.splitlines()) if line and line != b"null"]
+    if any(line[:1] in (b'"', b"}", b"]") for line in lines):  # one document over several lines among them
+        return [document for document, _ in repaired(value)]
+    return lines
 
 
 def _server_sent(value: bytes) -> Iterator[bytes]:

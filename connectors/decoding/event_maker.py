@@ -7,17 +7,24 @@ rejected, because nothing names the response it belongs to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.formats.payload import (
-    MAX_ID_LENGTH,
+    EARLIEST_CREATED,
+    LATEST,
     Payload,
     PayloadError,
     Piece,
     Tokens,
     checked_time,
+    id_of,
+    is_answer,
 )
+from driftgauge.connectors.decoding.lookup import Sources, text_of_key
+from driftgauge.connectors.decoding.names import clean, name_of, without_controls
+from driftgauge.connectors.decoding.naming import NameRules, Place, aliases_of, stream_id_of
 from driftgauge.connectors.decoding.rules import raw_signal
 from driftgauge.models.events import (
     SEGMENT_ANSWER,
@@ -30,6 +37,7 @@ from driftgauge.models.events import (
 )
 
 _END_OF_THINKING = "</think>"
+_UNITS = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,62 +57,79 @@ class Limits:
             raise PayloadError("too_many_alternatives", f"k is {k}; the bound is {self.max_k}")
 
 
-@dataclass(slots=True)
-class Place:
-    """The place of a document: its record and its number there, and the stream it belongs to."""
-
-    record: Record
-    n_documents: int = 1
-    is_stream: bool = False
-    document: int = 0
-    stream_id: str = ""
-    n_streams: int = 0
-
-    @property
-    def key(self) -> str:
-        """The key of the record as text; "" where there is none."""
-        key = (self.record.key or b"").decode("utf-8", "replace")
-        if len(key) > MAX_ID_LENGTH:
-            raise PayloadError("invalid_id", f"a key of {len(key)} characters; the bound is {MAX_ID_LENGTH}")
-        return key
-
-    @property
-    def key_of_document(self) -> str:
-        """The key as the id of a response: the key itself for the first document of a record, numbered for others."""
-        return f"{self.key}/{self.document}" if self.key and self.document else self.key
-
-    def name(self, number: int) -> str:
-        """An id made of the place of the record and a number within it."""
-        record = self.record
-        return f"{record.topic}/{record.partition}/{record.offset}" + (f"/{number}" if number else "")
-
-
 class EventMaker:
     """Makes events from payloads."""
 
-    def __init__(self, *, default_domain: str, keep_text: bool, limits: Limits) -> None:
+    def __init__(self, *, default_domain: str, keep_text: bool, limits: Limits, names: NameRules | None = None) -> None:
         self.default_domain = default_domain
         self.keep_text = keep_text
         self.limits = limits
+        self.names = names or NameRules()
 
-    def events(self, payload: Payload, place: Place) -> list[Generation | Chunk]:
+    def events(self, payload: Payload, place: Place, document: bytes = b"") -> list[Generation | Chunk]:
         """One event per choice; none for an empty piece of a stream."""
         self._check(payload)
+        if self.names.is_set:
+            documents = tuple(dict.fromkeys((payload.document or document, document)))
+            self._look_up(payload, place, Sources(place.record, documents))
         if place.is_stream and not payload.is_part and all(piece.is_cumulative for piece in payload.pieces):
             _as_part(payload, place)
         if payload.is_part:
             return list(self._chunks(payload, place))
+        return list(self._responses(payload, place))
+
+    def _look_up(self, payload: Payload, place: Place, sources: Sources) -> None:
+        """Take the names that settings point to; they go before those of the format."""
+        names = self.names
+        payload.domain = names.domain.name(sources) or payload.domain
+        payload.parameters.revision = names.model_revision.name(sources) or payload.parameters.revision
+        payload.slices = {name: value for name, rule in names.slices.items() if (value := rule.name(sources))}
+        if names.response_id:
+            parts = [name_of(sources.value(path)) for path in names.response_id]
+            if not all(parts):
+                payload.problems["response_id_not_found"] = 1
+                return
+            payload.aliases.append(payload.id)
+            is_shared = not payload.is_part and all(path[0] != "payload" for path in names.response_id)
+            payload.id = id_of("/".join(parts)) + (f"/{place.document}" if is_shared and place.document else "")
+            payload.is_keyed = False
+
+    def named(self, generation: Generation, sources: Sources) -> Generation:
+        """An own event with the names that settings point to."""
+        names, problems = self.names, dict(generation.problems)
+        domain = names.domain.name(sources)
+        if domain:
+            problems.pop("default_domain", None)
+        revision = names.model_revision.name(sources) or generation.context.model_revision
+        slices = {name: value for name, rule in names.slices.items() if (value := rule.name(sources))}
+        context = generation.context
+        return replace(
+            generation,
+            domain=domain or generation.domain,
+            context=context if revision == context.model_revision else replace(context, model_revision=revision),
+            slices={**generation.slices, **slices},
+            problems=problems,
+        )
+
+    def _responses(self, payload: Payload, place: Place) -> Iterator[Generation]:
+        """The choices of a whole body."""
         name = payload.id or payload.key or place.key_of_document or payload.other_id or place.name(place.document)
         n_listed = sum(len(piece.tokens or ()) for piece in payload.pieces)
-        return [
-            self._generation(
+        is_one, indices = len(payload.pieces) == 1, [piece.index for piece in payload.pieces]
+        if len(set(indices)) < len(indices):
+            indices = [*range(len(indices))]
+            payload.problems["repeated_index"] = 1
+        for place_of_choice, (index, piece) in enumerate(zip(indices, payload.pieces, strict=True)):
+            if not is_answer(piece.finish_reason):
+                place.errors.append(_no_answer(piece))
+                continue
+            yield self._generation(
                 payload, piece, place,
-                name=f"{name}#{piece.index}" if len(payload.pieces) > 1 else name,
+                name=name if is_one else f"{name}#{index}",
+                index=None if is_one else index,
                 signal=_whole_signal(payload, piece),
-                n_completion=_n_completion(payload, piece, n_listed),
-            )
-            for piece in payload.pieces
-        ]  # fmt: skip
+                n_completion=_n_completion(payload, piece, n_listed, place_of_choice),
+            )  # fmt: skip
 
     def end(self, place: Place) -> list[Chunk]:
         """The trailer that marks the end of a stream."""
@@ -114,30 +139,38 @@ class EventMaker:
         empty = Generation(name, place.record.timestamp, self.default_domain, Context(), Signal())
         return [Chunk(empty, None, is_last=True, is_trailer=True)]
 
-    def _chunks(self, payload: Payload, place: Place) -> list[Chunk]:
-        name = _stream_id(payload, place)
+    def _chunks(self, payload: Payload, place: Place) -> Iterator[Chunk]:
+        name = stream_id_of(payload, place)
         if not payload.pieces:
-            return self._trailer(payload, place, name)
-        chunks = []
+            yield from self._trailer(payload, place, name)
         for piece in payload.pieces:
+            if self.names.single_choice:
+                piece.index = 0
+            if not is_answer(piece.finish_reason):
+                place.errors.append(_no_answer(piece))
+                continue
             if not _has_content(payload, piece):
                 continue
             if not name:
                 raise PayloadError("no_id", "a piece of a stream has no id: put the response id into the record key")
-            chunks.append(self._chunk(payload, piece, place, f"{name}#{piece.index}" if piece.index else name))
-        if any(piece.is_last for piece in payload.pieces) and not payload.id:
+            place.open_indices.add(piece.index)
+            if piece.is_last:
+                place.open_indices.discard(piece.index)
+            yield self._chunk(payload, piece, place, f"{name}#{piece.index}" if piece.index else name)
+        if any(piece.is_last for piece in payload.pieces) and not payload.id and not place.open_indices:
             place.stream_id, place.n_streams = "", place.n_streams + 1
-        return chunks
 
     def _trailer(self, payload: Payload, place: Place, name: str) -> list[Chunk]:
         if payload.n_completion is None or not name:
             return []
-        piece = self._generation(payload, Piece(), place, name=name, signal=Signal(), n_completion=payload.n_completion)
+        piece = self._generation(
+            payload, Piece(), place, name=name, index=None, signal=Signal(), n_completion=payload.n_completion
+        )
         return [Chunk(piece, None, is_last=True, is_trailer=True)]
 
     def _chunk(self, payload: Payload, piece: Piece, place: Place, name: str) -> Chunk:
         generation = self._generation(
-            payload, piece, place, name=name, signal=_signal_of_piece(piece),
+            payload, piece, place, name=name, index=piece.index or None, signal=_signal_of_piece(piece),
             n_completion=payload.n_completion if piece.n_completion is None else piece.n_completion,
         )  # fmt: skip
         repeats = piece.is_cumulative or piece.is_repetition
@@ -150,24 +183,37 @@ class EventMaker:
         )
 
     def _generation(
-        self, payload: Payload, piece: Piece, place: Place, *, name: str, signal: Signal, n_completion: int | None
+        self,
+        payload: Payload,
+        piece: Piece,
+        place: Place,
+        *,
+        name: str,
+        index: int | None,
+        signal: Signal,
+        n_completion: int | None,
     ) -> Generation:
         parameters = payload.parameters
-        created = payload.created
+        event_time = _event_time(payload, place.record)
+        problems = payload.problems if payload.domain else {**payload.problems, "default_domain": 1}
+        further = [payload.id, *payload.aliases, payload.key, payload.other_id, text_of_key(place.record.key)]
         return Generation(
             id=name,
-            event_time=checked_time(place.record.timestamp if created is None else created),
+            event_time=event_time,
             domain=payload.domain or self.default_domain,
             context=Context(
-                payload.model, parameters.revision, parameters.temperature, parameters.top_p,
-                parameters.logprobs_mode, parameters.k,
+                clean(payload.model), parameters.revision and clean(parameters.revision), parameters.temperature,
+                parameters.top_p, parameters.logprobs_mode, parameters.k,
             ),
             signal=signal,
+            slices=payload.slices,
             finish_reason=piece.finish_reason,
             n_prompt_tokens=payload.n_prompt,
             n_completion_tokens=n_completion,
             n_reasoning_tokens=payload.n_reasoning,
-            text=piece.text if self.keep_text else None,
+            text=without_controls(piece.text) if self.keep_text else None,
+            aliases=aliases_of(name, further, index),
+            problems=problems,
         )  # fmt: skip
 
     def _check(self, payload: Payload) -> None:
@@ -179,23 +225,28 @@ class EventMaker:
                 limits.check(len(piece.tokens), max(piece.tokens.counts))
 
 
+def _no_answer(piece: Piece) -> PayloadError:
+    return PayloadError("error_response", f"the response ended with {piece.finish_reason}")
+
+
+def _event_time(payload: Payload, record: Record) -> float:
+    """Seconds since the epoch: of the payload, else of the record; of a file, also in another unit than seconds."""
+    if payload.created is not None:
+        return payload.created
+    if record.timestamp > 0 or payload.misread_created is None:
+        return checked_time(record.timestamp)
+    for unit in _UNITS:
+        if EARLIEST_CREATED <= payload.misread_created / unit <= LATEST:
+            payload.problems["created_in_other_unit"] = 1
+            return payload.misread_created / unit
+    return checked_time(record.timestamp)
+
+
 def _as_part(payload: Payload, place: Place) -> None:
     """Make the payload a piece: in a stream whose every event looks like a whole answer, only the last one is whole."""
     payload.is_part = True
     for piece in payload.pieces:
         piece.is_last = place.document == place.n_documents - 1
-
-
-def _stream_id(payload: Payload, place: Place) -> str:
-    """The id of the response a piece belongs to; "" where it is unknown."""
-    key = payload.key or place.key
-    if key and (payload.is_keyed or not payload.id):
-        return key
-    if payload.id:
-        place.stream_id = payload.id
-    elif not place.stream_id and (place.n_documents > 1 or all(piece.is_last for piece in payload.pieces)):
-        place.stream_id = place.name(place.n_streams)
-    return place.stream_id
 
 
 def _has_content(payload: Payload, piece: Piece) -> bool:
@@ -233,10 +284,14 @@ def _split_segments(tokens: Tokens, payload: Payload) -> list[int]:
     return [SEGMENT_REASONING] * n_reasoning + [SEGMENT_ANSWER] * (n - n_reasoning)
 
 
-def _n_completion(payload: Payload, piece: Piece, n_listed: int) -> int | None:
-    """Generated tokens of one choice: its share of the count that servers give for all choices together."""
-    if piece.n_completion is not None or payload.n_completion is None:
-        return piece.n_completion
-    if len(payload.pieces) == 1:
-        return payload.n_completion
+def _n_completion(payload: Payload, piece: Piece, n_listed: int, place: int) -> int | None:
+    """Generated tokens of one choice: its share of the count that servers give for all choices together.
+
+    Some servers count those of the first choice only: more tokens are listed then than were generated.
+    """
+    if piece.n_completion is not None or payload.n_completion is None or len(payload.pieces) == 1:
+        return payload.n_completion if piece.n_completion is None else piece.n_completion
+    if n_listed > payload.n_completion + len(payload.pieces):
+        payload.problems["usage_of_one_choice"] = 1
+        return None if place else payload.n_completion
     return round(payload.n_completion * len(piece.tokens or ()) / n_listed) if n_listed else None

@@ -19,8 +19,9 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.documents import format_of
 from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.connectors.decoding.formats.payload import PayloadError
 from driftgauge.models.arrays import Floats
-from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
+from driftgauge.models.events import Chunk, Event, Generation, Label
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.in_flight import InFlight
@@ -44,7 +45,7 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
     """
     value = path.read_bytes()
     decoder = Decoder(format=format_name, limits=Limits(max_bytes=MAX_FILE_BYTES))
-    events = decoder.decode([Record(path.name, 0, 0, None, value)])
+    events, errors = decoder.decode_fully(Record(path.name, 0, 0, None, value))
     for choice in (choices := list(choices_of(events))):
         choice["id"] = "" if choice["id"].startswith(f"{path.name}/0/0") else choice["id"]  # made by the decoder
     return {
@@ -52,8 +53,14 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
         "format": format_of(value, format_name),
         "choices": choices,
         "labels": sum(isinstance(event, Label) for event in events),
-        "rejected": [{"reason": e.reason, "detail": e.detail} for e in events if isinstance(e, Rejected)],
+        "rejected": _grouped(errors),
     }
+
+
+def _grouped(errors: Iterable[PayloadError]) -> list[dict[str, Any]]:
+    """Each reason with its detail once, and how many documents it concerns."""
+    counts = Counter((error.reason, str(error)) for error in errors)
+    return [{"reason": reason, "detail": detail, "count": n} for (reason, detail), n in counts.items()]
 
 
 def choices_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
@@ -73,10 +80,10 @@ def choices_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
 
 def _choice_in_flight(response: InFlight) -> dict[str, Any]:
     response.close_gaps()
-    counts = response.counts
+    counts = response.final_counts
     if not response.has_ended:
         counts = counts + SignalCounts(problems=Counter(["no_end"]))
-    choice = _choice(response.complete(), counts, response.accumulator.features())
+    choice = _choice(response.complete(), counts, response.features())
     return {**choice, "complete": response.has_ended}
 
 
@@ -86,6 +93,9 @@ def _choice(generation: Generation, counts: SignalCounts, features: Floats) -> d
         "id": generation.id,
         "model": generation.context.model,
         "domain": generation.domain,
+        "domain_found": "default_domain" not in generation.problems,
+        "slices": dict(generation.slices),
+        "aliases": list(generation.aliases),
         "finish_reason": generation.finish_reason,
         "n_tokens": counts.n_tokens,
         "n_logprobs": counts.n_logprobs,
@@ -96,10 +106,15 @@ def _choice(generation: Generation, counts: SignalCounts, features: Floats) -> d
         "mean_entropy": _known(features[0]),
         "mean_tail_mass": counts.mean_tail_mass,
         "segments": dict(counts.segments),
-        "coverage": _coverage(generation, counts.n_tokens),
-        "problems": dict(counts.problems),
+        "coverage": _coverage(generation, counts.n_tokens - counts.problems["not_computed"]),
+        "problems": {**counts.problems, **_of_fields(generation)},
         "complete": True,
     }
+
+
+def _of_fields(generation: Generation) -> dict[str, int]:
+    """The problems of other fields than the signal, without that of the domain, which is shown beside it."""
+    return {reason: n for reason, n in generation.problems.items() if reason != "default_domain"}
 
 
 def _coverage(generation: Generation, n_tokens: int) -> float | None:

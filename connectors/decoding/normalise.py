@@ -8,7 +8,7 @@ depend on its batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -17,27 +17,41 @@ from driftgauge.models.arrays import Float32s, Floats
 from driftgauge.models.events import Signal
 from driftgauge.models.signals.entropy import alternative_sums
 from driftgauge.models.signals.features import joined, runs
+from driftgauge.models.signals.whole import whole_response
 
 
-def normalise(signals: Sequence[Signal]) -> list[Signal]:
+def normalise(signals: Sequence[Signal], are_whole: Sequence[bool] = ()) -> list[Signal]:
     """Apply `apply_rules` to each of these signals; the usual ones are handled together.
+
+    Signals for which ``are_whole`` is true are those of whole responses: they meet the rules of `models.signals.whole`.
 
     >>> import numpy as np
     >>> usual, unusual = normalise([Signal(np.array([-0.5])), Signal(np.array([-9999.0]))])
     >>> usual.problems, unusual.problems
     ({}, {'sentinel_logprob': 1})
     """
-    return [signal for n_tokens, members in runs(signals) for signal in _normalised(n_tokens, members)]
+    found = [each for n_tokens, members in runs(signals) for each in _normalised(n_tokens, members)]
+    if not any(are_whole):
+        return [signal for signal, _ in found]
+    return [_whole(*each) if is_whole else each[0] for each, is_whole in zip(found, are_whole, strict=True)]
 
 
-def _normalised(n_tokens: int, signals: Sequence[Signal]) -> list[Signal]:
-    """The normalised signals of a run of signals whose arrays have the same type and width."""
+def _whole(signal: Signal, is_usual: bool) -> Signal:
+    """A usual signal has several alternatives everywhere, or none: the rules find nothing in it."""
+    top = signal.top_logprobs
+    if is_usual and signal.entropy is None and (top is None or top.shape[1] > 1):
+        return signal
+    return whole_response(signal)
+
+
+def _normalised(n_tokens: int, signals: Sequence[Signal]) -> Iterable[tuple[Signal, bool]]:
+    """The normalised signals of a run whose arrays have the same type and width; and which of them were usual."""
     chosen = joined([signal.chosen_logprobs for signal in signals])
     top = joined([signal.top_logprobs for signal in signals])
     if chosen is None and top is None:
-        return list(signals)
+        return [(signal, False) for signal in signals]
     if top is not None and not top.shape[1]:
-        return [apply_rules(signal) for signal in signals]
+        return [(apply_rules(signal), False) for signal in signals]
     sums = None if top is None else alternative_sums(top)
     unusual = np.zeros(n_tokens, dtype=bool)
     if chosen is not None:
@@ -47,22 +61,23 @@ def _normalised(n_tokens: int, signals: Sequence[Signal]) -> list[Signal]:
         unusual |= _unusual_rows(top, sums)
     if top is not None and chosen is not None:
         unusual |= _unusual_chosen(chosen, top)
-    return list(_per_response(signals, chosen, sums, unusual))
+    return _per_response(signals, chosen, sums, unusual)
 
 
 def _per_response(
     signals: Sequence[Signal], chosen: Float32s | None, sums: Float32s | None, unusual: Mask
-) -> Iterator[Signal]:
+) -> Iterator[tuple[Signal, bool]]:
     any_unusual, start = bool(unusual.any()), 0
     for signal in signals:
         tokens = slice(start, start := start + signal.n_tokens)
         if any_unusual and unusual[tokens].any():
-            yield apply_rules(signal)
+            yield apply_rules(signal), False
         else:
-            yield Signal(
+            usual = Signal(
                 None if chosen is None else chosen[tokens], signal.top_logprobs, signal.entropy, signal.features,
                 signal.segments, signal.censored, signal.problems, None if sums is None else sums[tokens],
             )  # fmt: skip
+            yield usual, True
 
 
 def _unusual_rows(top: Floats, sums: Float32s) -> Mask:

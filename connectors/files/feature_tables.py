@@ -82,7 +82,7 @@ def _of_batch(events: Sequence[Event], assembly: Assembly) -> FeatureTable:
 
 
 def _complete(response: InFlight) -> Generation:
-    return replace(response.head, signal=Signal(features=response.accumulator.features()))
+    return replace(response.head, signal=Signal(features=response.features()))
 
 
 def _table(whole: Iterable[Generation]) -> FeatureTable:

@@ -77,6 +77,11 @@ class Accumulator:
             self._fold.add(np.concatenate(self._entropy), np.concatenate(self._nll))
             self._entropy, self._nll, self._segments = [], [], []
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether the profile was too long to be kept."""
+        return self._fold is not None
+
     def signal(self) -> Signal:
         """The tokens so far as one signal with a precomputed profile; empty once the profile is folded."""
         if not self._entropy:

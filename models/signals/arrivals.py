@@ -76,10 +76,12 @@ def arrive(generation: Generation, features: Floats, min_coverage: float, form: 
 
 
 def _coverage(generation: Generation) -> float:
-    """Share of the generated tokens that have an entry, in [0, 1]; 1 when at most one has none: that is usual."""
+    """Share of the generated tokens that have an entry, in [0, 1]; 1 when at most one has none: that is usual.
+
+    An entry that the server never computed does not count.
+    """
     if generation.n_completion_tokens is None or generation.signal.form in _FORMS_WITHOUT_PROFILE:
         return 1.0
     expected = generation.n_completion_tokens - (generation.n_reasoning_tokens or 0)
-    if generation.signal.n_tokens >= expected - 1:
-        return 1.0
-    return generation.signal.n_tokens / expected
+    n_listed = generation.signal.n_tokens - generation.signal.problems.get("not_computed", 0)
+    return 1.0 if n_listed >= expected - 1 else n_listed / expected

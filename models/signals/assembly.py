@@ -112,6 +112,8 @@ class Assembly:
         """Find duplicates and gaps; returns the problem, or None when the chunk is the next one."""
         expected = response.expected(chunk)
         number = chunk.position if chunk.sequence is None else chunk.sequence
+        if number is None and response.has_ended and _goes_on(chunk):
+            return "piece_after_end"
         if number is None or number == expected:
             return None
         if number in response.waiting:
@@ -213,6 +215,11 @@ def _choices(response_id: str) -> Iterator[str]:
     yield response_id
     for index in itertools.count(1):
         yield f"{response_id}#{index}"
+
+
+def _goes_on(chunk: Chunk) -> bool:
+    """Whether a piece is more than news about a response that has ended: two choices may share an index."""
+    return chunk.piece.signal.n_tokens > 0 or (chunk.is_last and chunk.piece.n_completion_tokens is None)
 
 
 def _has_news(response: InFlight, chunk: Chunk) -> bool:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalForm
 from driftgauge.models.signals.accumulator import Accumulator
+from driftgauge.models.signals.features import ENTROPY_FEATURES, extract
 from driftgauge.models.signals.signal_counts import SignalCounts, count, usual_k
+from driftgauge.models.signals.whole import without_bare_zeros
 
 
 @dataclass(slots=True, eq=False)
@@ -18,35 +23,79 @@ class InFlight:
     ----------
     head : all that the pieces so far contain besides their tokens
     accumulator : the tokens so far
-    form : the form of the signal, from the first piece that has one
+    first_form : the form of the first piece that has a signal
     next_sequence : number of the next piece
     last_news : latest event time of a piece
     news_number : number of the newest piece among those of all responses; it orders responses for eviction
     has_ended : whether the last piece was taken
     counts : counts over the tokens so far
     waiting : pieces that wait for an earlier piece, by number
+    width : most alternatives that a piece lists at a position
     """
 
     head: Generation
     accumulator: Accumulator
-    form: SignalForm
+    first_form: SignalForm
     next_sequence: int = 0
     last_news: float = 0.0
     news_number: int = 0
     has_ended: bool = False
     counts: SignalCounts = field(default_factory=SignalCounts)
     waiting: dict[int, Chunk] = field(default_factory=dict)
+    width: int = 0
 
     def complete(self) -> Generation:
         """The response as a whole, with the tokens so far as its signal."""
-        signal = replace(self.accumulator.signal(), problems=self.counts.problems)
+        signal = replace(self.signal(), problems=self.final_counts.problems)
         return replace(self.head, signal=signal, context=self.context)
+
+    def signal(self) -> Signal:
+        """The tokens so far, after the rules for whole responses; empty once their profile is folded."""
+        signal = self.accumulator.signal()
+        return without_bare_zeros(replace(signal, entropy=None) if self.lists_one else signal)
+
+    def features(self, *, segments: bool = False) -> Float32s:
+        """Features of the tokens so far, after the rules for whole responses: (17,) float32, or (51,)."""
+        if not self.accumulator.is_folded:
+            return np.asarray(extract([self.signal()], self.accumulator.variant, segments=segments)[0])
+        features = self.accumulator.features(segments=segments)
+        if self.lists_one:
+            features[: len(ENTROPY_FEATURES)] = np.nan
+        return features
+
+    @property
+    def lists_one(self) -> bool:
+        """Whether one alternative was asked for: it is left out then (`whole.without_single_alternatives`)."""
+        return self.width == 1 and self.counts.n_logprobs + self.counts.n_censored > 0
+
+    @property
+    def form(self) -> SignalForm:
+        """The form of the signal of the response."""
+        return "chosen_logprobs" if self.first_form == "top_logprobs" and self.lists_one else self.first_form
+
+    @property
+    def final_counts(self) -> SignalCounts:
+        """The counts of all pieces, after the rules for whole responses."""
+        counts, found = self.counts, Counter(self.signal().problems)
+        if self.lists_one:
+            found["single_alternative"] = counts.alternatives[1]
+            none = Counter({0: counts.alternatives.total()})
+            counts = replace(counts, alternatives=none, tail_mass_sum=0.0, n_tail_mass=0)
+        n_more = found["not_computed"]
+        return replace(
+            counts,
+            n_logprobs=counts.n_logprobs - n_more,
+            n_missing=counts.n_missing + n_more,
+            problems=counts.problems + found,
+        )
 
     @property
     def context(self) -> Context:
         """The context that the pieces give; where they lack k, it is the usual number of alternatives."""
         context = self.head.context
-        return context if context.k is not None else replace(context, k=usual_k(self.counts.alternatives))
+        if context.k is not None or self.lists_one:
+            return context
+        return replace(context, k=usual_k(self.counts.alternatives))
 
     def expected(self, chunk: Chunk) -> int:
         """The number of the next piece, counted as this chunk is: in pieces or in tokens."""
@@ -66,8 +115,8 @@ class InFlight:
         piece, head = chunk.piece, self.head
         self.next_sequence += 1
         self._take_signal(chunk)
-        if self.form == "none":
-            self.form = piece.signal.form
+        if self.first_form == "none":
+            self.first_form = piece.signal.form
         self.has_ended = self.has_ended or chunk.is_last
         self.head = replace(
             head,
@@ -81,6 +130,8 @@ class InFlight:
             n_completion_tokens=latest(head.n_completion_tokens, piece.n_completion_tokens),
             n_reasoning_tokens=latest(head.n_reasoning_tokens, piece.n_reasoning_tokens),
             text=_joined(head.text, chunk),
+            aliases=tuple(dict.fromkeys((*head.aliases, *piece.aliases))),
+            problems={**head.problems, **piece.problems},
         )
 
     def _take_signal(self, chunk: Chunk) -> None:
@@ -91,6 +142,8 @@ class InFlight:
             self.counts = self.counts + count(signal)
         elif signal.n_tokens > known:
             self.counts = count(signal) if known == n_known else self.counts + count(signal.after(known))
+        if signal.top_logprobs is not None:
+            self.width = max(self.width, signal.top_logprobs.shape[1])
         if signal.n_tokens > known:
             self.accumulator.add(signal.after(known) if known else signal)
 

@@ -23,12 +23,13 @@ def pack(response: InFlight) -> bytes:
     return msgspec.msgpack.encode(
         {
             "head": _pack_generation(response.head),
-            "form": response.form,
+            "form": response.first_form,
             "accumulator": response.accumulator.snapshot(),
             "next_sequence": response.next_sequence,
             "last_news": response.last_news,
             "news_number": response.news_number,
             "has_ended": response.has_ended,
+            "width": response.width,
             "counts": [getattr(response.counts, name) for name in SignalCounts.__slots__],
             "waiting": {n: [_pack_generation(c.piece), *_marks(c)] for n, c in response.waiting.items()},
         }
@@ -44,13 +45,14 @@ def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
     return InFlight(
         head=_unpack_generation(state["head"]),
         accumulator=Accumulator(variant).restore(state["accumulator"]),
-        form=state["form"],
+        first_form=state["form"],
         next_sequence=state["next_sequence"],
         last_news=state["last_news"],
         news_number=state["news_number"],
         has_ended=state["has_ended"],
         counts=SignalCounts(**{**counts, **counters}),
         waiting=waiting,
+        width=state.get("width", 0),
     )
 
 
@@ -64,7 +66,7 @@ def _pack_generation(generation: Generation) -> dict[str, Any]:
     signal = {name: _pack_array(getattr(generation.signal, name)) for name in _ARRAYS}
     fields["signal"] = {**signal, "problems": dict(generation.signal.problems)}
     fields["token_ids"] = _pack_array(generation.token_ids)
-    fields["slices"] = dict(generation.slices)
+    fields["slices"], fields["problems"] = dict(generation.slices), dict(generation.problems)
     fields["context"] = msgspec.to_builtins(generation.context)
     fields["origin"] = msgspec.to_builtins(generation.origin)
     return fields
@@ -74,9 +76,14 @@ def _unpack_generation(fields: dict[str, Any]) -> Generation:
     signal = {name: _unpack_array(fields["signal"][name]) for name in _ARRAYS}
     problems = fields["signal"]["problems"]
     context, token_ids = Context(**fields["context"]), _unpack_array(fields["token_ids"])
-    whole = Signal(**signal, problems=problems)
-    origin = Origin(**fields.get("origin", {}))  # states of version 0.1 have none
-    return Generation(**{**fields, "signal": whole, "context": context, "token_ids": token_ids, "origin": origin})
+    given = {
+        "signal": Signal(**signal, problems=problems),
+        "context": context,
+        "token_ids": token_ids,
+        "aliases": tuple(fields.get("aliases", ())),
+        "origin": Origin(**fields.get("origin", {})),  # states of version 0.1 have none
+    }
+    return Generation(**{**fields, **given})
 
 
 def _pack_array(array: npt.NDArray[Any] | None) -> list[Any] | None:

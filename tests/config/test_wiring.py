@@ -24,6 +24,7 @@ from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.lookup import Lookup
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import free_ports
 from driftgauge.connectors.kafka.source import KafkaSource
@@ -116,6 +117,17 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "decode.topic_formats": ({"t": "openai.chat"}, ("decoder.topic_formats",)),
     "decode.default_domain": ("law", ("decoder.default_domain",)),
     "decode.keep_text": (True, ("decoder.keep_text",)),
+    "decode.payload": ("response.body", ("decoder.payload_path",)),
+    "decode.ignored_content_types": (("text/plain",), ("decoder.ignored_content_types",)),
+    "decode.response_id": (("key",), ("decoder.names.response_id",)),
+    "decode.single_choice": (True, ("decoder.names.single_choice",)),
+    "decode.domain.paths": (("topic",), ("decoder.names.domain.paths",)),
+    "decode.domain.values": ({"a": "b"}, ("decoder.names.domain.values",)),
+    "decode.domain.patterns": ({"c": "d"}, ("decoder.names.domain.patterns",)),
+    "decode.model_revision.paths": (("header.x",), ("decoder.names.model_revision.paths",)),
+    "decode.model_revision.values": ({"e": "f"}, ("decoder.names.model_revision.values",)),
+    "decode.model_revision.patterns": ({"g": "h"}, ("decoder.names.model_revision.patterns",)),
+    "decode.slices": ({"language": "metadata.lang"}, ("decoder.names.slices",)),
     "decode.limits.max_bytes": (56 << 10, ("decoder.limits.max_bytes",)),
     "decode.limits.max_tokens": (57, ("decoder.limits.max_tokens",)),
     "decode.limits.max_k": (58, ("decoder.limits.max_k",)),
@@ -129,7 +141,15 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
 }
 """A value that is not the default, and the places where it must arrive; `built` names the places."""
 
-ARRIVES_AS: dict[str, Any] = {"labels.unknown_probability": False}
+ARRIVES_AS: dict[str, Any] = {
+    "labels.unknown_probability": False,
+    "decode.payload": ("response", "body"),
+    "decode.ignored_content_types": frozenset({"text/plain"}),
+    "decode.response_id": (("key",),),
+    "decode.domain.paths": (("topic",),),
+    "decode.model_revision.paths": (("header", "x"),),
+    "decode.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
+}
 """The value at the place, where it is not the value of the setting."""
 
 TESTED_ELSEWHERE = {
@@ -171,6 +191,8 @@ def built(settings: Settings) -> dict[str, Any]:
         "topics.labels_read": build.topics_read(settings)[split:],
         **{f"decoder.{name}": getattr(made, name) for name in ("format", "encoding", "topic_formats")},
         **{f"decoder.{name}": getattr(made, name) for name in ("default_domain", "keep_text")},
+        **{f"decoder.{name}": getattr(made, name) for name in ("payload_path", "ignored_content_types")},
+        **flat("decoder.names", made.names),
         **flat("decoder.limits", made.limits),
         **flat("source", task.open_source),
         **flat("reader", task.take_features),

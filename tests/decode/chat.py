@@ -35,7 +35,7 @@ def chunk(*entries: dict[str, Any], finish: str | None = None, **more: Any) -> d
 def record(value: object, *, key: bytes | None = b"key", **more: Any) -> Record:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     headers = tuple((name, text.encode()) for name, text in more.items())
-    return Record("t", 0, 0, key, raw, headers, 1.7e9)
+    return Record("t", 0, 0, key, raw, headers, 1.8e9)
 
 
 def events(*values: object, decoder: Decoder | None = None, **more: Any) -> list[Event]:

@@ -25,7 +25,7 @@ class Token:
     top: tuple[tuple[str, int, Tree], ...]
 
 
-_RANKED = st.tuples(st.lists(st.integers(1, 60), min_size=2, max_size=5), st.integers(0, 4), st.sampled_from(WORDS[:4]))
+_RANKED = st.tuples(st.lists(st.integers(1, 60), min_size=3, max_size=5), st.integers(0, 4), st.sampled_from(WORDS[:4]))
 
 
 def fair_tokens(min_size: int = 0, max_size: int = 6) -> st.SearchStrategy[list[Token]]:

@@ -24,8 +24,6 @@ ENVELOPE = {"specversion": "1.0", "id": "e", "source": "s", "type": "t"}
         (b"[" * 100_000, "malformed"),
         (b'{"choices": ' + b"[" * 100_000, "malformed"),
         (b'{"metadata": ' + b'{"a": ' * 50_000 + b"1" + b"}" * 50_001, "malformed"),
-        (b'{"choices": [{"logprobs": {"content": [{"token": "a", "logprob": NaN}]}}]}', "malformed"),
-        (b'{"choices": [{"logprobs": {"content": [{"token": "a", "logprob": -Infinity}]}}]}', "malformed"),
         (b'{"choices": [{"logprobs": 5}]}', "invalid_value"),
         (b'{"choices": "many"}', "invalid_value"),
         (b'{"hello": "world"}', "unknown_format"),
@@ -37,9 +35,7 @@ ENVELOPE = {"specversion": "1.0", "id": "e", "source": "s", "type": "t"}
         (b'{"id": "e", "specversion": "1.0", "data_base64": "not base64!"}', "malformed"),
         (json.dumps({**ENVELOPE, "data": {"hello": 1}}).encode(), "unknown_format"),
         (json.dumps(body(entry("a", -1.0), id="x" * 600)).encode(), "invalid_id"),
-        (json.dumps(body(entry("a", -1.0), created=1.76e12)).encode(), "invalid_time"),
-        (json.dumps(body(entry("a", -1.0), usage={"completion_tokens": -1})).encode(), "invalid_value"),
-        (json.dumps(body(entry("a", -1.0), usage={"completion_tokens": 1e300})).encode(), "invalid_value"),
+        (json.dumps(body(entry("a", -1.0), id="r\x00")).encode(), "invalid_id"),
     ],
 )  # fmt: skip
 def test_hostile_bytes_become_one_dead_letter(value: bytes, why: str) -> None:

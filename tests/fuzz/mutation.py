@@ -19,7 +19,8 @@ JUNK: tuple[Tree, ...] = (
 
 BITS_OF_BYTES = (
     b"\x00", b"\xff", b"\xc3", b"\xef\xbb\xbf", b"[" * 2_000, b'{"a":' * 500, b"1" * 400, b'"', b"\\u", b"e999", b"NaN",
-    b"-", b",", b"]", b"}", b"data: ", b"\r\n\r\n",
+    b"-", b",", b"]", b"}", b"data: ", b"\r\n\r\n", b"-Infinity", b"1e999", b"\\ud83d", b"\x00\x00\x00\x00\x01",
+    b"\xff\xfe", b"null", b"}{", b"data: null\n\n",
 )  # fmt: skip
 
 
@@ -110,6 +111,8 @@ KEYS = (
     "choices", "logprobs", "content", "token_logprobs", "top_logprobs", "meta_info", "details", "tokens", "candidates",
     "output", "message", "delta", "type", "completion_probabilities", "id", "usage", "completions", "signal", "body",
     "response", "data", "index", "done", "token", "finish_reason", "output_log_probs", "custom_id", "generated_text",
+    "payload", "schema", "after", "op", "error", "text", "generation", "prob", "log_prob", "domain", "created",
+    "entropy", "features", "packed", "usage", "metadata", "prompt_token_ids", "stop_reason",
 )  # fmt: skip
 
 

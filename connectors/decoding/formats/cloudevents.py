@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, domain_of, id_of, moment_of, text_of
+from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, id_of, text_of
+from driftgauge.connectors.decoding.names import name_of
 
 _REQUESTS = (".inference.request", ".serving.request")
 
@@ -52,9 +53,7 @@ def unwrap(attributes: Attributes, nested: Callable[[bytes], list[Any]], data: b
     for payload in found:
         if isinstance(payload, Payload):
             payload.key = payload.key or id_of(attributes.partitionkey)
-            payload.other_id = payload.other_id or id_of(attributes.id)
-            payload.created = payload.created or moment_of(attributes.time)
-            payload.domain = payload.domain or domain_of({"domain": attributes.domain})
+            payload.complete(created=attributes.time, domain=name_of(attributes.domain), other_id=attributes.id)
     return found
 
 

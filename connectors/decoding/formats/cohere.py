@@ -11,10 +11,8 @@ from msgspec import Struct
 
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
-    PayloadError,
     Piece,
     Tokens,
-    count_of,
     domain_of,
     field_of,
     id_of,
@@ -22,6 +20,12 @@ from driftgauge.connectors.decoding.formats.payload import (
     tokens_of,
     word_of,
 )
+
+EVENTS = frozenset({
+    "message-start", "content-start", "content-delta", "content-end", "message-end", "tool-plan-delta",
+    "tool-call-start", "tool-call-delta", "tool-call-end", "citation-start", "citation-end",
+})  # fmt: skip
+"""Types of the events of a stream."""
 
 
 class Item(Struct):
@@ -48,9 +52,7 @@ class Body(Struct):
 
 
 def read(body: Body) -> Payload:
-    """One payload; events of a stream have a type. A message that is plain text is an error."""
-    if isinstance(body.message, str):
-        raise PayloadError("error_response", "the server answered with an error")
+    """One payload; events of a stream have a type."""
     is_event = isinstance(body.type, str)
     end = body.delta if is_event else {"finish_reason": body.finish_reason, "usage": body.usage}
     usage = field_of(end, "usage", "tokens")
@@ -59,8 +61,8 @@ def read(body: Body) -> Payload:
         pieces=[Piece(tokens=_tokens(body.logprobs), finish_reason=finish_reason, is_last=finish_reason is not None,
                       text=_text(body))],
         id=id_of(body.id),
-        n_prompt=count_of(field_of(usage, "input_tokens")),
-        n_completion=count_of(field_of(usage, "output_tokens")),
+        n_prompt=field_of(usage, "input_tokens"),
+        n_completion=field_of(usage, "output_tokens"),
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=is_event,
         is_keyed=is_event,

@@ -1,29 +1,36 @@
-"""Bodies inside other records: LiteLLM's logging payload and the lines of OpenAI's batch output.
+"""Bodies inside other records: gateways, batches, and the envelopes of Kafka Connect and Debezium.
 
 LiteLLM's `StandardLoggingPayload` holds the provider's body in ``response`` and the request's parameters in
-``model_parameters``. Its rebuilt body of a streamed chat has no log-probabilities.
+``model_parameters``. Its rebuilt body of a streamed chat has no log-probabilities. Kafka Connect's JSON converter
+writes ``schema`` beside ``payload``. Debezium writes a row ``before`` and ``after`` a change; the payload is the row
+itself, or the one column of it that holds a known format as text.
 
-Source: LiteLLM 1.109.
+Sources: LiteLLM 1.109; the documentation of OpenAI's batches, Kafka Connect and Debezium.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import binascii
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from driftgauge.connectors.decoding.formats.openai import requested
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     PayloadError,
+    alias_of,
     domain_of,
     field_of,
     id_of,
-    moment_of,
     text_of,
 )
+
+Nested: TypeAlias = Callable[[bytes], Sequence[Any]]
+"""Reads the bytes inside a record."""
 
 
 class LiteLLM(Struct, rename={"end_time": "endTime", "start_time": "startTime"}):
@@ -55,23 +62,69 @@ class BatchResponse(Struct):
     status_code: Any = None
 
 
-def read_litellm(body: LiteLLM, nested: Callable[[Raw], list[Payload]]) -> list[Payload]:
+class Connect(Struct):
+    """A value with its schema, as Kafka Connect's JSON converter writes it."""
+
+    payload: Raw
+    schema: Any = None
+
+
+class Debezium(Struct):
+    """A change of a row."""
+
+    op: str
+    after: Raw | UnsetType = UNSET
+
+
+def read_litellm(body: LiteLLM, nested: Nested) -> Sequence[Any]:
     """The payloads of the provider's body, completed with the fields of the gateway."""
     if body.status == "failure":
         raise PayloadError("error_response", "the gateway reports a failed request")
     requester = field_of(body.metadata, "requester_metadata")
     domain = domain_of(body.driftgauge, body.metadata, requester)
-    payloads = nested(body.response)
+    payloads = nested(bytes(body.response))
     for payload in payloads:
-        payload.id = payload.id or id_of(body.id)
-        payload.model = payload.model or text_of(body.model)
-        payload.created = payload.created or moment_of(body.end_time) or moment_of(body.start_time)
-        payload.parameters = payload.parameters.updated(requested(body.model_parameters))
-        payload.domain = domain or payload.domain
-        payload.is_part = False
+        if isinstance(payload, Payload):
+            payload.aliases.append(alias_of(body.id))
+            payload.id = payload.id or id_of(body.id)
+            payload.model = payload.model or text_of(body.model)
+            payload.complete(created=body.end_time)
+            payload.complete(created=body.start_time)
+            payload.parameters = payload.parameters.updated(requested(body.model_parameters))
+            payload.domain = domain or payload.domain
+            payload.is_part = False
     return payloads
 
 
-def read_batch_line(body: BatchLine, nested: Callable[[Raw], list[Payload]]) -> list[Payload]:
-    """The payloads of the body inside the line."""
-    return nested(msgspec.json.decode(body.response, type=BatchResponse).body)
+def read_batch_line(body: BatchLine, nested: Nested) -> Sequence[Any]:
+    """The payloads of the body inside the line; their ``custom_id`` is a further id."""
+    payloads = nested(bytes(msgspec.json.decode(body.response, type=BatchResponse).body))
+    for payload in payloads:
+        if isinstance(payload, Payload):
+            payload.aliases.append(alias_of(body.custom_id))
+            payload.complete(other_id=body.id)
+    return payloads
+
+
+def read_connect(body: Connect, nested: Nested) -> Sequence[Any]:
+    """The payload beside the schema; nothing for a tombstone. Text and base64 are looked into."""
+    return _inside(bytes(body.payload), nested)
+
+
+def read_debezium(body: Debezium, nested: Nested) -> Sequence[Any]:
+    """The row after the change; nothing for a deletion."""
+    return [] if body.after is UNSET or body.op == "d" else _inside(bytes(body.after), nested)
+
+
+def _inside(data: bytes, nested: Nested) -> Sequence[Any]:
+    if data == b"null":
+        return []
+    if not data.startswith(b'"'):
+        return nested(data)
+    text = msgspec.json.decode(data, type=str)
+    if text.lstrip()[:1] in ("{", "["):
+        return nested(text.encode())
+    try:
+        return nested(b64decode(text, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise PayloadError("unknown_format", "the envelope holds text that is not JSON") from error

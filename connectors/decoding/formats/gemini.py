@@ -8,7 +8,7 @@ Sources: recordings of Vertex AI (2026-02) and the Gemini API. Streams with log-
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -23,7 +23,6 @@ from driftgauge.connectors.decoding.formats.payload import (
     domain_of,
     field_of,
     id_of,
-    moment_of,
     number_of,
     text_of,
     word_of,
@@ -33,9 +32,9 @@ from driftgauge.connectors.decoding.formats.payload import (
 class Candidate(Struct, rename="camel", gc=False):
     """A token."""
 
-    log_probability: float | str | None = None
-    token: str | None = None
-    token_id: int | None = None
+    log_probability: Any = None
+    token: Any = None
+    token_id: Any = None
 
 
 class TopCandidates(Struct):
@@ -86,8 +85,8 @@ def read(body: Body) -> Payload:
         pieces=pieces,
         id=id_of(body.response_id),
         model=text_of(body.model_version),
-        created=moment_of(body.create_time),
-        n_prompt=count_of(field_of(usage, "promptTokenCount")),
+        created=body.create_time,
+        n_prompt=field_of(usage, "promptTokenCount"),
         n_completion=None if generated is None else generated + (thoughts or 0),
         n_reasoning=thoughts,
         domain=domain_of(body.driftgauge, body.metadata),
@@ -113,5 +112,8 @@ def _tokens(result: LogprobsResult) -> Tokens:
     return columns_of(result.chosen_candidates or [], rows, _LOGPROB, _names)
 
 
-def _names(tokens: Iterable[Candidate]) -> list[Hashable]:
-    return [token.token or "" if token.token_id is None else token.token_id for token in tokens]
+def _names(tokens: Sequence[Candidate]) -> list[Hashable]:
+    ids = [token.token_id for token in tokens]
+    if {*map(type, ids)} <= {int}:
+        return ids
+    return [token.token_id if isinstance(token.token_id, int) else text_of(token.token) for token in tokens]

@@ -9,13 +9,13 @@ Sources: the source code (2026-08) and recordings of both shapes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
-from driftgauge.connectors.decoding.formats.openai import Alternative, name
+from driftgauge.connectors.decoding.formats.openai import Entry as OpenAIEntry
+from driftgauge.connectors.decoding.formats.openai import name, value_of
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
@@ -30,24 +30,21 @@ from driftgauge.connectors.decoding.formats.payload import (
     word_of,
 )
 
-IMPOSSIBLE = -9999.0
-"""Placeholder for the logarithm of probability 0."""
+
+class Probability(Struct, gc=False):
+    """An alternative of the old shape."""
+
+    prob: Any = None
+    logprob: Any = None
+    log_prob: Any = None
+    tok_str: Any = None
 
 
-class Candidate(Alternative):
-    """An alternative; in the old shape its text is ``tok_str``."""
+class Entry(OpenAIEntry):
+    """A generated token; ``content`` and ``probs`` are the old shape."""
 
-    prob: float | None = None
-    tok_str: str | None = None
-
-
-class Entry(Candidate):
-    """A generated token."""
-
-    top_logprobs: list[Candidate] | None = None
-    top_probs: list[Candidate] | None = None
-    content: str | None = None
-    probs: list[Candidate] | None = None
+    content: Any = None
+    probs: list[Probability] | None = None
 
 
 class Body(Struct):
@@ -77,6 +74,7 @@ def read(body: Body) -> Payload:
     predicted = body.tokens_predicted if body.tokens_predicted is not None else field_of(body.timings, "predicted_n")
     is_last = body.stop is True
     piece = Piece(
+        index=count_of(body.index) or 0,
         tokens=None if listed is None else _tokens(listed),
         finish_reason=_reason(body) if is_last else None,
         text=text_of(body.content),
@@ -85,8 +83,8 @@ def read(body: Body) -> Payload:
     return Payload(
         pieces=[piece],
         model=text_of(body.model) or text_of(field_of(settings, "model")),
-        n_prompt=count_of(body.tokens_evaluated),
-        n_completion=count_of(predicted) if is_last else None,
+        n_prompt=body.tokens_evaluated,
+        n_completion=predicted if is_last else None,
         parameters=RequestParameters(
             temperature=number_of(field_of(settings, "temperature")),
             top_p=number_of(field_of(settings, "top_p")),
@@ -118,17 +116,10 @@ def _tokens(listed: Iterable[Entry]) -> Tokens:
 
 def _new(entry: Entry) -> tuple[Any, Any, list[tuple[Any, Any]]]:
     rows = entry.top_logprobs or entry.top_probs or []
-    return _value(entry), name(entry), [(_value(other), name(other)) for other in rows]
+    return value_of(entry), name(entry), [(value_of(other), name(other)) for other in rows]
 
 
 def _old(entry: Entry) -> tuple[Any, Any, list[tuple[Any, Any]]]:
-    rows = [(_value(other), other.tok_str or "") for other in entry.probs or []]
-    text = entry.content or ""
+    rows = [(value_of(other), text_of(other.tok_str)) for other in entry.probs or []]
+    text = text_of(entry.content)
     return next((value for value, other in rows if other == text), None), text, rows
-
-
-def _value(token: Candidate) -> Any:
-    """The log-probability, or the logarithm of the probability where the server sends probabilities."""
-    if token.prob is None:
-        return token.logprob
-    return math.log(token.prob) if 0 < token.prob <= 1 + 1e-6 else IMPOSSIBLE if token.prob == 0 else 1.0

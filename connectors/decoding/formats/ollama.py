@@ -19,7 +19,6 @@ from driftgauge.connectors.decoding.formats.payload import (
     count_of,
     domain_of,
     field_of,
-    moment_of,
     text_of,
     word_of,
 )
@@ -48,7 +47,7 @@ def read(body: Body) -> Payload:
     text = text_of(field_of(body.message, "content") or body.response)
     thought = text_of(field_of(body.message, "thinking") or body.thinking)
     is_last = body.done is True
-    n_completion = count_of(body.eval_count) if is_last else None
+    n_completion = body.eval_count if is_last else None
     is_whole = is_last and bool(text or body.logprobs) and not _is_last_step(body)
     segment = SEGMENT_UNKNOWN
     if not is_whole and bool(text) != bool(thought):
@@ -63,8 +62,8 @@ def read(body: Body) -> Payload:
     return Payload(
         pieces=[piece],
         model=text_of(body.model),
-        created=moment_of(body.created_at),
-        n_prompt=count_of(body.prompt_eval_count),
+        created=body.created_at,
+        n_prompt=body.prompt_eval_count,
         n_completion=n_completion,
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=not is_whole,

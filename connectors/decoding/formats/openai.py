@@ -11,8 +11,10 @@ LMDeploy (2026-08), TensorRT-LLM, Ollama, DeepSeek (values). Client types only: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -20,6 +22,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from driftgauge.connectors.decoding.formats.payload import (
     Payload,
+    PayloadError,
     Piece,
     RequestParameters,
     Tokens,
@@ -27,7 +30,6 @@ from driftgauge.connectors.decoding.formats.payload import (
     domain_of,
     field_of,
     id_of,
-    moment_of,
     number_of,
     text_of,
     word_of,
@@ -41,10 +43,12 @@ _ID_PREFIX, _MAX_DIGITS = "token_id:", 12
 class Alternative(Struct, gc=False):
     """One alternative of one token."""
 
-    logprob: float | str | None = None
-    token: str | None = None
-    id: int | None = None
-    token_id: int | None = None
+    logprob: Any = None
+    log_prob: Any = None
+    prob: Any = None
+    token: Any = None
+    id: Any = None
+    token_id: Any = None
     bytes: Raw | UnsetType = UNSET
 
 
@@ -52,6 +56,7 @@ class Entry(Alternative):
     """One generated token."""
 
     top_logprobs: list[Alternative] | None = None
+    top_probs: list[Alternative] | None = None
 
 
 class Number(Struct, gc=False):
@@ -78,8 +83,8 @@ class Lists(Struct):
     refusal: list[Entry] | None = None
     reasoning_content: list[Entry] | UnsetType | None = UNSET
     tokens: list[Any] | None = None
-    token_ids: list[int | None] | None = None
-    token_logprobs: list[float | str | None] | None = None
+    token_ids: list[Any] | None = None
+    token_logprobs: list[Any] | None = None
     top_logprobs: list[Any] | None = None
 
 
@@ -91,23 +96,16 @@ class NumberLists(Struct):
     reasoning_content: UnsetType = UNSET
 
 
-class Message(Struct):
-    """The text of a choice, or the next part of it."""
-
-    content: Any = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-
-
 class Choice(Struct):
     """One choice."""
 
-    index: int | None = 0
+    index: Any = 0
     finish_reason: Any = None
     logprobs: Lists | list[Entry] | None = None
-    message: Message | None = None
-    delta: Message | UnsetType | None = UNSET
+    message: Any = None
+    delta: Any = None
     text: Any = None
+    prompt_token_ids: Any = None
 
 
 class NumberChoice(Struct):
@@ -116,9 +114,10 @@ class NumberChoice(Struct):
     logprobs: NumberLists
     index: int = 0
     finish_reason: Any = None
-    message: Message | None = None
+    message: Any = None
     delta: UnsetType = UNSET
     text: Any = None
+    prompt_token_ids: UnsetType = UNSET
 
 
 class Shared(Struct):
@@ -134,6 +133,7 @@ class Shared(Struct):
     metadata: Any = None
     driftgauge: Any = None
     x_groq: Any = None
+    prompt_filter_results: Any = None
 
 
 class Body(Shared, kw_only=True):
@@ -146,39 +146,70 @@ class NumberBody(Shared, kw_only=True):
     """A whole body of usual chat entries: the fastest to read."""
 
     choices: Annotated[list[NumberChoice], Meta(min_length=1)]
+    error: None = None
 
 
 def read(body: Body | NumberBody) -> Payload:
     """One payload; a chunk of a stream is a part."""
+    _check(body)
     usage = body.usage or field_of(body.x_groq, "usage")
     is_part = _is_part(body, usage)
-    pieces = [_piece(choice) for choice in body.choices or []]
-    if not is_part:
-        _cut_echo(pieces, usage)
+    choices: Sequence[Choice | NumberChoice] = body.choices or ()
+    pieces = [_piece(choice, place) for place, choice in enumerate(choices)]
+    _cut_echo(pieces, usage)
     return Payload(
         pieces=pieces,
         id=id_of(body.id or body.request_id),
         model=text_of(body.model),
-        created=moment_of(body.created),
-        n_prompt=count_of(field_of(usage, "prompt_tokens")),
-        n_completion=count_of(field_of(usage, "completion_tokens")),
-        n_reasoning=count_of(
-            field_of(usage, "completion_tokens_details", "reasoning_tokens") or field_of(usage, "reasoning_tokens")
+        created=body.created,
+        n_prompt=field_of(usage, "prompt_tokens"),
+        n_completion=field_of(usage, "completion_tokens"),
+        n_reasoning=field_of(usage, "completion_tokens_details", "reasoning_tokens")
+        or field_of(usage, "reasoning_tokens"),
+        parameters=RequestParameters(
+            revision=text_of(body.system_fingerprint) or None,
+            logprobs_mode=_AFTER_SAMPLERS if any(p.tokens and p.tokens.are_probabilities for p in pieces) else None,
         ),
-        parameters=RequestParameters(revision=text_of(body.system_fingerprint) or None),
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=is_part,
         usage_follows=is_part and not usage,
     )
 
 
+def _check(body: Body | NumberBody) -> None:
+    """Raise `PayloadError` where the choices are those of something else, a questionnaire for example."""
+    if isinstance(body, NumberBody):
+        return
+    is_whole = body.object in ("chat.completion", "text_completion")
+    if isinstance(body.object, str) and (body.choices or body.usage or not is_whole):
+        return
+    marks = (body.model, body.created, body.usage, body.system_fingerprint, body.prompt_filter_results)
+    is_named = any(mark is not None for mark in marks) and not (is_whole and not body.choices)
+    if not (any(_is_generated(choice, is_named) for choice in body.choices) if body.choices else is_named):
+        raise PayloadError("unknown_format", "it has choices, but not those of a model server")
+
+
+def _is_generated(choice: Choice, is_named: bool) -> bool:
+    """Whether a choice is that of a model server; a text or an end alone need a body with other fields of one."""
+    if isinstance(choice.message, dict) or isinstance(choice.delta, dict) or choice.logprobs is not None:
+        return True
+    return is_named and (isinstance(choice.text, str) or word_of(choice.finish_reason) is not None)
+
+
 def _cut_echo(pieces: list[Piece], usage: object) -> None:
-    """Remove the tokens of an echoed prompt: they come first, and exceed the number of generated tokens."""
+    """Remove the tokens of an echoed prompt: they come first, and exceed the number of generated tokens.
+
+    With several choices the count of the generated tokens may be that of one choice: then the echo must also be seen
+    in its first token, which has no log-probability.
+    """
     n_prompt, n_completion = count_of(field_of(usage, "prompt_tokens")), count_of(field_of(usage, "completion_tokens"))
     listed = sum(len(piece.tokens or ()) for piece in pieces)
-    if n_prompt and listed - (n_completion or 0) >= len(pieces) * n_prompt:
-        for piece in pieces:
-            piece.tokens = piece.tokens and piece.tokens.without_first(n_prompt)
+    if not n_prompt or listed - (n_completion or 0) < len(pieces) * n_prompt:
+        return
+    if len(pieces) > 1 and any(piece.tokens and piece.tokens.chosen[:1] not in ([None], [0]) for piece in pieces):
+        return
+    for piece in pieces:
+        piece.tokens = piece.tokens and piece.tokens.without_first(n_prompt)
 
 
 def _is_part(body: Body | NumberBody, usage: object) -> bool:
@@ -187,34 +218,61 @@ def _is_part(body: Body | NumberBody, usage: object) -> bool:
         return False
     if not body.choices:
         return True
-    if "chunk" in text_of(body.object) or any(isinstance(choice.delta, Message) for choice in body.choices):
+    if "chunk" in text_of(body.object) or any(isinstance(choice.delta, dict) for choice in body.choices):
         return True
-    if any(choice.message for choice in body.choices):
+    if body.object == "chat.completion" or any(choice.message for choice in body.choices):
         return False
-    return not usage or any(choice.finish_reason is None for choice in body.choices)
+    return not usage or any(choice.finish_reason is None for choice in body.choices) or _ends_stream(body, usage)
 
 
-def _piece(choice: Choice | NumberChoice) -> Piece:
+def _ends_stream(body: Body, usage: object) -> bool:
+    """Whether completions with an end and token counts are the last chunk of a stream: they lack the other tokens."""
+    n_completion = count_of(field_of(usage, "completion_tokens")) or 0
+    texts = [list(_texts(choice)) for choice in body.choices or []]
+    spoken = all("".join(text) == choice.text for text, choice in zip(texts, body.choices or [], strict=True))
+    n_listed = sum(map(len, texts))
+    return spoken and n_listed < (n_completion - 1 if n_listed else n_completion)
+
+
+def _texts(choice: Choice) -> Sequence[str]:
+    """The texts of the listed tokens."""
+    logprobs = choice.logprobs
+    if isinstance(logprobs, Lists):
+        listed = logprobs.tokens if logprobs.tokens is not None else [e.token for e in logprobs.content or []]
+    else:
+        listed = [entry.token for entry in logprobs or []]
+    return [*map(text_of, listed)]
+
+
+def _piece(choice: Choice | NumberChoice, place: int) -> Piece:
     finish_reason = word_of(choice.finish_reason)
-    message = choice.delta if isinstance(choice.delta, Message) else choice.message or Message()
-    thought = message.reasoning_content or message.reasoning
+    message = choice.delta if isinstance(choice.delta, dict) else choice.message
+    thought = field_of(message, "reasoning_content") or field_of(message, "reasoning")
+    index = count_of(choice.index)
     return Piece(
-        index=choice.index or 0,
-        tokens=_tokens(choice, _segment(choice, message, thought)),
+        index=place if index is None else index,
+        tokens=_without_prompt(_tokens(choice, _segment(choice, message, thought)), choice.prompt_token_ids),
         finish_reason=finish_reason,
-        text=_joined(message.content or choice.text),
+        text=_joined(field_of(message, "content") or choice.text),
         is_last=finish_reason is not None,
         has_reasoning=bool(thought),
     )
 
 
-def _segment(choice: Choice | NumberChoice, message: Message, thought: object) -> int:
+def _without_prompt(tokens: Tokens | None, prompt_ids: object) -> Tokens | None:
+    """The tokens without those of an echoed prompt, whose ids vLLM lists: its first token has no log-probability."""
+    if tokens and isinstance(prompt_ids, list) and len(tokens) >= len(prompt_ids) > 0 and tokens.chosen[0] is None:
+        return tokens.without_first(len(prompt_ids))
+    return tokens
+
+
+def _segment(choice: Choice | NumberChoice, message: object, thought: object) -> int:
     """The segment of the tokens of a chunk; unknown for a whole body."""
-    if not isinstance(choice.delta, Message):
+    if not isinstance(choice.delta, dict):
         return SEGMENT_UNKNOWN
     if thought:
         return SEGMENT_REASONING
-    return SEGMENT_ANSWER if message.content else SEGMENT_UNKNOWN
+    return SEGMENT_ANSWER if field_of(message, "content") else SEGMENT_UNKNOWN
 
 
 def _joined(content: object) -> str:
@@ -231,14 +289,13 @@ def _tokens(choice: Choice | NumberChoice, segment: int) -> Tokens | None:
         return _numbers(logprobs.content, segment)
     if isinstance(logprobs, list):
         return entries(logprobs, segment)
-    if logprobs.token_logprobs is not None:
+    has_entries = logprobs.content is not None or logprobs.refusal is not None or logprobs.reasoning_content
+    if logprobs.token_logprobs is not None or (logprobs.top_logprobs and not has_entries):
         return lists(logprobs, segment)
-    return _entry_lists(logprobs, segment)
+    return _entry_lists(logprobs, segment) if has_entries else None
 
 
-def _entry_lists(logprobs: Lists, segment: int) -> Tokens | None:
-    if not (logprobs.content is not None or logprobs.refusal is not None or logprobs.reasoning_content):
-        return None
+def _entry_lists(logprobs: Lists, segment: int) -> Tokens:
     thought = logprobs.reasoning_content
     is_split = thought is not UNSET  # DeepSeek lists reasoning and answer side by side
     found = Tokens()
@@ -252,15 +309,39 @@ def _entry_lists(logprobs: Lists, segment: int) -> Tokens | None:
 
 def entries(listed: Sequence[Entry], segment: int = SEGMENT_UNKNOWN) -> Tokens:
     """Columns from chat entries."""
-    rows = [entry.top_logprobs or () for entry in listed]
+    rows = [entry.top_logprobs or entry.top_probs or () for entry in listed]
+    flat = [*chain.from_iterable(rows)]
     return Tokens(
-        chosen=[entry.logprob for entry in listed],
-        counts=[len(row) for row in rows],
-        top=[alternative.logprob for row in rows for alternative in row],
-        chosen_names=[name(entry) for entry in listed],
-        top_names=[name(alternative) for row in rows for alternative in row],
+        chosen=_values(listed),
+        counts=[*map(len, rows)],
+        top=_values(flat),
+        chosen_names=[*map(name, listed)],
+        top_names=[*map(name, flat)],
         segments=[segment] * len(listed),
+        are_probabilities=any(entry.prob is not None for entry in listed),
     )
+
+
+def _values(tokens: Sequence[Alternative]) -> list[Any]:
+    values = [token.logprob for token in tokens]
+    if None in values:
+        return [value_of(token) if value is None else value for value, token in zip(values, tokens, strict=True)]
+    return values
+
+
+IMPOSSIBLE = -9999.0
+"""Placeholder for the logarithm of probability 0."""
+
+_AFTER_SAMPLERS = "after_samplers"
+
+
+def value_of(token: Any) -> Any:
+    """The log-probability under either name, or the logarithm of the probability where the server sends those."""
+    if token.prob is None:
+        return token.log_prob if token.logprob is None else token.logprob
+    if (prob := number_of(token.prob)) is None:
+        return None
+    return math.log(prob) if 0 < prob <= 1 + 1e-6 else IMPOSSIBLE if prob == 0 else 1.0
 
 
 def _numbers(listed: list[NumberEntry], segment: int) -> Tokens:
@@ -297,11 +378,11 @@ class _Names(Sequence[Hashable]):
 
 def name(token: Alternative) -> Hashable:
     """The identity of a token: its id, else its text, with its bytes where the text has a replacement character."""
-    if token.id is not None:
+    if isinstance(token.id, int):
         return token.id
-    if token.token_id is not None:
+    if isinstance(token.token_id, int):
         return token.token_id
-    text = token.token or ""
+    text = token.token if isinstance(token.token, str) else ""
     if _REPLACEMENT in text and isinstance(token.bytes, Raw):
         return text, bytes(token.bytes)
     return _text_name(text)
@@ -316,7 +397,9 @@ def _text_name(text: str) -> Hashable:
 
 def lists(logprobs: Lists, segment: int = SEGMENT_UNKNOWN) -> Tokens:
     """Columns from the parallel lists of completions; alternatives are maps keyed by text, or entries."""
-    chosen = logprobs.token_logprobs or []
+    chosen = logprobs.token_logprobs
+    if chosen is None:
+        chosen = [None] * len(logprobs.top_logprobs or [])
     n = len(chosen)
     names = [*(logprobs.tokens or logprobs.token_ids or [])[:n], *[None] * n][:n]
     tokens = Tokens(chosen, chosen_names=[*map(_plain, names)], top_names=(top_names := []), segments=[segment] * n)
@@ -341,7 +424,7 @@ def _alternatives(row: object) -> tuple[list[Any], list[Hashable]]:
         return values, [*row]
     if isinstance(row, list):
         found = msgspec.convert(row, list[Alternative])
-        return [alternative.logprob for alternative in found], [*map(name, found)]
+        return _values(found), [*map(name, found)]
     return [], []
 
 

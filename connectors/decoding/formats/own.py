@@ -2,14 +2,15 @@
 
 The structs below are the contract: `docs/schemas` is generated from them, and decoding validates against them. The
 packed form of a signal carries little-endian floats as bytes (base64 in JSON, raw in MessagePack); it decodes about a
-hundred times as fast as the same numbers in a server's JSON.
+hundred times as fast as the same numbers in a server's JSON. Contract, reading and writing stay in one module, so that
+what one changes is seen by the others.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time
+from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id, without_controls
 from driftgauge.models.arrays import Floats, UInt8s
 from driftgauge.models.events import (
     SEGMENT_ANSWER,
@@ -32,12 +34,33 @@ from driftgauge.models.events import (
 from driftgauge.models.signals.features import N_FEATURES
 
 VERSION = 1
+TYPES = frozenset({"generation", "generation.chunk", "label"})
+"""Types of own events."""
 
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
+_NO_CONTROLS = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
+_LARGEST = 3.4028234663852886e38  # of a float32
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROLS)] | int
+"""A number is read as its digits. Control characters are refused (in code: a pattern costs more than the rest)."""
+
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
+Word: TypeAlias = Name | int | float
+"""A name that may also be a number."""
+
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
-Moment: TypeAlias = Annotated[datetime, Meta(tz=True)] | float
+Width: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Moment: TypeAlias = datetime | float
+"""Text without an offset is UTC."""
+
 Logprobs: TypeAlias = list[float | None]
+Entropies: TypeAlias = list[Annotated[float, Meta(ge=-0.001, le=64)] | None]
+"""In nats; a value slightly below 0 is rounding. No vocabulary reaches 64."""
+
+FeatureValues: TypeAlias = list[Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)] | None]
+TokenId: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Probability: TypeAlias = Annotated[float, Meta(ge=1e-9, le=1)]
+"""Of being chosen: its inverse is a weight, so it must not vanish."""
+
 Encoding: TypeAlias = Literal["json", "msgpack"]
 DType: TypeAlias = Literal["float16", "float32"]
 
@@ -45,11 +68,11 @@ DType: TypeAlias = Literal["float16", "float32"]
 class ContextFields(Struct, omit_defaults=True, frozen=True):
     """What the values of the signal depend on; leave out a field that is not known."""
 
-    model_revision: Name | None = None
+    model_revision: Word | None = None
     temperature: Annotated[float, Meta(ge=0)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     logprobs_mode: Name | None = None
-    k: Annotated[int, Meta(ge=0)] | None = None
+    k: Width | None = None
     tokenizer: Name | None = None
     chat_template: Name | None = None
 
@@ -66,7 +89,7 @@ class Packed(Struct, omit_defaults=True):
     """Little-endian floats as bytes: ``top_logprobs`` T x k in row order, ``chosen_logprobs`` T. NaN is missing."""
 
     dtype: DType
-    k: Annotated[int, Meta(ge=0)] = 0
+    k: Width = 0
     top_logprobs: bytes = b""
     chosen_logprobs: bytes | None = None
 
@@ -81,8 +104,8 @@ class SignalFields(Struct, omit_defaults=True):
     top_logprobs: list[Logprobs] | None = None
     packed: Packed | None = None
     chosen_logprobs: Logprobs | None = None
-    entropy: Logprobs | None = None
-    features: Annotated[Logprobs, Meta(min_length=N_FEATURES, max_length=N_FEATURES)] | None = None
+    entropy: Entropies | None = None
+    features: Annotated[FeatureValues, Meta(min_length=N_FEATURES, max_length=N_FEATURES)] | None = None
     n_reasoning: Count | None = None
 
 
@@ -93,12 +116,12 @@ class GenerationEvent(Struct, omit_defaults=True, tag_field="type", tag="generat
     id: Id
     event_time: Moment
     model: Name = ""
-    domain: Name | UnsetType = UNSET
-    slices: dict[Name, Name] = {}
+    domain: Word | UnsetType = UNSET
+    slices: dict[Name, Word | bool] = {}
     context: ContextFields = ContextFields()
     finish_reason: Name | None = None
     usage: Usage = Usage()
-    token_ids: list[int] | None = None
+    token_ids: list[TokenId] | None = None
     text: str | None = None
     signal: SignalFields
 
@@ -114,16 +137,19 @@ class ChunkEvent(GenerationEvent, tag_field="type", tag="generation.chunk", kw_o
 
 
 class LabelEvent(Struct, omit_defaults=True, tag_field="type", tag="label", kw_only=True):
-    """The truth about one response. ``correct`` null withdraws the label named by ``supersedes``."""
+    """The truth about one response. ``correct`` null withdraws the label named by ``supersedes``.
+
+    The texts "true", "false", "1" and "0" are read as the values they spell.
+    """
 
     version: int = VERSION
     label_id: Id
     response_id: Id
     event_time: Moment
-    correct: bool | Annotated[float, Meta(ge=0, le=1)] | None
+    correct: bool | Annotated[float, Meta(ge=0, le=1)] | str | None
     annotator_kind: AnnotatorKind = "human"
     annotator_id: Name = ""
-    inclusion_probability: Annotated[float, Meta(gt=0, le=1)] | None = None
+    inclusion_probability: Probability | None = None
     supersedes: Id | None = None
 
 
@@ -141,9 +167,9 @@ def parse(value: bytes, encoding: Encoding) -> OwnEvent:
 
 
 def to_event(
-    parsed: OwnEvent, *, default_domain: str = "default", keep_text: bool = False
+    parsed: OwnEvent, *, default_domain: str = "default", keep_text: bool = False, key: str = ""
 ) -> Generation | Chunk | Label:
-    """The event of a parsed record; its signal is not normalised.
+    """The event of a parsed record; its signal is not normalised. The key of the record is a further id.
 
     Raises `PayloadError` for contradictions that types cannot express.
     """
@@ -151,7 +177,7 @@ def to_event(
         raise PayloadError("unknown_version", f"version {parsed.version}; this agent reads version {VERSION}")
     if isinstance(parsed, LabelEvent):
         return _label(parsed)
-    generation = _generation(parsed, default_domain, keep_text)
+    generation = _generation(parsed, default_domain, keep_text, key)
     if isinstance(parsed, ChunkEvent):
         return Chunk(generation, parsed.sequence, parsed.is_last)
     return generation
@@ -161,44 +187,85 @@ def _label(parsed: LabelEvent) -> Label:
     if parsed.correct is None and parsed.supersedes is None:
         raise PayloadError("invalid_value", "correct is null, which withdraws a label, but supersedes names none")
     return Label(
-        label_id=parsed.label_id,
-        response_id=parsed.response_id,
+        label_id=_id(parsed.label_id),
+        response_id=_id(parsed.response_id),
         event_time=seconds(parsed.event_time),
-        correct=None if parsed.correct is None else float(parsed.correct),
+        correct=_score(parsed.correct),
         annotator_kind=parsed.annotator_kind,
-        annotator_id=parsed.annotator_id,
+        annotator_id=clean(parsed.annotator_id),
         inclusion_probability=parsed.inclusion_probability,
-        supersedes=parsed.supersedes,
+        supersedes=None if parsed.supersedes is None else _id(parsed.supersedes),
     )
 
 
-def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool) -> Generation:
-    signal = to_signal(parsed.signal)
+_SPELLED = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
+
+
+def _score(correct: bool | float | str | None) -> float | None:
+    if isinstance(correct, str):
+        if (score := _SPELLED.get(correct.strip().casefold())) is None:
+            raise PayloadError("invalid_value", "correct is a text, and none of true, false, 1 and 0")
+        return score
+    return None if correct is None else float(correct)
+
+
+def _id(value: str | int) -> str:
+    text = str(value)
+    if problem := problem_of_id(text):
+        raise PayloadError("invalid_id", problem)
+    return text
+
+
+def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, key: str) -> Generation:
+    domain = "" if parsed.domain is UNSET else name_of(parsed.domain)
+    name = _id(parsed.id)
     return Generation(
-        id=parsed.id,
+        id=name,
         event_time=seconds(parsed.event_time),
-        domain=default_domain if parsed.domain is UNSET else parsed.domain,
+        domain=domain or default_domain,
         context=_context(parsed.model, parsed.context),
-        signal=signal,
-        slices=parsed.slices,
-        finish_reason=parsed.finish_reason,
+        signal=to_signal(parsed.signal),
+        slices=_slices(parsed.slices) if parsed.slices else {},
+        finish_reason=_clean(parsed.finish_reason),
         n_prompt_tokens=parsed.usage.prompt_tokens,
         n_completion_tokens=parsed.usage.completion_tokens,
         n_reasoning_tokens=parsed.usage.reasoning_tokens,
         token_ids=None if parsed.token_ids is None else np.array(parsed.token_ids, dtype=np.int64),
-        text=parsed.text if keep_text else None,
+        text=without_controls(parsed.text) if keep_text and parsed.text is not None else None,
+        aliases=(key,) if key and key != name and problem_of_id(key) is None else (),
+        problems={} if domain else {"default_domain": 1},
     )
+
+
+def _slices(given: dict[str, Word | bool]) -> dict[str, str]:
+    named = ((clean(name), name_of(value)) for name, value in given.items())
+    return {name: value for name, value in named if name and value}
 
 
 @lru_cache(maxsize=1024)
 def _context(model: str, fields: ContextFields) -> Context:
     """One `Context` object for all responses of a context."""
-    return Context(model, *msgspec.structs.astuple(fields))
+    return Context(
+        clean(model),
+        None if fields.model_revision is None else name_of(fields.model_revision),
+        fields.temperature,
+        fields.top_p,
+        _clean(fields.logprobs_mode),
+        fields.k,
+        _clean(fields.tokenizer),
+        _clean(fields.chat_template),
+    )
+
+
+def _clean(name: str | None) -> str | None:
+    return None if name is None else clean(name)
 
 
 def seconds(moment: datetime | float) -> float:
     """UTC seconds since the epoch; raises `PayloadError` for a time before 1970 or after 2100."""
-    return checked_time(moment.timestamp() if isinstance(moment, datetime) else float(moment))
+    if isinstance(moment, datetime):
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return checked_time(float(moment))
 
 
 def to_signal(fields: SignalFields) -> Signal:
@@ -212,7 +279,7 @@ def to_signal(fields: SignalFields) -> Signal:
         top = _matrix(fields.top_logprobs)
     if fields.chosen_logprobs is not None:
         chosen = _floats(fields.chosen_logprobs)
-    entropy = None if fields.entropy is None else _floats(fields.entropy)
+    entropy = None if fields.entropy is None else np.maximum(_floats(fields.entropy), 0)
     _check_lengths(top, chosen, entropy)
     return Signal(chosen, top, entropy, segments=_segments(fields.n_reasoning, top, chosen, entropy))
 

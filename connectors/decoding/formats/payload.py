@@ -11,13 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id
 from driftgauge.models.events import SEGMENT_UNKNOWN
 
 Item = TypeVar("Item")
 
 EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: other times are mistakes in a unit
-MAX_ID_LENGTH = 512
+EARLIEST_CREATED = 946_684_800.0
+"""No model server answered before 2000: an earlier ``created`` is a mistake."""
+
 MAX_COUNT = 2**40
+NOT_ANSWERS = frozenset({
+    "error", "error_toxic", "error_limit", "abort", "aborted", "cancel", "cancelled", "canceled", "user_cancel",
+    "failed", "failure", "timeout", "queued", "in_progress", "load", "unload",
+})  # fmt: skip
+"""Reasons why generation ended that say that there is no answer; Ollama's ``load`` is a request without a prompt."""
 
 
 class PayloadError(ValueError):
@@ -39,6 +47,7 @@ class Tokens:
     top : (sum of counts,) their log-probabilities
     chosen_names, top_names : the identity of a token: its id (an integer) where there is one, else its text
     segments : (T,) ``SEGMENT_*``
+    are_probabilities : the server sent probabilities, taken after the samplers; the values are their logarithms
     """
 
     chosen: list[Any] = field(default_factory=list)
@@ -47,6 +56,7 @@ class Tokens:
     chosen_names: list[Hashable] = field(default_factory=list)
     top_names: Sequence[Hashable] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
+    are_probabilities: bool = False
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -58,6 +68,7 @@ class Tokens:
         self.top += other.top
         self.chosen_names += other.chosen_names
         self.segments += other.segments
+        self.are_probabilities |= other.are_probabilities
         self.top_names = [*self.top_names, *other.top_names]
 
     def without_first(self, n: int) -> Tokens:
@@ -70,6 +81,7 @@ class Tokens:
             self.chosen_names[n:],
             self.top_names[listed:],
             self.segments[n:],
+            self.are_probabilities,
         )
 
 
@@ -165,9 +177,16 @@ class Payload:
     ----------
     is_part : an event of a stream
     is_keyed : only some events of such a stream carry the id, so the key of the record has to name the response
+    n_prompt, n_completion, n_reasoning : counts of tokens; a value that cannot be a count becomes None, and a problem
+    created : UTC seconds; a value before 2000 or after 2100 becomes None, and a problem
     usage_follows : an event with the token counts may follow the last token
     sequence : number of the event in its stream, from 0
     key, other_id : ids from an envelope: its partition key, and its own id, which is used last
+    aliases : further ids of the response, such as the ``custom_id`` of a batch
+    problems : fields that could not be used, by reason
+    slices : parts of the domain that the response belongs to, by name
+    misread_created : a ``created`` in another unit than seconds, as it was
+    document : the bytes that the payload was read from, for settings that name a path
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -185,6 +204,40 @@ class Payload:
     sequence: int | None = None
     key: str = ""
     other_id: str = ""
+    aliases: list[str] = field(default_factory=list)
+    problems: dict[str, int] = field(default_factory=dict)
+    slices: dict[str, str] = field(default_factory=dict)
+    misread_created: float | None = None
+    document: bytes = b""
+
+    def __post_init__(self) -> None:
+        for name in ("n_prompt", "n_completion", "n_reasoning"):
+            value = getattr(self, name)
+            if value is not None and (count := count_of(value)) != value:
+                setattr(self, name, count)
+                if count is None:
+                    self.problems["invalid_usage"] = self.problems.get("invalid_usage", 0) + 1
+        if self.created in (None, "", 0):
+            self.created = None
+        else:
+            created = moment_of(self.created)
+            if created is None or not EARLIEST_CREATED <= created <= LATEST:
+                self.problems["invalid_created"] = 1
+                created, self.misread_created = None, created
+            self.created = created
+
+    def complete(self, *, created: object = None, domain: str | None = None, other_id: object = None) -> None:
+        """Take from an envelope what the payload lacks."""
+        moment = moment_of(created)
+        if self.created is None and moment is not None and EARLIEST_CREATED <= moment <= LATEST:
+            self.created = moment
+        self.domain = self.domain or domain
+        self.other_id = self.other_id or alias_of(other_id)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether any choice has tokens, text or a reason why it ended."""
+        return any(piece.tokens is not None or piece.text or piece.finish_reason for piece in self.pieces)
 
 
 def text_of(value: object) -> str:
@@ -198,24 +251,41 @@ def word_of(value: object) -> str | None:
     """A short word such as a finish reason, also inside ``{"type": …}`` or ``{"reason": …}``; else None."""
     if isinstance(value, dict):
         value = value.get("type", value.get("reason"))
-    return text_of(value)[:256] or None
+    return clean(text_of(value)) or None
+
+
+def is_answer(finish_reason: str | None) -> bool:
+    """Whether a response that ended like this is an answer.
+
+    >>> is_answer("stop"), is_answer(None), is_answer("ERROR")
+    (True, True, False)
+    """
+    return finish_reason is None or finish_reason.casefold() not in NOT_ANSWERS
 
 
 def id_of(value: object) -> str:
-    """An identifier; raises `PayloadError` for one longer than `MAX_ID_LENGTH`."""
+    """An identifier; raises `PayloadError` for one that is too long or has control characters."""
     text = text_of(value)
-    if len(text) > MAX_ID_LENGTH:
-        raise PayloadError("invalid_id", f"an id of {len(text)} characters; the bound is {MAX_ID_LENGTH}")
+    if problem := problem_of_id(text):
+        raise PayloadError("invalid_id", problem)
     return text
 
 
+def alias_of(value: object) -> str:
+    """A further identifier; "" for one that cannot be used."""
+    text = text_of(value)
+    return "" if problem_of_id(text) else text
+
+
 def count_of(value: object) -> int | None:
-    """A count of tokens, None where there is none; raises `PayloadError` for a value that cannot be a count."""
-    if value is None:
-        return None
+    """A count of tokens; None for a value that cannot be one.
+
+    >>> count_of(3), count_of(3.0), count_of(-1), count_of("3"), count_of(None)
+    (3, 3, None, None, None)
+    """
     number = number_of(value)
     if number is None or not 0 <= number <= MAX_COUNT or number != int(number):
-        raise PayloadError("invalid_value", "a count of tokens is not a whole number from 0 up")
+        return None
     return int(number)
 
 
@@ -231,12 +301,16 @@ def number_of(value: object) -> float | None:
 
 
 def moment_of(value: object) -> float | None:
-    """UTC seconds since the epoch from such a number or from RFC 3339 text; None where there is none (or 0).
+    """UTC seconds since the epoch from a number, or from text: a number or RFC 3339; None where there is none (or 0).
 
-    >>> moment_of("1970-01-01T00:01:00.123456789Z"), moment_of(1.5), moment_of(0)
-    (60.123456, 1.5, None)
+    >>> moment_of("1970-01-01T00:01:00.123456789Z"), moment_of(1.5), moment_of("60"), moment_of(0)
+    (60.123456, 1.5, 60.0, None)
     """
     if isinstance(value, str):
+        try:
+            return number_of(float(value)) or None
+        except ValueError:
+            pass
         try:
             parsed = datetime.fromisoformat(value)
         except ValueError:
@@ -265,6 +339,6 @@ def field_of(value: object, *path: str) -> Any:
 def domain_of(*places: object) -> str | None:
     """The domain named in one of these objects."""
     for place in places:
-        if isinstance(name := field_of(place, "domain"), str) and name:
-            return name[:256]
+        if name := name_of(field_of(place, "domain")):
+            return name
     return None

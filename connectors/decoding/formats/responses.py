@@ -23,7 +23,6 @@ from driftgauge.connectors.decoding.formats.payload import (
     domain_of,
     field_of,
     id_of,
-    moment_of,
     text_of,
 )
 
@@ -93,10 +92,10 @@ def _whole(response: Response) -> Payload:
         pieces=[piece],
         id=id_of(response.id),
         model=text_of(response.model),
-        created=moment_of(response.created_at),
-        n_prompt=count_of(field_of(usage, "input_tokens")),
-        n_completion=count_of(field_of(usage, "output_tokens")),
-        n_reasoning=count_of(field_of(usage, "output_tokens_details", "reasoning_tokens")),
+        created=response.created_at,
+        n_prompt=field_of(usage, "input_tokens"),
+        n_completion=field_of(usage, "output_tokens"),
+        n_reasoning=field_of(usage, "output_tokens_details", "reasoning_tokens"),
         parameters=_parameters(response),
         domain=domain_of(response.driftgauge, response.metadata),
     )

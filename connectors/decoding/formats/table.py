@@ -6,12 +6,16 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+from msgspec import Raw
+
 from driftgauge.connectors.decoding.formats import (
-    ai21,
+    bedrock,
     cloudevents,
     cohere,
     gateways,
@@ -23,11 +27,12 @@ from driftgauge.connectors.decoding.formats import (
     responses,
     sglang,
     tgi,
+    transcription,
     triton,
 )
 from driftgauge.connectors.decoding.formats.payload import PayloadError
 
-Keys: TypeAlias = Mapping[str, Any]
+Keys: TypeAlias = Mapping[str, Raw]
 """The top level of an object: names, and values that are not decoded yet."""
 
 
@@ -55,13 +60,57 @@ class Format:
     wraps: bool = False
 
 
-def _has(*names: str) -> Callable[[Keys], bool]:
-    """Whether any of these keys is present."""
-    return lambda keys: any(name in keys for name in names)
+def first_of(raw: Raw) -> str:
+    """The first character of a value: ``{`` of an object, ``[`` of an array, a quote of a text."""
+    return chr(memoryview(raw)[0]) if len(raw) else ""
+
+
+def _is(keys: Keys, name: str, kinds: str) -> bool:
+    """Whether the value of this name begins with one of these characters: ``{`` object, ``[`` array, ``"`` text."""
+    raw = keys.get(name)
+    return raw is not None and first_of(raw) in kinds
+
+
+def _array_of_objects(keys: Keys, name: str) -> bool:
+    raw = keys.get(name)
+    return raw is not None and _OBJECTS.match(memoryview(raw)[:64]) is not None
+
+
+_OBJECTS = re.compile(rb"\[\s*[{\]]|\[\s*null")
+_KEYS = msgspec.json.Decoder(dict[str, Raw])
+_ARRAY = msgspec.json.Decoder(list[Raw])
+
+
+def _inner(keys: Keys, name: str) -> Keys:
+    """The keys of the object under this name; none where it is no object."""
+    return _KEYS.decode(keys[name]) if _is(keys, name, "{") else {}
+
+
+def _mentions(keys: Keys, name: str, *marks: bytes) -> bool:
+    """Whether the object under this name has one of these keys; the object may be large, so it is only searched."""
+    if not _is(keys, name, "{"):
+        return False
+    raw = bytes(keys[name])
+    return any(mark in raw for mark in marks)
+
+
+def _objects(keys: Keys, name: str) -> Iterator[Keys]:
+    """The keys of each object in the array under this name."""
+    if _array_of_objects(keys, name):
+        yield from (_KEYS.decode(raw) for raw in _ARRAY.decode(keys[name]) if first_of(raw) == "{")
+
+
+def _text(keys: Keys, name: str) -> str:
+    return msgspec.json.decode(keys[name], type=str) if _is(keys, name, '"') else ""
 
 
 def _is_own(keys: Keys) -> bool:
-    return "type" in keys and not keys.keys().isdisjoint({"signal", "label_id", "response_id", "version"})
+    marks = {"signal", "label_id", "response_id", "event_time", "version"}
+    return _text(keys, "type") in own.TYPES and not keys.keys().isdisjoint(marks)
+
+
+def _is_cloudevent(keys: Keys) -> bool:
+    return "specversion" in keys and not keys.keys().isdisjoint({"id", "type", "source", "data", "data_base64"})
 
 
 def _is_litellm(keys: Keys) -> bool:
@@ -69,40 +118,125 @@ def _is_litellm(keys: Keys) -> bool:
     return "response" in keys and not keys.keys().isdisjoint(marks)
 
 
+def _is_batch_line(keys: Keys) -> bool:
+    return "custom_id" in keys and (_is(keys, "response", "{n") or "error" in keys)
+
+
+def _is_connect(keys: Keys) -> bool:
+    return keys.keys() == {"schema", "payload"} and _is(keys, "schema", "{n")
+
+
+def _is_debezium(keys: Keys) -> bool:
+    return {"op", "after"} <= keys.keys() and not keys.keys().isdisjoint({"source", "before", "ts_ms"})
+
+
+def _is_openai(keys: Keys) -> bool:
+    return "choices" in keys and (not _is(keys, "choices", "[") or _array_of_objects(keys, "choices"))
+
+
+def _is_sglang(keys: Keys) -> bool:
+    marks = (b'"output_token_logprobs"', b'"finish_reason"', b'"completion_tokens"', b'"prompt_tokens"')
+    return _mentions(keys, "meta_info", *marks)
+
+
 def _is_tgi(keys: Keys) -> bool:
-    return "generated_text" in keys or "details" in keys or ("token" in keys and "top_tokens" in keys)
+    marks = (b'"tokens"', b'"finish_reason"', b'"generated_tokens"', b'"prefill"')
+    return _is(keys, "generated_text", '"') or _mentions(keys, "details", *marks) or _is_tgi_token(keys)
+
+
+def _is_tgi_token(keys: Keys) -> bool:
+    token = _inner(keys, "token")
+    return ("text" in token or "id" in token) and ("logprob" in token or "log_prob" in token or "top_tokens" in keys)
+
+
+def _is_llama_cpp(keys: Keys) -> bool:
+    marks = {"tokens_predicted", "stop_type", "stop", "generation_settings", "tokens_evaluated", "timings"}
+    return _is(keys, "completion_probabilities", "[") or (
+        _is(keys, "content", '"') and not keys.keys().isdisjoint(marks) and "role" not in keys
+    )
+
+
+def _is_gemini(keys: Keys) -> bool:
+    marks = {"usageMetadata", "modelVersion", "responseId", "promptFeedback"}
+    of_choice = {"content", "finishReason", "logprobsResult", "avgLogprobs"}
+    if not keys.keys().isdisjoint(marks):
+        return True
+    return any(not of_choice.isdisjoint(candidate) for candidate in _objects(keys, "candidates"))
 
 
 def _is_responses(keys: Keys) -> bool:
-    marks = {"sequence_number", "response", "item_id", "output_index", "item"}
-    return "output" in keys or ("type" in keys and not keys.keys().isdisjoint(marks))
+    if _text(keys, "type").startswith("response."):
+        return True
+    marks = {"status", "created_at", "model", "usage", "object"}
+    return _array_of_objects(keys, "output") and not keys.keys().isdisjoint(marks)
+
+
+def _is_transcription(keys: Keys) -> bool:
+    if _text(keys, "type").startswith("transcript.text."):
+        return True
+    return _is(keys, "text", '"') and (
+        _array_of_objects(keys, "logprobs") or _text(_inner(keys, "usage"), "type") in ("tokens", "duration")
+    )
+
+
+def _is_ollama(keys: Keys) -> bool:
+    content = {"message", "response", "thinking", "logprobs", "done_reason", "eval_count"}
+    return (
+        _is(keys, "done", "tf")
+        and not keys.keys().isdisjoint(content)
+        and not keys.keys().isdisjoint({"model", "created_at", "eval_count", "logprobs"})
+    )
+
+
+def _is_triton(keys: Keys) -> bool:
+    if "output_log_probs" in keys or (_is(keys, "text_output", '"[') and "model_name" in keys):
+        return True
+    names = {_text(tensor, "name") for tensor in _objects(keys, "outputs")}
+    return not names.isdisjoint({"output_log_probs", "text_output"})
+
+
+def _is_jurassic(keys: Keys) -> bool:
+    return any("data" in completion for completion in _objects(keys, "completions"))
+
+
+def _is_imported(keys: Keys) -> bool:
+    marks = {"generation_token_count", "prompt_token_count", "stop_reason", "logprobs"}
+    return _is(keys, "generation", '"n') and not keys.keys().isdisjoint(marks)
+
+
+def _is_cohere(keys: Keys) -> bool:
+    if _text(keys, "type") in cohere.EVENTS:
+        return True
+    return (
+        _is(keys, "finish_reason", '"')
+        and "content" in (message := _inner(keys, "message"))
+        and ("role" in message or "logprobs" in keys)
+    )
 
 
 def _unchanged(event: own.OwnEvent) -> own.OwnEvent:
     return event
 
 
-_LLAMA_CPP_MARKS = ("completion_probabilities", "tokens_predicted", "stop_type")
-
 FORMATS: tuple[Format, ...] = (
-    Format("cloudevents", _has("specversion"), cloudevents.Envelope, cloudevents.read, wraps=True),
-    Format("openai", _has("choices"), openai.Body, openai.read, b'"choices":', openai.NumberBody),
+    Format("cloudevents", _is_cloudevent, cloudevents.Envelope, cloudevents.read, wraps=True),
+    Format("openai", _is_openai, openai.Body, openai.read, b'"choices":', openai.NumberBody),
     Format("driftgauge", _is_own, own.OwnEvent, _unchanged, b'{"type":"', own.OwnEvent),
     Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True),
-    Format("openai_batch", _has("custom_id"), gateways.BatchLine, gateways.read_batch_line, wraps=True),
-    Format("sglang", _has("meta_info"), sglang.Body, sglang.read),
+    Format("openai_batch", _is_batch_line, gateways.BatchLine, gateways.read_batch_line, wraps=True),
+    Format("kafka_connect", _is_connect, gateways.Connect, gateways.read_connect, wraps=True),
+    Format("debezium", _is_debezium, gateways.Debezium, gateways.read_debezium, wraps=True),
+    Format("sglang", _is_sglang, sglang.Body, sglang.read),
     Format("tgi", _is_tgi, tgi.Body, tgi.read),
-    Format("llama_cpp", _has(*_LLAMA_CPP_MARKS), llama_cpp.Body, llama_cpp.read),
-    Format("gemini", _has("candidates", "usageMetadata"), gemini.Body, gemini.read),
+    Format("llama_cpp", _is_llama_cpp, llama_cpp.Body, llama_cpp.read),
+    Format("gemini", _is_gemini, gemini.Body, gemini.read),
     Format("openai_responses", _is_responses, responses.Body, responses.read),
-    Format("ollama", _has("done"), ollama.Body, ollama.read),
-    Format("triton", _has("output_log_probs", "text_output", "outputs"), triton.Body, triton.read),
-    Format("ai21", _has("completions"), ai21.Body, ai21.read),
-    Format("cohere", _has("logprobs", "finish_reason", "delta", "message"), cohere.Body, cohere.read),
-    # tokens inside a stream have few keys, so these come last
-    Format("tgi", _has("token"), tgi.Body, tgi.read),
-    Format("llama_cpp", _has("content"), llama_cpp.Body, llama_cpp.read),
-    Format("cohere", lambda keys: keys.keys() == {"type", "index"}, cohere.Body, cohere.read),
+    Format("ollama", _is_ollama, ollama.Body, ollama.read),
+    Format("triton", _is_triton, triton.Body, triton.read),
+    Format("ai21", _is_jurassic, bedrock.Jurassic, bedrock.read_jurassic),
+    Format("bedrock_imported", _is_imported, bedrock.Imported, bedrock.read_imported),
+    Format("openai_transcription", _is_transcription, transcription.Body, transcription.read),
+    Format("cohere", _is_cohere, cohere.Body, cohere.read),
 )  # fmt: skip
 
 ALIASES: Mapping[str, str] = {

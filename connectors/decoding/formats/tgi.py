@@ -7,7 +7,7 @@ Sources: code and recordings (TGI 2026-01); for the stream without ``index`` doc
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,7 @@ from driftgauge.connectors.decoding.formats.payload import (
     Payload,
     Piece,
     RequestParameters,
+    Tokens,
     columns_of,
     count_of,
     domain_of,
@@ -29,9 +30,10 @@ from driftgauge.connectors.decoding.formats.payload import (
 class Token(Struct, gc=False):
     """One token."""
 
-    id: int | None = None
-    text: str | None = None
-    logprob: float | str | None = None
+    id: Any = None
+    text: Any = None
+    logprob: Any = None
+    log_prob: Any = None
 
 
 class Sequence(Struct):
@@ -40,7 +42,7 @@ class Sequence(Struct):
     finish_reason: Any = None
     generated_tokens: Any = None
     generated_text: Any = None
-    prefill: list[Any] | None = None
+    prefill: Any = None
     tokens: list[Token] | None = None
     top_tokens: list[list[Token] | None] | None = None
 
@@ -63,7 +65,7 @@ class Body(Struct):
     driftgauge: Any = None
 
 
-_LOGPROB = attrgetter("logprob")
+_LOGPROB, _LOG_PROB = attrgetter("logprob"), attrgetter("log_prob")
 _PARAMETERS = RequestParameters(logprobs_mode="processed")
 
 
@@ -73,23 +75,21 @@ def read(body: Body) -> Payload:
     details = body.details
     if body.token is not None:
         piece = _event(body, details, body.token)
-        n_completion = count_of(details.generated_tokens) if details else None
+        n_completion = details.generated_tokens if details else None
         return Payload([piece], n_completion=n_completion, parameters=_PARAMETERS, domain=domain, is_part=True)
     if details is None:
         return Payload([Piece(text=text_of(body.generated_text), is_last=True)], domain=domain)
     sequences = [details, *(details.best_of_sequences or [])]
     pieces = [_sequence(i, sequence) for i, sequence in enumerate(sequences)]
     pieces[0].text = text_of(body.generated_text)
-    n_prompt = len(details.prefill) if details.prefill else None
+    n_prompt = len(details.prefill) if isinstance(details.prefill, list) and details.prefill else None
     return Payload(pieces, n_prompt=n_prompt, parameters=_PARAMETERS, domain=domain)
 
 
 def _sequence(index: int, sequence: Sequence) -> Piece:
     return Piece(
         index=index,
-        tokens=None
-        if sequence.tokens is None
-        else columns_of(sequence.tokens, sequence.top_tokens or [], _LOGPROB, _names),
+        tokens=None if sequence.tokens is None else _columns(sequence.tokens, sequence.top_tokens or []),
         finish_reason=word_of(sequence.finish_reason),
         text=text_of(sequence.generated_text),
         is_last=True,
@@ -100,7 +100,7 @@ def _sequence(index: int, sequence: Sequence) -> Piece:
 def _event(body: Body, details: Details | None, token: Token) -> Piece:
     position = number_of(body.index)
     return Piece(
-        tokens=columns_of([token], [body.top_tokens], _LOGPROB, _names),
+        tokens=_columns([token], [body.top_tokens]),
         finish_reason=word_of(details.finish_reason) if details else None,
         text=text_of(token.text),
         position=int(position) - 1 if position else None,  # the first token has index 1
@@ -108,5 +108,14 @@ def _event(body: Body, details: Details | None, token: Token) -> Piece:
     )
 
 
-def _names(tokens: Iterable[Token]) -> list[Hashable]:
-    return [token.text or "" if token.id is None else token.id for token in tokens]
+def _columns(tokens: list[Token], rows: list[list[Token] | None]) -> Tokens:
+    """The columns; DJL's containers on SageMaker write ``log_prob``."""
+    is_djl = any(token.logprob is None and token.log_prob is not None for token in tokens[:1])
+    return columns_of(tokens, rows, _LOG_PROB if is_djl else _LOGPROB, _names)
+
+
+def _names(tokens: Collection[Token]) -> list[Hashable]:
+    ids = [token.id for token in tokens]
+    if {*map(type, ids)} <= {int}:
+        return ids
+    return [token.id if isinstance(token.id, int) else text_of(token.text) for token in tokens]

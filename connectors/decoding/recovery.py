@@ -1,0 +1,187 @@
+"""Bytes that are not strict JSON: what can be read after all is repaired, and a refusal names the likely cause.
+
+Repairs are safe and counted: a byte order mark, the prefix of a schema registry, JSON inside a JSON string, documents
+back to back, and literals that JSON lacks (NaN, Infinity, numbers beyond a double, halves of a surrogate pair). Nothing
+else is guessed. Pure; every function is linear in the bytes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from driftgauge.connectors.decoding.formats.payload import PayloadError
+
+_REGISTRY_PREFIXES = (
+    (b"\x00", 5),  # Confluent: zero, four bytes of a schema id
+    (b"\x00", 9),  # Apicurio: zero, eight bytes
+    (b"\x01", 17),  # Confluent: one, a schema GUID
+    (b"\x03\x00", 18),  # AWS Glue: version, no compression, a schema UUID
+)
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "zip",
+    b"\x82SNAPPY": "Snappy",
+    b"\xff\x06\x00\x00sNaPpY": "Snappy",
+}
+_LONGEST_NUMBER = 300
+_UNICODE_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16, so it comes first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'  # matches one without an end too, so that no byte is read twice
+_LITERALS = re.compile(
+    _STRING + rb"|(?P<number>-?\d[\d.eE+-]*+)|(?P<literal>[-+]?(?<![\w.])(?:NaN|Infinity|nan|inf)(?!\w))", re.DOTALL
+)
+_BRACES = re.compile(_STRING + rb"|(?P<brace>[{}\[\]])", re.DOTALL)
+_SURROGATES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+def as_utf8(value: bytes) -> bytes:
+    r"""The bytes in UTF-8 without a byte order mark, and without the prefix of a schema registry before JSON.
+
+    >>> as_utf8('\ufeff{}'.encode("utf-16-le")), as_utf8(b"\x00\x00\x00\x00\x07{}")
+    (b'{}', b'{}')
+    """
+    if value[:1] in b"{[":
+        return value
+    for mark, encoding in _UNICODE_MARKS:
+        if value.startswith(mark):
+            without_mark = value[len(mark) :]
+            return without_mark if encoding == "utf-8" else _transcoded(without_mark, encoding)
+    for prefix, length in _REGISTRY_PREFIXES:
+        if value.startswith(prefix) and value[length : length + 1] in (b"{", b"["):
+            return value[length:]
+    return value
+
+
+def _transcoded(value: bytes, encoding: str) -> bytes:
+    try:
+        return value.decode(encoding).encode()
+    except UnicodeError:
+        raise PayloadError("malformed", f"it begins like {encoding[:6].upper()} text, and is not") from None
+
+
+def text_inside(value: bytes) -> bytes | None:
+    r"""The JSON document inside a JSON string; None where the bytes are no such string.
+
+    >>> text_inside(b'"{\\"id\\": 1}"')
+    b'{"id": 1}'
+    """
+    if not value.startswith(b'"'):
+        return None
+    try:
+        inner = msgspec.json.decode(value, type=str).strip().encode()
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return inner if inner[:1] in (b"{", b"[", b'"') else None
+
+
+def repaired(value: bytes) -> list[tuple[bytes, int]]:
+    """The strict JSON documents in bytes that are not one, each with the number of literals replaced in it.
+
+    >>> repaired(b'{"a": NaN}{"b": "NaN"}')
+    [(b'{"a": null}', 1), (b'{"b": "NaN"}', 0)]
+    """
+    return [_strict(document) for document in _apart(value)]
+
+
+def _strict(document: bytes) -> tuple[bytes, int]:
+    n_replaced = 0
+
+    def replacement(match: re.Match[bytes]) -> bytes:
+        nonlocal n_replaced
+        if match.lastgroup is None or (match.lastgroup == "number" and _is_readable(match[0])):
+            return match[0]
+        n_replaced += 1
+        return b"\\ufffd" if match.lastgroup == "half" else b"null"
+
+    document = _LITERALS.sub(replacement, document)
+    return _SURROGATES.sub(replacement, document), n_replaced
+
+
+def _is_readable(number: bytes) -> bool:
+    """Whether a number fits into a double, or is not one at all."""
+    try:
+        return len(number) < _LONGEST_NUMBER and math.isfinite(float(number))
+    except ValueError:
+        return True
+
+
+def _apart(value: bytes) -> Iterator[bytes]:
+    """Documents that stand back to back, or with white space between them."""
+    depth = start = 0
+    for match in _BRACES.finditer(value):
+        brace = match["brace"]
+        if brace is None:
+            continue
+        depth += 1 if brace in b"{[" else -1
+        if depth <= 0:
+            yield value[start : match.end()].strip()
+            start, depth = match.end(), 0
+    if rest := value[start:].strip():
+        yield rest
+
+
+def cause_of(value: bytes) -> str:
+    r"""Why some bytes are no JSON, in words for people that do not quote them.
+
+    >>> cause_of(b"\x1f\x8b\x08"), cause_of(b"{'id': 1}")
+    ('it looks compressed (gzip)', 'it has single quotes, as Python prints a dictionary; JSON needs double quotes')
+    """
+    head = value.lstrip()[:2]
+    for mark, name in _COMPRESSED.items():
+        if value.startswith(mark):
+            return f"it looks compressed ({name})"
+    if not value.strip():
+        return "it is empty"
+    if b"\x00" in value[:4] and head[:1] in (b"{", b"[", b"\x00") and (value[1:2] == b"\x00") != (value[:1] == b"\x00"):
+        return "it looks like UTF-16 without a byte order mark; UTF-8 is expected"
+    if value[:1] in (b"\x00", b"\x01", b"\x03"):
+        first = {b"\x00": "a zero byte", b"\x01": "a byte 1", b"\x03": "a byte 3"}[value[:1]]
+        return f"it begins with {first}, as a schema registry's serializers write before Avro or Protobuf; JSON is read"
+    if 0x80 <= value[0] <= 0x8F or value[0] in (0xDE, 0xDF):
+        return "it looks like MessagePack: name that in the header content-type or in decode.encoding"
+    if head[:1] == b"<":
+        return "it looks like XML or HTML"
+    if head[:1] not in (b"{", b"["):
+        return "neither a JSON object, an array, lines of them, nor server-sent events"
+    return _cause_in(value)
+
+
+def _cause_in(value: bytes) -> str:
+    """Why something that begins like JSON is none."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    if re.match(rb"[{\[]\s*'", value.lstrip()):
+        return "it has single quotes, as Python prints a dictionary; JSON needs double quotes"
+    if _is_cut_off(value):
+        return "it ends inside an object, an array or a text: it was cut off"
+    return "not JSON"
+
+
+def _is_cut_off(value: bytes) -> bool:
+    depth, string_ends = 0, True
+    for match in _BRACES.finditer(value):
+        brace = match["brace"]
+        if brace is None:
+            string_ends = len(match[0]) > 1 and match[0].endswith(b'"')
+        else:
+            depth += 1 if brace in b"{[" else -1
+    return depth > 0 or not string_ends

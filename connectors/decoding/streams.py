@@ -1,0 +1,140 @@
+"""The streams of one record: pieces that belong together are put together, and answers that are mixed are refused.
+
+A record may hold the whole stream of a response, event by event. Then what the events say can be held against each
+other: ids that change with every event, an ``index`` that counts tokens, two choices under one index, an echo of the
+prompt, an error at the end. Pieces that come as records of their own are put together later, by id.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, Piece, is_answer
+
+_FEW = 4
+
+
+def settle(payloads: Sequence[Payload], *, is_stream: bool) -> list[PayloadError]:
+    """Put the pieces of one stream right, in place; returns an error for each response that was refused.
+
+    Parameters
+    ----------
+    payloads : of one record, in order, up to an event that marks the end of a stream
+    is_stream : they are server-sent events, not documents that happen to share a record
+    """
+    if len(payloads) < 2:
+        return []
+    _recognise_last_chunk(payloads)
+    parts = [payload for payload in payloads if payload.is_part]
+    if not parts:
+        return []
+    if len(parts) == len(payloads):
+        _reunite_ids(parts, is_stream=is_stream)
+    _ignore_token_numbers(parts)
+    refused = {name: error for name, pieces in _choices(parts) if (error := _reason_to_refuse(pieces))}
+    for payload in parts:
+        payload.pieces = [piece for piece in payload.pieces if (payload.id, piece.index) not in refused]
+    _cut_echoes(parts)
+    return list(refused.values())
+
+
+def _recognise_last_chunk(payloads: Sequence[Payload]) -> None:
+    """A last chunk with token counts looks like a whole body; the id of the chunks before it says that it is none."""
+    ids = {payload.id for payload in payloads if payload.is_part and payload.id}
+    for payload in payloads:
+        if payload.id in ids and not any(piece.is_cumulative or piece.is_repetition for piece in payload.pieces):
+            payload.is_part = True
+
+
+def _choices(parts: Sequence[Payload]) -> Iterator[tuple[tuple[str, int], list[tuple[Payload, Piece]]]]:
+    """Pieces by id and index, those without an id left out: several streams without ids may follow each other."""
+    found: dict[tuple[str, int], list[tuple[Payload, Piece]]] = defaultdict(list)
+    for payload in parts:
+        for piece in payload.pieces:
+            found[payload.id, piece.index].append((payload, piece))
+    for name, pieces in found.items():
+        if name[0] or sum(piece.is_last for _, piece in pieces) == 1:
+            yield name, pieces
+
+
+def _n_ends(parts: Sequence[Payload]) -> int:
+    """The most ends that any index has."""
+    ends: dict[int, int] = defaultdict(int)
+    for payload in parts:
+        for piece in payload.pieces:
+            ends[piece.index] += piece.is_last
+    return max(ends.values(), default=0)
+
+
+def _reunite_ids(parts: Sequence[Payload], *, is_stream: bool) -> None:
+    """One id for all events where every event has another one, and there is one end.
+
+    Documents that are not server-sent events may be pieces of many responses: there the end must be the last piece.
+    """
+    ids = [payload.id for payload in parts if payload.id]
+    if len(set(ids)) < 2 or len(ids) - len(set(ids)) > 1:
+        return
+    n_ends, with_pieces = _n_ends(parts), [payload for payload in parts if payload.pieces]
+    ends_it = bool(with_pieces) and any(piece.is_last for piece in with_pieces[-1].pieces)
+    if n_ends > 1 or (not is_stream and not (n_ends and ends_it)):
+        return
+    for payload in parts:
+        payload.aliases = [name for name in (payload.id, ids[-1]) if name and name != ids[0]]
+        payload.id = ids[0]
+        payload.problems["changing_id"] = 1
+
+
+def _ignore_token_numbers(parts: Sequence[Payload]) -> None:
+    """Index 0 for all events where the index counts tokens: it grows with every event, and there is one end."""
+    single = [payload.pieces[0] for payload in parts if len(payload.pieces) == 1]
+    numbers = [piece.index for piece in single if piece.tokens or piece.text]
+    if len(numbers) < 2 or any(len(payload.pieces) > 1 for payload in parts):
+        return
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
+        return
+    n_ends = sum(piece.is_last for piece in single)
+    if n_ends > 1 or (n_ends == 1 and not single[-1].is_last) or (not n_ends and len(numbers) < _FEW):
+        return
+    for payload in parts:
+        for piece in payload.pieces:
+            piece.index = 0
+            payload.problems["index_counts_tokens"] = 1
+
+
+def _reason_to_refuse(pieces: Sequence[tuple[Payload, Piece]]) -> PayloadError | None:
+    has_ended = False
+    for payload, piece in pieces:
+        if not is_answer(piece.finish_reason):
+            return PayloadError("error_response", f"the response ended with {piece.finish_reason}")
+        if piece.is_repetition or piece.is_cumulative:
+            continue
+        if has_ended and (piece.tokens or piece.text or (piece.is_last and payload.n_completion is None)):
+            return PayloadError("ambiguous_choices", "a choice goes on or ends again after its end: two share an index")
+        has_ended = has_ended or piece.is_last
+    return None
+
+
+def _cut_echoes(parts: Sequence[Payload]) -> None:
+    """Remove the tokens of an echoed prompt where the counts at the end show that there is one."""
+    by_id: dict[str, list[Payload]] = defaultdict(list)
+    for payload in parts:
+        by_id[payload.id].append(payload)
+    for payloads in by_id.values():
+        pieces = [piece for payload in payloads for piece in payload.pieces if piece.tokens]
+        n_prompt = next((p.n_prompt for p in reversed(payloads) if p.n_prompt is not None), None)
+        n_completion = next((p.n_completion for p in reversed(payloads) if p.n_completion is not None), None)
+        if not n_prompt or n_completion is None or len({piece.index for piece in pieces}) != 1:
+            continue
+        if any(piece.is_repetition or piece.is_cumulative for piece in pieces):
+            continue
+        if sum(len(piece.tokens or ()) for piece in pieces) - n_completion >= n_prompt:
+            _drop_first(pieces, n_prompt)
+
+
+def _drop_first(pieces: Sequence[Piece], n: int) -> None:
+    for piece in pieces:
+        if piece.tokens and n:
+            n_here = min(n, len(piece.tokens))
+            piece.tokens, n = piece.tokens.without_first(n_here), n - n_here

@@ -1,0 +1,170 @@
+"""Bytes that are not strict JSON: repaired and counted where that is safe, else refused with the likely cause."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.recovery import repaired
+from driftgauge.models.events import Chunk, Generation, Rejected
+from tests.decode.chat import USUAL, body, entry, events, generation, reason, record
+
+CHAT = body(entry("a", -0.5, USUAL))
+RAW = json.dumps(CHAT).encode()
+PRETTY = json.dumps(CHAT, indent=1).encode()
+
+
+def refusal(value: bytes) -> str:
+    (found,) = events(value)
+    assert isinstance(found, Rejected), found
+    assert found.reason == "malformed"
+    return found.detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_names_the_encoding(encoding: str) -> None:
+    assert generation(RAW.decode().encode(encoding)).id == "r"
+
+
+@pytest.mark.parametrize(
+    "prefix", [b"\x00\x00\x00\x00\x07", b"\x00" + bytes(8), b"\x01" + bytes(16), b"\x03\x00" + bytes(16)]
+)
+def test_the_prefix_of_a_schema_registry_before_json_is_passed_over(prefix: bytes) -> None:
+    assert generation(prefix + RAW).id == "r"
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (b"", "empty"),
+        (gzip.compress(RAW), "gzip"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "zstandard"),
+        (RAW.decode().encode("utf-16-le"), "UTF-16"),
+        (RAW.decode().encode("utf-16-be"), "UTF-16"),
+        (b"\x00\x00\x00\x00\x07\x06foo\x02", "schema registry"),
+        (msgspec.msgpack.encode(CHAT), "MessagePack"),
+        (repr(CHAT).encode(), "single quotes"),
+        (RAW[:-20], "cut off"),
+        (b'{"id": "cut', "cut off"),
+        (b"<html></html>", "XML or HTML"),
+        (RAW.replace(b'"r"', b'"\xff"'), "not UTF-8"),
+        (b"hello", "neither"),
+        (b"\xff\xfea", "UTF-16"),
+        (b"[]", "empty array"),
+    ],
+)
+def test_a_refusal_names_the_likely_cause(value: bytes, cause: str) -> None:
+    assert cause in refusal(value)
+
+
+@pytest.mark.parametrize(
+    "literal", ["NaN", "Infinity", "-Infinity", "nan", "-nan", "inf", "1e999", "-1e400", "9" * 5000]
+)
+def test_a_literal_that_json_lacks_costs_its_field_only(literal: str) -> None:
+    value = RAW[:-1] + b', "metadata": {"rate": ' + literal.encode() + b"}}"
+    found = generation(value)
+    assert found.signal.n_tokens == 1
+    assert found.problems["nan_literal"] == 1
+
+
+def test_a_literal_in_a_text_stays() -> None:
+    assert repaired(b'{"a": "NaN, \\"-Infinity\\" 1e999", "b": NaN}') == [
+        (b'{"a": "NaN, \\"-Infinity\\" 1e999", "b": null}', 1)
+    ]
+
+
+def test_half_of_a_surrogate_pair_costs_one_character_only() -> None:
+    value = RAW.replace(b'"token": "a"', b'"token": "\\ud83d"')
+    found = generation(value)
+    assert found.signal.n_tokens == 1
+    assert found.problems["nan_literal"] > 0
+    assert repaired(b'"\\\\ud83d \\ud83d\\ude00 \\ude00"') == [(b'"\\\\ud83d \\ud83d\\ude00 \\ufffd"', 1)]
+
+
+def test_a_chosen_nan_is_missing() -> None:
+    found = generation(RAW.replace(b'"token": "a", "logprob": -0.5, "top', b'"token": "a", "logprob": NaN, "top'))
+    assert found.signal.problems["null_logprob"] == 1
+
+
+def other(value: bytes, name: str) -> bytes:
+    return value.replace(b'"id": "r"', b'"id": "%s"' % name.encode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        RAW + other(RAW, "s"),
+        RAW + b" " + other(RAW, "s"),
+        PRETTY + b"\n" + other(PRETTY, "s"),
+        PRETTY + other(PRETTY, "s"),
+        RAW + b"\n" + other(PRETTY, "s"),
+        b"[" + RAW + b"][" + other(RAW, "s") + b"]",
+        b"[" + RAW + b"," + other(RAW, "s") + b"]",
+        b"[null, " + RAW + b"," + other(RAW, "s") + b"]",
+        RAW + b"\nnull\n" + other(RAW, "s"),
+        RAW + other(RAW, "s").replace(b"-0.5", b"NaN", 1),
+    ],
+)
+def test_several_documents_in_one_record_are_read_however_they_are_written(value: bytes) -> None:
+    assert [event.id for event in events(value) if isinstance(event, Generation)] == ["r", "s"]
+
+
+def test_null_events_of_a_stream_are_passed_over() -> None:
+    stream = b"data: null\n\ndata: " + RAW + b"\n\ndata: null\n\ndata: [DONE]\n\n"
+    assert [type(event) for event in events(stream)] == [Generation, Chunk]  # the trailer of the stream
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ['"application/json"', "application/json; charset=UTF-8", 'application/json; charset="utf-8"', "text/json",
+     "application/jsonl", "", '"application/json; format=openai"'],
+)  # fmt: skip
+def test_a_content_type_is_read_with_quotes_and_parameters(content_type: str) -> None:
+    assert generation(CHAT, **{"content-type": content_type}).id == "r"
+
+
+def test_a_content_type_can_be_passed_over_by_a_setting() -> None:
+    assert reason(CHAT, **{"content-type": "text/plain"}) == "unknown_content_type"
+    decoder = Decoder(ignored_content_types=["text/plain", "application/octet-stream"])
+    for kind in ("text/plain; charset=utf-8", "text/plain; format=flowed", "Application/Octet-Stream", '"text/plain"'):
+        assert generation(CHAT, decoder=decoder, **{"content-type": kind}).id == "r"
+
+
+def test_an_empty_part_of_a_record_does_not_hide_the_others() -> None:
+    good, bad = events(RAW + b"\n" + b'{"hello": 1}')
+    assert isinstance(good, Generation)
+    assert isinstance(bad, Rejected)
+
+
+def test_a_dead_letter_of_many_documents_counts_every_reason() -> None:
+    lines = [b'{"hello": 1}', b'{"hello": 2}', b'{"error": "no"}', RAW]
+    *_, letter = Decoder().decode([record(b"\n".join(lines))])
+    assert isinstance(letter, Rejected)
+    assert letter.detail.endswith("(3 of 4); also 1 error_response")
+
+
+@given(
+    st.lists(st.sampled_from(['"', "\\", "{", "}", "[", "]", "NaN", "1e999", "\\ud800", "a", ",", " "]), max_size=60)
+)
+def test_repairing_keeps_every_character_that_it_does_not_replace(parts: list[str]) -> None:
+    text = "".join(parts).encode()
+    found = b"".join(document for document, _ in repaired(text))
+    if not any(n for _, n in repaired(text)):
+        assert found.replace(b" ", b"") == text.replace(b" ", b"")
+
+
+@pytest.mark.parametrize("text", [b'"\\' * 200_000, b"{" * 200_000, b"1." * 200_000, b'"' * 200_001, b"-" * 200_000])
+def test_repairing_is_linear(text: bytes) -> None:
+    assert events(text)  # a quadratic pattern would take hours
+
+
+def test_bytes_of_a_record_in_another_encoding_are_not_repaired() -> None:
+    found = Decoder(encoding="msgpack").decode([Record("t", 0, 0, None, b'{"a": NaN}')])
+    assert [type(event) for event in found] == [Rejected]
