@@ -123,11 +123,15 @@ class Decoder:
             return [], [PayloadError("batch_too_large", record.problem)], 1
         if value is None:
             return [], [], 0
+        encoding = self.encoding
         try:
             wire = self._wire(record)
+            encoding = wire.encoding
             found = self._documents(value, wire)
+            if wire.encoding == "msgpack" and wire.attributes is None:
+                return [self._own(own.parse(value, "msgpack"), value, wire, record)], [], 1
         except _ERRORS as error:
-            return [], [_payload_error(error, value)], 1
+            return [], [_payload_error(error, value, encoding)], 1
         items, errors = self._read_all(found, wire)
         is_stream = value.lstrip()[:1] not in (b"{", b"[") and wire.encoding == "json"
         place = Place(record, len(items) - sum(item.reading is None for item in items), is_stream)
@@ -276,7 +280,7 @@ def _domain_in(headers: Sequence[tuple[str, bytes]]) -> str | None:
     return name_of(next(found, "")) or None
 
 
-def _payload_error(error: Exception, document: bytes) -> PayloadError:
+def _payload_error(error: Exception, document: bytes, encoding: Encoding = "json") -> PayloadError:
     """The error as a `PayloadError`, whose text never quotes the payload."""
     if isinstance(error, PayloadError):
         return error
@@ -284,6 +288,9 @@ def _payload_error(error: Exception, document: bytes) -> PayloadError:
         return PayloadError("invalid_value", _without_values(str(error)))
     if isinstance(error, RecursionError):
         return PayloadError("malformed", "nested too deeply")
+    if encoding == "msgpack":
+        is_json = document.lstrip()[:1] in (b"{", b"[")
+        return PayloadError("malformed", "it looks like JSON, not like MessagePack" if is_json else "not MessagePack")
     return PayloadError("malformed", cause_of(document))
 
 

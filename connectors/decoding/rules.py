@@ -134,7 +134,12 @@ def _without_repetitions(top: Float32s, tokens: Tokens, problems: dict[str, int]
     if top.shape[1] < 2:
         return top
     has_ids = isinstance(tokens.chosen_names[0], int)
-    repeated = _repeated_cells(_cells_of_repeated_ids(tokens) if has_ids else _tied_cells(top), top, tokens, has_ids)
+    try:
+        repeated = _repeated_cells(
+            _cells_of_repeated_ids(tokens) if has_ids else _tied_cells(top), top, tokens, has_ids
+        )
+    except TypeError:  # a name that is a list or an object: it tells nothing apart
+        repeated = []
     if repeated:
         problems["duplicate_alternative"] = len(repeated)
         top = top.copy()

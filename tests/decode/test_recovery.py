@@ -167,4 +167,6 @@ def test_repairing_is_linear(text: bytes) -> None:
 
 def test_bytes_of_a_record_in_another_encoding_are_not_repaired() -> None:
     found = Decoder(encoding="msgpack").decode([Record("t", 0, 0, None, b'{"a": NaN}')])
-    assert [type(event) for event in found] == [Rejected]
+    (letter,) = found
+    assert isinstance(letter, Rejected)
+    assert (letter.reason, letter.detail) == ("malformed", "it looks like JSON, not like MessagePack")

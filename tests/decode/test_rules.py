@@ -245,3 +245,12 @@ def test_own_events_are_normalised_by_the_same_rules() -> None:
     found = generation(own).signal
     assert chosen(found) == [-1.5, -0.1]
     assert found.problems == {"censored_logprob": 1, "mass_gt_one": 1}
+
+
+def test_a_name_that_is_no_name_costs_nothing_but_the_search_for_repetitions() -> None:
+    odd = [{"token": ["a"], "id": {"x": 1}, "logprob": -0.7}, {"token": {}, "id": [], "logprob": -0.7}]
+    found = signal(entry("a", -0.7) | {"top_logprobs": odd})
+    assert chosen(found) == [-0.7]
+    token = {"id": [1], "text": {}, "logprob": -0.5}
+    details = {"finish_reason": "length", "tokens": [token, token], "top_tokens": [[token, token], [token, token]]}
+    assert count(generation({"generated_text": "x", "details": details}).signal).n_logprobs == 2

@@ -8,7 +8,7 @@ Sources: recordings of Vertex AI (2026-02) and the Gemini API. Streams with log-
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -112,8 +112,5 @@ def _tokens(result: LogprobsResult) -> Tokens:
     return columns_of(result.chosen_candidates or [], rows, _LOGPROB, _names)
 
 
-def _names(tokens: Sequence[Candidate]) -> list[Hashable]:
-    ids = [token.token_id for token in tokens]
-    if {*map(type, ids)} <= {int}:
-        return ids
-    return [token.token_id if isinstance(token.token_id, int) else text_of(token.token) for token in tokens]
+def _names(tokens: Iterable[Candidate]) -> list[Hashable]:
+    return [token.token or "" if token.token_id is None else token.token_id for token in tokens]

@@ -7,7 +7,7 @@ Sources: code and recordings (TGI 2026-01); for the stream without ``index`` doc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -114,8 +114,5 @@ def _columns(tokens: list[Token], rows: list[list[Token] | None]) -> Tokens:
     return columns_of(tokens, rows, _LOG_PROB if is_djl else _LOGPROB, _names)
 
 
-def _names(tokens: Collection[Token]) -> list[Hashable]:
-    ids = [token.id for token in tokens]
-    if {*map(type, ids)} <= {int}:
-        return ids
-    return [token.id if isinstance(token.id, int) else text_of(token.text) for token in tokens]
+def _names(tokens: Iterable[Token]) -> list[Hashable]:
+    return [token.text or "" if token.id is None else token.id for token in tokens]
