@@ -284,14 +284,13 @@ def _payload_error(error: Exception, document: bytes, encoding: Encoding = "json
     """The error as a `PayloadError`, whose text never quotes the payload."""
     if isinstance(error, PayloadError):
         return error
+    if encoding == "msgpack" and document[:1] in (b"{", b"["):  # numbers in MessagePack, so no event begins like that
+        return PayloadError("malformed", "it looks like JSON, not like MessagePack")
     if isinstance(error, msgspec.ValidationError):
         return PayloadError("invalid_value", _without_values(str(error)))
     if isinstance(error, RecursionError):
         return PayloadError("malformed", "nested too deeply")
-    if encoding == "msgpack":
-        is_json = document.lstrip()[:1] in (b"{", b"[")
-        return PayloadError("malformed", "it looks like JSON, not like MessagePack" if is_json else "not MessagePack")
-    return PayloadError("malformed", cause_of(document))
+    return PayloadError("malformed", "not MessagePack" if encoding == "msgpack" else cause_of(document))
 
 
 def _without_values(text: str) -> str:
