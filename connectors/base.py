@@ -72,6 +72,13 @@ class ConnectorError(Exception):
         self.retriable = retriable
 
 
+class RefusedValueError(ConnectorError):
+    """The store refused a value, such as a character that its database cannot hold: a record is at fault."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, retriable=False)
+
+
 class FencedError(ConnectorError):
     """Another agent has taken over this store: this agent must stop without writing."""
 

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.account import Account
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.outputs import Output
 
@@ -58,6 +59,9 @@ class Health:
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Note a committed batch: the loop is alive."""
         self._last_report = self._now()
+
+    def account(self, account: Account) -> None:
+        """Ignore the account."""
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Ignore the lag: an agent that is behind is alive and ready."""

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from driftgauge.agent.outlets.account import Account
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.series import SeriesKey
@@ -224,6 +225,9 @@ class LiveTable:
             self._draw(self._progress())
         elif before // self.LINE_EVERY != self.n_records // self.LINE_EVERY:
             self._console.print(self._progress(), markup=False, highlight=False)
+
+    def account(self, account: Account) -> None:
+        """Ignore the account: the summary at the end has it."""
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Ignore the lag: a replay reads as fast as it can."""

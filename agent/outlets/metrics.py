@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.account import Account
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.classify.prequential import Metric as Score
 from driftgauge.models.labels import LabelDelays
@@ -100,6 +101,7 @@ class Metrics(Collector):
         self._counters: Counter[str] = Counter()
         self._gauges: dict[str, tuple[str, float]] = {}
         self._records: Counter[str] = Counter()
+        self._outcomes: dict[str, int] = {}
         self._batches = 0
         self._series_dropped = 0
         self._is_waiting = False
@@ -125,6 +127,11 @@ class Metrics(Collector):
             for output in outputs:
                 if isinstance(output, Estimate):
                     self._note(output)
+
+    def account(self, account: Account) -> None:
+        """Note what became of the records since the start."""
+        with self._lock:
+            self._outcomes = {"used": account.used, "dead_letter": account.n_dead, "tombstone": account.tombstones}
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note the number of records not yet read, by partition."""
@@ -180,6 +187,13 @@ class Metrics(Collector):
         records = CounterMetricFamily("driftgauge_records", "Records read since the start.", labels=["topic"])
         for topic, count in self._records.items():
             records.add_metric([topic], count)
+        outcomes = CounterMetricFamily(
+            "driftgauge_records_accounted",
+            "Records since the start by what became of them: used, dead_letter, tombstone.",
+            labels=["outcome"],
+        )
+        for outcome, count in self._outcomes.items():
+            outcomes.add_metric([outcome], count)
         lag = GaugeMetricFamily(
             "driftgauge_consumer_lag_records", "Records not yet read.", labels=["topic", "partition"]
         )
@@ -187,7 +201,7 @@ class Metrics(Collector):
             lag.add_metric([place.topic, str(place.partition)], n_records)
         info = GaugeMetricFamily("driftgauge_build_info", "Always 1.", labels=["version"])
         info.add_metric([version("driftgauge")], 1)
-        yield from (records, lag, info)
+        yield from (records, outcomes, lag, info)
         yield CounterMetricFamily("driftgauge_batches", "Batches committed since the start.", self._batches)
         yield CounterMetricFamily("driftgauge_series_dropped", "Domains no longer shown here.", self._series_dropped)
         yield GaugeMetricFamily(

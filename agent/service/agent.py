@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.account import Account
 from driftgauge.agent.outlets.http import Health, Server, routes
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.service import build
@@ -45,6 +46,9 @@ class EventTime:
         So neither a producer nor a machine with a wrong clock deletes anything by itself.
         """
         return min(self.watermark, time.time())
+
+    def account(self, account: Account) -> None:
+        """Ignore the account."""
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Ignore the lag."""

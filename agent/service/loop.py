@@ -9,6 +9,10 @@ One batch is
 A kill at any point means that step 1 happened or did not. Step 2 is repeated from the outbox at the next start, with
 the same keys and revisions. After an error that waiting may cure, the loop starts over from the store.
 
+When step 1 fails with anything unexpected, the pipeline is resumed from the store and the records of the batch are
+applied one by one, each in a transaction of its own. A record that fails again becomes a dead letter
+(`driftgauge.agent.service.internal_errors`).
+
 An orderly stop finishes the batch in hand and emits pending estimates. Emitting needs the store and a sink, but no
 source, so it also happens when the stop comes during a wait after a failure: one attempt, and if that fails too, the
 estimates stay pending in the store until the next run. A stop before the agent serves, that is before its source was
@@ -23,13 +27,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.account import Account, account_of
+from driftgauge.agent.service.internal_errors import Failures, is_unexpected
+from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
-from driftgauge.models.events import Event, Pause, Tick
+from driftgauge.models.events import Event, Pause, Rejected, Tick
 from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
@@ -43,8 +50,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 class RecordDecoder(Protocol):
     """Turns records into events: `driftgauge.connectors.decoding.decoder.Decoder`, or `PoolDecoder` with readers."""
 
-    def decode(self, records: Sequence[Record]) -> list[Event]:
-        """Events of all records, in order."""
+    def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
+        """Events of all records, in order, and the number of events of each record."""
         ...
 
 
@@ -55,6 +62,10 @@ class Observer(Protocol):
         """Take note of a committed batch; ``records`` is empty when no record caused the outputs."""
         ...
 
+    def account(self, account: Account) -> None:
+        """Take note of what became of all records since the start; called after each committed batch of records."""
+        ...
+
     def lag(self, lag: dict[TopicPartition, int]) -> None:
         """Take note of the number of unread records per partition."""
         ...
@@ -62,6 +73,13 @@ class Observer(Protocol):
     def failure(self, error: ConnectorError | None) -> None:
         """Take note of the error after which the loop waits; None: a round of the loop succeeded."""
         ...
+
+
+class Committed(NamedTuple):
+    """What one transaction did: its outputs, and what became of its records."""
+
+    outputs: list[Output]
+    account: Account
 
 
 class StoppedError(Exception):
@@ -116,6 +134,10 @@ class Loop:
     poll_timeout_s : seconds to wait for records in one poll
     patience_s : seconds to wait for a connector that failed before its error is raised
     pause_after_s : seconds without a record after which pending estimates are emitted early
+
+    Attributes
+    ----------
+    account : what became of all records since the start
     """
 
     def __init__(
@@ -143,6 +165,8 @@ class Loop:
         self.pause_after_s = pause_after_s
         self.backoff = Backoff(patience_s, self.stopping, observers)
         self.has_served = False
+        self.account = Account()
+        self._failures = Failures()
 
     def stop(self) -> None:
         """Let `run` finish the batch in hand, emit pending estimates and return. Safe in a signal handler."""
@@ -199,16 +223,62 @@ class Loop:
 
     def _batch(self, pipeline: Pipeline, records: Sequence[Record], positions: dict[TopicPartition, int]) -> None:
         fresh = [r for r in records if r.offset >= positions.get(TopicPartition(r.topic, r.partition), 0)]
-        events = self.decoder.decode(fresh)
+        try:
+            committed = self._commit(pipeline, fresh, positions)
+        except Exception as error:
+            if not is_unexpected(error):
+                raise
+            log.warning("a batch of %d records failed; its records are applied one by one", len(fresh))
+            self._apply_one_by_one(pipeline, fresh, positions)
+        else:
+            self._notify(fresh, committed, pipeline)
+
+    def _commit(
+        self,
+        pipeline: Pipeline,
+        records: Sequence[Record],
+        positions: dict[TopicPartition, int],
+        letter: Rejected | None = None,
+    ) -> Committed:
+        """Decode and apply records in one transaction; with a ``letter``, apply it in place of one record's events."""
+        events, counts = self.decoder.decode_counted(records) if letter is None else ([letter], [1])
         with self.store.transaction() as transaction:
             outputs = pipeline.step(events, transaction)
-            reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in fresh}
+            reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
             transaction.save_positions(reached)
-            transaction.audit(fresh)
+            transaction.audit(records)
             transaction.emit(outputs)
         positions.update(reached)
+        return Committed(outputs, account_of(records, events, counts, outputs))
+
+    def _apply_one_by_one(
+        self, pipeline: Pipeline, records: Sequence[Record], positions: dict[TopicPartition, int]
+    ) -> None:
+        """Apply each record in a transaction of its own; one that fails becomes a dead letter."""
+        self._resume(pipeline)
+        for record in records:
+            try:
+                committed = self._commit(pipeline, [record], positions)
+            except Exception as error:
+                if not is_unexpected(error):
+                    raise
+                letter = dead_letter_of(record, self._failures.note(record, error))
+                self._resume(pipeline)
+                committed = self._commit(pipeline, [record], positions, letter)
+            self._notify([record], committed, pipeline)
+
+    def _resume(self, pipeline: Pipeline) -> None:
+        """Take the state of the store: after a failed transaction the pipeline is ahead of it."""
+        with self.store.transaction() as transaction:
+            pipeline.state = State.resume(self.settings, transaction)
+
+    def _notify(self, records: Sequence[Record], committed: Committed, pipeline: Pipeline) -> None:
+        self.account.add(committed.account)
+        if committed.account.used:  # a record that the decoder refused says nothing about the core
+            self._failures.reset()
         for observer in self.observers:
-            observer.batch(fresh, outputs, pipeline.state)
+            observer.batch(records, committed.outputs, pipeline.state)
+            observer.account(self.account)
 
     def _publish(self, sink: Sink) -> None:
         while messages := self.store.outbox(OUTBOX_BATCH):

@@ -6,18 +6,23 @@ is killed. The order of records is that of the topic within a partition, and not
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
 from driftgauge.agent.service.reader_process import DecodedBatch, DecodedRecord, ReaderFailure, ReaderTask
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
-from driftgauge.models.events import Event
+from driftgauge.connectors.publishing.kinds import with_bytes
+from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
+
+log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-P", "-c", "from driftgauge.agent.service.reader_process import main; main()")
 EXIT_TIMEOUT_S = 10.0
@@ -118,9 +123,30 @@ class ReaderPool:
         self._processes.clear()
 
 
+def dead_letter_of(record: Record, letter: Rejected) -> Rejected:
+    """The letter of a record; where its bytes stayed in a reader, it holds its event, if that can be encoded."""
+    if not isinstance(record, DecodedRecord) or len(record.events) != 1:
+        return letter
+    (event,) = record.events
+    if isinstance(event, Arrival):
+        event = event.generation
+    if not isinstance(event, Generation | Label):
+        return letter
+    try:
+        return with_bytes(replace(letter, event=event))
+    except Exception:
+        log.warning("the event of the dead letter cannot be encoded", exc_info=True)
+        return letter
+
+
 class PoolDecoder:
     """The decoder for records of a `ReaderPool`: they are decoded already, so it only collects their events."""
 
     def decode(self, records: Sequence[Record]) -> list[Event]:
         """Return the events of all records, in order."""
-        return [event for record in records if isinstance(record, DecodedRecord) for event in record.events]
+        return self.decode_counted(records)[0]
+
+    def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
+        """Return the events of all records, in order, and the number of events of each record."""
+        per_record = [record.events if isinstance(record, DecodedRecord) else () for record in records]
+        return [event for events in per_record for event in events], [len(events) for events in per_record]

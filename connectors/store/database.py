@@ -13,9 +13,17 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import ConnectorError, RefusedValueError
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 
@@ -122,9 +130,14 @@ def sqlite_path(url: URL) -> Path:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Raise errors of the database as `ConnectorError`, which knows whether a retry may help."""
+    """Raise errors of the database as `ConnectorError`, which knows whether a retry may help.
+
+    A value that the database cannot hold raises `RefusedValueError`.
+    """
     try:
         yield
+    except (DataError, IntegrityError) as error:
+        raise RefusedValueError(f"store {name}: {cause(error)}") from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise ConnectorError(f"store {name}: {cause(error)}", retriable=_is_retriable(error)) from error
 

@@ -110,6 +110,9 @@ class Sizes:
     def peak_mb(self) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
+    def account(self, account: object) -> None:
+        """Note nothing."""
+
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note nothing."""
 

@@ -154,6 +154,9 @@ class _Until:
         if self.n_left <= 0:
             self.stop()
 
+    def account(self, account: object) -> None:
+        pass
+
     def lag(self, lag: object) -> None:
         pass
 

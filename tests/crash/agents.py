@@ -43,6 +43,7 @@ class World:
     tables: Tables = field(default_factory=Tables)
     published: list[Message] = field(default_factory=list)
     audit: list[tuple[str, int, int]] = field(default_factory=list)
+    decoder: Decoder = field(default_factory=lambda: Decoder(encoding="msgpack"))
 
     def run(self, *, max_records: int = 16, crash: CrashPlan | None = None, loop: type[Loop] = Loop) -> None:
         """Run an agent to the end of the log, or until it dies."""
@@ -51,7 +52,7 @@ class World:
         sink.messages = self.published
         agent = loop(
             SETTINGS,
-            Decoder(encoding="msgpack"),
+            self.decoder,
             store,
             lambda: MemorySource(self.log, max_records=max_records, crash=crash),
             lambda: sink,

@@ -68,7 +68,7 @@ class PublishesBeforeCommit(Loop):
     def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant is less general
         sink = self.open_sink()
         with self.store.transaction() as transaction:
-            outputs = pipeline.step(self.decoder.decode(records), transaction)
+            outputs = pipeline.step(self.decoder.decode_counted(records)[0], transaction)
             before = len(self.store.outbox(10_000))
             transaction.save_positions({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
             transaction.audit(records)
@@ -101,7 +101,7 @@ class SavesPositionsLast(Loop):
 
     def _batch(self, pipeline: Pipeline, records: list[Record], positions: dict[TopicPartition, int]) -> None:  # type: ignore[override]  # a mutant is less general
         with self.store.transaction() as transaction:
-            transaction.emit(pipeline.step(self.decoder.decode(records), transaction))
+            transaction.emit(pipeline.step(self.decoder.decode_counted(records)[0], transaction))
             transaction.audit(records)
         reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
         with self.store.transaction() as transaction:

@@ -36,7 +36,7 @@ def test_a_reader_sends_the_events_that_the_agent_would_decode_itself() -> None:
     records = [Record("t", 0, i, b"k", value, (), 1.7e9) for i, value in enumerate(values)]
     received = pickle.loads(pickle.dumps(decode(task(), records)))  # noqa: S301 - our own bytes
     assert [(r.offset, r.key, r.value, len(r.events)) for r in received] == [
-        (i, b"k", None, int(value is not None)) for i, value in enumerate(values)
+        (i, b"k", None if value is None else b"", int(value is not None)) for i, value in enumerate(values)
     ]
     first, other, rejected, chunk, last = PoolDecoder().decode(received)
     expected = with_features(Decoder().decode(records))

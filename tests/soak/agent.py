@@ -30,6 +30,9 @@ class Announcement:
     def batch(self, records: Sequence[object], outputs: Sequence[object], state: object) -> None:
         """A batch is not yet a round."""
 
+    def account(self, account: object) -> None:
+        """The account does not matter."""
+
     def lag(self, lag: Mapping[Any, int]) -> None:
         """The lag does not matter."""
 
