@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from apscheduler.triggers.cron import CronTrigger
 from pydantic import Field, SecretStr, model_validator
 
 from driftgauge.config.lookups import Lookups, LookupSettings
+from driftgauge.config.crontab import parse_crontab
 from driftgauge.config.section import (
     LISTED,
     Count,
@@ -228,7 +228,10 @@ class ReportSettings(Section):
     """Folder for report files."""
 
     cron: str = ""
-    """Time of reports as a crontab line in UTC, such as `0 6 * * *` for every day at six; empty: no crontab line."""
+    """Time of reports as a crontab line in UTC, such as `0 6 * * *` for every day at six, or `0 6 * * 1` for Mondays.
+
+    The line means what it means to cron: weekday 0 and 7 are Sunday, names, ranges, lists, steps and `@daily` are read.
+    Empty: no crontab line."""
 
     interval_s: Seconds = 0.0
     """Seconds between reports, where there is no crontab line; 0: no periodic reports."""
@@ -245,7 +248,7 @@ class ReportSettings(Section):
             raise ValueError("cron and interval_s exclude each other")
         if self.cron:
             try:
-                CronTrigger.from_crontab(self.cron)
+                parse_crontab(self.cron)
             except ValueError as error:
                 raise ValueError(f"cron is not a crontab line: {error}") from None
         return self

@@ -7,7 +7,7 @@ is logged and runs again at its next time; it never stops the agent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -15,8 +15,11 @@ from typing import Any
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+
+from driftgauge.config.crontab import Crontab, parse_crontab
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +36,30 @@ class Job:
 def trigger(cron: str = "", interval_s: float = 0.0) -> BaseTrigger | None:
     """The times of a job: a crontab line in UTC, or every ``interval_s`` seconds; None when neither is passed.
 
-    >>> trigger(cron="0 6 * * *").get_next_fire_time(None, __import__("datetime").datetime(2026, 1, 1, tzinfo=UTC)).hour
-    6
+    >>> from datetime import datetime
+    >>> f"{trigger(cron='0 6 * * 1').get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC)):%A %H:%M}"
+    'Monday 06:00'
     >>> trigger() is None
     True
     """
     if cron:
-        return CronTrigger.from_crontab(cron, timezone=UTC)
+        return _of_crontab(parse_crontab(cron))
     seconds: Any = interval_s  # the library takes fractions, but its signature says int
     return IntervalTrigger(seconds=seconds, timezone=UTC) if interval_s else None
+
+
+def _of_crontab(line: Crontab) -> BaseTrigger:
+    """The times of a crontab line. The library counts weekdays from Monday, and it always needs both kinds of days."""
+    times = {"minute": _listed(line.minutes), "hour": _listed(line.hours), "month": _listed(line.months)}
+    day = {"day": _listed(line.days)}
+    weekday = {"day_of_week": _listed([(number - 1) % 7 for number in line.weekdays])}
+    if line.is_either_day:
+        return OrTrigger([CronTrigger(**times, **days, timezone=UTC) for days in (day, weekday)])
+    return CronTrigger(**times, **day, **weekday, timezone=UTC)
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ",".join(map(str, values))
 
 
 class Schedule:
