@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
+from yaml import YAMLError
 
-from driftgauge.config.plain_yaml import MAX_BYTES, parse
+from driftgauge.config.plain_yaml import MAX_BYTES, not_text, parse
 from driftgauge.config.settings import Settings
 
 Tree: TypeAlias = dict[str, Any]
@@ -24,6 +25,8 @@ Tree: TypeAlias = dict[str, Any]
 CONFIG_VARIABLE = "DRIFTGAUGE_CONFIG"
 MAX_PROBLEMS = 100
 _PREFIX = "DRIFTGAUGE_"
+_WANT_TEXT = {"string_type", "path_type", "literal_error", "tuple_type"}
+"""Errors of a value where text, or a list of texts, is expected."""
 
 
 class ConfigError(Exception):
@@ -121,7 +124,18 @@ def _problem(details: ErrorDetails, layers: dict[str, Tree]) -> str:
         close = get_close_matches(location[-1], _known(location[:-1]), n=1)
         return f"{place}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
     message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if details["type"] in _WANT_TEXT and source not in (None, "environment", "flag"):
+        message = "; ".join(filter(None, (message, _not_text(source, details["loc"]))))
     return f"{place}: {message}"
+
+
+def _not_text(path: str, location: tuple[int | str, ...]) -> str:
+    """Why a value of a file is not the text that it looks like; "" where there is nothing to say."""
+    try:
+        with Path(path).open("rb") as file:
+            return not_text(file.read(MAX_BYTES), location)
+    except (OSError, YAMLError):
+        return ""
 
 
 def _holds(tree: object, location: tuple[str, ...]) -> bool:

@@ -1,14 +1,26 @@
-"""YAML from untrusted files as plain values: bounded in size, depth and aliases; no error repeats its content."""
+"""YAML from untrusted files as plain values: bounded in size, depth and aliases; no error repeats its content.
+
+YAML reads some words as something else than text: ``no`` as false, ``12`` as a number. A key is always text, so such a
+key is an error, and `not_text` finds such values. Only the words that YAML reads as true, false or null are repeated.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 MAX_BYTES, MAX_SCALAR, MAX_DEPTH, MAX_ALIASES = 256 * 1024, 4096, 10, 16
 _OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_KINDS = {
+    "tag:yaml.org,2002:bool": "a switch",
+    "tag:yaml.org,2002:null": "null",
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:timestamp": "a date",
+}
 _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
@@ -54,14 +66,41 @@ def _check_shape(text: str | bytes) -> None:
             raise ValueError(f"a value longer than {MAX_SCALAR} characters{_line(event.start_mark)}")
 
 
+def not_text(text: str | bytes, location: Sequence[str | int]) -> str:
+    """Why the value at this place is not text, with its line and what to do; "" when it is text or not there.
+
+    >>> not_text("a: {b: [yes]}", ("a", "b", 0))
+    'YAML reads yes as true: write it in quotes (line 1)'
+    """
+    node = yaml.compose(text, yaml.SafeLoader)
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+    return _not_text(node)
+
+
+def _not_text(node: yaml.Node | None) -> str:
+    kind = _KINDS.get(node.tag) if isinstance(node, yaml.ScalarNode) else None
+    if node is None or kind is None:
+        return ""
+    if kind in ("a switch", "null"):
+        value = {"a switch": str(yaml.safe_load(node.value)).lower()}.get(kind, kind)
+        return f"YAML reads {node.value or 'nothing'} as {value}: write it in quotes{_line(node.start_mark)}"
+    return f"YAML reads it as {kind}: write it in quotes{_line(node.start_mark)}"
+
+
 class _Loader(yaml.SafeLoader):
-    """Builds plain values only, and refuses a repeated key; YAML would silently keep the last."""
+    """Builds plain values only; refuses a key that is not text, and a key given twice: YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
                 continue
+            if problem := _not_text(key):
+                raise ValueError(f"a key is not text: {problem}")
             if key.value in seen:
                 raise ValueError(f"a key is given twice{_line(key.start_mark)}")
             seen.add(key.value)

@@ -68,12 +68,16 @@ def results(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
 def check_store(settings: Settings) -> str:
     """Check that the store exists with a schema that this version can use, or that it can be created."""
+    from driftgauge.connectors.base import ConnectorError
     from driftgauge.connectors.store import migrations
     from driftgauge.connectors.store.database import parse, reader_engine, shown, sqlite_path, translated
 
     url = parse(settings.store.url.get_secret_value())
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        return f"{shown(url)} is made at the first start; {_writable(sqlite_path(url).absolute().parent)}"
+        folder = sqlite_path(url).absolute().parent
+        if not folder.exists():
+            raise ConnectorError(f"{shown(url)} cannot be made: the folder {folder} does not exist", retriable=False)
+        return f"{shown(url)} is made at the first start; {_writable(folder)}"
     with translated(shown(url)), reader_engine(url).connect() as connection:
         found = migrations.schema_version(connection)
     if found is None:
@@ -116,9 +120,17 @@ def check_fit(settings: Settings) -> str:
 
 def check_report(settings: Settings) -> str:
     """Check that reports can be written, when any are scheduled."""
+    from driftgauge.connectors.base import ConnectorError
+
     if not settings.report.cron and not settings.report.interval_s:
         return "no reports are scheduled"
-    return _writable(settings.report.folder.absolute())
+    folder = settings.report.folder.absolute()
+    if folder.exists():
+        return _writable(folder)
+    if not folder.parent.exists():
+        raise ConnectorError(f"{folder} cannot be made: the folder {folder.parent} does not exist", retriable=False)
+    _writable(folder.parent)
+    return f"{folder} is made with the first report"
 
 
 def check_server(settings: Settings) -> str:
@@ -141,10 +153,9 @@ CHECKS: dict[str, Check] = {
 
 
 def _writable(folder: Path) -> str:
-    """Check that files can be made in a folder, or that the folder itself can be made."""
+    """Check that files can be made in a folder that exists."""
     from driftgauge.connectors.base import ConnectorError
 
-    present = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise ConnectorError(f"{folder} cannot be written", retriable=False)
     return f"{folder} can be written"

@@ -82,6 +82,33 @@ def test_one_message_lists_every_problem_of_every_source(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("targets:\n  domains:\n    de: 0.9\n    no: 0.9", "YAML reads no as false: write it in quotes (line 4)"),
+        ("targets: {domains: {Off: 0.9}}", "YAML reads Off as false: write it in quotes (line 1)"),
+        ("targets:\n  domains: {42: 0.9}", "YAML reads it as a number: write it in quotes (line 2)"),
+        ("targets: {domains: {2026-01-01: 0.9}}", "YAML reads it as a date: write it in quotes (line 1)"),
+        ("targets: {domains: {null: 0.9}}", "YAML reads null as null: write it in quotes (line 1)"),
+        ("kafka:\n  client_id: no", "kafka.client_id (FILE): must be a valid string; YAML reads no as false"),
+        ("kafka:\n  topics:\n    labels: [a, yes]", "YAML reads yes as true: write it in quotes (line 3)"),
+        ("kafka:\n  topics:\n    labels: on", "YAML reads on as true: write it in quotes (line 3)"),
+        ("kafka:\n\n  sasl_username: 0123", "YAML reads it as a number: write it in quotes (line 3)"),
+        ("kafka: {on_lost: off}", "YAML reads off as false: write it in quotes (line 1)"),
+    ],
+)
+def test_a_word_that_yaml_reads_as_something_else_is_reported_with_its_line(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    path = written(tmp_path, text)
+    message = problems(path)
+    assert problem.replace("FILE", str(path)) in message
+    assert "0123" not in message
+    quoted = text.replace("no:", '"no":').replace("Off", '"Off"')
+    if quoted != text:
+        assert load_settings(written(tmp_path, quoted)).targets.domains
+
+
+@pytest.mark.parametrize(
     ("overrides", "problem"),
     [
         ({"windows__hop_s": 200_000}, "hop_s (200000) must not exceed window_s (86400)"),

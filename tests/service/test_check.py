@@ -73,6 +73,13 @@ def test_checking_a_store_that_does_not_exist_does_not_create_it(url: str, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_check_of_a_store_fails_when_its_folder_does_not_exist(tmp_path: Path) -> None:
+    given = settings(store__url=f"sqlite:///{tmp_path / 'missing' / 'store.db'}")
+    with pytest.raises(ConnectorError, match="missing does not exist"):
+        check_store(given)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_store_can_be_checked_while_an_agent_writes_to_it(url: str) -> None:
     store = open_store(url, topics=Topics())
     epoch = store.epoch
@@ -101,7 +108,10 @@ def test_the_check_of_reports_fails_when_the_folder_cannot_be_made(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(ConnectorError, match="cannot be written"):
         check_report(settings(report__folder=str(tmp_path / "file" / "reports"), report__interval_s=60))
-    assert "can be written" in check_report(settings(report__folder=str(tmp_path / "a" / "b"), report__interval_s=60))
+    with pytest.raises(ConnectorError, match="does not exist"):
+        check_report(settings(report__folder=str(tmp_path / "a" / "b"), report__interval_s=60))
+    assert "is made with" in check_report(settings(report__folder=str(tmp_path / "a"), report__interval_s=60))
+    assert "can be written" in check_report(settings(report__folder=str(tmp_path), report__interval_s=60))
     assert check_report(settings(report__folder=str(tmp_path / "file"))) == "no reports are scheduled"
 
 
