@@ -38,8 +38,9 @@ def replay(
 ) -> None:
     """Replay recorded traffic or the past of Kafka topics through the agent, and print the estimates.
 
-    Recordings (.npz) get labels by the options. Events as JSON lines (.jsonl, also .gz or .zst) bring their own labels.
-    Topics are read in the order of time, without --to up to now. The live agent and its store are not touched.
+    Recordings (.npz) get labels by the options. Files of payloads or events bring their own labels: JSON on a line
+    each, over several lines or in an array, or server-sent events; also .gz or .zst. Topics are read in the order of
+    time, without --to up to now. The live agent and its store are not touched.
     """
     from driftgauge.agent.service.replay import read_bound, replay_files, replay_topics
     from driftgauge.connectors.files.traffic import LabelPlan

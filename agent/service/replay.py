@@ -48,7 +48,7 @@ class Replay:
 
 
 def open_files(paths: Sequence[Path], plan: LabelPlan, seed: int) -> Replay:
-    """Open files as one source: recordings (``.npz``), whose labels follow the plan, or events as JSON lines.
+    """Open files as one source: recordings (``.npz``), whose labels follow the plan, or files of events.
 
     Raises
     ------

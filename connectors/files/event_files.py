@@ -1,14 +1,14 @@
-"""Events in files: JSON lines, plain or compressed, read as a source; outputs appended as JSON lines by a sink.
+"""Events in files, plain or compressed, read as a source; outputs appended as JSON lines by a sink.
 
-A file is a topic with one partition, and a line number is its offset. Lines are bounded. Compressed files are unpacked
-while they are read; a file that unpacks to more than 1,000 times its size is an error. The sink only appends; nothing
-here bounds the size of its files.
+A file is a topic with one partition. `splitting` cuts it into records: lines, documents over several lines, elements of
+an array, streams. The number of its first line is the offset of a record. Records are bounded. Compressed files are
+unpacked while they are read; a file that unpacks to more than 1,000 times its size is an error. The sink only appends;
+nothing here bounds the size of its files.
 """
 
 from __future__ import annotations
 
 import base64
-import codecs
 import contextlib
 import gzip
 import io
@@ -16,6 +16,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,8 @@ import msgspec
 import zstandard
 
 from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
+from driftgauge.connectors.files.splitting import split
+from driftgauge.connectors.files.unicode import Utf8Reader, encoding_of
 
 MAX_LINE_BYTES = 16 * 2**20
 _MAX_EXPANSION = 1_000  # JSON of repeated events compresses about 100 times
@@ -32,15 +35,15 @@ _TOPIC_NAME = re.compile(r"[\w.-]*\w[\w.-]*", re.ASCII)
 
 
 class FileSource:
-    """Files with one event per line, read one after another; ``.gz`` and ``.zst`` are unpacked.
+    """Files of events, read one after another; ``.gz`` and ``.zst`` are unpacked, UTF-16 with a mark becomes UTF-8.
 
-    A line longer than ``max_line_bytes`` is cut off and gets the header ``driftgauge-cut``, so that it becomes a dead
+    A record longer than ``max_line_bytes`` is cut off and gets the header ``driftgauge-cut``, so that it becomes a dead
     letter. Blank lines are skipped but counted in the offsets.
 
     Parameters
     ----------
-    content_type : type of the lines; becomes the header ``content-type`` of every record
-    max_line_bytes : bound of one line
+    content_type : type of the records; becomes the header ``content-type`` of every one
+    max_line_bytes : bound of one record
     max_records, max_bytes : bounds of one poll
     """
 
@@ -107,12 +110,13 @@ class FileSource:
         before, first = self.bytes_read, positions.get(TopicPartition(str(path), 0), 0)
         number = -1
         try:
-            with path.open("rb") as raw, _unpacked(raw, path.suffix) as lines:
-                for number, (line, is_cut) in enumerate(_lines(lines, raw, self.max_line_bytes)):
+            with path.open("rb") as raw, _unpacked(raw, path.suffix) as unpacked:
+                text = _in_utf8(unpacked)
+                for number, value, is_cut in split(partial(_read_line, text, raw), self.max_line_bytes):
                     self.bytes_read = before + raw.tell()
-                    if number >= first and line:
+                    if number >= first:
                         cut = (("driftgauge-cut", b"line too long"),) if is_cut else ()
-                        yield Record(str(path), 0, number, None, line, self.headers + cut)
+                        yield Record(str(path), 0, number, None, value, self.headers + cut)
         except (OSError, EOFError, zlib.error, zstandard.ZstdError, _ExpansionError) as error:
             raise ConnectorError(f"{path}, after line {number + 1}: {error}", retriable=False) from error
 
@@ -165,14 +169,10 @@ class _ZstdReader(io.RawIOBase):
         self._packed = self._frame.unused_data
 
 
-def _lines(file: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield each line without its line end, and whether it was cut off at ``max_bytes``."""
-    while line := _read_line(file, raw, max_bytes + 1):
-        is_cut = len(line) > max_bytes and not line.endswith(b"\n")
-        rest = line
-        while is_cut and rest and not rest.endswith(b"\n"):
-            rest = _read_line(file, raw, max_bytes)
-        yield line[:max_bytes].removeprefix(codecs.BOM_UTF8).strip(), is_cut
+def _in_utf8(unpacked: io.BufferedIOBase | BinaryIO) -> io.BufferedIOBase | BinaryIO:
+    beginning: bytes = unpacked.peek(4)  # type: ignore[union-attr]  # every reader here is buffered
+    encoding = encoding_of(beginning[:4])
+    return unpacked if encoding is None else io.BufferedReader(Utf8Reader(unpacked, encoding))
 
 
 def _read_line(unpacked: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes: int) -> bytes:

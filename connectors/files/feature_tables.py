@@ -1,7 +1,7 @@
 """Tables of features: the 17 features of every response in a file, as ``driftgauge features`` writes them.
 
-The input is a recording (``.npz``) or events as JSON lines; the output is ``.npz`` or JSON lines, by its name. A line
-that is not an event is logged and skipped. Memory: a recording is read whole, events one poll after another.
+The input is a recording (``.npz``) or events; the output is ``.npz`` or JSON lines, by its name. A record that is not
+an event is logged and skipped. Memory: a recording is read whole, events one poll after another.
 """
 
 from __future__ import annotations
