@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from driftgauge.config.lookups import Lookups, LookupSettings
 from driftgauge.config.crontab import parse_crontab
+from driftgauge.config.lookups import Lookups, LookupSettings
 from driftgauge.config.section import (
     LISTED,
     Count,

@@ -20,7 +20,6 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.documents import format_of
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.formats.payload import PayloadError
-from driftgauge.connectors.files.unicode import in_utf8
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Chunk, Event, Generation, Label
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
@@ -44,7 +43,7 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
     PayloadError
         When there is no format of this name.
     """
-    value = in_utf8(path.read_bytes())
+    value = path.read_bytes()
     decoder = Decoder(format=format_name, limits=Limits(max_bytes=MAX_FILE_BYTES))
     events, errors = decoder.decode_fully(Record(path.name, 0, 0, None, value))
     for choice in (choices := list(choices_of(events))):
