@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
@@ -14,6 +15,8 @@ from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 
 Severity: TypeAlias = Literal["info", "warning", "alarm"]
+
+DAY_S = 86_400.0
 
 
 class Batch:
@@ -45,12 +48,14 @@ class Batch:
         """Read all responses and labels that these events concern, in one query each."""
         self._recall({response_id for event in events if (response_id := _response_id(event)) is not None})
 
-    def recall_response(self, response_id: str) -> None:
-        """Read one more response and its labels, unless this batch has done so."""
-        if response_id not in self._recalled:
-            self._recall({response_id})
+    def recall_responses(self, response_ids: Iterable[str]) -> None:
+        """Read more responses and their labels, unless this batch has done so."""
+        self._recall({*response_ids})
 
     def _recall(self, ids: set[str]) -> None:
+        ids -= self._recalled
+        if not ids:
+            return
         self._recalled |= ids
         self.rows.update(self.memory.responses(ids))
         self.labels.update(self.memory.labels(ids))
@@ -87,6 +92,16 @@ class Batch:
                 number=self.state.n_alerts,
             )
         )
+
+    def alert_daily(
+        self, kind: str, severity: Severity, series: SeriesKey, what: str, message: str, *, at: float
+    ) -> None:
+        """Emit an alert unless one of its kind was emitted less than a day ago, in event time of the stream."""
+        state = self.state
+        now = state.watermark if state.watermark > -math.inf else at
+        if now - state.alerted.get(kind, -math.inf) >= DAY_S:
+            state.alerted[kind] = now
+            self.alert(kind, severity, series, what, message, at=at)
 
     def newest_estimate(self, key: str) -> Estimate | None:
         """The highest revision of an estimate, emitted by this batch or an earlier one."""

@@ -9,6 +9,7 @@ from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.responses import Responses, fingerprint_of
 from driftgauge.models.events import Arrival, Chunk, Generation, Rejected
 from driftgauge.models.outputs import Prediction
+from driftgauge.models.repeats import is_end_of
 from driftgauge.models.signals.arrivals import arrive
 from driftgauge.models.signals.in_flight import InFlight
 
@@ -24,15 +25,18 @@ class Pieces:
         self._assembly = batch.state.assembly
 
     def take(self, chunk: Chunk) -> Iterator[Arrival]:
-        """Add a piece to its response."""
-        counters = self._batch.state.counters
-        if self._responses.is_known(chunk.piece.id):
+        """Add a piece to its response.
+
+        Pieces under the id of a known response are assembled too: only the whole shows whether it is a repeat.
+        """
+        counters, is_known = self._batch.state.counters, self._responses.is_known(chunk.piece.id)
+        if chunk.is_trailer and is_known and chunk.piece.id not in self._assembly.in_flight:
             counters["duplicate_chunks"] += 1
             return
         counters["chunks"] += 1
         if chunk.is_trailer:
             for response in self._assembly.take_trailer(chunk):
-                yield self._complete(response)
+                yield from self._complete(response)
             return
         done = self._assembly.add(chunk)
         if done.problem:
@@ -40,18 +44,20 @@ class Pieces:
         if done.evicted:
             yield from self._evict(done.evicted, "too_many_in_flight")
         if done.is_complete:
-            yield self._complete(done.response)
-        elif self._batch.settings.predictions == "all" and not done.problem:
+            yield from self._complete(done.response)
+        elif self._batch.settings.predictions == "all" and not done.problem and not is_known:
             self._predict_early(done.response)
 
     def overdue(self) -> Iterator[Arrival]:
         """Complete the responses that have waited for their token counts for too long."""
         for response in self._assembly.overdue(self._now):
-            yield self._complete(response)
+            yield from self._complete(response)
 
     def expire(self) -> Iterator[Arrival]:
         """Evict the responses for which no piece came in a long time."""
-        for response in self._assembly.expire(self._now):
+        expired = self._assembly.expire(self._now)
+        self._batch.recall_responses(response.head.id for response in expired)
+        for response in expired:
             yield from self._evict(response, "incomplete_response")
 
     def _now(self, head: Generation) -> float:
@@ -62,19 +68,35 @@ class Pieces:
         state = self._batch.state
         return max(state.clock.of(head.origin.partition), state.watermark - SILENT_S)
 
-    def _complete(self, response: InFlight) -> Arrival:
-        self._batch.recall_response(response.head.id)  # another event completed it, so it may not be recalled yet
+    def _complete(self, response: InFlight) -> Iterator[Arrival]:
+        """The response, unless only the end of a known response came again."""
+        self._batch.recall_responses([response.head.id])  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
         features = response.features(segments=settings.segments)
-        return arrive(response.complete(), features, settings.min_coverage, response.form)
+        arrival = arrive(response.complete(), features, settings.min_coverage, response.form)
+        name = response.head.id
+        if self._responses.is_known(name) and is_end_of(arrival, self._responses.row_of(name)):
+            self._count_repeated(response)
+        else:
+            yield arrival
 
     def _evict(self, response: InFlight, reason: str) -> Iterator[Arrival]:
-        """Stop waiting for a response: it is complete if its end came, else it becomes a dead letter."""
+        """Stop waiting for a response: it is complete if its end came, else it becomes a dead letter.
+
+        Some pieces of a known response that came again are only counted.
+        """
         if response.has_ended:
-            yield self._complete(response)
+            yield from self._complete(response)
+            return
+        self._batch.recall_responses([response.head.id])
+        if self._responses.is_known(response.head.id):
+            self._count_repeated(response)
             return
         detail = f"response given up after {response.accumulator.n_tokens} tokens: no last chunk came"
         self._batch.reject(Rejected(reason, detail, key=response.head.id.encode()))
+
+    def _count_repeated(self, response: InFlight) -> None:
+        self._batch.state.counters["duplicate_chunks"] += response.next_sequence + len(response.waiting)
 
     def _predict_early(self, response: InFlight) -> None:
         """Emit a prediction for a response that is still being generated."""

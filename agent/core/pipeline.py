@@ -98,7 +98,7 @@ class _Step:
     def _respond(self, arrival: Arrival) -> None:
         generation, state = arrival.generation, self.batch.state
         if self.responses.is_known(generation.id):
-            state.counters["duplicate_responses"] += 1
+            self.responses.accept_again(arrival)
             return
         state.assembly.discard(generation.id)
         if self.time.refuses(generation):

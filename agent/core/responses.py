@@ -20,6 +20,7 @@ from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.events import Arrival, Context, Rejected, SignalForm
 from driftgauge.models.outputs import Prediction
+from driftgauge.models.repeats import is_repeat
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 
@@ -44,6 +45,24 @@ class Responses:
     def is_known(self, response_id: str) -> bool:
         """Whether a response with this id was accepted before."""
         return response_id in self._batch.rows or response_id in self._ids_in_run
+
+    def row_of(self, response_id: str) -> ResponseRow:
+        """The stored row of a known response."""
+        if response_id in self._ids_in_run:
+            self.flush()
+        return self._batch.rows[response_id]
+
+    def accept_again(self, arrival: Arrival) -> None:
+        """Ignore a response that is known already; one with other content under the same id becomes a dead letter."""
+        batch, generation = self._batch, arrival.generation
+        row = self.row_of(generation.id)
+        if is_repeat(arrival, row):
+            batch.state.counters["duplicate_responses"] += 1
+            return
+        detail = "another response has this id; decode.response_id can name responses by more than their id"
+        batch.reject(Rejected("id_conflict", detail, key=generation.id.encode(), event=generation))
+        message = "ids of responses repeat with other content (dead letters id_conflict): configure decode.response_id"
+        batch.alert_daily("id_conflict", "warning", row.series, "response_id", message, at=generation.event_time)
 
     def accept(self, arrival: Arrival) -> None:
         """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""

@@ -1,8 +1,9 @@
 """The state that the core keeps between batches, and how it is saved and restored.
 
 Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
-(``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), and each response
-in flight (``flight/...``). Windows are not saved: they are rebuilt from the stored rows.
+(``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), each response in
+flight (``flight/...``), and the times of daily alerts (``alerted``). Windows are not saved: they are rebuilt from the
+stored rows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from driftgauge.models.labels import LabelDelays
 from driftgauge.models.memory import Memory
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly
+
+EMPTY = msgspec.msgpack.encode({})
 
 OVERFLOW_DOMAIN = "(other)"
 """The domain that takes the responses of all domains beyond ``max_domains``."""
@@ -44,6 +47,7 @@ class State:
         self.names: set[str] = set()
         self.assembly = Assembly(settings.assembly, settings.entropy)
         self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
+        self.alerted: dict[str, float] = {}  # event time of the last alert, for kinds that are emitted once a day
         self.touched_contexts: set[str] = set()
         self.touched_domains: set[SeriesKey] = set()
 
@@ -102,6 +106,8 @@ class State:
         changed |= {_domain_name(k): self.domains[k].snapshot() for k in sorted(self.touched_domains)}
         flights = self.assembly.snapshot(self.assembly.touched)
         changed |= {f"flight/{i}": flights[i] for i in sorted(flights)}
+        if self.alerted:
+            changed["alerted"] = msgspec.msgpack.encode(self.alerted)
         for touched in (self.touched_contexts, self.touched_domains, self.assembly.touched):
             touched.clear()
         return changed
@@ -134,6 +140,7 @@ class State:
             state.names.add(domain.series.domain)
         state.names.discard(OVERFLOW_DOMAIN)
         state.assembly.restore(under("flight/", saved))
+        state.alerted = msgspec.msgpack.decode(saved.get("alerted", EMPTY))
         return state
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
+from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.assembly import AssemblySettings
@@ -98,7 +99,7 @@ def _labels(rng: np.random.Generator, i: int, at: float) -> list[tuple[float, Ev
 
 
 def play(store: Store, batches: list[list[Event]], settings: PipelineSettings = SETTINGS) -> list[Output]:
-    """Everything a pipeline says to these batches, each in a transaction of its own."""
+    """Everything a pipeline emits for these batches, each in a transaction of its own."""
     with store.transaction() as transaction:
         pipeline = Pipeline.resume(settings, transaction)
     outputs: list[Output] = []
@@ -108,6 +109,11 @@ def play(store: Store, batches: list[list[Event]], settings: PipelineSettings = 
             transaction.emit(said)
         outputs += said
     return outputs
+
+
+def comparable(outputs: list[Output]) -> list[Output]:
+    """The same outputs in a form that compares: an event in a dead letter becomes its bytes."""
+    return [OUTPUT_KINDS[type(output)].prepare(output) for output in outputs]
 
 
 def remembered(store: Store) -> dict[str, object]:

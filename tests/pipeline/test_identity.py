@@ -1,0 +1,160 @@
+"""What an id names: repeats of one response, other responses under the same id, and streams that come again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.publishing.kinds import with_bytes
+from driftgauge.models.events import Chunk, Context, Event, Generation, Rejected, Signal, Tick
+from driftgauge.models.outputs import Alert, Output, Prediction
+from tests.pipeline.logs import signal
+from tests.pipeline.stepping import SETTINGS, T0, Agent, rejected, response, responses
+
+DAY_S = 86_400.0
+
+
+def pieces(whole: Generation, cuts: list[int], *, numbered: bool = False) -> list[Event]:
+    """The response in pieces that end after these numbers of tokens; the last cut is the end of the response."""
+    top, chosen = whole.signal.top_logprobs, whole.signal.chosen_logprobs
+    assert top is not None
+    assert chosen is not None
+    made: list[Event] = []
+    for n, (start, stop) in enumerate(zip([0, *cuts], cuts, strict=False)):
+        part = whole.with_signal(Signal(top_logprobs=top[start:stop], chosen_logprobs=chosen[start:stop]))
+        made.append(Chunk(part, n if numbered else None, is_last=stop == len(top)))
+    return made
+
+
+def alerts(outputs: list[Output]) -> list[Alert]:
+    return [output for output in outputs if isinstance(output, Alert) and output.kind == "id_conflict"]
+
+
+def other(i: int, at: float) -> Generation:
+    """Another response under the id of response i."""
+    return replace(response(i, at), signal=signal(np.random.default_rng(1000 + i), 8))
+
+
+def test_a_response_that_is_sent_again_counts_once() -> None:
+    agent = Agent()
+    said = agent.take(*responses(3), *responses(3))
+    assert rejected(said) == []
+    assert agent.state.counters["responses"] == 3
+    assert agent.state.counters["duplicate_responses"] == 3
+
+
+def test_another_response_under_a_known_id_becomes_a_dead_letter_that_holds_it() -> None:
+    agent = Agent()
+    said = agent.take(*responses(3), other(1, T0 + 9))
+    (letter,) = [with_bytes(output) for output in said if isinstance(output, Rejected)]
+    assert (letter.reason, letter.key) == ("id_conflict", b"r1")
+    assert "decode.response_id" in letter.detail
+    (sent,) = Decoder().decode([Record("t", 0, 0, None, letter.value, letter.headers)])
+    assert isinstance(sent, Generation)
+    assert (sent.id, sent.event_time, sent.signal.n_tokens) == ("r1", T0 + 9, 8)
+    assert agent.state.counters["responses"] == 3
+
+
+def test_repeat_and_conflict_are_told_apart_within_one_batch() -> None:
+    agent = Agent()
+    with agent.store.transaction() as transaction:
+        said = agent.pipeline.step([response(1, T0), response(1, T0), other(1, T0), response(2, T0)], transaction)
+    assert rejected(said) == ["id_conflict"]
+    assert agent.state.counters["duplicate_responses"] == 1
+    assert agent.state.counters["responses"] == 2
+
+
+def bare(i: int, at: float, n_tokens: int | None = None, finish_reason: str | None = None) -> Generation:
+    """A response without log-probabilities."""
+    return Generation(
+        f"r{i}", at, "a", Context(model="m"), Signal(), finish_reason=finish_reason, n_completion_tokens=n_tokens
+    )
+
+
+@pytest.mark.parametrize(
+    ("again", "reasons"),
+    [
+        (bare(0, T0, 5, "stop"), []),
+        (bare(0, T0, 5), []),
+        (bare(0, T0 + 60, 5, "stop"), ["id_conflict"]),
+        (bare(0, T0, 6, "stop"), ["id_conflict"]),
+        (bare(0, T0, 5, "length"), ["id_conflict"]),
+    ],
+)
+def test_without_features_time_length_and_finish_reason_decide(again: Generation, reasons: list[str]) -> None:
+    agent = Agent()
+    assert rejected(agent.take(bare(0, T0, 5, "stop"), again)) == reasons
+
+
+def test_a_repeat_of_other_precision_is_a_repeat() -> None:
+    whole = response(0, T0)
+    top = whole.signal.top_logprobs
+    assert top is not None
+    rounded = replace(whole.signal, top_logprobs=top.astype(np.float16))
+    agent = Agent()
+    assert rejected(agent.take(whole, whole.with_signal(rounded))) == []
+    assert agent.state.counters["duplicate_responses"] == 1
+
+
+def test_conflicts_are_alerted_once_a_day_of_event_time() -> None:
+    agent = Agent()
+    first = agent.take(*responses(3), other(0, T0 + 5), other(1, T0 + 6))
+    assert [(alert.severity, alert.event_time) for alert in alerts(first)] == [("warning", T0 + 5)]
+    assert alerts(agent.take(response(5, T0 + DAY_S - 60), other(2, T0 + DAY_S - 60))) == []
+    later = agent.take(response(6, T0 + DAY_S + 60), other(2, T0 + DAY_S + 70))
+    assert len(alerts(later)) == 1
+
+
+def test_a_restart_does_not_repeat_the_alert() -> None:
+    agent = Agent()
+    agent.take(*responses(3), other(0, T0 + 5))
+    agent.restart()
+    assert alerts(agent.take(other(1, T0 + 6))) == []
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_stream_that_is_sent_again_is_a_repeat_wherever_it_is_cut(numbered: bool) -> None:
+    agent, whole = Agent(), response(0, T0)
+    said = agent.take(*pieces(whole, [3, 8], numbered=numbered), *pieces(whole, [2, 5, 8], numbered=numbered))
+    assert rejected(said) == []
+    assert agent.state.counters["responses"] == 1
+    assert agent.state.counters["duplicate_responses"] == 1
+
+
+def test_a_stream_under_the_id_of_another_response_becomes_a_dead_letter() -> None:
+    agent = Agent()
+    said = agent.take(*pieces(response(0, T0), [3, 8]), *pieces(other(0, T0 + 60), [2, 8]))
+    assert rejected(said) == ["id_conflict"]
+
+
+def test_a_whole_response_after_its_stream_is_a_repeat_and_so_is_a_stream_after_it() -> None:
+    agent, whole = Agent(), response(0, T0)
+    said = agent.take(*pieces(whole, [3, 8]), whole, response(1, T0), *pieces(response(1, T0), [4, 8]))
+    assert rejected(said) == []
+    assert agent.state.counters["duplicate_responses"] == 2
+
+
+def test_pieces_of_a_known_response_that_stay_incomplete_are_counted_and_no_dead_letter() -> None:
+    agent, whole = Agent(), response(0, T0)
+    said = agent.take(whole, *pieces(whole, [2, 5, 8], numbered=True)[:2], Tick(T0 + 3_000))
+    said += agent.take(response(1, T0 + 3_100), Tick(T0 + 6_000))
+    assert rejected(said) == []
+    assert agent.state.counters["duplicate_chunks"] == 2
+
+
+def test_the_end_of_a_known_stream_that_comes_again_alone_is_no_other_response() -> None:
+    agent, whole = Agent(), response(0, T0)
+    said = agent.take(*pieces(whole, [2, 5, 8]), pieces(whole, [2, 5, 8])[-1])
+    assert rejected(said) == []
+    assert agent.state.counters["duplicate_chunks"] == 1
+
+
+def test_a_stream_that_may_be_a_repeat_gives_no_early_predictions() -> None:
+    agent, whole = Agent(replace(SETTINGS, predictions="all")), response(0, T0)
+    agent.take(*pieces(whole, [2, 5, 8]))
+    again = agent.take(*pieces(whole, [2, 5, 8]))
+    assert [output for output in again if isinstance(output, Prediction)] == []
