@@ -213,7 +213,7 @@ class Label:
 
     Attributes
     ----------
-    label_id : unique among all labels
+    label_id : names the label; a later event about the same response with the same ``label_id`` corrects it
     response_id : the id of the response
     event_time : when the label was given
     correct : in [0, 1]; a bool becomes 0.0 or 1.0. None withdraws the label named by ``supersedes``

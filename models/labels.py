@@ -9,7 +9,7 @@ import bisect
 import statistics
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from driftgauge.models.events import AnnotatorKind, Label
 
@@ -39,11 +39,12 @@ class Truth:
 def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | None:
     """Resolve the label events of one response to its truth.
 
-    An event named by the ``supersedes`` of another does not count, nor does an event that withdraws a label. Of several
+    Of several events with one ``label_id`` only the newest counts (`is_newer`): the later ones are corrections. An
+    event named by the ``supersedes`` of another does not count, nor does an event that withdraws a label. Of several
     events by one annotator only the latest counts; events of one annotator kind without an id are taken as those of one
     annotator. The policy settles the rest: ``latest`` takes the newest, ``majority`` the side with more labels (0.5
     separates the sides) and the newest on a tie, ``mean`` averages, ``rank`` takes the newest of the most trusted
-    annotator kind (`RANK`). Ties in time are broken by ``label_id``.
+    annotator kind (`RANK`). Ties in time are broken by ``label_id``, and then by content.
 
     Returns
     -------
@@ -57,13 +58,16 @@ def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | Non
     Truth(correct=1.0, weight=4.0, kind='designed')
     >>> resolve([wrong, Label("c", "r", 3.0, correct=None, supersedes="a")]) is None
     True
+    >>> resolve([Label("a", "r", 2.0, correct=1.0), wrong])
+    Truth(correct=1.0, weight=1.0, kind='unknown')
     """
-    superseded = {label.supersedes for label in labels}
+    by_id = {label.label_id: label for label in sorted(labels, key=_order)}
+    superseded = {label.supersedes for label in by_id.values() if label.supersedes != label.label_id}
     newest: dict[tuple[str, str], Label] = {}
-    for label in sorted(labels, key=lambda event: (event.event_time, event.label_id)):
+    for label in sorted(by_id.values(), key=_order):
         if label.label_id not in superseded and label.correct is not None:
             newest[label.annotator_kind, label.annotator_id] = label
-    counting = sorted(newest.values(), key=lambda event: (event.event_time, event.label_id))
+    counting = sorted(newest.values(), key=_order)
     if not counting:
         return None
     chosen, correct = _settle(counting, policy)
@@ -71,6 +75,24 @@ def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | Non
     if probability is None:
         return Truth(correct, 1.0, "unknown")
     return Truth(correct, 1 / probability, "designed")
+
+
+def is_newer(label: Label, other: Label) -> bool:
+    """Whether a label event takes the place of another one with the same ``label_id``.
+
+    The later event time wins; of two events of one time the content decides, so that their order does not matter.
+
+    >>> is_newer(Label("a", "r", 2.0, correct=0.0), Label("a", "r", 1.0, correct=1.0))
+    True
+    """
+    return _order(label) > _order(other)
+
+
+def _order(label: Label) -> tuple[Any, ...]:
+    return (
+        label.event_time, label.label_id, label.correct is not None, label.correct or 0.0, label.annotator_kind,
+        label.annotator_id, label.inclusion_probability or 0.0, label.supersedes or "",
+    )  # fmt: skip
 
 
 _HOUR_S, _DAY_S = 3_600.0, 86_400.0

@@ -23,7 +23,7 @@ class Memory(Protocol):
         ...
 
     def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
-        """Every label event ever stored for these responses, joined or pending, by response id, in any order."""
+        """The label events stored for these responses, joined or pending, by response id, in any order."""
         ...
 
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
@@ -47,7 +47,11 @@ class Memory(Protocol):
         ...
 
     def add_labels(self, labels: Sequence[Label]) -> None:
-        """Store label events; each ``label_id`` is not stored yet."""
+        """Store label events; no event with the same ``label_id`` is stored for the response."""
+        ...
+
+    def remove_labels(self, labels: Sequence[Label]) -> None:
+        """Remove stored label events: a newer event takes their place."""
         ...
 
     def resolve(self, rows: Sequence[ResponseRow], /) -> None:

@@ -13,7 +13,7 @@ from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.learning import Learning
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.labels import Truth, resolve
+from driftgauge.models.labels import Truth, is_newer, resolve
 from driftgauge.models.rows import ResponseRow
 
 EXPIRED_AT_ONCE = 1_000
@@ -29,24 +29,27 @@ class Labels:
         self._emission = emission
 
     def take(self, label: Label) -> None:
-        """Store a new label; resolve its response, or keep it pending."""
+        """Store a new label, or the correction of one; resolve its response, or keep the label pending."""
         batch, state = self._batch, self._batch.state
         known = batch.labels.setdefault(label.response_id, [])
-        if any(label.label_id == other.label_id for other in known):
+        old = next((other for other in known if other.label_id == label.label_id), None)
+        if old == label:
             state.counters["duplicate_labels"] += 1
             return
         row = batch.rows.get(label.response_id)
-        if row is None and state.n_pending >= batch.settings.max_pending_labels:
+        if row is None and old is None and state.n_pending >= batch.settings.max_pending_labels:
             detail = f"label for an unknown response while {state.n_pending} labels wait (max_pending)"
             batch.reject(Rejected("too_many_pending_labels", detail, key=label.label_id.encode(), event=label))
             return
-        batch.memory.add_labels([label])
-        known.append(label)
         state.counters["labels"] += 1
-        if row is None:
-            state.n_pending += 1
-        else:
+        if old is not None and not is_newer(label, old):
+            state.counters["labels_without_effect"] += 1  # it was corrected before it came
+            return
+        self._store(label, known, in_place_of=old)
+        if row is not None:
             self._resolve(row, known, new=[label])
+        elif old is None:
+            state.n_pending += 1
 
     def join_pending(self, row: ResponseRow) -> None:
         """Resolve a new response whose labels came before it."""
@@ -67,6 +70,14 @@ class Labels:
                 batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
             if len(expired) < EXPIRED_AT_ONCE:
                 return
+
+    def _store(self, label: Label, known: list[Label], in_place_of: Label | None) -> None:
+        """Store a label event. An older event with the same ``label_id`` can never count again, so it is removed."""
+        if in_place_of is not None:
+            self._batch.memory.remove_labels([in_place_of])
+            known.remove(in_place_of)
+        self._batch.memory.add_labels([label])
+        known.append(label)
 
     def _resolve(self, row: ResponseRow, labels: Sequence[Label], new: Iterable[Label]) -> None:
         """All effects of the labels of one response, in order."""

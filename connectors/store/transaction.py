@@ -176,6 +176,13 @@ class SqlTransaction:
         for label in labels:
             self._writes.add("labels", rows.label_values(label))
 
+    def remove_labels(self, labels: Sequence[Label]) -> None:
+        """Remove stored label events."""
+        for label in labels:
+            of_response = and_(_L.response_hash == schema.id_hash(label.response_id), _L.label_id == label.label_id)
+            is_label = and_(of_response, _L.response_id == label.response_id)
+            self._read(delete(schema.labels).where(is_label))
+
     def resolve(self, changed: Sequence[ResponseRow]) -> None:
         """Store the resolved label of these already stored responses."""
         for row in changed:

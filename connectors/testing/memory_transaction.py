@@ -83,6 +83,12 @@ class MemoryTransaction:
                 known = self._tables.labels.get(label.response_id, ())
                 self._set(self._tables.labels, label.response_id, (*known, label))
 
+    def remove_labels(self, labels: Sequence[Label]) -> None:
+        """Remove stored label events."""
+        with self._crash.effect("remove labels"):
+            for label in labels:
+                self._remove_label(label)
+
     def resolve(self, rows: Sequence[ResponseRow]) -> None:
         """Store the resolved label of these already stored responses."""
         with self._crash.effect("resolve"):
@@ -131,11 +137,7 @@ class MemoryTransaction:
             old_enough = (label for labels in pending for label in labels if label.event_time < older_than)
             expired = sorted(old_enough, key=lambda label: (label.event_time, label.label_id))[:limit]
             for label in expired:
-                left = tuple(other for other in self._tables.labels[label.response_id] if other is not label)
-                if left:
-                    self._set(self._tables.labels, label.response_id, left)
-                else:
-                    self._delete(self._tables.labels, label.response_id)
+                self._remove_label(label)
         return expired
 
     def expire(self, older_than: float, max_rows: int) -> int:
@@ -175,6 +177,14 @@ class MemoryTransaction:
             self._delete(self._tables.labelled[row.fingerprint], row.id)
         else:
             self._set(self._tables.labelled[row.fingerprint], row.id, row)
+
+    def _remove_label(self, label: Label) -> None:
+        known = self._tables.labels.get(label.response_id, ())
+        left = tuple(other for other in known if other.label_id != label.label_id)
+        if left:
+            self._set(self._tables.labels, label.response_id, left)
+        else:
+            self._delete(self._tables.labels, label.response_id)
 
     def _keep(self, kind: OutputKind[Any], output: Any) -> None:
         table = self._tables.outputs[kind.table]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.models.events import AnnotatorKind, Label
-from driftgauge.models.labels import Truth, resolve
+from driftgauge.models.labels import Truth, is_newer, resolve
 
 
 def label(
@@ -66,7 +66,27 @@ events = st.builds(
 
 
 @pytest.mark.parametrize("policy", ["latest", "majority", "mean", "rank"])
-@given(st.lists(events, max_size=4, unique_by=lambda event: event.label_id))
+@given(st.lists(events, max_size=4))
 def test_the_truth_does_not_depend_on_the_order_of_the_labels(policy: str, labels: list[Label]) -> None:
     truths = {resolve(order, policy) for order in itertools.permutations(labels)}  # type: ignore[arg-type]  # a str
     assert len(truths) == 1
+
+
+@pytest.mark.parametrize("policy", ["latest", "majority", "mean", "rank"])
+@given(st.lists(events, max_size=6))
+def test_a_corrected_label_never_counts_again(policy: str, labels: list[Label]) -> None:
+    kept: dict[str, Label] = {}
+    for event in labels:
+        if event.label_id not in kept or is_newer(event, kept[event.label_id]):
+            kept[event.label_id] = event
+    assert resolve(labels, policy) == resolve(kept.values(), policy)  # type: ignore[arg-type]  # a str
+
+
+def test_a_later_event_with_the_same_label_id_is_a_correction() -> None:
+    assert resolve([label("a", 1, 1.0), label("a", 2, 0.0)], "mean") == Truth(0.0, 1.0, "unknown")
+    assert resolve([label("a", 1, 1.0), label("a", 2, None, supersedes="a")]) is None
+
+
+def test_what_a_corrected_label_superseded_counts_again() -> None:
+    votes = [label("a", 1, 1.0), label("b", 2, 0.0, supersedes="a"), label("b", 3, 0.0)]
+    assert resolve(votes, "mean") == Truth(0.5, 1.0, "unknown")

@@ -57,6 +57,10 @@ class Agent:
         with self.store.transaction() as transaction:
             return transaction.responses([name])[name]
 
+    def stored_labels(self, name: str) -> list[Label]:
+        with self.store.transaction() as transaction:
+            return transaction.labels([name]).get(name, [])
+
     def window(self, end: float) -> Estimate:
         return [e for e in self.said if isinstance(e, Estimate) and e.window_end == end][-1]
 

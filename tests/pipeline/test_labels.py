@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftgauge.agent.core.state import State
-from driftgauge.models.events import Pause, Tick
+from driftgauge.models.events import Pause, Rejected, Tick
 from driftgauge.models.labels import Policy
 from driftgauge.models.outputs import Estimate
 from tests.pipeline.stepping import SETTINGS, T0, Agent, label, rejected, response, responses
@@ -57,7 +57,7 @@ def test_a_pause_moves_no_time_and_its_estimate_is_revised_at_the_boundary() -> 
 
 def test_a_label_that_comes_twice_counts_once() -> None:
     agent = Agent()
-    agent.take(*responses(), label("l", 0, 1.0), label("l", 0, 1.0), label("l", 0, 0.0))
+    agent.take(*responses(), label("l", 0, 1.0), label("l", 0, 1.0), label("l", 0, 1.0))
     assert agent.row("r0").correct == 1.0
     assert agent.state.counters["duplicate_labels"] == 2
     context = next(iter(agent.state.contexts.values()))
@@ -72,6 +72,52 @@ def test_a_revision_takes_the_place_of_what_it_supersedes_also_in_the_past() -> 
     assert agent.row("r0").correct == 0.0
     assert agent.window(T0 + 60).accuracy_labelled == 0.0
     assert agent.state.counters["labels_revised"] == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (2, 0, 1), (2, 0, 1, 0, 2)])
+@pytest.mark.parametrize("is_early", [False, True])
+def test_of_labels_with_one_id_the_newest_counts_in_whatever_order_they_come(
+    order: tuple[int, ...], is_early: bool
+) -> None:
+    agent = Agent()
+    came = [label("l", 0, 1.0, at=T0 + 10), label("l", 0, 1.0, at=T0 + 20), label("l", 0, 0.0, at=T0 + 30)]
+    events = [came[n] for n in order]
+    agent.take(*(events if is_early else ()), *responses(), *(() if is_early else events), Tick(T0 + 121))
+    assert agent.row("r0").correct == 0.0
+    assert (agent.window(T0 + 60).n_labels, agent.window(T0 + 60).accuracy_labelled) == (1, 0.0)
+    assert agent.state.n_pending == 0
+    assert agent.stored_labels("r0") == [came[2]]
+
+
+def test_a_corrected_label_that_waits_expires_once_and_as_it_was_corrected() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 99, 1.0), label("l", 99, 0.0, at=T0 + 40), label("m", 99, 1.0, at=T0 + 50))
+    assert agent.state.n_pending == 2
+    said = agent.take(Tick(T0 + 1_000), Tick(T0 + 2_000))
+    expired = [output.event for output in said if isinstance(output, Rejected)]
+    assert expired == [label("l", 99, 0.0, at=T0 + 40), label("m", 99, 1.0, at=T0 + 50)]
+    assert agent.state.n_pending == 0
+
+
+def test_a_correction_is_taken_when_no_more_labels_may_wait() -> None:
+    agent = Agent()
+    said = agent.take(*responses(), *(label(f"l{i}", 90 + i, 1.0) for i in range(3)), label("l1", 91, 0.0, at=T0 + 40))
+    assert rejected(said) == []
+    assert agent.state.n_pending == 3
+
+
+def test_a_label_is_corrected_by_time_and_not_by_value_of_one_time() -> None:
+    first, second = Agent(), Agent()
+    one, other = label("l", 0, 1.0), label("l", 0, 0.0)
+    first.take(*responses(), one, other)
+    second.take(*responses(), other, one)
+    assert first.row("r0").correct == second.row("r0").correct
+
+
+def test_a_label_that_names_itself_as_superseded_corrects_itself() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 0, 1.0), label("l", 0, 0.0, at=T0 + 40, supersedes="l"))
+    assert agent.row("r0").correct == 0.0
 
 
 def test_a_revision_may_come_before_what_it_supersedes() -> None:

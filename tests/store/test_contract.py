@@ -150,6 +150,17 @@ def test_labels_are_read_back_by_response(store: AnyStore) -> None:
     assert found == {"r-0": [first, second], "r-9": [other]}
 
 
+def test_a_removed_label_leaves_the_others_of_its_response(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_labels([label("l1", "r-0"), label("l2", "r-0"), label("l1", "r-9")])
+        memory.remove_labels([label("l1", "r-0"), label("absent", "r-0")])
+        memory.add_labels([label("l1", "r-0", 3000.0, correct=0.0)])
+        assert memory.labels(["r-0"])["r-0"] == [label("l2", "r-0"), label("l1", "r-0", 3000.0, correct=0.0)]
+    with store.transaction() as memory:
+        memory.remove_labels([label("l2", "r-0"), label("l1", "r-0")])
+        assert memory.labels(["r-0", "r-9"]) == {"r-9": [label("l1", "r-9")]}
+
+
 def test_labels_whose_response_never_came_expire_oldest_first(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0)])
@@ -221,11 +232,12 @@ def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0)])
         memory.save_state({"kept": b"1", "gone": b"1"})
-        memory.add_labels([label("old", "nobody", 1.0)])
+        memory.add_labels([label("old", "nobody", 1.0), label("of-0", "r-0")])
     with pytest.raises(BoomError), store.transaction() as memory:  # noqa: PT012 - all of it must be undone
         memory.add_responses([response(1, domain="new", fingerprint="new", correct=1.0)])
         memory.resolve([response(0, correct=1.0)])
         memory.add_labels([label("l", "r-0")])
+        memory.remove_labels([label("of-0", "r-0")])
         memory.save_state({"kept": b"2", "gone": None, "new": b"3"})
         memory.save_positions({TopicPartition("t", 0): 1})
         memory.emit([estimate(), alert(), acquisition(), rejected()])
@@ -236,7 +248,10 @@ def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
         assert memory.responses(["r-0", "r-1"]).keys() == {"r-0"}
         assert same(memory.responses(["r-0"])["r-0"], response(0))
         assert len(memory.window(SeriesKey("new", "new"), 0, 9999, 10)) == len(memory.labelled("new", 10)) == 0
-        assert memory.labels(["r-0", "nobody"]).keys() == {"nobody"}
+        assert memory.labels(["r-0", "nobody"]) == {
+            "r-0": [label("of-0", "r-0")],
+            "nobody": [label("old", "nobody", 1.0)],
+        }
         assert memory.state("") == {"kept": b"1", "gone": b"1"}
         assert memory.positions() == {}
         assert memory.estimate(estimate().key) is None
