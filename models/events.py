@@ -214,7 +214,7 @@ class Label:
     Attributes
     ----------
     label_id : names the label; a later event about the same response with the same ``label_id`` corrects it
-    response_id : the id of the response
+    response_id : the id of the response, or one of its `Generation.aliases`
     event_time : when the label was given
     correct : in [0, 1]; a bool becomes 0.0 or 1.0. None withdraws the label named by ``supersedes``
     annotator_kind, annotator_id : who or what gave the label; the id is empty when unknown

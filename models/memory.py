@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.rows import ResponseRow, Rows
@@ -24,6 +25,10 @@ class Memory(Protocol):
 
     def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
         """The label events stored for these responses, joined or pending, by response id, in any order."""
+        ...
+
+    def aliases(self, names: Collection[str]) -> dict[str, Alias]:
+        """The stored aliases with these names; unknown names are absent."""
         ...
 
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
@@ -44,6 +49,10 @@ class Memory(Protocol):
 
     def add_responses(self, rows: Sequence[ResponseRow], /) -> None:
         """Store new responses; their ids are not stored yet, and ``seq`` only grows."""
+        ...
+
+    def add_aliases(self, aliases: Sequence[Alias]) -> None:
+        """Store aliases, each in the place of the stored one with its name. They are deleted when their age is due."""
         ...
 
     def add_labels(self, labels: Sequence[Label]) -> None:

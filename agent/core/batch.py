@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
-from driftgauge.models.events import Arrival, Chunk, Event, Label, Rejected
+from driftgauge.models.aliases import Alias
+from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Alert, Estimate, Output
 from driftgauge.models.rows import ResponseRow
@@ -27,7 +28,8 @@ class Batch:
     settings, state, memory : those of the step
     outputs : outputs so far, in order
     rows : stored responses by id, as far as this batch concerns them
-    labels : their label events, by response id
+    labels : their label events, by response id; pending ones by the name that they give
+    aliases : aliases by name, as far as this batch concerns them
     estimates : estimates emitted by this batch, by key
     before_emit : called before each output. Responses that are predicted together emit theirs first, so that the order
         of outputs is the order of events.
@@ -40,25 +42,40 @@ class Batch:
         self.outputs: list[Output] = []
         self.rows: dict[str, ResponseRow] = {}
         self.labels: dict[str, list[Label]] = {}
+        self.aliases: dict[str, Alias] = {}
         self.estimates: dict[str, Estimate] = {}
         self.before_emit: Callable[[], None] = _nothing
         self._recalled: set[str] = set()
+        self._recalled_names: set[str] = set()
 
     def recall(self, events: Iterable[Event]) -> None:
-        """Read all responses and labels that these events concern, in one query each."""
-        self._recall({response_id for event in events if (response_id := _response_id(event)) is not None})
+        """Read all responses, labels and aliases that these events concern, in one query each."""
+        generations, names = list[Generation](), set[str]()
+        for event in events:
+            if isinstance(event, Label):
+                names.add(event.response_id)
+            elif isinstance(event, Arrival):
+                generations.append(event.generation)
+            elif isinstance(event, Chunk):
+                generations.append(event.piece)
+        self.recall_responses(generations, names)
 
-    def recall_responses(self, response_ids: Iterable[str]) -> None:
-        """Read more responses and their labels, unless this batch has done so."""
-        self._recall({*response_ids})
+    def recall_responses(self, generations: Sequence[Generation], names: Collection[str] = ()) -> None:
+        """Read what these responses concern, and labels that give these names, unless this batch has done so."""
+        ids = {generation.id for generation in generations}.union(names)
+        self._recall(ids, {alias for generation in generations for alias in generation.aliases}.union(names))
 
-    def _recall(self, ids: set[str]) -> None:
-        ids -= self._recalled
-        if not ids:
-            return
+    def _recall(self, ids: set[str], names: set[str]) -> None:
+        names = names - self._recalled_names
+        found = self.memory.aliases(names) if names else {}
+        self.aliases.update(found)
+        ids = (ids | {alias.response_id for alias in found.values() if alias.response_id}) - self._recalled
+        if ids or names:
+            labels = self.memory.labels(ids | names)
+            self.labels.update(labels)
+            self.rows.update(self.memory.responses(ids | (names & labels.keys())))
         self._recalled |= ids
-        self.rows.update(self.memory.responses(ids))
-        self.labels.update(self.memory.labels(ids))
+        self._recalled_names |= names
 
     def emit(self, output: Output) -> None:
         """Add an output after the outputs of all earlier events."""
@@ -117,14 +134,6 @@ class Batch:
                 break
             state.stale[row.series, end] = None
         return bool(ends)
-
-
-def _response_id(event: Event) -> str | None:
-    if isinstance(event, Arrival):
-        return event.generation.id
-    if isinstance(event, Label):
-        return event.response_id
-    return event.piece.id if isinstance(event, Chunk) else None
 
 
 def _nothing() -> None:

@@ -31,12 +31,14 @@ class Labels:
     def take(self, label: Label) -> None:
         """Store a new label, or the correction of one; resolve its response, or keep the label pending."""
         batch, state = self._batch, self._batch.state
+        row = self._row_of(label.response_id)
+        if row is not None and row.id != label.response_id:
+            label = replace(label, response_id=row.id)
         known = batch.labels.setdefault(label.response_id, [])
         old = next((other for other in known if other.label_id == label.label_id), None)
         if old == label:
             state.counters["duplicate_labels"] += 1
             return
-        row = batch.rows.get(label.response_id)
         if row is None and old is None and state.n_pending >= batch.settings.max_pending_labels:
             detail = f"label for an unknown response while {state.n_pending} labels wait (max_pending)"
             batch.reject(Rejected("too_many_pending_labels", detail, key=label.label_id.encode(), event=label))
@@ -50,12 +52,20 @@ class Labels:
             self._resolve(row, known, new=[label])
         elif old is None:
             state.n_pending += 1
+            alias = batch.aliases.get(label.response_id)
+            state.counters["labels_ambiguous"] += alias is not None and alias.response_id is None
 
-    def join_pending(self, row: ResponseRow) -> None:
-        """Resolve a new response whose labels came before it."""
-        labels = self._batch.labels[row.id]
+    def join_pending(self, row: ResponseRow, aliases: Iterable[str] = ()) -> None:
+        """Resolve a new response whose labels came before it, under its id or under these aliases."""
+        labels = self._batch.labels.setdefault(row.id, [])
         self._batch.state.n_pending -= len(labels)
+        self._adopt(row, aliases)
         self._resolve(row, labels, new=labels)
+
+    def join_adopted(self, row: ResponseRow, aliases: Iterable[str]) -> None:
+        """Resolve a known response that became known under these aliases too."""
+        if adopted := self._adopt(row, aliases):
+            self._resolve(row, self._batch.labels[row.id], new=adopted)
 
     def expire(self) -> None:
         """Turn labels whose response never came into dead letters."""
@@ -70,6 +80,27 @@ class Labels:
                 batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
             if len(expired) < EXPIRED_AT_ONCE:
                 return
+
+    def _row_of(self, name: str) -> ResponseRow | None:
+        """The response that a label means: the one with this id, or else the only one with this alias."""
+        rows, alias = self._batch.rows, self._batch.aliases.get(name)
+        if name in rows or alias is None or alias.response_id is None:
+            return rows.get(name)
+        return rows.get(alias.response_id)
+
+    def _adopt(self, row: ResponseRow, aliases: Iterable[str]) -> list[Label]:
+        """Store the labels that are pending under these aliases under the id of their response; returns those kept."""
+        batch, adopted = self._batch, list[Label]()
+        known = batch.labels.setdefault(row.id, [])
+        for pending in [label for alias in aliases for label in batch.labels.pop(alias, ())]:
+            batch.state.n_pending -= 1
+            batch.memory.remove_labels([pending])
+            label = replace(pending, response_id=row.id)
+            old = next((other for other in known if other.label_id == label.label_id), None)
+            if old is None or is_newer(label, old):
+                self._store(label, known, in_place_of=old)
+                adopted.append(label)
+        return adopted
 
     def _store(self, label: Label, known: list[Label], in_place_of: Label | None) -> None:
         """Store a label event. An older event with the same ``label_id`` can never count again, so it is removed."""

@@ -56,7 +56,7 @@ class Pieces:
     def expire(self) -> Iterator[Arrival]:
         """Evict the responses for which no piece came in a long time."""
         expired = self._assembly.expire(self._now)
-        self._batch.recall_responses(response.head.id for response in expired)
+        self._batch.recall_responses([response.head for response in expired])
         for response in expired:
             yield from self._evict(response, "incomplete_response")
 
@@ -70,7 +70,7 @@ class Pieces:
 
     def _complete(self, response: InFlight) -> Iterator[Arrival]:
         """The response, unless only the end of a known response came again."""
-        self._batch.recall_responses([response.head.id])  # another event completed it, so it may not be recalled yet
+        self._batch.recall_responses([response.head])  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
         features = response.features(segments=settings.segments)
         arrival = arrive(response.complete(), features, settings.min_coverage, response.form)
@@ -88,7 +88,7 @@ class Pieces:
         if response.has_ended:
             yield from self._complete(response)
             return
-        self._batch.recall_responses([response.head.id])
+        self._batch.recall_responses([response.head])
         if self._responses.is_known(response.head.id):
             self._count_repeated(response)
             return

@@ -18,7 +18,8 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.watching import Watching
-from driftgauge.models.events import Arrival, Context, Rejected, SignalForm
+from driftgauge.models.aliases import claimed
+from driftgauge.models.events import Arrival, Context, Generation, Rejected, SignalForm
 from driftgauge.models.outputs import Prediction
 from driftgauge.models.repeats import is_repeat
 from driftgauge.models.rows import ResponseRow
@@ -58,6 +59,8 @@ class Responses:
         row = self.row_of(generation.id)
         if is_repeat(arrival, row):
             batch.state.counters["duplicate_responses"] += 1
+            if names := self._claim_aliases(generation):
+                self._labels.join_adopted(row, names)
             return
         detail = "another response has this id; decode.response_id can name responses by more than their id"
         batch.reject(Rejected("id_conflict", detail, key=generation.id.encode(), event=generation))
@@ -75,9 +78,10 @@ class Responses:
         self._ids_in_run.add(generation.id)
         domain.events_since += 1
         domain.is_changed = True
-        if batch.labels.get(generation.id):
+        names = self._claim_aliases(generation)
+        if names or batch.labels.get(generation.id):
             self.flush()
-            self._labels.join_pending(batch.rows[generation.id])
+            self._labels.join_pending(batch.rows[generation.id], names)
         if domain.events_since >= batch.settings.emit_every_events:
             self.flush()
             self._emission.emit_if_material(domain)
@@ -98,6 +102,19 @@ class Responses:
             self._watching.see_response(domain, row, by_domain[id(domain)])
         for domain in {id(d): d for _, d in run}.values():
             domain.window.add(by_domain[id(domain)])
+
+    def _claim_aliases(self, generation: Generation) -> list[str]:
+        """Store the aliases of a response; returns those that name it alone and under which labels are pending."""
+        batch, found = self._batch, []
+        for name in generation.aliases:
+            known = batch.aliases.get(name)
+            alias = claimed(known, name, generation.id, generation.event_time)
+            if alias is not known:
+                batch.aliases[name] = alias
+                batch.memory.add_aliases([alias])
+            if alias.response_id is not None and batch.labels.get(name) and not self.is_known(name):
+                found.append(name)
+        return found
 
     def _context(self, arrival: Arrival) -> str | None:
         """The fingerprint of the response; its context starts when it is new. None: there are too many contexts."""

@@ -15,7 +15,13 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.output_tables import create_tables
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+
+def _to_2(connection: Connection) -> None:
+    """Aliases of responses; those of responses stored before are not known."""
+    schema.aliases.create(connection)
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2}
 
 
 def migrate(connection: Connection) -> None:

@@ -27,7 +27,7 @@ _R, _L = schema.responses.c, schema.labels.c
 
 
 def expire(connection: Connection, older_than: float, max_rows: int) -> int:
-    """Aggregate and delete old responses, with their labels, and old outputs; see `SqlStore.expire`."""
+    """Aggregate and delete old responses, with their labels and aliases, and old outputs; see `SqlStore.expire`."""
     oldest = select(_R.seq).where(_R.event_time < older_than).order_by(_R.event_time, _R.seq).limit(max_rows)
     columns = (_R.domain, _R.fingerprint, _R.event_time, _R.p_correct, _R.correct)
     expired = connection.execute(select(*columns).where(_R.seq.in_(oldest))).all()
@@ -37,6 +37,9 @@ def expire(connection: Connection, older_than: float, max_rows: int) -> int:
         of_them = select(_L.seq).select_from(joined).where(_R.seq.in_(oldest))
         connection.execute(delete(schema.labels).where(_L.seq.in_(of_them)))
         connection.execute(delete(schema.responses).where(_R.seq.in_(oldest)))
+    # no response that is left is older than the youngest one deleted, so no alias of that age is needed either
+    horizon = older_than if len(expired) < max_rows else max(row.event_time for row in expired)
+    connection.execute(delete(schema.aliases).where(schema.aliases.c.event_time < horizon))
     _expire_outputs(connection, older_than, max_rows)
     return len(expired)
 

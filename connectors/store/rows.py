@@ -14,6 +14,7 @@ from sqlalchemy import Row
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.columns import as_bytes, from_bytes, known
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.rows import ResponseRow
 
@@ -86,6 +87,21 @@ def label_values(label: Label) -> Values:
 def label(row: Row[Any]) -> Label:
     """A stored label event."""
     return Label(*(row._mapping[item.name] for item in fields(Label)))
+
+
+def alias_values(alias: Alias) -> Values:
+    """The row of an alias."""
+    return {
+        "name_hash": schema.id_hash(alias.name),
+        "name": alias.name,
+        "response_id": alias.response_id,
+        "event_time": float(alias.event_time),
+    }
+
+
+def alias(row: Row[Any]) -> Alias:
+    """A stored alias."""
+    return Alias(row.name, row.response_id, row.event_time)
 
 
 def message_values(message: Message) -> Values:

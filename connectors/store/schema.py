@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData()
 
@@ -97,6 +97,15 @@ Index(
     sqlite_where=labels.c.is_pending == true(),
     postgresql_where=labels.c.is_pending == true(),
 )
+
+aliases = table(  # further ids of responses
+    "aliases",
+    Column("name_hash", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", TEXT, primary_key=True),
+    Column("response_id", TEXT),  # NULL: several responses have the alias
+    Column("event_time", Double, nullable=False),  # of the newest response that has it
+)
+Index("aliases_by_age", aliases.c.event_time)
 
 daily = table(
     "daily",

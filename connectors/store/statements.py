@@ -53,6 +53,7 @@ def compile_writes(dialect: Dialect) -> Statements:
     statements: dict[str, UpdateBase] = {
         "responses": insert(schema.responses),
         "labels": _append(schema.labels),
+        "aliases": upsert(schema.aliases, name),
         "resolve": update(schema.responses)
         .where(schema.responses.c.seq == bindparam("of_seq"))
         .values(correct=bindparam("to_correct"), weight=bindparam("to_weight"), label_kind=bindparam("to_kind")),

@@ -32,6 +32,7 @@ from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.output_tables import output_from, output_table, output_values
 from driftgauge.connectors.store.statements import Writes
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
@@ -130,6 +131,16 @@ class SqlTransaction:
         wanted = set(response_ids)
         return {key: labels for key, labels in found.items() if key in wanted}
 
+    def aliases(self, names: Collection[str]) -> dict[str, Alias]:
+        """Stored aliases among these names; unknown names are absent."""
+        found: dict[str, Alias] = {}
+        for part in _parts(names):
+            hashes = [schema.id_hash(name) for name in part]
+            query = select(schema.aliases).where(schema.aliases.c.name_hash.in_(hashes))
+            found.update((row.name, rows.alias(row)) for row in self._read(query))
+        wanted = set(names)  # a hash may be shared
+        return {name: alias for name, alias in found.items() if name in wanted}
+
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         of_window = and_(
@@ -170,6 +181,11 @@ class SqlTransaction:
         numbers = self._names.numbers(self._connection, names)
         for row in new:
             self._writes.add("responses", rows.response_values(row, numbers[row.domain], numbers[row.fingerprint]))
+
+    def add_aliases(self, aliases: Sequence[Alias]) -> None:
+        """Store aliases, each in the place of the stored one with its name."""
+        for alias in aliases:
+            self._writes.add("aliases", rows.alias_values(alias))
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Store label events."""

@@ -15,6 +15,7 @@ from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind, sto
 from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows
 from driftgauge.connectors.testing.crash_plan import CrashPlan
 from driftgauge.connectors.testing.tables import Tables
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
@@ -46,6 +47,10 @@ class MemoryTransaction:
         """Every label event stored for these responses, by response id."""
         return {key: list(self._tables.labels[key]) for key in response_ids if key in self._tables.labels}
 
+    def aliases(self, names: Collection[str]) -> dict[str, Alias]:
+        """Stored aliases among these names; unknown names are absent."""
+        return {name: self._tables.aliases[name] for name in names if name in self._tables.aliases}
+
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         rows = self._tables.windows.get(series, {})
@@ -75,6 +80,12 @@ class MemoryTransaction:
         with self._crash.effect("add responses"):
             for row in rows:
                 self._put(replace(row, features=np.array(row.features, dtype=np.float32), slices=dict(row.slices)))
+
+    def add_aliases(self, aliases: Sequence[Alias]) -> None:
+        """Store aliases, each in the place of the stored one with its name."""
+        with self._crash.effect("add aliases"):
+            for alias in aliases:
+                self._set(self._tables.aliases, alias.name, alias)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Store label events."""
@@ -150,6 +161,9 @@ class MemoryTransaction:
                 self._delete(self._tables.windows[row.series], row.id)
                 self._delete(self._tables.labelled[row.fingerprint], row.id)
                 self._delete(self._tables.labels, row.id)
+            horizon = older_than if len(expired) < max_rows else expired[-1].event_time
+            for name in [name for name, alias in self._tables.aliases.items() if alias.event_time < horizon]:
+                self._delete(self._tables.aliases, name)
             self._expire_outputs(older_than, max_rows)
         return len(expired)
 

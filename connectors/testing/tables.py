@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from driftgauge.connectors.base import Message, TopicPartition
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
@@ -23,6 +24,7 @@ class Tables:
     responses: dict[str, ResponseRow] = field(default_factory=dict)
     windows: dict[SeriesKey, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
     labelled: dict[str, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
+    aliases: dict[str, Alias] = field(default_factory=dict)
     labels: dict[str, tuple[Label, ...]] = field(default_factory=dict)
     outputs: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict))
     state: dict[str, bytes] = field(default_factory=dict)

@@ -71,7 +71,7 @@ def _pieces(rng: np.random.Generator, whole: Generation) -> list[Event]:
     pieces: list[Event] = []
     for n, (start, stop) in enumerate(itertools.pairwise(cuts)):
         part = Signal(top_logprobs=top[start:stop], chosen_logprobs=chosen[start:stop])
-        piece = Generation(whole.id, whole.event_time, whole.domain, whole.context, part)
+        piece = whole.with_signal(part)
         pieces.append(Chunk(piece, n, is_last=n == len(cuts) - 2))
     if rng.random() < 0.3:
         pieces[0], pieces[-1] = pieces[-1], pieces[0]
@@ -98,6 +98,33 @@ def _labels(rng: np.random.Generator, i: int, at: float) -> list[tuple[float, Ev
     return placed
 
 
+def make_colliding_log(seed: int, n_events: int = 120) -> list[Event]:
+    """Few ids for many responses, whole and in pieces; aliases of one or several; labels that correct each other."""
+    rng = np.random.default_rng(seed)
+    log: list[Event] = []
+    for i in range(n_events):
+        at, number = START + i * 3.0, int(rng.integers(12))
+        if rng.random() < 0.5:
+            log += _colliding_response(rng, number, at)
+        else:
+            of = str(rng.choice([f"r{number}", f"ticket{number}", f"key{number % 3}"]))
+            correct = None if rng.random() < 0.1 else float(rng.integers(2))
+            supersedes = f"l{rng.integers(12)}" if correct is None else None
+            label = Label(f"l{number % 7}", of, START + float(rng.integers(360)), correct, supersedes=supersedes)
+            log += [label, label] if rng.random() < 0.1 else [label]
+    return log
+
+
+def _colliding_response(rng: np.random.Generator, number: int, at: float) -> list[Event]:
+    """One of two responses under one id; the stream of a response may end early."""
+    other = bool(rng.random() < 0.3)
+    tokens = signal(np.random.default_rng([number, other]), 6)
+    aliases = tuple(str(alias) for alias in (f"ticket{number}", f"key{number % 3}") if rng.random() < 0.4)
+    created = START + 10.0 * number + 1_000.0 * other if rng.random() < 0.8 else at
+    whole = Generation(f"r{number}", created, "ab"[number % 2], Context(model="m"), tokens, aliases=aliases)
+    return [whole] if rng.random() < 0.6 else _pieces(rng, whole)
+
+
 def play(store: Store, batches: list[list[Event]], settings: PipelineSettings = SETTINGS) -> list[Output]:
     """Everything a pipeline emits for these batches, each in a transaction of its own."""
     with store.transaction() as transaction:
@@ -119,12 +146,13 @@ def comparable(outputs: list[Output]) -> list[Output]:
 def remembered(store: Store) -> dict[str, object]:
     """All that a store remembers, in a form that compares."""
     with store.transaction() as transaction:
-        ids = [f"r{i}" for i in range(1000)]
+        ids = [f"{kind}{i}" for kind in ("r", "ticket", "key") for i in range(1000)]
         rows = transaction.responses(ids)
         return {
             "state": transaction.state(""),
             "rows": [
                 (r.id, r.seq, r.features.tobytes(), repr(r.p_correct), repr(r.correct), r.weight) for r in rows.values()
             ],
+            "aliases": transaction.aliases(ids),
             "labels": {k: sorted(v, key=lambda x: x.label_id) for k, v in transaction.labels(ids).items()},
         }

@@ -10,7 +10,7 @@ import pytest
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.kinds import with_bytes
-from driftgauge.models.events import Chunk, Context, Event, Generation, Rejected, Signal, Tick
+from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal, Tick
 from driftgauge.models.outputs import Alert, Output, Prediction
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent, rejected, response, responses
@@ -158,3 +158,94 @@ def test_a_stream_that_may_be_a_repeat_gives_no_early_predictions() -> None:
     agent.take(*pieces(whole, [2, 5, 8]))
     again = agent.take(*pieces(whole, [2, 5, 8]))
     assert [output for output in again if isinstance(output, Prediction)] == []
+
+
+# --- aliases ---------------------------------------------------------------------------------------------------
+
+
+def known_as(i: int, at: float, *aliases: str) -> Generation:
+    return replace(response(i, at), aliases=aliases)
+
+
+def named(name: str, response_id: str, correct: float | None = 1.0, at: float = T0 + 30) -> Label:
+    return Label(name, response_id, at, correct)
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_label_finds_its_response_by_an_alias_before_and_after_it(is_early: bool, in_pieces: bool) -> None:
+    agent, whole = Agent(), known_as(0, T0, "ticket-0", "b0")
+    came: list[Event] = pieces(whole, [3, 8]) if in_pieces else [whole]
+    labels: list[Event] = [named("l", "ticket-0", 0.0), named("m", "b0", 1.0, T0 + 40)]
+    agent.take(response(5, T0), *(labels + came if is_early else came + labels))
+    assert agent.row("r0").correct == 1.0
+    assert sorted(event.label_id for event in agent.stored_labels("r0")) == ["l", "m"]
+    assert agent.stored_labels("ticket-0") == []
+    assert agent.state.n_pending == 0
+    assert agent.state.counters["labels_joined"] == 1
+
+
+def test_an_id_goes_before_an_alias() -> None:
+    agent = Agent()
+    agent.take(known_as(0, T0, "r1"), response(1, T0 + 1), named("l", "r1"))
+    assert np.isnan(agent.row("r0").correct)
+    assert agent.row("r1").correct == 1.0
+
+
+def test_an_alias_of_several_responses_names_none_of_them() -> None:
+    agent = Agent()
+    said = agent.take(known_as(0, T0, "tenant"), known_as(1, T0 + 1, "tenant"), named("l", "tenant"))
+    assert np.isnan(agent.row("r0").correct)
+    assert np.isnan(agent.row("r1").correct)
+    assert agent.state.counters["labels_ambiguous"] == 1
+    assert agent.state.n_pending == 1
+    said = agent.take(known_as(2, T0 + 2, "tenant"), response(3, T0 + 3), Tick(T0 + 1_000), Tick(T0 + 2_000))
+    assert rejected(said) == ["unmatched_label"]
+
+
+def test_a_response_that_is_sent_again_keeps_its_alias_to_itself() -> None:
+    agent = Agent()
+    agent.take(known_as(0, T0, "ticket-0"), known_as(0, T0, "ticket-0"), named("l", "ticket-0"))
+    assert agent.row("r0").correct == 1.0
+
+
+def test_a_repeat_may_bring_a_further_alias_that_a_label_waits_for() -> None:
+    agent = Agent()
+    agent.take(response(0, T0), named("l", "ticket-0"), known_as(0, T0, "ticket-0"))
+    assert agent.row("r0").correct == 1.0
+    assert agent.state.n_pending == 0
+
+
+def test_another_response_under_a_known_id_takes_no_alias() -> None:
+    agent = Agent()
+    agent.take(response(0, T0), replace(other(0, T0 + 5), aliases=("ticket-0",)), named("l", "ticket-0"))
+    assert np.isnan(agent.row("r0").correct)
+    assert agent.state.n_pending == 1
+
+
+def test_a_label_and_its_correction_are_one_label_by_whatever_name_they_come() -> None:
+    agent = Agent()
+    agent.take(named("l", "ticket-0", 1.0), named("l", "r0", 0.0, T0 + 50), known_as(0, T0, "ticket-0"))
+    assert agent.row("r0").correct == 0.0
+    assert [event.correct for event in agent.stored_labels("r0")] == [0.0]
+    agent.take(named("l", "ticket-0", 1.0, T0 + 60))
+    assert agent.row("r0").correct == 1.0
+    assert agent.state.n_pending == 0
+
+
+def test_an_alias_is_known_after_a_restart() -> None:
+    agent = Agent()
+    agent.take(known_as(0, T0, "ticket-0"), *pieces(known_as(1, T0, "ticket-1"), [3, 8])[:1])
+    agent.restart()
+    agent.take(named("l", "ticket-0"), *pieces(response(1, T0), [3, 8])[1:], named("m", "ticket-1"))
+    assert (agent.row("r0").correct, agent.row("r1").correct) == (1.0, 1.0)
+
+
+def test_the_key_of_a_busy_tenant_is_not_written_for_each_response() -> None:
+    agent = Agent()
+    agent.take(known_as(0, T0, "tenant"), known_as(1, T0 + 1, "tenant"))
+    before = agent.store.tables.aliases["tenant"]
+    agent.take(*(known_as(i, T0 + i, "tenant") for i in range(2, 50)))
+    assert agent.store.tables.aliases["tenant"] is before
+    agent.take(known_as(60, T0 + 4_000, "tenant"))
+    assert agent.store.tables.aliases["tenant"].event_time == T0 + 4_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.agent.core.state import State
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label, Rejected, Tick
 from driftgauge.models.outputs import Alert, Estimate
 from driftgauge.models.windows import WindowSpec
-from tests.pipeline.logs import SETTINGS, START, comparable, make_log, play, remembered, signal
+from tests.pipeline.logs import SETTINGS, START, comparable, make_colliding_log, make_log, play, remembered, signal
 
 
 def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
@@ -24,19 +27,28 @@ def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
     return batches
 
 
+LOGS = pytest.mark.parametrize("make", [make_log, make_colliding_log])
+
+
+@LOGS
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5))
-def test_results_do_not_depend_on_where_batches_end(seed: int, sizes: list[int]) -> None:
-    log = make_log(seed)
+def test_results_do_not_depend_on_where_batches_end(
+    make: Callable[[int], list[Event]], seed: int, sizes: list[int]
+) -> None:
+    log = make(seed)
     whole, cut_up = MemoryStore(), MemoryStore()
     assert comparable(play(whole, [log])) == comparable(play(cut_up, cut(log, sizes)))
     assert remembered(whole) == remembered(cut_up)
 
 
+@LOGS
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), at=st.lists(st.integers(1, 220), min_size=1, max_size=4))
-def test_results_do_not_depend_on_where_the_pipeline_is_resumed(seed: int, at: list[int]) -> None:
-    log = make_log(seed)
+def test_results_do_not_depend_on_where_the_pipeline_is_resumed(
+    make: Callable[[int], list[Event]], seed: int, at: list[int]
+) -> None:
+    log = make(seed)
     straight, resumed = MemoryStore(), MemoryStore()
     expected = comparable(play(straight, cut(log, [20])))
     ends = sorted({min(i, len(log)) for i in at})
@@ -99,3 +111,17 @@ def test_the_log_of_these_tests_contains_revised_estimates_and_dead_letters(seed
     reasons = {o.reason for o in outputs if isinstance(o, Rejected)}
     assert {"not_json", "unmatched_label", "incomplete_response"} <= reasons
     assert all(np.isfinite(e.accuracy) for e in estimates if e.accuracy is not None)
+
+
+def test_the_log_of_colliding_ids_exercises_what_it_should() -> None:
+    counters: Counter[str] = Counter()
+    for seed in range(3):
+        store = MemoryStore()
+        play(store, [make_colliding_log(seed)])
+        with store.transaction() as transaction:
+            counters += State.resume(SETTINGS, transaction).counters
+    expected = {
+        "rejected_id_conflict", "duplicate_responses", "duplicate_chunks", "duplicate_labels", "labels_ambiguous",
+        "labels_revised", "labels_without_effect", "alerts",
+    }  # fmt: skip
+    assert {name for name in expected if not counters[name]} == set()

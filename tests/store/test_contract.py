@@ -10,6 +10,7 @@ import pytest
 from driftgauge.connectors.base import FencedError, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_label
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Output, Prediction
 from driftgauge.models.series import SeriesKey
@@ -80,6 +81,29 @@ def test_a_resolved_label_is_stored_with_its_response(store: AnyStore) -> None:
     assert same(found["r-0"], response(0, correct=0.0, weight=2.0, label_kind="designed"))
     assert same(found["r-1"], response(1))
     assert labelled.id.tolist() == ["r-0"]
+
+
+# --- aliases ---------------------------------------------------------------------------------------------------
+
+
+def test_an_alias_takes_the_place_of_the_stored_one_with_its_name(store: AnyStore) -> None:
+    one, other, shared = Alias("ticket-1", "r-0", 5.0), Alias("tïcket", "r-1", 6.0), Alias("ticket-1", None, 7.5)
+    with store.transaction() as memory:
+        memory.add_aliases([one, other])
+        assert memory.aliases(["ticket-1", "absent"]) == {"ticket-1": one}
+    with store.transaction() as memory:
+        memory.add_aliases([shared, Alias("again", "r-0", 1.0)])
+        memory.add_aliases([Alias("again", "r-0", 2.0)])
+    with store.transaction() as memory:
+        found = memory.aliases(["ticket-1", "tïcket", "again"])
+    assert found == {"ticket-1": shared, "tïcket": other, "again": Alias("again", "r-0", 2.0)}
+
+
+def test_more_aliases_than_one_query_takes_are_found_by_name(store: AnyStore) -> None:
+    aliases = [Alias(f"a-{n}", f"r-{n}", float(n)) for n in range(1203)]
+    with store.transaction() as memory:
+        memory.add_aliases(aliases)
+        assert memory.aliases([alias.name for alias in aliases]) == {alias.name: alias for alias in aliases}
 
 
 # --- windows ---------------------------------------------------------------------------------------------------
@@ -235,6 +259,7 @@ def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
         memory.add_labels([label("old", "nobody", 1.0), label("of-0", "r-0")])
     with pytest.raises(BoomError), store.transaction() as memory:  # noqa: PT012 - all of it must be undone
         memory.add_responses([response(1, domain="new", fingerprint="new", correct=1.0)])
+        memory.add_aliases([Alias("ticket-1", "r-1", 5.0)])
         memory.resolve([response(0, correct=1.0)])
         memory.add_labels([label("l", "r-0")])
         memory.remove_labels([label("of-0", "r-0")])
@@ -252,6 +277,7 @@ def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
             "r-0": [label("of-0", "r-0")],
             "nobody": [label("old", "nobody", 1.0)],
         }
+        assert memory.aliases(["ticket-1"]) == {}
         assert memory.state("") == {"kept": b"1", "gone": b"1"}
         assert memory.positions() == {}
         assert memory.estimate(estimate().key) is None
@@ -440,3 +466,17 @@ def test_retention_deletes_old_responses_with_their_labels_oldest_first(store: A
     with store.transaction() as memory:
         assert memory.responses([f"r-{n}" for n in range(6)]).keys() == {"r-0", "r-1", "r-2"}
         assert memory.labelled("f1", 10).id.tolist() == ["r-2", "r-1", "r-0"]
+
+
+def test_retention_deletes_the_aliases_of_the_responses_that_it_deletes(store: AnyStore) -> None:
+    names = [f"a-{n}" for n in range(6)]
+    with store.transaction() as memory:
+        memory.add_responses([response(n, event_time=100.0 + n) for n in range(6)])
+        memory.add_aliases([Alias(f"a-{n}", f"r-{n}", 100.0 + n) for n in range(6)])
+        memory.add_aliases([Alias("shared", None, 105.0)])
+    assert store.expire(104.0, 2) == 2
+    with store.transaction() as memory:
+        assert memory.aliases(names).keys() >= {"a-2", "a-3", "a-4", "a-5"}
+    assert [store.expire(104.0, 2), store.expire(104.0, 2)] == [2, 0]
+    with store.transaction() as memory:
+        assert memory.aliases([*names, "shared"]).keys() == {"a-4", "a-5", "shared"}

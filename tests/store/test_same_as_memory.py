@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore
@@ -26,6 +27,8 @@ steps = st.lists(
         st.tuples(st.just("respond"), st.sampled_from(NUMBERS), st.sampled_from("ab"), st.integers(0, 4)),
         st.tuples(st.just("resolve"), st.sampled_from(NUMBERS), st.sampled_from([0.0, 1.0, float("nan")])),
         st.tuples(st.just("label"), st.sampled_from(NUMBERS), st.integers(0, 4)),
+        st.tuples(st.just("remove label"), st.sampled_from(NUMBERS)),
+        st.tuples(st.just("alias"), st.sampled_from("xyz"), st.sampled_from([None, *IDS]), st.integers(0, 4)),
         st.tuples(st.just("state"), st.sampled_from("xyz"), st.sampled_from([None, b"1", b"2"])),
         st.tuples(st.just("emit"), st.integers(1, 4)),
         st.tuples(st.just("expire labels"), st.integers(0, 5), st.integers(1, 3)),
@@ -80,7 +83,13 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
                     memory.resolve([response(row.seq, correct=correct, weight=2.0)])
             case "label", number, time:
                 known = memory.labels([IDS[number]]).get(IDS[number], [])
-                memory.add_labels([label(f"l{len(known)}", IDS[number], float(time))])
+                if len(known) < 3:
+                    name = min({"l0", "l1", "l2"} - {event.label_id for event in known})
+                    memory.add_labels([label(name, IDS[number], float(time))])
+            case "remove label", number:
+                memory.remove_labels(memory.labels([IDS[number]]).get(IDS[number], [])[:1])
+            case "alias", name, of, time:
+                memory.add_aliases([Alias(name, of, float(time))])
             case "state", name, value:
                 memory.save_state({name: value})
             case "emit", revision:
@@ -103,6 +112,7 @@ def look(memory: Any) -> Any:
         columns,
         memory.labelled("f1", 4).id.tolist(),
         memory.labels(IDS),
+        memory.aliases("xyz"),
         memory.state(""),
         memory.estimate(estimate().key),
         sorted(memory.responses(IDS)),

@@ -19,6 +19,7 @@ from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.migrations import MIGRATIONS
 from driftgauge.connectors.store.queries import backup, open_queries
 from driftgauge.connectors.store.sql_store import open_store
+from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 from tests.store.examples import label, rejected, response
@@ -47,6 +48,9 @@ def test_ids_with_the_same_hash_are_distinguished(sqlite_url: str, monkeypatch: 
     with closing(open_store(sqlite_url, topics=Topics())) as store, store.transaction() as memory:
         memory.add_responses([response(0, id="aa"), response(1, id="bb")])
         memory.add_labels([label("l1", "aa", 1.0), label("l2", "cc", 1.0)])
+        memory.add_aliases([Alias("dd", "aa", 1.0), Alias("ee", "bb", 1.0)])
+        assert memory.aliases(["dd", "ff"]) == {"dd": Alias("dd", "aa", 1.0)}
+        memory.remove_labels([label("l1", "bb", 1.0)])
         assert memory.responses(["bb", "cc"]).keys() == {"bb"}
         assert memory.labels(["aa", "bb"]).keys() == {"aa"}
         assert [expired.label_id for expired in memory.expire_labels(9.0, 9)] == ["l2"]
@@ -142,6 +146,9 @@ def test_no_query_reads_all_responses_or_labels(sqlite_url: str) -> None:
                 memory.add_labels([label("l", "r-1", 1.0)])
                 memory.responses(["r-0"])
                 memory.labels(["r-0"])
+                memory.remove_labels([label("m", "r-2")])
+                memory.add_aliases([Alias("a", "r-0", 1.0)])
+                memory.aliases(["a"])
                 memory.window(SeriesKey("law", "f1"), 0.0, 1e9, 10)
                 memory.labelled("f1", 10)
                 memory.expire_labels(10.0, 10)
@@ -149,7 +156,7 @@ def test_no_query_reads_all_responses_or_labels(sqlite_url: str) -> None:
     finally:
         event.remove(Engine, "before_cursor_execute", explain)
     assert len(plans) > 10
-    assert {query: plan for query, plan in plans.items() if re.search("SCAN (responses|labels)", plan)} == {}
+    assert {query: plan for query, plan in plans.items() if re.search("SCAN (responses|labels|aliases)", plan)} == {}
 
 
 def pages(path: Path) -> int:
