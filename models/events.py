@@ -220,6 +220,7 @@ class Label:
     annotator_kind, annotator_id : who or what gave the label; the id is empty when unknown
     inclusion_probability : in (0, 1], the probability with which this response was chosen for labelling; None: unknown
     supersedes : the ``label_id`` of the label that this one replaces
+    topic : the topic or file that the label was read from; it takes no part in comparisons. Empty: no connector read it
     """
 
     label_id: str
@@ -230,6 +231,7 @@ class Label:
     annotator_id: str = ""
     inclusion_probability: float | None = None
     supersedes: str | None = None
+    topic: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class Memory(Protocol):
         """The stored aliases with these names; unknown names are absent."""
         ...
 
+    def labels_of_topic(self, topic: str, limit: int) -> list[Label]:
+        """The ``limit`` label events of a topic that were stored last, the newest first."""
+        ...
+
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         ...

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+ALL_DOMAINS = "(all)"
+"""Stands for a domain where something concerns them all."""
+
 
 class SeriesKey(NamedTuple):
     """Names one series of estimates, and the window, detectors and alerts that belong to it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, TypeAlias
 
@@ -111,13 +110,14 @@ class Batch:
         )
 
     def alert_daily(
-        self, kind: str, severity: Severity, series: SeriesKey, what: str, message: str, *, at: float
+        self, kind: str, severity: Severity, series: SeriesKey, what: str, message: str, *, at: float, subject: str = ""
     ) -> None:
-        """Emit an alert unless one of its kind was emitted less than a day ago, in event time of the stream."""
-        state = self.state
-        now = state.watermark if state.watermark > -math.inf else at
-        if now - state.alerted.get(kind, -math.inf) >= DAY_S:
-            state.alerted[kind] = now
+        """Emit an alert unless one of its kind and subject was emitted less than a day of event time ago."""
+        state, key = self.state, f"{kind}/{subject}"
+        now = max(state.watermark, 0.0)
+        state.alerted = {other: then for other, then in state.alerted.items() if now - then < DAY_S}
+        if key not in state.alerted:
+            state.alerted[key] = now
             self.alert(kind, severity, series, what, message, at=at)
 
     def newest_estimate(self, key: str) -> Estimate | None:

@@ -15,8 +15,13 @@ from driftgauge.agent.core.watching import Watching
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import Truth, is_newer, resolve
 from driftgauge.models.rows import ResponseRow
+from driftgauge.models.series import ALL_DOMAINS, SeriesKey
+from driftgauge.models.topic_scale import OUT_OF_SCALE
 
 EXPIRED_AT_ONCE = 1_000
+
+WITHDRAWN_AT_ONCE = 10_000
+"""Newest labels of a topic that are withdrawn when the topic turns out to have another scale."""
 
 
 class Labels:
@@ -31,6 +36,8 @@ class Labels:
     def take(self, label: Label) -> None:
         """Store a new label, or the correction of one; resolve its response, or keep the label pending."""
         batch, state = self._batch, self._batch.state
+        if label.correct is not None and not self._keeps_to_scale(label, label.correct):
+            return
         row = self._row_of(label.response_id)
         if row is not None and row.id != label.response_id:
             label = replace(label, response_id=row.id)
@@ -54,6 +61,11 @@ class Labels:
             state.n_pending += 1
             alias = batch.aliases.get(label.response_id)
             state.counters["labels_ambiguous"] += alias is not None and alias.response_id is None
+
+    def see_out_of_scale(self, topic: str) -> None:
+        """Judge a topic after a label outside the scale; the labels accepted before are withdrawn if it is refused."""
+        if self._batch.state.scale(topic).see(is_inside=False):
+            self._withdraw(topic)
 
     def join_pending(self, row: ResponseRow, aliases: Iterable[str] = ()) -> None:
         """Resolve a new response whose labels came before it, under its id or under these aliases."""
@@ -80,6 +92,44 @@ class Labels:
                 batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
             if len(expired) < EXPIRED_AT_ONCE:
                 return
+
+    def _keeps_to_scale(self, label: Label, correct: float) -> bool:
+        """Whether a label, and the labels of its topic as a whole, keep to the scale; otherwise it is rejected."""
+        topic, is_inside = label.topic, 0.0 <= correct <= 1.0
+        scale = self._batch.state.scale(topic)
+        is_refused_now = scale.see(is_inside=is_inside)
+        if is_inside and not scale.is_refused:
+            return True
+        self._reject_out_of_scale(label)
+        if is_refused_now:
+            self._withdraw(topic)
+        return False
+
+    def _withdraw(self, topic: str) -> None:
+        """Withdraw the labels of a topic that turned out to have another scale."""
+        batch = self._batch
+        message = (
+            f"labels of {topic or '(unnamed)'} leave the scale {batch.settings.label_scale}: none of them is used; "
+            "configure labels.scale"
+        )
+        series, now = SeriesKey(ALL_DOMAINS, ""), max(batch.state.watermark, 0.0)
+        batch.alert_daily(OUT_OF_SCALE, "warning", series, "labels", message, at=now, subject=topic)
+        labels = batch.memory.labels_of_topic(topic, WITHDRAWN_AT_ONCE)
+        batch.recall_responses([], {label.response_id for label in labels})
+        for label in reversed(labels):
+            known, row = batch.labels[label.response_id], batch.rows.get(label.response_id)
+            known.remove(label)
+            batch.memory.remove_labels([label])
+            self._reject_out_of_scale(label)
+            if row is None:
+                batch.state.n_pending -= 1
+            else:
+                self._resolve(row, known, new=())
+
+    def _reject_out_of_scale(self, label: Label) -> None:
+        detail = f"labels of its topic leave the scale {self._batch.settings.label_scale}: configure labels.scale"
+        key = label.label_id.encode()
+        self._batch.reject(Rejected(OUT_OF_SCALE, detail, topic=label.topic, key=key, event=label))
 
     def _row_of(self, name: str) -> ResponseRow | None:
         """The response that a label means: the one with this id, or else the only one with this alias."""

@@ -29,6 +29,7 @@ from driftgauge.models.events import Arrival, Chunk, Event, Label, Pause, Reject
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features
+from driftgauge.models.topic_scale import OUT_OF_SCALE
 
 
 class Pipeline:
@@ -94,6 +95,8 @@ class _Step:
             self.emission.emit_pending(self.batch.state.boundary)
         elif isinstance(event, Rejected):
             self.batch.reject(event)
+            if event.reason == OUT_OF_SCALE:
+                self.labels.see_out_of_scale(event.topic)
 
     def _respond(self, arrival: Arrival) -> None:
         generation, state = arrival.generation, self.batch.state

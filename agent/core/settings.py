@@ -15,7 +15,11 @@ from driftgauge.models.windows import WindowSpec
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """Settings of a `Pipeline`. Times are seconds, probabilities are in [0, 1]."""
+    """Settings of a `Pipeline`. Times are seconds, probabilities are in [0, 1].
+
+    ``label_scale`` names the scale from which labels were brought to [0, 1], for people; another scale starts the
+    judgement of topics again.
+    """
 
     windows: WindowSpec = field(default_factory=WindowSpec)
     committee: CommitteeSettings = field(default_factory=CommitteeSettings)
@@ -34,6 +38,7 @@ class PipelineSettings:
     count_unknown_labels: bool = True
     label_horizon_s: float = 30 * 86_400.0
     max_pending_labels: int = 1_000_000
+    label_scale: str = "0 to 1"
     confidence_level: float = 0.9
     min_events: int = 30
     refit_estimator_every_labels: int = 200

@@ -2,8 +2,8 @@
 
 Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
 (``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), each response in
-flight (``flight/...``), and the times of daily alerts (``alerted``). Windows are not saved: they are rebuilt from the
-stored rows.
+flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), and the times of daily alerts
+(``alerted``). Windows are not saved: they are rebuilt from the stored rows.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from driftgauge.models.labels import LabelDelays
 from driftgauge.models.memory import Memory
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly
+from driftgauge.models.topic_scale import TopicScale
 
 EMPTY = msgspec.msgpack.encode({})
+
+MAX_TOPICS = 100
+OVERFLOW_TOPIC = "(other)"
 
 OVERFLOW_DOMAIN = "(other)"
 """The domain that takes the responses of all domains beyond ``max_domains``."""
@@ -48,6 +52,8 @@ class State:
         self.assembly = Assembly(settings.assembly, settings.entropy)
         self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
         self.alerted: dict[str, float] = {}  # event time of the last alert, for kinds that are emitted once a day
+        self.scales: dict[str, TopicScale] = {}
+        self.touched_scales: set[str] = set()
         self.touched_contexts: set[str] = set()
         self.touched_domains: set[SeriesKey] = set()
 
@@ -91,6 +97,13 @@ class State:
         self.names.add(domain)
         return domain
 
+    def scale(self, topic: str) -> TopicScale:
+        """The judgement of the labels of a topic, made when it is new; the topics beyond `MAX_TOPICS` share one."""
+        if topic not in self.scales and len(self.scales) >= MAX_TOPICS:
+            topic = OVERFLOW_TOPIC
+        self.touched_scales.add(topic)
+        return self.scales.setdefault(topic, TopicScale())
+
     def domain(self, key: SeriesKey) -> DomainState:
         """The state of a domain in a context, made when it is new; it counts as touched."""
         self.touched_domains.add(key)
@@ -106,11 +119,16 @@ class State:
         changed |= {_domain_name(k): self.domains[k].snapshot() for k in sorted(self.touched_domains)}
         flights = self.assembly.snapshot(self.assembly.touched)
         changed |= {f"flight/{i}": flights[i] for i in sorted(flights)}
+        changed |= {f"scale/{topic}": self._packed_scale(topic) for topic in sorted(self.touched_scales)}
         if self.alerted:
             changed["alerted"] = msgspec.msgpack.encode(self.alerted)
-        for touched in (self.touched_contexts, self.touched_domains, self.assembly.touched):
+        for touched in (self.touched_scales, self.touched_contexts, self.touched_domains, self.assembly.touched):
             touched.clear()
         return changed
+
+    def _packed_scale(self, topic: str) -> bytes:
+        scale = self.scales[topic]
+        return msgspec.msgpack.encode([self.settings.label_scale, bytes(scale.are_inside), scale.is_refused])
 
     def _stream(self) -> bytes:
         scalars = [self.n_responses, self.n_alerts, self.n_pending, self.event_time, self.boundary]
@@ -140,6 +158,10 @@ class State:
             state.names.add(domain.series.domain)
         state.names.discard(OVERFLOW_DOMAIN)
         state.assembly.restore(under("flight/", saved))
+        for topic, blob in under("scale/", saved).items():
+            label_scale, are_inside, is_refused = msgspec.msgpack.decode(blob)
+            if label_scale == settings.label_scale:
+                state.scales[topic] = TopicScale(map(bool, are_inside), is_refused=is_refused)
         state.alerted = msgspec.msgpack.decode(saved.get("alerted", EMPTY))
         return state
 

@@ -27,7 +27,7 @@ from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.classify.prequential import Metric as Score
 from driftgauge.models.labels import LabelDelays
 from driftgauge.models.outputs import Estimate, Output
-from driftgauge.models.series import SeriesKey
+from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 Source = TypeVar("Source")
 Gauges: TypeAlias = tuple[tuple[str, str, Callable[[Source], float | None]], ...]
@@ -76,7 +76,6 @@ _SCORES: Gauges[Score] = (
     ("driftgauge_calibration_error_lower_ratio", "Lower end of its interval.", lambda s: s.calibration_low),
     ("driftgauge_calibration_error_upper_ratio", "Upper end of its interval.", lambda s: s.calibration_high),
 )
-ALL_DOMAINS = "(all)"
 SCORES_EVERY_S = 1.0
 
 

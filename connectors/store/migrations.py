@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, text, update
+from sqlalchemy.schema import CreateColumn
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import schema
@@ -17,8 +18,11 @@ from driftgauge.connectors.store.output_tables import create_tables
 
 
 def _to_2(connection: Connection) -> None:
-    """Aliases of responses; those of responses stored before are not known."""
+    """Aliases of responses, and topics of labels; neither is known of what was stored before."""
     schema.aliases.create(connection)
+    topic = CreateColumn(schema.labels.c.topic).compile(dialect=connection.dialect)
+    connection.execute(text(f"ALTER TABLE labels ADD COLUMN {topic}"))
+    schema.LABELS_BY_TOPIC.create(connection)
 
 
 MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2}

@@ -89,8 +89,10 @@ labels = numbered(
     Column("inclusion_probability", Double),
     Column("supersedes", TEXT),
     Column("is_pending", Boolean, nullable=False),  # until its response is known to be stored
+    Column("topic", TEXT, nullable=False, server_default=""),  # "": unknown
 )
 Index("labels_by_response", labels.c.response_hash)
+LABELS_BY_TOPIC = Index("labels_by_topic", labels.c.topic, labels.c.seq)
 Index(
     "labels_pending",
     labels.c.event_time,

@@ -141,6 +141,11 @@ class SqlTransaction:
         wanted = set(names)  # a hash may be shared
         return {name: alias for name, alias in found.items() if name in wanted}
 
+    def labels_of_topic(self, topic: str, limit: int) -> list[Label]:
+        """The ``limit`` label events of a topic that were stored last, the newest first."""
+        newest = select(schema.labels).where(_L.topic == topic).order_by(_L.seq.desc()).limit(limit)
+        return [rows.label(row) for row in self._read(newest)]
+
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         of_window = and_(

@@ -51,6 +51,12 @@ class MemoryTransaction:
         """Stored aliases among these names; unknown names are absent."""
         return {name: self._tables.aliases[name] for name in names if name in self._tables.aliases}
 
+    def labels_of_topic(self, topic: str, limit: int) -> list[Label]:
+        """The ``limit`` label events of a topic that were stored last, the newest first."""
+        numbers = self._tables.label_numbers
+        found = [label for labels in self._tables.labels.values() for label in labels if label.topic == topic]
+        return nlargest(limit, found, key=lambda label: numbers[label.response_id, label.label_id])
+
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         rows = self._tables.windows.get(series, {})
@@ -93,6 +99,7 @@ class MemoryTransaction:
             for label in labels:
                 known = self._tables.labels.get(label.response_id, ())
                 self._set(self._tables.labels, label.response_id, (*known, label))
+                self._set(self._tables.label_numbers, (label.response_id, label.label_id), self._count("labels"))
 
     def remove_labels(self, labels: Sequence[Label]) -> None:
         """Remove stored label events."""
@@ -160,7 +167,8 @@ class MemoryTransaction:
                 self._delete(self._tables.responses, row.id)
                 self._delete(self._tables.windows[row.series], row.id)
                 self._delete(self._tables.labelled[row.fingerprint], row.id)
-                self._delete(self._tables.labels, row.id)
+                for label in self._tables.labels.get(row.id, ()):
+                    self._remove_label(label)
             horizon = older_than if len(expired) < max_rows else expired[-1].event_time
             for name in [name for name, alias in self._tables.aliases.items() if alias.event_time < horizon]:
                 self._delete(self._tables.aliases, name)
@@ -193,6 +201,7 @@ class MemoryTransaction:
             self._set(self._tables.labelled[row.fingerprint], row.id, row)
 
     def _remove_label(self, label: Label) -> None:
+        self._delete(self._tables.label_numbers, (label.response_id, label.label_id))
         known = self._tables.labels.get(label.response_id, ())
         left = tuple(other for other in known if other.label_id != label.label_id)
         if left:

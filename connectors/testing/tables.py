@@ -17,7 +17,8 @@ from driftgauge.models.series import SeriesKey
 class Tables:
     """The content of a store, which survives a crash of the process: pass it to the next `MemoryStore`.
 
-    ``outputs`` holds the stored outputs by table (`driftgauge.connectors.publishing.kinds`), and in it by key.
+    ``label_numbers`` is the order in which label events were stored, by response id and label id. ``outputs`` holds the
+    stored outputs by table (`driftgauge.connectors.publishing.kinds`), and in it by key.
     """
 
     epoch: int = 0
@@ -26,6 +27,7 @@ class Tables:
     labelled: dict[str, dict[str, ResponseRow]] = field(default_factory=lambda: defaultdict(dict))
     aliases: dict[str, Alias] = field(default_factory=dict)
     labels: dict[str, tuple[Label, ...]] = field(default_factory=dict)
+    label_numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     outputs: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict))
     state: dict[str, bytes] = field(default_factory=dict)
     positions: dict[TopicPartition, int] = field(default_factory=dict)

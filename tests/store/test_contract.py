@@ -185,6 +185,21 @@ def test_a_removed_label_leaves_the_others_of_its_response(store: AnyStore) -> N
         assert memory.labels(["r-0", "r-9"]) == {"r-9": [label("l1", "r-9")]}
 
 
+def test_the_labels_of_a_topic_are_found_newest_first_in_the_order_in_which_they_were_stored(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_labels([label("b", "r-1", 9.0, topic="t"), label("a", "r-1", 1.0, topic="t"), label("c", "r-2")])
+    with store.transaction() as memory:
+        memory.add_labels([label("d", "r-3", 5.0, topic="t"), label("e", "r-3", topic="other")])
+        memory.remove_labels([label("b", "r-1")])
+        memory.add_labels([label("b", "r-1", 2.0, topic="t")])
+        found = memory.labels_of_topic("t", 2)
+        assert [event.label_id for event in memory.labels_of_topic("t", 9)] == ["b", "d", "a"]
+        assert memory.labels_of_topic("absent", 9) == []
+    assert [(event.label_id, event.event_time, event.topic) for event in found] == [("b", 2.0, "t"), ("d", 5.0, "t")]
+    with store.transaction() as memory:
+        assert memory.labels(["r-3"])["r-3"][0].topic == "t"
+
+
 def test_labels_whose_response_never_came_expire_oldest_first(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0)])
@@ -256,13 +271,14 @@ def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(0)])
         memory.save_state({"kept": b"1", "gone": b"1"})
-        memory.add_labels([label("old", "nobody", 1.0), label("of-0", "r-0")])
+        memory.add_labels([label("old", "nobody", 1.0), label("of-0", "r-0", topic="t")])
     with pytest.raises(BoomError), store.transaction() as memory:  # noqa: PT012 - all of it must be undone
         memory.add_responses([response(1, domain="new", fingerprint="new", correct=1.0)])
         memory.add_aliases([Alias("ticket-1", "r-1", 5.0)])
         memory.resolve([response(0, correct=1.0)])
         memory.add_labels([label("l", "r-0")])
         memory.remove_labels([label("of-0", "r-0")])
+        assert memory.labels_of_topic("t", 9) == []
         memory.save_state({"kept": b"2", "gone": None, "new": b"3"})
         memory.save_positions({TopicPartition("t", 0): 1})
         memory.emit([estimate(), alert(), acquisition(), rejected()])
@@ -273,6 +289,7 @@ def test_a_failed_transaction_changes_nothing(store: AnyStore) -> None:
         assert memory.responses(["r-0", "r-1"]).keys() == {"r-0"}
         assert same(memory.responses(["r-0"])["r-0"], response(0))
         assert len(memory.window(SeriesKey("new", "new"), 0, 9999, 10)) == len(memory.labelled("new", 10)) == 0
+        assert memory.labels_of_topic("t", 9) == [label("of-0", "r-0")]
         assert memory.labels(["r-0", "nobody"]) == {
             "r-0": [label("of-0", "r-0")],
             "nobody": [label("old", "nobody", 1.0)],
@@ -454,12 +471,14 @@ def test_a_late_write_of_an_agent_that_was_taken_over_is_rejected(opener: Opener
 def test_retention_deletes_old_responses_with_their_labels_oldest_first(store: AnyStore) -> None:
     with store.transaction() as memory:
         memory.add_responses([response(n, event_time=100.0 - n, correct=n % 2) for n in range(6)])
-        memory.add_labels([label("of-5", "r-5"), label("of-0", "r-0"), label("pending", "nobody", 1.0)])
+        memory.add_labels([label("of-5", "r-5", topic="t"), label("of-0", "r-0", topic="t")])
+        memory.add_labels([label("pending", "nobody", 1.0)])
         memory.emit([estimate(window_end=90.0), estimate(window_end=100.0), alert(event_time=99.0)])
     assert store.expire(97.5, 2) == 2
     with store.transaction() as memory:
         assert memory.window(SeriesKey("law", "f1"), 0, 1000, 10).id.tolist() == ["r-3", "r-2", "r-1", "r-0"]
         assert memory.labels(["r-5", "r-0", "nobody"]).keys() == {"r-0", "nobody"}
+        assert [event.label_id for event in memory.labels_of_topic("t", 9)] == ["of-0"]
         assert memory.estimate(estimate(window_end=90.0).key) is None
         assert memory.estimate(estimate(window_end=100.0).key) is not None
     assert [store.expire(97.5, 2), store.expire(97.5, 2)] == [1, 0]

@@ -52,6 +52,9 @@ def test_what_an_old_store_holds_is_still_there(migrated: SqlStore) -> None:
         rows = memory.responses(["r0", "r1", "r8"])
         assert {name: repr(float(row.correct)) for name, row in rows.items()} == {"r0": "1.0", "r1": "nan", "r8": "0.0"}
         assert memory.labels(["r77"]) == {"r77": [label("waits", 77, 1.0)]}
+        assert memory.labels_of_topic("labels", 9) == []
+        memory.add_labels([label("new", 1, 1.0, topic="labels")])
+        assert memory.labels_of_topic("labels", 9) == [label("new", 1, 1.0)]
         assert memory.aliases(["r0"]) == {}
         memory.add_aliases([Alias("ticket-1", "r0", T0)])
         assert memory.aliases(["ticket-1"]) == {"ticket-1": Alias("ticket-1", "r0", T0)}

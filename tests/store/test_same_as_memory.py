@@ -85,7 +85,7 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
                 known = memory.labels([IDS[number]]).get(IDS[number], [])
                 if len(known) < 3:
                     name = min({"l0", "l1", "l2"} - {event.label_id for event in known})
-                    memory.add_labels([label(name, IDS[number], float(time))])
+                    memory.add_labels([label(name, IDS[number], float(time), topic=f"t{time % 2}")])
             case "remove label", number:
                 memory.remove_labels(memory.labels([IDS[number]]).get(IDS[number], [])[:1])
             case "alias", name, of, time:
@@ -113,6 +113,7 @@ def look(memory: Any) -> Any:
         memory.labelled("f1", 4).id.tolist(),
         memory.labels(IDS),
         memory.aliases("xyz"),
+        [memory.labels_of_topic(topic, 4) for topic in ("t0", "t1")],
         memory.state(""),
         memory.estimate(estimate().key),
         sorted(memory.responses(IDS)),

@@ -147,6 +147,7 @@ def test_no_query_reads_all_responses_or_labels(sqlite_url: str) -> None:
                 memory.responses(["r-0"])
                 memory.labels(["r-0"])
                 memory.remove_labels([label("m", "r-2")])
+                memory.labels_of_topic("t", 10)
                 memory.add_aliases([Alias("a", "r-0", 1.0)])
                 memory.aliases(["a"])
                 memory.window(SeriesKey("law", "f1"), 0.0, 1e9, 10)

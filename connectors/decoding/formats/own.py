@@ -351,6 +351,7 @@ def encode_generation(
 def encode_label(label: Label, encoding: Encoding = "msgpack") -> bytes:
     """A label as an own event: the same bytes for equal labels."""
     fields = msgspec.to_builtins(label)
+    del fields["topic"]  # it is that of the record
     # msgspec leaves out a default only where it is the very object, which text from a database is not
     fields["annotator_kind"] = sys.intern(label.annotator_kind)
     return _encoded(LabelEvent(**fields), encoding)
