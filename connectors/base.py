@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
+from driftgauge.models.pending import PendingLabels
 
 R = TypeVar("R")
 
@@ -169,6 +170,10 @@ class Store(Protocol):
 
     def newest(self, record: type[R], limit: int) -> list[R]:
         """Return the newest stored outputs of one kind, given the type of its record, newest first."""
+        ...
+
+    def pending_labels(self) -> PendingLabels:
+        """How many labels wait for their response, since when, and the likeliest causes."""
         ...
 
     def expire(self, older_than: float, max_rows: int) -> int:

@@ -59,8 +59,11 @@ class Memory(Protocol):
         """Store aliases, each in the place of the stored one with its name. They are deleted when their age is due."""
         ...
 
-    def add_labels(self, labels: Sequence[Label]) -> None:
-        """Store label events; no event with the same ``label_id`` is stored for the response."""
+    def add_labels(self, labels: Sequence[Label], *, are_joined: bool = False) -> None:
+        """Store label events; no event with the same ``label_id`` is stored for the response.
+
+        ``are_joined`` says that their responses are stored, which saves looking for them later.
+        """
         ...
 
     def remove_labels(self, labels: Sequence[Label]) -> None:
@@ -73,6 +76,10 @@ class Memory(Protocol):
 
     def save_state(self, state: Mapping[str, bytes | None]) -> None:
         """Replace the saved state under these names; None deletes the name."""
+        ...
+
+    def oldest_pending(self) -> float | None:
+        """The lowest event time of the labels whose response is not stored; None when there are none."""
         ...
 
     def expire_labels(self, older_than: float, limit: int) -> list[Label]:

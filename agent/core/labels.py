@@ -14,6 +14,7 @@ from driftgauge.agent.core.learning import Learning
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import Truth, is_newer, resolve
+from driftgauge.models.pending import DESCRIPTIONS, Names, spellings
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 from driftgauge.models.topic_scale import OUT_OF_SCALE
@@ -54,10 +55,13 @@ class Labels:
         if old is not None and not is_newer(label, old):
             state.counters["labels_without_effect"] += 1  # it was corrected before it came
             return
-        self._store(label, known, in_place_of=old)
+        self._store(label, known, in_place_of=old, is_joined=row is not None)
         if row is not None:
             self._resolve(row, known, new=[label])
-        elif old is None:
+            return
+        oldest = state.oldest_pending
+        state.oldest_pending = label.event_time if oldest is None else min(label.event_time, oldest)
+        if old is None:
             state.n_pending += 1
             alias = batch.aliases.get(label.response_id)
             state.counters["labels_ambiguous"] += alias is not None and alias.response_id is None
@@ -85,13 +89,24 @@ class Labels:
         while state.n_pending:
             expired = batch.memory.expire_labels(state.watermark - horizon_s, EXPIRED_AT_ONCE)
             state.n_pending -= len(expired)
+            known = self._names_like(expired)
             for label in expired:
                 pending = batch.labels.get(label.response_id, [])
                 pending[:] = [other for other in pending if other.label_id != label.label_id]
-                detail = f"no response came within {horizon_s:.0f} s of event time"
+                cause = DESCRIPTIONS[known.cause(label.response_id)[0]]
+                detail = f"no response came within {horizon_s:.0f} s of event time; {cause}"
                 batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
             if len(expired) < EXPIRED_AT_ONCE:
-                return
+                break
+        state.oldest_pending = batch.memory.oldest_pending() if state.n_pending else None
+
+    def _names_like(self, labels: Sequence[Label]) -> Names:
+        """Ids of stored responses that these labels may have meant."""
+        names = {label.response_id for label in labels}
+        alike = {spelling for name in names for spelling in spellings(name)}
+        aliases = self._batch.memory.aliases(names | alike)
+        ids = [*self._batch.memory.responses(alike), *(alias.name for alias in aliases.values() if alias.response_id)]
+        return Names(ids, {alias.name for alias in aliases.values() if alias.response_id is None})
 
     def _keeps_to_scale(self, label: Label, correct: float) -> bool:
         """Whether a label, and the labels of its topic as a whole, keep to the scale; otherwise it is rejected."""
@@ -148,16 +163,16 @@ class Labels:
             label = replace(pending, response_id=row.id)
             old = next((other for other in known if other.label_id == label.label_id), None)
             if old is None or is_newer(label, old):
-                self._store(label, known, in_place_of=old)
+                self._store(label, known, in_place_of=old, is_joined=True)
                 adopted.append(label)
         return adopted
 
-    def _store(self, label: Label, known: list[Label], in_place_of: Label | None) -> None:
+    def _store(self, label: Label, known: list[Label], *, in_place_of: Label | None, is_joined: bool) -> None:
         """Store a label event. An older event with the same ``label_id`` can never count again, so it is removed."""
         if in_place_of is not None:
             self._batch.memory.remove_labels([in_place_of])
             known.remove(in_place_of)
-        self._batch.memory.add_labels([label])
+        self._batch.memory.add_labels([label], are_joined=is_joined)
         known.append(label)
 
     def _resolve(self, row: ResponseRow, labels: Sequence[Label], new: Iterable[Label]) -> None:

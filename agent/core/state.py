@@ -42,6 +42,7 @@ class State:
         self.n_pending = 0
         self.clock = EventClock(settings.idle_after_s)
         self.event_time = -math.inf
+        self.oldest_pending: float | None = None  # event time, exact at boundaries; None: no label is pending
         self.boundary = -math.inf
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
@@ -162,6 +163,7 @@ class State:
             label_scale, are_inside, is_refused = msgspec.msgpack.decode(blob)
             if label_scale == settings.label_scale:
                 state.scales[topic] = TopicScale(map(bool, are_inside), is_refused=is_refused)
+        state.oldest_pending = memory.oldest_pending() if state.n_pending else None
         state.alerted = msgspec.msgpack.decode(saved.get("alerted", EMPTY))
         return state
 

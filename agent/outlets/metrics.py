@@ -164,6 +164,10 @@ class Metrics(Collector):
             "driftgauge_domains": ("Domains known, at most bounds.max_domains.", len(state.names)),
             "driftgauge_contexts": ("Contexts known, at most context.max_fingerprints.", len(state.contexts)),
             "driftgauge_labels_pending": ("Labels waiting for their response.", state.n_pending),
+            "driftgauge_labels_pending_oldest_timestamp_seconds": (
+                "Event time of the oldest label that waits for its response, at the latest boundary.",
+                -math.inf if state.oldest_pending is None or not state.n_pending else state.oldest_pending,
+            ),
         }
 
     def _counts(self) -> Iterator[Metric]:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from driftgauge.agent.outlets.live_table import Row, format_ratio, printable
 from driftgauge.models.outputs import Estimate
+from driftgauge.models.pending import DESCRIPTIONS, PendingLabels
 
 FEW_LABELS = 10
 """A window with fewer labels than this is reported as having few labels."""
 
 _MAX_NAMES = 20
 _MAX_RANKED = 3
+_MAX_ID = 60
 
 
-def summary(rows: Sequence[Row], results: Mapping[str, object]) -> str:
-    """Summarise the table: new, drifted and unlabelled domains, and what to label next.
+def summary(rows: Sequence[Row], results: Mapping[str, object], pending: PendingLabels | None = None) -> str:
+    """Summarise the table: new, drifted and unlabelled domains, what to label next, and labels that met no response.
 
     Parameters
     ----------
     results : path or URL of each result, by its name
     """
-    lines = [_watched(rows), *_drift(rows), *_labels(rows), *_next(rows)]
+    lines = [_watched(rows), *_drift(rows), *_labels(rows), *_pending(pending), *_next(rows)]
     lines += [f"{what.capitalize()}: {where}" for what, where in results.items()]
     return "\n".join(lines)
 
@@ -59,6 +62,18 @@ def _labels(rows: Sequence[Row]) -> Iterator[str]:
     if few:
         named = _listed(f"{row.name} ({row.estimate.n_labels})" for row in few)
         yield f"Few labels in {named}: estimated mostly from the entropy signal."
+
+
+def _pending(pending: PendingLabels | None) -> Iterator[str]:
+    if pending is None or not pending.n or pending.oldest is None:
+        return
+    since = datetime.fromtimestamp(pending.oldest, UTC).strftime("%Y-%m-%d %H:%M")
+    wait = "label waits for its response" if pending.n == 1 else "labels wait for their responses"
+    yield f"{pending.n:,} {wait}, the oldest of {since} UTC:"
+    for cause, n in sorted(pending.causes.items(), key=lambda item: -item[1]):
+        given, known = pending.examples.get(cause, ("", ""))
+        example = f" (label {given[:_MAX_ID]!r}, response {known[:_MAX_ID]!r})" if known else ""
+        yield f"  {n:,}: {DESCRIPTIONS[cause]}{example}"
 
 
 def _next(rows: Sequence[Row]) -> Iterator[str]:

@@ -98,9 +98,10 @@ def _replay(
 ) -> dict[str, Any]:
     try:
         rows = run_with_table(replayed, settings, store, console)
+        pending = store.pending_labels()
     finally:
         store.close()
-    print_text(console, summary(rows, {"store": store_url} if store_url else {}))
+    print_text(console, summary(rows, {"store": store_url} if store_url else {}, pending))
     return result(rows, replayed, settings)
 
 

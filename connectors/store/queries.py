@@ -17,8 +17,10 @@ from driftgauge.connectors.store import migrations, retention, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
+from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.transaction import newest_labelled
 from driftgauge.models.outputs import Acquisition, Alert, Estimate
+from driftgauge.models.pending import PendingLabels
 from driftgauge.models.rows import Rows
 
 R = TypeVar("R")
@@ -156,6 +158,11 @@ class StoreQueries:
         name = schema.state.c.name
         query = select(name, schema.state.c.value).where(name >= prefix, name < prefix + "\U0010ffff")
         return {row.name: row.value for row in self.fetch(query)}
+
+    def pending_labels(self) -> PendingLabels:
+        """How many labels wait for their response, since when, and the likeliest causes."""
+        with self._connected() as connection:
+            return pending_labels(connection)
 
     def newest(self, record: type[R], limit: int) -> list[R]:
         """The newest stored outputs of one kind, by the type of its record, newest first."""

@@ -78,10 +78,10 @@ def resolved_values(row: ResponseRow) -> Values:
     }
 
 
-def label_values(label: Label) -> Values:
+def label_values(label: Label, *, is_pending: bool) -> Values:
     """The row of a new label, which is pending until its response is known to be stored."""
     values = {item.name: plain(getattr(label, item.name)) for item in fields(Label)}
-    return {**values, "response_hash": schema.id_hash(label.response_id), "is_pending": True}
+    return {**values, "response_hash": schema.id_hash(label.response_id), "is_pending": is_pending}
 
 
 def label(row: Row[Any]) -> Label:

@@ -25,9 +25,11 @@ from driftgauge.connectors.store.database import Synchronous, parse, shown, tran
 from driftgauge.connectors.store.migrations import migrate
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from
 from driftgauge.connectors.store.ownership import claim
+from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.statements import Writes, compile_writes
 from driftgauge.connectors.store.transaction import InternedNames, SqlTransaction
 from driftgauge.models.outputs import Output
+from driftgauge.models.pending import PendingLabels
 
 R = TypeVar("R")
 
@@ -145,6 +147,11 @@ class SqlStore:
         """The newest stored outputs of one kind, by the type of its record, newest first."""
         with self._connected() as connection:
             return [output_from(record, row) for row in connection.execute(newest_outputs(record, limit))]
+
+    def pending_labels(self) -> PendingLabels:
+        """How many labels wait for their response, since when, and the likeliest causes."""
+        with self._connected() as connection:
+            return pending_labels(connection)
 
     def dropped_dead_letters(self) -> int:
         """How many dead letters made room for newer ones, over the life of the store."""

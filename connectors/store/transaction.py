@@ -31,6 +31,7 @@ from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.output_tables import output_from, output_table, output_values
+from driftgauge.connectors.store.pending import HAS_RESPONSE, select_pending
 from driftgauge.connectors.store.statements import Writes
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
@@ -192,10 +193,10 @@ class SqlTransaction:
         for alias in aliases:
             self._writes.add("aliases", rows.alias_values(alias))
 
-    def add_labels(self, labels: Sequence[Label]) -> None:
-        """Store label events."""
+    def add_labels(self, labels: Sequence[Label], *, are_joined: bool = False) -> None:
+        """Store label events; ``are_joined`` says that their responses are stored."""
         for label in labels:
-            self._writes.add("labels", rows.label_values(label))
+            self._writes.add("labels", rows.label_values(label, is_pending=not are_joined))
 
     def remove_labels(self, labels: Sequence[Label]) -> None:
         """Remove stored label events."""
@@ -240,6 +241,11 @@ class SqlTransaction:
             if message.topic:
                 self._writes.add("outbox", rows.message_values(message))
 
+    def oldest_pending(self) -> float | None:
+        """The lowest event time of the labels whose response is not stored; None when there are none."""
+        found: float | None = self._read(select_pending(_L.event_time).order_by(_L.event_time).limit(1)).scalar()
+        return found
+
     def expire_labels(self, older_than: float, limit: int) -> list[Label]:
         """Remove and return label events older than this whose response never came, oldest first.
 
@@ -248,8 +254,7 @@ class SqlTransaction:
         """
         self._writes.flush(self._connection)
         old_enough = and_(_L.is_pending, _L.event_time < older_than)
-        has_response = select(_R.seq).where(_R.id_hash == _L.response_hash, _R.id == _L.response_id).exists()
-        self._connection.execute(update(schema.labels).where(old_enough, has_response).values(is_pending=False))
+        self._connection.execute(update(schema.labels).where(old_enough, HAS_RESPONSE).values(is_pending=False))
         oldest = select(schema.labels).where(old_enough).order_by(_L.event_time, _L.label_id).limit(limit)
         expired = self._connection.execute(oldest).all()
         for part in _parts([row.seq for row in expired]):

@@ -15,6 +15,7 @@ from driftgauge.connectors.testing.crash_plan import CrashPlan
 from driftgauge.connectors.testing.memory_transaction import MemoryTransaction
 from driftgauge.connectors.testing.tables import Tables
 from driftgauge.models.outputs import Output
+from driftgauge.models.pending import PendingLabels
 
 R = TypeVar("R")
 
@@ -80,6 +81,11 @@ class MemoryStore:
         age = kind.event_time
         newest = nlargest(limit, rows, key=lambda key: (getattr(rows[key], age), key) if age else key)
         return [rows[key] for key in newest]
+
+    def pending_labels(self) -> PendingLabels:
+        """How many labels wait for their response, since when, and the likeliest causes."""
+        with self.transaction() as transaction:
+            return transaction.pending_labels()
 
     def dropped_dead_letters(self) -> int:
         """How many dead letters made room for newer ones."""

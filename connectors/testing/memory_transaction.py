@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import nlargest
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from driftgauge.connectors.testing.tables import Tables
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.pending import Names, PendingLabels, explained
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 
@@ -71,6 +72,15 @@ class MemoryTransaction:
         estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
         return estimates.get(key)
 
+    def pending_labels(self) -> PendingLabels:
+        """How many labels wait for their response, since when, and the likeliest causes."""
+        pending, aliases = list(self._pending()), self._tables.aliases.values()
+        known = Names(
+            [*self._tables.responses, *(alias.name for alias in aliases if alias.response_id is not None)],
+            {alias.name for alias in aliases if alias.response_id is None},
+        )
+        return explained(len(pending), self.oldest_pending(), [label.response_id for label in pending], known)
+
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name, for every name that starts with ``prefix``."""
         return {name: value for name, value in self._tables.state.items() if name.startswith(prefix)}
@@ -93,7 +103,7 @@ class MemoryTransaction:
             for alias in aliases:
                 self._set(self._tables.aliases, alias.name, alias)
 
-    def add_labels(self, labels: Sequence[Label]) -> None:
+    def add_labels(self, labels: Sequence[Label], *, are_joined: bool = False) -> None:  # noqa: ARG002 - not needed here
         """Store label events."""
         with self._crash.effect("add labels"):
             for label in labels:
@@ -148,11 +158,14 @@ class MemoryTransaction:
                 if message.topic:
                     self._set(self._tables.outbox, self._count("outbox"), message)
 
+    def oldest_pending(self) -> float | None:
+        """The lowest event time of the labels whose response is not stored; None when there are none."""
+        return min((label.event_time for label in self._pending()), default=None)
+
     def expire_labels(self, older_than: float, limit: int) -> list[Label]:
         """Remove and return label events older than this whose response never came, oldest first."""
         with self._crash.effect("expire labels"):
-            pending = (labels for key, labels in self._tables.labels.items() if key not in self._tables.responses)
-            old_enough = (label for labels in pending for label in labels if label.event_time < older_than)
+            old_enough = (label for label in self._pending() if label.event_time < older_than)
             expired = sorted(old_enough, key=lambda label: (label.event_time, label.label_id))[:limit]
             for label in expired:
                 self._remove_label(label)
@@ -199,6 +212,10 @@ class MemoryTransaction:
             self._delete(self._tables.labelled[row.fingerprint], row.id)
         else:
             self._set(self._tables.labelled[row.fingerprint], row.id, row)
+
+    def _pending(self) -> Iterator[Label]:
+        pending = (labels for key, labels in self._tables.labels.items() if key not in self._tables.responses)
+        return (label for labels in pending for label in labels)
 
     def _remove_label(self, label: Label) -> None:
         self._delete(self._tables.label_numbers, (label.response_id, label.label_id))

@@ -6,6 +6,7 @@ import pytest
 
 from driftgauge.agent.outlets.live_table import Row
 from driftgauge.agent.outlets.summary import distance_to_truth, summary
+from driftgauge.models.pending import Cause, PendingLabels
 from tests.demo.test_table import ESTIMATE, rows
 
 
@@ -20,6 +21,18 @@ def test_a_summary_names_drifted_and_unlabelled_domains_and_what_to_label() -> N
         "  1. mul: 10% of traffic, no labels",
         "Store: out/demo.sqlite",
     ]
+
+
+def test_a_summary_tells_which_labels_met_no_response_and_the_likeliest_causes() -> None:
+    causes: dict[Cause, int] = {"case": 38, "never_seen": 2}
+    pending = PendingLabels(40, 60.0, causes, {"case": ("TICKET-1", "ticket-1 ")})
+    text = summary(rows(), {}, pending).splitlines()
+    at = text.index("40 labels wait for their responses, the oldest of 1970-01-01 00:01 UTC:")
+    assert text[at + 1 : at + 3] == [
+        "  38: a response has this id in upper or lower case (label 'TICKET-1', response 'ticket-1 ')",
+        "  2: no response with an id like this was seen",
+    ]
+    assert "wait" not in summary(rows(), {}, PendingLabels(0, None))
 
 
 def test_a_summary_names_new_domains_and_those_with_few_labels() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftgauge.agent.core.state import State
-from driftgauge.models.events import Pause, Rejected, Tick
+from driftgauge.models.events import Label, Pause, Rejected, Tick
 from driftgauge.models.labels import Policy
 from driftgauge.models.outputs import Estimate
 from tests.pipeline.stepping import SETTINGS, T0, Agent, label, rejected, response, responses
@@ -162,6 +162,36 @@ def test_a_label_whose_response_never_comes_waits_and_then_becomes_a_dead_letter
     assert rejected(agent.take(Tick(T0 + 540))) == ["unmatched_label"]
     assert agent.state.n_pending == 0
     assert agent.state.counters["rejected_unmatched_label"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("R1", "in upper or lower case"),
+        (" r1 ", "without the white space"),
+        ("r1#0", "another number of the choice"),
+        ("tenant", "several responses have this name"),
+        ("elsewhere", "no response with an id like this"),
+    ],
+)
+def test_the_dead_letter_of_a_label_that_met_nothing_tells_the_likeliest_cause(name: str, reason: str) -> None:
+    agent = Agent()
+    shared = [replace(response(i, T0), aliases=("tenant",)) for i in range(3)]
+    said = agent.take(*shared, Label("l", name, T0 + 5, 1.0), Tick(T0 + 1_000), Tick(T0 + 2_000))
+    (letter,) = [output for output in said if isinstance(output, Rejected)]
+    assert reason in letter.detail
+
+
+def test_since_when_labels_wait_is_known_at_boundaries_and_after_a_restart() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("l", 90, 1.0, at=T0 + 40), label("m", 91, 1.0, at=T0 + 20))
+    assert agent.state.oldest_pending == T0 + 20
+    agent.restart()
+    assert agent.state.oldest_pending == T0 + 20
+    agent.take(response(91, T0 + 10), Tick(T0 + 130))
+    assert agent.state.oldest_pending == T0 + 40
+    agent.take(response(90, T0 + 10), Tick(T0 + 200))
+    assert agent.state.oldest_pending is None
 
 
 def test_labels_beyond_those_that_may_wait_become_dead_letters() -> None:

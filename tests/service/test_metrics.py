@@ -125,6 +125,18 @@ def test_metrics_show_every_kind_of_count(
     assert registry.get_sample_value(f"driftgauge_{name}", labels) == value
 
 
+def test_the_age_of_the_oldest_pending_label_has_a_sample_only_while_labels_wait(
+    registry: CollectorRegistry, state: State
+) -> None:
+    metrics, name = Metrics(registry), "driftgauge_labels_pending_oldest_timestamp_seconds"
+    state.oldest_pending = 60.0
+    metrics.batch([], [], state)
+    assert registry.get_sample_value(name) == 60.0
+    state.n_pending = 0
+    metrics.batch([], [], state)
+    assert registry.get_sample_value(name) is None
+
+
 def test_a_new_observer_shows_the_counters_of_the_state(registry: CollectorRegistry, state: State) -> None:
     Metrics(registry).batch([], [], state)
     again = CollectorRegistry()

@@ -13,6 +13,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Output, Prediction
+from driftgauge.models.pending import PendingLabels
 from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore, Opener
 from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same
@@ -212,6 +213,34 @@ def test_labels_whose_response_never_came_expire_oldest_first(store: AnyStore) -
         assert memory.expire_labels(50.0, 2) == []
         assert memory.labels(["gone-1", "gone-2", "r-0"]).keys() == {"gone-1", "r-0"}
         assert [event.label_id for event in memory.expire_labels(51.0, 2)] == ["young"]
+
+
+def test_pending_labels_are_those_whose_response_is_not_stored_with_the_likeliest_cause(store: AnyStore) -> None:
+    assert store.pending_labels() == PendingLabels(0, None)
+    with store.transaction() as memory:
+        assert memory.oldest_pending() is None
+        memory.add_responses([response(0), response(1, id="r-1#0")])
+        memory.add_aliases([Alias("Ticket", "r-0", 1.0), Alias("tenant", None, 1.0)])
+        memory.add_labels([label("joined", "r-0", 1.0)], are_joined=True)
+        memory.add_labels([label("found", "r-0", 2.0), label("early", "r-9", 3.0), label("a", "R-0", 4.0)])
+        memory.add_labels([label("b", "r-1", 5.0), label("c", "tenant", 6.0), label("d", "ticket", 7.0)])
+        memory.add_labels([label("e", "r-0 ", 8.0)])
+        assert memory.oldest_pending() == 3.0
+    found = store.pending_labels()
+    assert (found.n, found.oldest) == (5 + 1, 3.0)
+    assert found.causes == {"never_seen": 1, "case": 2, "choice": 1, "ambiguous": 1, "white_space": 1}
+    assert found.examples == {"case": ("R-0", "r-0"), "choice": ("r-1", "r-1#0"), "white_space": ("r-0 ", "r-0")}
+    with store.transaction() as memory:
+        memory.add_responses([response(9)])
+        assert memory.oldest_pending() == 4.0
+
+
+def test_a_label_that_is_stored_as_joined_never_expires(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.add_responses([response(0)])
+        memory.add_labels([label("l", "r-0", 1.0)], are_joined=True)
+        assert memory.expire_labels(1e9, 10) == []
+        assert memory.labels(["r-0"]) == {"r-0": [label("l", "r-0", 1.0)]}
 
 
 def test_an_expired_label_is_encoded_as_it_came(store: AnyStore) -> None:
