@@ -25,7 +25,7 @@ class TopicScale:
     """Judges a topic by its last `RECENT` labels.
 
     A topic is refused while more than one of them lies outside the scale, or one of fewer than `ENOUGH`. A refused
-    topic is accepted again when all of the last `RECENT` labels keep to the scale.
+    topic is accepted again when none of the last `RECENT` labels leaves the scale.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class TopicScale:
         self.are_inside.append(is_inside)
         was_refused, n_outside = self.is_refused, self.are_inside.count(False)
         if was_refused:
-            self.is_refused = n_outside > 0 or len(self.are_inside) < RECENT
+            self.is_refused = n_outside > 0
         else:
             self.is_refused = n_outside > (TOLERATED if len(self.are_inside) >= ENOUGH else 0)
         return self.is_refused and not was_refused

@@ -56,6 +56,16 @@ def test_ids_with_the_same_hash_are_distinguished(sqlite_url: str, monkeypatch: 
         assert [expired.label_id for expired in memory.expire_labels(9.0, 9)] == ["l2"]
 
 
+def test_only_labels_that_may_wait_are_looked_through_for_those_that_do(tmp_path: Path) -> None:
+    path = tmp_path / "gauge.db"
+    with closing(open_store(f"sqlite:///{path}", topics=Topics())) as store, store.transaction() as memory:
+        memory.add_responses([response(0)])
+        memory.add_labels([label("joined", "r-0", 1.0)], are_joined=True)
+        memory.add_labels([label("waits", "r-1", 1.0)])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT label_id FROM labels WHERE is_pending").fetchall() == [("waits",)]
+
+
 def test_dead_letters_are_bounded_by_bytes_too(url: str) -> None:
     with closing(open_store(url, topics=Topics(), max_dead_letter_bytes=1000)) as store:
         with store.transaction() as memory:
