@@ -12,6 +12,7 @@ from driftgauge.config.section import (
     CountOrNone,
     Names,
     PositiveSeconds,
+    ScoreScale,
     Seconds,
     Section,
     Share,
@@ -145,6 +146,9 @@ class WindowSettings(Section):
 
 class LabelSettings(Section):
     """Joining labels to responses, and resolving several labels of one response."""
+
+    scale: ScoreScale = (0.0, 1.0)
+    """Scores of labels: worst and best (`[1, 5]`, `[-1, 1]`), or words with their values (`good: 1, bad: 0`)."""
 
     policy: Policy = "latest"
     """Resolution of labels by several annotators: latest, majority, mean, or rank (code before human before model)."""

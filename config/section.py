@@ -6,6 +6,7 @@ The text under a field documents it, with its unit and the meaning of zero. `con
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -42,6 +43,34 @@ def _from_text(value: object) -> object:
 LISTED = BeforeValidator(_from_text)
 """Annotation for every field that is a list or a mapping."""
 
+
+def _read_scale(value: object) -> tuple[float, float] | dict[str, float]:
+    """The worst and the best score, or words with their values."""
+    read = _from_text(value)
+    if isinstance(read, dict):
+        return _read_words(read)
+    try:
+        worst, best = map(float, read)  # type: ignore[call-overload]  # anything else than two numbers is an error below
+    except (TypeError, ValueError):
+        raise ValueError("must be two numbers, the worst and the best score, or words with their values") from None
+    if not (math.isfinite(worst) and math.isfinite(best) and worst != best):
+        raise ValueError("the worst and the best score must be two different numbers")
+    return worst, best
+
+
+def _read_words(words: dict[Any, Any]) -> dict[str, float]:
+    if any(isinstance(word, bool) for word in words):
+        raise ValueError("write words like yes and no in quotes: without them they are truth values, not words")
+    try:
+        values = {str(word): float(value) for word, value in words.items()}
+    except (TypeError, ValueError):
+        values = {}
+    if not values or not all(0 <= value <= 1 for value in values.values()):
+        raise ValueError("each word needs a value in [0, 1]: `good: 1, bad: 0`")
+    return values
+
+
+ScoreScale: TypeAlias = Annotated[tuple[float, float] | dict[str, float], BeforeValidator(_read_scale)]
 Names: TypeAlias = Annotated[tuple[str, ...], LISTED]
 Texts: TypeAlias = Annotated[dict[str, str], LISTED]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=10 * 366 * 86_400)]

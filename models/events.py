@@ -221,6 +221,7 @@ class Label:
     inclusion_probability : in (0, 1], the probability with which this response was chosen for labelling; None: unknown
     supersedes : the ``label_id`` of the label that this one replaces
     topic : the topic or file that the label was read from; it takes no part in comparisons. Empty: no connector read it
+    broker_time : when the broker took the record; None where no broker says so. It is neither compared nor stored
     """
 
     label_id: str
@@ -232,6 +233,7 @@ class Label:
     inclusion_probability: float | None = None
     supersedes: str | None = None
     topic: str = field(default="", compare=False)
+    broker_time: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

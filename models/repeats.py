@@ -21,16 +21,19 @@ Features of very long streams are approximate, and a response may be sent again 
 def is_repeat(arrival: Arrival, row: ResponseRow) -> bool:
     """Whether the arrival has the content of the stored response.
 
-    Features, number of tokens and finish reason are compared, and the event time where no feature is known. A finish
-    reason that one of both lacks does not count.
+    Features, number of tokens, finish reason and event time are compared. A finish reason that one of both lacks does
+    not count, nor does an event time that is only that of the record, unless there are no features: a response that is
+    sent again has a new one.
     """
     generation, n = arrival.generation, min(len(arrival.features), len(row.features))
     finish_reasons = {generation.finish_reason, row.finish_reason} - {None}
     if arrival.n_tokens != row.n_tokens or len(finish_reasons) > 1:
         return False
     ours, theirs = arrival.features[:n], row.features[:n]
-    if np.isnan(ours).all() and np.isnan(theirs).all():
-        return generation.event_time == row.event_time
+    has_features = not (np.isnan(ours).all() and np.isnan(theirs).all())
+    is_time_of_record = generation.event_time == generation.origin.broker_time
+    if generation.event_time != row.event_time and not (has_features and is_time_of_record):
+        return False
     return np.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 

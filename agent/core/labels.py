@@ -37,7 +37,7 @@ class Labels:
     def take(self, label: Label) -> None:
         """Store a new label, or the correction of one; resolve its response, or keep the label pending."""
         batch, state = self._batch, self._batch.state
-        if label.correct is not None and not self._keeps_to_scale(label, label.correct):
+        if self._is_ahead(label) or not (label.correct is None or self._keeps_to_scale(label, label.correct)):
             return
         row = self._row_of(label.response_id)
         if row is not None and row.id != label.response_id:
@@ -107,6 +107,17 @@ class Labels:
         aliases = self._batch.memory.aliases(names | alike)
         ids = [*self._batch.memory.responses(alike), *(alias.name for alias in aliases.values() if alias.response_id)]
         return Names(ids, {alias.name for alias in aliases.values() if alias.response_id is None})
+
+    def _is_ahead(self, label: Label) -> bool:
+        """Whether the event time of a label cannot be true; the label is then rejected."""
+        bound_s = self._batch.settings.max_ahead_s
+        if label.broker_time is None or label.event_time <= label.broker_time + bound_s:
+            return False
+        ahead_s = label.event_time - label.broker_time
+        detail = f"{ahead_s:.0f} s ahead of the time of its record; the bound is {bound_s:.0f} (max_ahead_s)"
+        key = label.label_id.encode()
+        self._batch.reject(Rejected("event_time_ahead", detail, topic=label.topic, key=key, event=label))
+        return True
 
     def _keeps_to_scale(self, label: Label, correct: float) -> bool:
         """Whether a label, and the labels of its topic as a whole, keep to the scale; otherwise it is rejected."""

@@ -25,6 +25,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.lookup import Lookup, path_of
 from driftgauge.connectors.decoding.naming import NameRules
+from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
@@ -71,6 +72,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         emit_every_labels=windows.emit_every_labels,
         material_change=windows.material_change,
         label_policy=settings.labels.policy,
+        label_scale=LabelScale(settings.labels.scale).description,
         count_unknown_labels=settings.labels.unknown_probability == "weight_one",
         label_horizon_s=settings.labels.horizon_s,
         max_pending_labels=settings.labels.max_pending,
@@ -134,6 +136,7 @@ def decoder(settings: Settings) -> Decoder:
             response_id=tuple(map(path_of, decode.response_id)),
             single_choice=decode.single_choice,
         ),
+        label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
     )
 

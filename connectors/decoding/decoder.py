@@ -25,13 +25,15 @@ from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
 from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, is_answer
+from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Sources, path_of, text_of_key, unquoted, value_at
 from driftgauge.connectors.decoding.names import name_of
 from driftgauge.connectors.decoding.naming import NameRules, Place
 from driftgauge.connectors.decoding.normalise import normalise
 from driftgauge.connectors.decoding.recovery import cause_of, repaired
 from driftgauge.connectors.decoding.streams import settle
-from driftgauge.models.events import Chunk, Event, Generation, Origin, Rejected, Signal
+from driftgauge.models.events import Chunk, Event, Generation, Label, Origin, Rejected, Signal
+from driftgauge.models.topic_scale import OUT_OF_SCALE
 
 CONTENT_TYPES: Mapping[str, Encoding] = {
     "application/json": "json",
@@ -86,6 +88,7 @@ class Decoder:
         payload_path: str = "",
         ignored_content_types: Sequence[str] = (),
         names: NameRules | None = None,
+        label_scale: LabelScale | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.format = format
@@ -96,6 +99,7 @@ class Decoder:
         self.payload_path = path_of(payload_path)[1:] if payload_path else ()
         self.ignored_content_types = frozenset(kind.strip().lower() for kind in ignored_content_types)
         self.names = names or NameRules()
+        self.label_scale = label_scale or LabelScale()
         self.limits = limits or Limits()
         self.maker = EventMaker(
             default_domain=default_domain, keep_text=keep_text, limits=self.limits, names=self.names
@@ -205,7 +209,9 @@ class Decoder:
 
     def _own(self, parsed: own.OwnEvent, document: bytes, wire: _Wire, record: Record) -> Event:
         key = text_of_key(record.key)
-        event = own.to_event(parsed, default_domain=self.default_domain, keep_text=self.keep_text, key=key)
+        event = own.to_event(
+            parsed, default_domain=self.default_domain, keep_text=self.keep_text, key=key, scale=self.label_scale
+        )
         piece = event.piece if isinstance(event, Chunk) else event
         if not isinstance(piece, Generation):
             return event
@@ -311,9 +317,24 @@ def _normalised(events: Sequence[Event], origins: Iterable[Origin]) -> list[Even
     are_whole = [not isinstance(event, Chunk) for event in found]
     signals = iter(normalise([piece.signal for piece in pieces], are_whole))
     return [
-        _with_signal(event, next(signals), origin) if isinstance(event, _WITH_SIGNAL) else event
+        _with_signal(event, next(signals), origin) if isinstance(event, _WITH_SIGNAL) else _with_origin(event, origin)
         for event, origin in zip(events, origins, strict=True)
     ]
+
+
+def _with_origin(event: Event, origin: Origin) -> Event:
+    if not isinstance(event, Label):
+        return event
+    return replace(event, topic=origin.partition.rpartition("/")[0], broker_time=origin.broker_time)
+
+
+def _without_other_scales(events: list[Event], errors: list[PayloadError]) -> tuple[list[Event], list[PayloadError]]:
+    """Without labels where one of the record leaves the scale: they share it. That error is then the first one."""
+    others = [error for error in errors if error.reason != OUT_OF_SCALE]
+    if len(others) == len(errors):
+        return events, errors
+    outside = [error for error in errors if error.reason == OUT_OF_SCALE]
+    return [event for event in events if not isinstance(event, Label)], outside + others
 
 
 def _with_signal(event: Generation | Chunk, signal: Signal, origin: Origin) -> Event:
@@ -327,6 +348,7 @@ def _with_rejection(record: Record, found: Found) -> list[Event]:
     events, errors, n_documents = found
     if not errors:
         return events
+    events, errors = _without_other_scales(events, errors)
     first, *others = errors
     more = ""
     if n_documents > 1:

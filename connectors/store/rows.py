@@ -20,6 +20,7 @@ from driftgauge.models.rows import ResponseRow
 
 Values: TypeAlias = dict[str, Any]
 
+_LABEL = [item.name for item in fields(Label) if item.name != "broker_time"]
 _Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
 
@@ -80,13 +81,13 @@ def resolved_values(row: ResponseRow) -> Values:
 
 def label_values(label: Label, *, is_pending: bool) -> Values:
     """The row of a new label, which is pending until its response is known to be stored."""
-    values = {item.name: plain(getattr(label, item.name)) for item in fields(Label)}
+    values = {name: plain(getattr(label, name)) for name in _LABEL}
     return {**values, "response_hash": schema.id_hash(label.response_id), "is_pending": is_pending}
 
 
 def label(row: Row[Any]) -> Label:
     """A stored label event."""
-    return Label(*(row._mapping[item.name] for item in fields(Label)))
+    return Label(*(row._mapping[name] for name in _LABEL))
 
 
 def alias_values(alias: Alias) -> Values:

@@ -63,6 +63,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "windows.emit_every_events": (27, ("pipeline.emit_every_events",)),
     "windows.emit_every_labels": (28, ("pipeline.emit_every_labels",)),
     "windows.material_change": (0.29, ("pipeline.material_change",)),
+    "labels.scale": ((1.0, 5.0), ("pipeline.label_scale", "decoder.label_scale")),
     "labels.policy": ("mean", ("pipeline.label_policy",)),
     "labels.horizon_s": (31.0, ("pipeline.label_horizon_s",)),
     "labels.max_pending": (32, ("pipeline.max_pending_labels",)),
@@ -143,6 +144,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 ARRIVES_AS: dict[str, Any] = {
     "labels.unknown_probability": False,
+    "labels.scale": "1 to 5",
     "decode.payload": ("response", "body"),
     "decode.ignored_content_types": frozenset({"text/plain"}),
     "decode.response_id": (("key",),),
@@ -193,6 +195,7 @@ def built(settings: Settings) -> dict[str, Any]:
         **{f"decoder.{name}": getattr(made, name) for name in ("default_domain", "keep_text")},
         **{f"decoder.{name}": getattr(made, name) for name in ("payload_path", "ignored_content_types")},
         **flat("decoder.names", made.names),
+        "decoder.label_scale": made.label_scale.description,
         **flat("decoder.limits", made.limits),
         **flat("source", task.open_source),
         **flat("reader", task.take_features),

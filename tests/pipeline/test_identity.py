@@ -10,7 +10,7 @@ import pytest
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.kinds import with_bytes
-from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal, Tick
+from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Origin, Rejected, Signal, Tick
 from driftgauge.models.outputs import Alert, Output, Prediction
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent, rejected, response, responses
@@ -88,6 +88,19 @@ def bare(i: int, at: float, n_tokens: int | None = None, finish_reason: str | No
 def test_without_features_time_length_and_finish_reason_decide(again: Generation, reasons: list[str]) -> None:
     agent = Agent()
     assert rejected(agent.take(bare(0, T0, 5, "stop"), again)) == reasons
+
+
+def test_the_same_short_answer_at_another_time_is_another_response() -> None:
+    first, second = response(0, T0), replace(response(0, T0), event_time=T0 + 60)
+    agent = Agent()
+    assert rejected(agent.take(first, second)) == ["id_conflict"]
+
+
+def test_a_response_without_a_time_of_its_own_may_be_sent_again_later() -> None:
+    first, second = (replace(response(0, at), origin=Origin("t/0", at)) for at in (T0, T0 + 60))
+    agent = Agent()
+    assert rejected(agent.take(first, second)) == []
+    assert agent.state.counters["duplicate_responses"] == 1
 
 
 def test_a_repeat_of_other_precision_is_a_repeat() -> None:

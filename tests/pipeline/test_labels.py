@@ -55,6 +55,13 @@ def test_a_pause_moves_no_time_and_its_estimate_is_revised_at_the_boundary() -> 
     assert agent.state.counters["late_responses"] == 0
 
 
+@pytest.mark.parametrize(("ahead_s", "reasons"), [(3_600.0, []), (3_601.0, ["event_time_ahead"])])
+def test_a_label_dated_far_ahead_of_its_record_becomes_a_dead_letter(ahead_s: float, reasons: list[str]) -> None:
+    agent, ahead = Agent(), replace(label("l", 0, 1.0, at=T0 + 30 + ahead_s), broker_time=T0 + 30)
+    assert rejected(agent.take(*responses(), ahead, label("m", 0, 0.0))) == reasons
+    assert agent.row("r0").correct == float(not reasons)
+
+
 def test_a_label_that_comes_twice_counts_once() -> None:
     agent = Agent()
     agent.take(*responses(), label("l", 0, 1.0), label("l", 0, 1.0), label("l", 0, 1.0))

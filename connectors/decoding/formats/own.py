@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time
+from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id, without_controls
 from driftgauge.models.arrays import Floats, UInt8s
 from driftgauge.models.events import (
@@ -139,14 +140,14 @@ class ChunkEvent(GenerationEvent, tag_field="type", tag="generation.chunk", kw_o
 class LabelEvent(Struct, omit_defaults=True, tag_field="type", tag="label", kw_only=True):
     """The truth about one response. ``correct`` null withdraws the label named by ``supersedes``.
 
-    The texts "true", "false", "1" and "0" are read as the values they spell.
+    Other values of ``correct`` are read on the scale that is configured, from 0 to 1 unless there is another one.
     """
 
     version: int = VERSION
     label_id: Id
     response_id: Id
     event_time: Moment
-    correct: bool | Annotated[float, Meta(ge=0, le=1)] | str | None
+    correct: bool | float | str | None
     annotator_kind: AnnotatorKind = "human"
     annotator_id: Name = ""
     inclusion_probability: Probability | None = None
@@ -167,46 +168,42 @@ def parse(value: bytes, encoding: Encoding) -> OwnEvent:
 
 
 def to_event(
-    parsed: OwnEvent, *, default_domain: str = "default", keep_text: bool = False, key: str = ""
+    parsed: OwnEvent,
+    *,
+    default_domain: str = "default",
+    keep_text: bool = False,
+    key: str = "",
+    scale: LabelScale | None = None,
 ) -> Generation | Chunk | Label:
     """The event of a parsed record; its signal is not normalised. The key of the record is a further id.
+
+    Scores of labels are on this scale, or from 0 to 1.
 
     Raises `PayloadError` for contradictions that types cannot express.
     """
     if parsed.version != VERSION:
         raise PayloadError("unknown_version", f"version {parsed.version}; this agent reads version {VERSION}")
     if isinstance(parsed, LabelEvent):
-        return _label(parsed)
+        return _label(parsed, scale or LabelScale())
     generation = _generation(parsed, default_domain, keep_text, key)
     if isinstance(parsed, ChunkEvent):
         return Chunk(generation, parsed.sequence, parsed.is_last)
     return generation
 
 
-def _label(parsed: LabelEvent) -> Label:
+def _label(parsed: LabelEvent, scale: LabelScale) -> Label:
     if parsed.correct is None and parsed.supersedes is None:
         raise PayloadError("invalid_value", "correct is null, which withdraws a label, but supersedes names none")
     return Label(
         label_id=_id(parsed.label_id),
         response_id=_id(parsed.response_id),
         event_time=seconds(parsed.event_time),
-        correct=_score(parsed.correct),
+        correct=None if parsed.correct is None else scale.correctness(parsed.correct),
         annotator_kind=parsed.annotator_kind,
         annotator_id=clean(parsed.annotator_id),
         inclusion_probability=parsed.inclusion_probability,
         supersedes=None if parsed.supersedes is None else _id(parsed.supersedes),
     )
-
-
-_SPELLED = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
-
-
-def _score(correct: bool | float | str | None) -> float | None:
-    if isinstance(correct, str):
-        if (score := _SPELLED.get(correct.strip().casefold())) is None:
-            raise PayloadError("invalid_value", "correct is a text, and none of true, false, 1 and 0")
-        return score
-    return None if correct is None else float(correct)
 
 
 def _id(value: str | int) -> str:
@@ -351,7 +348,7 @@ def encode_generation(
 def encode_label(label: Label, encoding: Encoding = "msgpack") -> bytes:
     """A label as an own event: the same bytes for equal labels."""
     fields = msgspec.to_builtins(label)
-    del fields["topic"]  # it is that of the record
+    del fields["topic"], fields["broker_time"]  # they are those of the record
     # msgspec leaves out a default only where it is the very object, which text from a database is not
     fields["annotator_kind"] = sys.intern(label.annotator_kind)
     return _encoded(LabelEvent(**fields), encoding)
