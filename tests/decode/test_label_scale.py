@@ -11,6 +11,7 @@ import pytest
 from driftgauge.config.load import ConfigError, load_settings
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import Encoding, encode_label
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.models.events import Event, Label, Rejected
 
@@ -86,6 +87,26 @@ def test_a_score_that_leaves_the_scale_is_a_dead_letter_with_its_bytes_and_the_s
     assert (letter.reason, letter.topic, letter.offset) == ("labels_out_of_scale", "scores", 7)
     assert "labels.scale" in letter.detail
     assert letter.value
+
+
+@pytest.mark.parametrize("scale", [STARS, WORDS, (0.0, 100.0)])
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_a_label_that_is_sent_again_is_on_the_scale_of_the_agent_whatever_is_configured(
+    scale: tuple[float, float] | dict[str, float], encoding: Encoding
+) -> None:
+    label = Label("l", "r", 60.0, 0.75)
+    record = Record("scores", 0, 0, None, encode_label(label, encoding))
+    assert Decoder(label_scale=LabelScale(scale), encoding=encoding).decode([record]) == [label]
+
+
+def test_a_label_may_carry_a_scale_of_its_own() -> None:
+    lines = json.dumps({**LABEL, "correct": 4, "scale": [1, 5]}).encode()
+    (label,) = Decoder().decode([Record("t", 0, 0, None, lines)])
+    assert isinstance(label, Label)
+    assert label.correct == 0.75
+    (letter,) = Decoder().decode([Record("t", 0, 0, None, lines.replace(b"[1, 5]", b"[1, 1]"))])
+    assert isinstance(letter, Rejected)
+    assert letter.reason == "invalid_value"
 
 
 def test_labels_that_share_a_record_share_the_scale() -> None:

@@ -140,7 +140,8 @@ class ChunkEvent(GenerationEvent, tag_field="type", tag="generation.chunk", kw_o
 class LabelEvent(Struct, omit_defaults=True, tag_field="type", tag="label", kw_only=True):
     """The truth about one response. ``correct`` null withdraws the label named by ``supersedes``.
 
-    Other values of ``correct`` are read on the scale that is configured, from 0 to 1 unless there is another one.
+    Other values of ``correct`` are read on ``scale``, the worst and the best score. Without it, on the scale that is
+    configured, which is from 0 to 1 by default.
     """
 
     version: int = VERSION
@@ -148,6 +149,7 @@ class LabelEvent(Struct, omit_defaults=True, tag_field="type", tag="label", kw_o
     response_id: Id
     event_time: Moment
     correct: bool | float | str | None
+    scale: tuple[float, float] | None = None
     annotator_kind: AnnotatorKind = "human"
     annotator_id: Name = ""
     inclusion_probability: Probability | None = None
@@ -192,6 +194,10 @@ def to_event(
 
 
 def _label(parsed: LabelEvent, scale: LabelScale) -> Label:
+    if parsed.scale is not None:
+        if parsed.scale[0] == parsed.scale[1]:
+            raise PayloadError("invalid_value", "the worst and the best score of the scale are the same")
+        scale = LabelScale(parsed.scale)
     if parsed.correct is None and parsed.supersedes is None:
         raise PayloadError("invalid_value", "correct is null, which withdraws a label, but supersedes names none")
     return Label(
@@ -346,9 +352,10 @@ def encode_generation(
 
 
 def encode_label(label: Label, encoding: Encoding = "msgpack") -> bytes:
-    """A label as an own event: the same bytes for equal labels."""
+    """A label as an own event: the same bytes for equal labels. It says that its score is on the scale from 0 to 1."""
     fields = msgspec.to_builtins(label)
     del fields["topic"], fields["broker_time"]  # they are those of the record
+    fields["scale"] = None if label.correct is None else (0.0, 1.0)
     # msgspec leaves out a default only where it is the very object, which text from a database is not
     fields["annotator_kind"] = sys.intern(label.annotator_kind)
     return _encoded(LabelEvent(**fields), encoding)
