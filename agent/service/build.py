@@ -23,9 +23,9 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, path_of
 from driftgauge.connectors.decoding.naming import NameRules
-from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
