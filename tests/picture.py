@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from driftgauge.agent.demo.embedded import PLAN, bundled, closing_words, settings_in, stored_rows
+from driftgauge.agent.demo.on_kafka import stored_account
 from driftgauge.agent.outlets.live_table import render
 from driftgauge.agent.service.replay import open_files
 
@@ -24,7 +25,7 @@ def draw(folder: Path, out: Path) -> None:
     console.print("$ make demo", style="bold", highlight=False)
     console.print(render(rows, width=WIDTH))
     console.print()
-    console.print(closing_words(rows, replayed, settings, {}), markup=False, highlight=False)
+    console.print(closing_words(rows, replayed, settings, {}, stored_account(settings)), markup=False, highlight=False)
     console.save_svg(str(out), title="driftgauge", unique_id="demo")
 
 

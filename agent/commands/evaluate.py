@@ -51,7 +51,7 @@ def evaluate(
 ) -> None:
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
     from driftgauge.agent.evaluation import evaluate as evaluation
-    from driftgauge.agent.evaluation.view import plot, render
+    from driftgauge.agent.evaluation.view import account_lines, plot, render
 
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
     with stage_progress() as show:
@@ -59,6 +59,8 @@ def evaluate(
             traffic, protocol, ks, max_compositions, counts, target, seed=seed, jobs=jobs, progress=show
         )
     console.print(render(result))
+    for line in account_lines(result):
+        print_line(line)
     write_json(out, result)
     if picture is not None:
         plot(result, picture)

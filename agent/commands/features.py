@@ -7,21 +7,32 @@ from typing import Annotated
 
 import typer
 
-from driftgauge.agent.commands.terminal import print_line, progress
+from driftgauge.agent.commands.terminal import EXIT_FAILED, print_line, progress, write_json
 
 
 def features(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option("--out", help="File to write: .npz or .jsonl.")],
+    account: Annotated[
+        Path | None, typer.Option("--json", help="Write how many records were used, and why others were not, as JSON.")
+    ] = None,
 ) -> None:
     """Write the 17 features of every response of a recording (.npz), or of a file of payloads or events.
 
     Such a file holds JSON on a line each, over several lines or in an array, or server-sent events; also .gz or .zst.
+    The exit code is 1 when no record could be used.
     """
     if out.suffix not in {".npz", ".jsonl"}:
         raise typer.BadParameter("the output must end in .npz or .jsonl", param_hint="--out")
+    from driftgauge.agent.outlets.account import FinalAccount, Waiting
     from driftgauge.connectors.files.feature_tables import write_features
 
     with progress("features") as advance:
-        count = write_features(file, out, advance)
-    print_line(f"{count} responses -> {out}")
+        written = write_features(file, out, advance)
+    final = FinalAccount(written.account, Waiting(written.unfinished))
+    print_line(f"{written.responses} responses -> {out}")
+    for line in final.lines():
+        print_line(line)
+    write_json(account, final.to_json())
+    if not written.account.used:
+        raise typer.Exit(EXIT_FAILED)

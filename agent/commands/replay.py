@@ -15,7 +15,7 @@ from driftgauge.agent.commands.options import (
     settings_from,
     store_url,
 )
-from driftgauge.agent.commands.terminal import console, write_json
+from driftgauge.agent.commands.terminal import EXIT_FAILED, console, write_json
 
 
 def replay(
@@ -41,6 +41,7 @@ def replay(
     Recordings (.npz) get labels by the options. Files of payloads or events bring their own labels: JSON on a line
     each, over several lines or in an array, or server-sent events; also .gz or .zst. Topics are read in the order of
     time, without --to up to now. The live agent and its store are not touched.
+    The end says how many records could not be used, and why. The exit code is 1 when none could be used.
     """
     from driftgauge.agent.service.replay import read_bound, replay_files, replay_topics
     from driftgauge.connectors.files.traffic import LabelPlan
@@ -57,3 +58,5 @@ def replay(
     else:
         raise typer.BadParameter("name files to replay, or a part of the Kafka topics with --from or --to")
     write_json(out, result)
+    if not result["account"]["used"]:
+        raise typer.Exit(EXIT_FAILED)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.outlets.live_table import LatestOutputs, Row
 from driftgauge.agent.outlets.summary import distance_to_truth, summary
 from driftgauge.agent.service import build
@@ -72,19 +73,20 @@ def run_embedded(folder: Path, console: Console, *, seed: int = 0) -> None:
     settings, replayed = settings_in(folder), open_files(bundled(), PLAN, seed)
     print_text(console, f"Replaying {replayed.n_records:,} events: recorded responses, and labels 150 responses later.")
     store = build.store(settings)
+    account = FinalAccount()
     try:
-        run_with_table(replayed, settings, store, console)
+        run_with_table(replayed, settings, store, console, (account,))
     finally:
         store.close()
-    conclude(folder, replayed, settings, console)
+    conclude(folder, replayed, settings, console, account)
 
 
-def conclude(folder: Path, replayed: Replay, settings: Settings, console: Console) -> None:
-    """Write the report and the results, and print the summary."""
+def conclude(folder: Path, replayed: Replay, settings: Settings, console: Console, account: FinalAccount) -> None:
+    """Write the report and the results, and print the summary with the account of the records."""
     rows, reports, results = stored_rows(settings), build.report_writer(settings)(), folder / "results.json"
-    results.write_text(json.dumps(result(rows, replayed, settings), indent=2) + "\n")
+    results.write_text(json.dumps(result(rows, replayed, settings, account), indent=2) + "\n")
     places = {"store": folder / STORE, "results": results, "report": reports[0]}
-    print_text(console, closing_words(rows, replayed, settings, places))
+    print_text(console, closing_words(rows, replayed, settings, places, account))
 
 
 def stored_rows(settings: Settings) -> list[Row]:
@@ -98,12 +100,15 @@ def stored_rows(settings: Settings) -> list[Row]:
     return latest.rows()
 
 
-def closing_words(rows: Sequence[Row], replayed: Replay, settings: Settings, places: Mapping[str, object]) -> str:
+def closing_words(
+    rows: Sequence[Row], replayed: Replay, settings: Settings, places: Mapping[str, object], account: FinalAccount
+) -> str:
     """The summary, and the distance of the estimates to the true accuracy, which the recordings contain."""
     by_domain = {row.estimate.domain: replayed.truth(row.estimate, settings.windows.window_events) for row in rows}
     truth = {domain: accuracy for domain, accuracy in by_domain.items() if accuracy is not None}
     estimated, labelled = distance_to_truth(rows, truth)
+    words = summary(rows, places, account=account.lines())
     return (
-        f"{summary(rows, places)}\nThe recordings hold the true accuracy: the estimates are {estimated:.3f} away from "
+        f"{words}\nThe recordings hold the true accuracy: the estimates are {estimated:.3f} away from "
         f"it on average, the labels alone would be {labelled:.3f} away."
     )

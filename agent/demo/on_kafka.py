@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -22,13 +23,16 @@ from typing import Self
 from rich.console import Console
 
 from driftgauge.agent.demo.embedded import PLAN, bundled, conclude, make_room, settings_in
+from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.service import build
 from driftgauge.agent.service.replay import open_files, print_text
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.local_broker import KafkaBroker
 from driftgauge.connectors.kafka.topics import create_topics
+from driftgauge.connectors.store.dead_letters import find_dead_letters
 from driftgauge.connectors.store.queries import open_queries
+from driftgauge.models.account import Account
 
 POLL_S = 0.5
 
@@ -131,7 +135,7 @@ def run_on_kafka(folder: Path, console: Console, *, seed: int = 0) -> None:
         _wait_until_stored(settings, replayed.n_records or 0, [producer, agent, watcher])
         agent.stop()  # the agent publishes pending estimates before it ends; then the consumer prints them
         watcher.stop()
-    conclude(folder, replayed, settings, console)
+    conclude(folder, replayed, settings, console, stored_account(settings))
 
 
 def _wait_until_stored(settings: Settings, n_events: int, processes: Sequence[Process]) -> None:
@@ -150,6 +154,14 @@ def _n_stored(settings: Settings) -> int:
     except ConnectorError:
         return 0
     return sum(count.n_events + count.n_labels for count in counts)
+
+
+def stored_account(settings: Settings) -> FinalAccount:
+    """The account of the agent, which ran in another process, from its store."""
+    url, account = settings.store.url.get_secret_value(), FinalAccount()
+    reasons = Counter(letter.rejected.reason for letter in find_dead_letters(url))
+    account.account(Account(used=_n_stored(settings), dead_letters=reasons))
+    return account
 
 
 def _as_yaml(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,10 @@ import numpy.typing as npt
 from joblib import Parallel, delayed  # type: ignore[import-untyped]  # it ships no types
 
 from driftgauge.agent.evaluation.entropy_sentinel import Fit
+from driftgauge.agent.outlets.account import account_lines
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.account import Account
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
 from driftgauge.models.estimate.regression_forest import fit_regression_forest
@@ -36,12 +39,16 @@ MIN_ROWS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    """The labelled responses of one recording: (n, 17) features, (n,) labels in [0, 1], rows of each domain."""
+    """The labelled responses of one recording: (n, 17) features, (n,) labels in [0, 1], rows of each domain.
+
+    ``account`` says how many responses of the recording are used, and why the others are not.
+    """
 
     name: str
     features: Float32s
     correct: Float64s
     rows: Mapping[str, npt.NDArray[np.intp]]
+    account: Account
 
     def sample(self, domain: str, rows: npt.NDArray[np.intp], scores: Float32s | None = None) -> Sample:
         """These rows, all of one domain, with their labels."""
@@ -66,9 +73,13 @@ def read_traffic(path: Path) -> Traffic:
     correct = np.asarray(recording.labels, dtype=np.float64)
     known = {str(d): np.flatnonzero((recording.domain == d) & ~np.isnan(correct)) for d in np.unique(recording.domain)}
     rows = {domain: at for domain, at in known.items() if len(at) >= MIN_ROWS}
+    used, labelled = (sum(map(len, group.values())) for group in (rows, known))
+    left_out = {"unlabelled": len(recording) - labelled, f"domain_below_{MIN_ROWS}_labels": labelled - used}
+    account = Account(used, dead_letters=+Counter(left_out))
     if not rows:
-        raise ConnectorError(f"{path}: no domain has {MIN_ROWS} labelled responses", retriable=False)
-    return Traffic(recording.name, recording.features().astype(np.float32), correct, rows)
+        text = f"{path}: no domain has {MIN_ROWS} labelled responses. {' '.join(account_lines(account))}"
+        raise ConnectorError(text, retriable=False)
+    return Traffic(recording.name, recording.features().astype(np.float32), correct, rows, account)
 
 
 def compositions(domains: Iterable[str], k: int, limit: int, seed: int) -> list[Domains]:

@@ -79,7 +79,8 @@ def evaluate(
 
     Returns
     -------
-    ``default_method`` and ``cells``: one for each file, method, k and number of labels.
+    ``default_method``; ``cells``: one for each file, method, k and number of labels; ``accounts``: for each file, how
+    many responses were used, and why the others were not.
 
     Raises
     ------
@@ -88,15 +89,17 @@ def evaluate(
     """
     other = None if target is None else read_traffic(target)
     cells: list[Cell] = []
+    accounts = {} if other is None else {str(target): other.account.to_json()}
     for path in paths:
         bench = Bench(read_traffic(path), other, seed)
+        accounts[str(path)] = bench.source.account.to_json()
         where = {"file": bench.source.name, "target": None if other is None else other.name, "protocol": protocol}
         if protocol == "alarms":
             found = alarm_cells(bench.target, seed, progress)
         else:
             found = _composed(bench, protocol, ks, max_compositions, labels, jobs, progress)
         cells += [{**where, **_EMPTY, **cell} for cell in found]
-    return {"default_method": DEFAULT_METHOD, "seed": seed, "cells": cells}
+    return {"default_method": DEFAULT_METHOD, "seed": seed, "cells": cells, "accounts": accounts}
 
 
 def fit_on(bench: Bench, composition: Domains, forests: CachedForests) -> Averaged:

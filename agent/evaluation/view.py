@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     """Tables of the cells, one for every file, target, protocol, k and number of labels; the best error first."""
     cells = sorted(result["cells"], key=_place)
     return Group(*(_table(list(group), result["default_method"]) for _, group in groupby(cells, key=_place)))
+
+
+def account_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """For each file, how many of its responses were used, and why the others were not."""
+    for file, account in result["accounts"].items():
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in account["reasons"].items())
+        not_used = f", {account['not_used']:,} not used: {reasons}" if reasons else ""
+        yield f"{file}: {account['used']:,} of {account['records']:,} responses used{not_used}."
 
 
 def plot(result: Mapping[str, Any], path: Path) -> None:

@@ -1,115 +1,88 @@
-"""The account of records: every record that was read is exactly one of used, dead letter, tombstone.
-
-`account_of` decides it from what the decoder and the core returned for a record. What happens to an event after its
-record was used (its response never ends, its label meets no response) is counted apart, as *given up*.
-"""
+"""What became of the records, for those who run the agent: in sentences, in JSON, and as an observer of the loop."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from driftgauge.connectors.base import Record
-from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
+from driftgauge.agent.core.state import State
+from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
-GIVEN_UP = frozenset({"incomplete_response", "too_many_in_flight", "unmatched_label"})
-"""Reasons of dead letters that are decided when the records of the event have been used already."""
 
-
-@dataclass(slots=True)
-class Account:
-    """What became of records.
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is used and not finished at the end of a run: responses without their last piece, and with a far time.
 
     Attributes
     ----------
-    used : records that were used; a piece of a stream without content is one of them
-    tombstones : records without a value, which are ignored
-    dead_letters : records that could not be used, by reason; one that was used in part is one of them
-    given_up : events of used records that became dead letters later, by reason
+    in_flight : responses of which a piece is missing
+    ahead : responses dated so far ahead of the others that they did not move event time
     """
 
-    used: int = 0
-    tombstones: int = 0
-    dead_letters: Counter[str] = field(default_factory=Counter)
-    given_up: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    ahead: int = 0
 
-    @property
-    def n_dead(self) -> int:
-        """Records that could not be used."""
-        return self.dead_letters.total()
 
-    @property
-    def records(self) -> int:
-        """All records that were read."""
-        return self.used + self.n_dead + self.tombstones
+class FinalAccount:
+    """An observer of the loop that keeps the account and what waits."""
 
-    def add(self, other: Account) -> None:
-        """Add the records of another account."""
-        self.used += other.used
-        self.tombstones += other.tombstones
-        self.dead_letters.update(other.dead_letters)
-        self.given_up.update(other.given_up)
+    def __init__(self, records: Account | None = None, waiting: Waiting | None = None) -> None:
+        self.records = records or Account()
+        self.waiting = waiting or Waiting()
+
+    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
+        """Note what waits."""
+        self.waiting = Waiting(len(state.assembly.in_flight), state.counters["responses_ahead"])
+
+    def account(self, account: Account) -> None:
+        """Note what became of the records."""
+        self.records = account
+
+    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
+        """Ignore the lag."""
+
+    def failure(self, error: ConnectorError | None) -> None:
+        """Ignore failures."""
 
     def to_json(self) -> dict[str, Any]:
-        """The account as plain values; ``records`` is the sum of ``used``, ``not_used`` and ``tombstones``."""
-        return {
-            "records": self.records,
-            "used": self.used,
-            "not_used": self.n_dead,
-            "tombstones": self.tombstones,
-            "reasons": dict(self.dead_letters.most_common()),
-            "given_up": dict(self.given_up.most_common()),
-        }
+        """The account and what waits as plain values."""
+        return {**self.records.to_json(), "in_flight": self.waiting.in_flight, "responses_ahead": self.waiting.ahead}
+
+    def lines(self, dead_letters: str = "") -> Iterator[str]:
+        """The account in sentences; ``dead_letters`` is the command that lists them, where a store keeps them."""
+        yield from account_lines(self.records, dead_letters)
+        if n := self.waiting.in_flight:
+            yield f"{n:,} response{'s wait' if n > 1 else ' waits'} for the last piece."
+        if n := self.waiting.ahead:
+            yield f"{n:,} response{'s are' if n > 1 else ' is'} dated far ahead: is a clock or a unit wrong?"
 
 
-def account_of(
-    records: Sequence[Record], events: Sequence[Event], counts: Sequence[int], outputs: Sequence[Output]
-) -> Account:
-    """The account of one committed batch.
+def account_lines(account: Account, dead_letters: str = "") -> Iterator[str]:
+    """The account of records in sentences.
 
-    Parameters
-    ----------
-    events, counts : the decoded events of all records in order, and the number of events of each record
-    outputs : the outputs of the core for these events
+    >>> account = Account(used=2, dead_letters=Counter(malformed=1))
+    >>> print(*account_lines(account, "driftgauge dead-letters list"))
+    1 of 3 records could not be used: malformed 1 (driftgauge dead-letters list).
     """
-    account = Account()
-    remaining = iter(events)
-    whole: dict[tuple[bool, str], deque[int]] = defaultdict(deque)
-    reasons: list[str] = []
-    for number, (record, n_events) in enumerate(zip(records, counts, strict=True)):
-        reason = ""
-        for _ in range(n_events):
-            event = next(remaining)
-            if isinstance(event, Rejected):
-                reason = event.reason
-            elif (name := _name(event)) is not None:
-                whole[name].append(number)
-        reasons.append(reason)
-        account.tombstones += record.value is None and not n_events
-    for refused in _refused(outputs):
-        numbers = whole.get(_name(refused.event) or (False, ""), deque())
-        if refused.reason in GIVEN_UP or not numbers:
-            account.given_up[refused.reason] += 1
-        else:
-            number = numbers.popleft()
-            reasons[number] = reasons[number] or refused.reason
-    account.dead_letters.update(filter(None, reasons))
-    account.used = len(records) - account.n_dead - account.tombstones
-    return account
+    n, n_dead = account.records, account.n_dead
+    how = f": {_listed(account.dead_letters)}{f' ({dead_letters})' if dead_letters else ''}." if n_dead else "."
+    if not n:
+        yield "There was no record."
+    elif not account.used:
+        yield f"None of {n:,} records could be used{how}"
+    elif n_dead:
+        yield f"{n_dead:,} of {n:,} records could not be used{how}"
+    else:
+        yield f"{n:,} record{'s' if n > 1 else ''}, all used{' or ignored' if account.tombstones else ''}."
+    if account.tombstones:
+        yield f"{account.tombstones:,} without a value ignored."
+    if account.given_up:
+        yield f"Given up after they were read: {_listed(account.given_up)}."
 
 
-def _refused(outputs: Sequence[Output]) -> Iterator[Rejected]:
-    """The dead letters that the core decided; those of the decoder name the place of their record."""
-    return (output for output in outputs if isinstance(output, Rejected) and not output.topic)
-
-
-def _name(event: Event | None) -> tuple[bool, str] | None:
-    """What names a whole response or a label within a batch."""
-    if isinstance(event, Arrival):
-        event = event.generation
-    if isinstance(event, Label):
-        return True, event.label_id
-    return (False, event.id) if isinstance(event, Generation) else None
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{reason} {n:,}" for reason, n in counts.most_common())

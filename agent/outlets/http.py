@@ -20,8 +20,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.account import Account
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from driftgauge.agent.outlets.account import Account
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.models.account import Account
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.series import SeriesKey
 

@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.account import Account
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.models.account import Account
 from driftgauge.models.classify.prequential import Metric as Score
 from driftgauge.models.labels import LabelDelays
 from driftgauge.models.outputs import Estimate, Output

@@ -17,27 +17,38 @@ _MAX_RANKED = 3
 _MAX_ID = 60
 
 
-def summary(rows: Sequence[Row], results: Mapping[str, object], pending: PendingLabels | None = None) -> str:
+def summary(
+    rows: Sequence[Row],
+    results: Mapping[str, object],
+    pending: PendingLabels | None = None,
+    account: Iterable[str] = (),
+) -> str:
     """Summarise the table: new, drifted and unlabelled domains, what to label next, and labels that met no response.
 
     Parameters
     ----------
     results : path or URL of each result, by its name
+    account : what became of the records, in sentences
     """
-    lines = [_watched(rows), *_drift(rows), *_labels(rows), *_pending(pending), *_next(rows)]
+    lines = [*_watched(rows), *_drift(rows), *_labels(rows), *_pending(pending), *_next(rows), *account]
     lines += [f"{what.capitalize()}: {where}" for what, where in results.items()]
     return "\n".join(lines)
 
 
-def _watched(rows: Sequence[Row]) -> str:
+def _watched(rows: Sequence[Row]) -> Iterator[str]:
+    if not rows:
+        yield "No domain is watched: no response was used."
+        return
     n_domains = len({row.estimate.domain for row in rows})
     watched = f"{n_domains:,} domain{'' if n_domains == 1 else 's'} watched"
     new = [row for row in rows if row.is_new]
-    return f"{watched}, of which new since the start: {_listed(row.name for row in new)}." if new else f"{watched}."
+    yield f"{watched}, of which new since the start: {_listed(row.name for row in new)}." if new else f"{watched}."
 
 
 def _drift(rows: Sequence[Row]) -> Iterator[str]:
     drifted = [row for row in rows if row.drift]
+    if not rows:
+        return
     yield f"Drift in {_listed(row.name for row in drifted)}:" if drifted else "No drift."
     width = max((len(row.name) for row in drifted), default=0)
     for row in drifted[:_MAX_NAMES]:

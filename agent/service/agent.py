@@ -15,14 +15,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.account import Account
 from driftgauge.agent.outlets.http import Health, Server, routes
 from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, Record, Store, TopicPartition
+from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def open_agent(
     """
     stopping = stopping or threading.Event()
     health, event_time, registry = Health(), EventTime(), CollectorRegistry()
-    observers = (Metrics(registry, max_domains=settings.bounds.max_domains), health, event_time)
+    observers = (Metrics(registry, max_domains=settings.bounds.max_domains), health, event_time, RejectionLog())
     with ExitStack() as stack:
         if settings.server.enabled:
             server = Server(settings.server.host, settings.server.port, routes(health, registry))

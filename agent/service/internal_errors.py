@@ -16,10 +16,10 @@ from driftgauge.models.events import Rejected
 
 log = logging.getLogger(__name__)
 
-REASON = "internal_error"
 MAX_IN_A_ROW = 10
 """Records in a row that may fail: the last of them raises its error, those before it stay dead letters."""
 
+_MAX_LOGGED = 1_000
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,21 +33,26 @@ class Failures:
 
     def __init__(self) -> None:
         self._in_a_row = 0
+        self._logged: set[str] = set()
 
     def reset(self) -> None:
         """Note that a record was handled: the records that failed were at fault."""
         self._in_a_row = 0
 
     def note(self, record: Record, error: Exception) -> Rejected:
-        """Log the error and return the dead letter of the record; raise the error at `MAX_IN_A_ROW`."""
+        """Return the dead letter of the record; log the first error of each place; raise it at `MAX_IN_A_ROW`."""
         self._in_a_row += 1
         place = f"{record.topic}/{record.partition}/{record.offset}"
         if self._in_a_row >= MAX_IN_A_ROW:
             log.error("%d records in a row failed, the last at %s: the agent is at fault", MAX_IN_A_ROW, place)
             raise error
-        log.error("the record at %s made the agent fail; it becomes a dead letter", place, exc_info=error)
+        what = describe(error)
+        if what not in self._logged:  # a storm of them needs one traceback
+            log.error("the record at %s made the agent fail; it becomes a dead letter", place, exc_info=error)
+        if len(self._logged) < _MAX_LOGGED:
+            self._logged.add(what)
         return Rejected(
-            REASON, describe(error), record.topic, record.partition, record.offset,
+            "internal_error", what, record.topic, record.partition, record.offset,
             record.key, record.value, record.headers,
         )  # fmt: skip
 

@@ -32,10 +32,10 @@ from typing import NamedTuple, Protocol, TypeVar
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.account import Account, account_of
 from driftgauge.agent.service.internal_errors import Failures, is_unexpected
 from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
+from driftgauge.models.account import Account, account_of
 from driftgauge.models.events import Event, Pause, Rejected, Tick
 from driftgauge.models.outputs import Output
 
@@ -63,7 +63,7 @@ class Observer(Protocol):
         ...
 
     def account(self, account: Account) -> None:
-        """Take note of what became of all records since the start; called after each committed batch of records."""
+        """Take note of what became of all records since the start; called after each committed batch."""
         ...
 
     def lag(self, lag: dict[TopicPartition, int]) -> None:
@@ -228,7 +228,7 @@ class Loop:
         except Exception as error:
             if not is_unexpected(error):
                 raise
-            log.warning("a batch of %d records failed; its records are applied one by one", len(fresh))
+            log.info("a batch of %d records failed; its records are applied one by one", len(fresh))
             self._apply_one_by_one(pipeline, fresh, positions)
         else:
             self._notify(fresh, committed, pipeline)
@@ -249,7 +249,7 @@ class Loop:
             transaction.audit(records)
             transaction.emit(outputs)
         positions.update(reached)
-        return Committed(outputs, account_of(records, events, counts, outputs))
+        return Committed(outputs, account_of([r.value for r in records], events, counts, outputs))
 
     def _apply_one_by_one(
         self, pipeline: Pipeline, records: Sequence[Record], positions: dict[TopicPartition, int]
@@ -293,8 +293,7 @@ class Loop:
         with self.store.transaction() as transaction:
             outputs = pipeline.step([event], transaction)
             transaction.emit(outputs)
-        for observer in self.observers:
-            observer.batch((), outputs, pipeline.state)
+        self._notify((), Committed(outputs, account_of((), (), (), outputs)), pipeline)
         self._publish(sink)
         return True
 

@@ -118,7 +118,7 @@ def decode(task: ReaderTask, records: Sequence[Record], failures: Failures | Non
     try:
         decoded = _decode_together(task, records)
     except Exception:
-        log.warning("a batch of %d records failed; its records are decoded one by one", len(records))
+        log.info("a batch of %d records failed; its records are decoded one by one", len(records))
         return [_decode_alone(task, record, failures) for record in records]
     if records:
         failures.reset()

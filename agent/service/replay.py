@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.outlets.live_table import LiveTable, Row
 from driftgauge.agent.outlets.summary import summary
 from driftgauge.agent.service import build
@@ -27,8 +28,12 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
 from driftgauge.connectors.kafka.history import Bound
 from driftgauge.connectors.publishing.payload import payload
+from driftgauge.connectors.store.database import parse, shown
 from driftgauge.connectors.testing import MemoryStore, NoSink
 from driftgauge.models.outputs import Estimate
+
+LISTING = "driftgauge dead-letters list --store {}"
+"""The command that shows the dead letters of a store."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,13 +101,16 @@ def replay_topics(
 def _replay(
     replayed: Replay, settings: Settings, store: Store, console: Console, store_url: str | None
 ) -> dict[str, Any]:
+    final = FinalAccount()
     try:
-        rows = run_with_table(replayed, settings, store, console)
+        rows = run_with_table(replayed, settings, store, console, (final,))
         pending = store.pending_labels()
     finally:
         store.close()
-    print_text(console, summary(rows, {"store": store_url} if store_url else {}, pending))
-    return result(rows, replayed, settings)
+    place = shown(parse(store_url)) if store_url else ""
+    account = final.lines(LISTING.format(place) if place else "")
+    print_text(console, summary(rows, {"store": place} if place else {}, pending, account))
+    return result(rows, replayed, settings, final)
 
 
 def read_bound(text: str) -> Bound:
@@ -160,8 +168,8 @@ def run_with_table(
     return table.rows()
 
 
-def result(rows: Sequence[Row], replayed: Replay, settings: Settings) -> dict[str, Any]:
-    """The last estimates with the true accuracy of their windows, the last priorities, and all alerts."""
+def result(rows: Sequence[Row], replayed: Replay, settings: Settings, account: FinalAccount) -> dict[str, Any]:
+    """The last estimates with the true accuracy of their windows, the last priorities, all alerts, and the account."""
     window_events = settings.windows.window_events
     estimates = [{**_plain(row.estimate), "true_accuracy": replayed.truth(row.estimate, window_events)} for row in rows]
     ranked = sorted((row.priority for row in rows if row.priority), key=lambda priority: priority.rank)
@@ -170,6 +178,7 @@ def result(rows: Sequence[Row], replayed: Replay, settings: Settings) -> dict[st
         "estimates": estimates,
         "priorities": [_plain(priority) for priority in ranked],
         "alerts": [_plain(alert) for alert in alerts],
+        "account": account.to_json(),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -18,8 +18,9 @@ import numpy as np
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.models.account import Account, account_of
 from driftgauge.models.arrays import Floats
-from driftgauge.models.events import Chunk, Event, Generation, Rejected, Signal
+from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected, Signal
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import FEATURES, extract
 from driftgauge.models.signals.in_flight import InFlight
@@ -27,6 +28,7 @@ from driftgauge.models.signals.in_flight import InFlight
 log = logging.getLogger(__name__)
 
 BATCH = 1_000
+_LABEL = Rejected(reason="label", detail="")  # a label has no features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,33 +40,56 @@ class FeatureTable:
     features: Floats
 
 
-def write_features(source: Path, out: Path, advance: Callable[[int], object] | None = None) -> int:
-    """Write the features of every response of ``source``; return the number of responses.
+@dataclass(slots=True)
+class Written:
+    """What was written, and what became of the records of the source.
+
+    Attributes
+    ----------
+    responses : rows of the table
+    unfinished : responses without their last piece, which have no row
+    account : records (of a recording: responses); a label is not used, because it has no features
+    """
+
+    responses: int = 0
+    unfinished: int = 0
+    account: Account = field(default_factory=Account)
+
+
+def write_features(source: Path, out: Path, advance: Callable[[int], object] | None = None) -> Written:
+    """Write the features of every response of ``source``.
 
     ``advance`` is called after each batch with the number of its responses.
     """
-    write = _write_npz if out.suffix == ".npz" else _write_jsonl
-    tables = _of_recording(source) if source.suffix == ".npz" else _of_events(source)
-    return write(out, _counted(tables, advance))
+    write, written = _write_npz if out.suffix == ".npz" else _write_jsonl, Written()
+    tables = (_of_recording if source.suffix == ".npz" else _of_events)(source, written)
+    written.responses = write(out, _counted(tables, advance))
+    return written
 
 
-def _of_recording(path: Path) -> Iterator[FeatureTable]:
+def _of_recording(path: Path, written: Written) -> Iterator[FeatureTable]:
     recording = read_recording(path)
     features = recording.features()
+    written.account.used = len(recording)
     for start in range(0, len(recording), BATCH):
         rows = range(start, min(start + BATCH, len(recording)))
         ids = [f"{recording.name}-{i}" for i in rows]
         yield FeatureTable(ids, [str(recording.domain[i]) for i in rows], features[rows.start : rows.stop])
 
 
-def _of_events(path: Path) -> Iterator[FeatureTable]:
+def _of_events(path: Path, written: Written) -> Iterator[FeatureTable]:
     decoder, assembly = Decoder(), Assembly(AssemblySettings())
     source = FileSource([path])
     with contextlib.closing(source):
         source.open({})
         while not source.is_exhausted:
-            yield _of_batch(decoder.decode(source.poll(0)), assembly)
+            records = source.poll(0)
+            events, counts = decoder.decode_counted(records)
+            events = [_LABEL if isinstance(event, Label) else event for event in events]
+            written.account.add(account_of([record.value for record in records], events, counts, ()))
+            yield _of_batch(events, assembly)
     yield _table(_complete(response) for response in assembly.overdue())
+    written.unfinished = len(assembly.in_flight)
     if assembly.in_flight:
         log.warning("%s: the last chunk of %d responses is missing", path, len(assembly.in_flight))
 
@@ -74,7 +99,7 @@ def _of_batch(events: Sequence[Event], assembly: Assembly) -> FeatureTable:
     for event in events:
         if isinstance(event, Generation):
             whole.append(event)
-        elif isinstance(event, Rejected):
+        elif isinstance(event, Rejected) and event.topic:
             log.warning("%s, line %d: %s: %s", event.topic, event.offset + 1, event.reason, event.detail)
         elif isinstance(event, Chunk):
             whole += [_complete(response) for response in assembly.completed_by(event)]

@@ -46,6 +46,12 @@ def test_a_summary_without_drift_states_that() -> None:
     assert summary([Row(ESTIMATE)], {}) == "1 domain watched.\nNo drift."
 
 
+def test_a_summary_without_domains_claims_nothing_about_drift() -> None:
+    assert summary([], {}, account=["None of 2 records could be used."]) == (
+        "No domain is watched: no response was used.\nNone of 2 records could be used."
+    )
+
+
 def test_a_summary_shows_no_number_for_an_unknown_accuracy() -> None:
     unknown = replace(ESTIMATE, accuracy=None, ci_low=None, ci_high=None, n_labels=0)
     assert "No labels in add (no estimate)" in summary([Row(unknown)], {})

@@ -33,7 +33,7 @@ def table(path: Path) -> tuple[npt.NDArray[Any], list[str]]:
 
 def test_features_of_a_recording_are_rows_in_its_order(tmp_path: Path) -> None:
     advanced: list[int] = []
-    assert write_features(BUNDLED, tmp_path / "out.npz", advanced.append) == sum(advanced) == 1_500
+    assert write_features(BUNDLED, tmp_path / "out.npz", advanced.append).responses == sum(advanced) == 1_500
     features, ids = table(tmp_path / "out.npz")
     assert features.shape == (1_500, 17)
     np.testing.assert_array_equal(features, read_recording(BUNDLED).features())
@@ -44,7 +44,7 @@ def test_features_of_a_recording_are_rows_in_its_order(tmp_path: Path) -> None:
 def test_features_of_events_equal_those_of_their_recording(tmp_path: Path, name: str) -> None:
     content = b"\n".join(events(700))
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    assert write_features(tmp_path / name, tmp_path / "out.npz") == 700
+    assert write_features(tmp_path / name, tmp_path / "out.npz").responses == 700
     features, _ = table(tmp_path / "out.npz")
     np.testing.assert_allclose(features, read_recording(BUNDLED).features()[:700], rtol=1e-5)
 
@@ -58,7 +58,7 @@ def test_json_lines_name_every_feature_and_write_null_for_a_missing_one(tmp_path
         "signal": {"chosen_logprobs": [-1]},
     }
     (tmp_path / "in.jsonl").write_text(json.dumps(only_chosen))
-    assert write_features(tmp_path / "in.jsonl", tmp_path / "out.jsonl") == 1
+    assert write_features(tmp_path / "in.jsonl", tmp_path / "out.jsonl").responses == 1
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert (row["id"], row["domain"], list(row["features"])) == ("r", "d", list(FEATURES))
     assert row["features"]["entropy_mean"] is None
@@ -78,7 +78,7 @@ def test_features_of_a_response_in_pieces_are_one_row(tmp_path: Path) -> None:
     parts = [slice(0, 10), slice(10, 11), slice(11, None)]
     chunks = [Chunk(piece(whole, tokens), i, i == 2) for i, tokens in enumerate(parts)]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(encode_generation(c, "json", dtype="float32") for c in chunks))
-    assert write_features(tmp_path / "in.jsonl", tmp_path / "out.npz") == 1
+    assert write_features(tmp_path / "in.jsonl", tmp_path / "out.npz").responses == 1
     np.testing.assert_allclose(table(tmp_path / "out.npz")[0][0], read_recording(BUNDLED).features()[0], rtol=1e-6)
 
 
@@ -87,6 +87,6 @@ def test_lines_and_responses_without_features_are_logged(tmp_path: Path, caplog:
     unfinished = encode_generation(Chunk(whole, 0, is_last=False), "json")
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([b"{", *events(2), unfinished]))
     with caplog.at_level(logging.WARNING):
-        assert write_features(tmp_path / "in.jsonl", tmp_path / "out.npz") == 2
+        assert write_features(tmp_path / "in.jsonl", tmp_path / "out.npz").responses == 2
     assert "line 1: malformed" in caplog.text
     assert "the last chunk of 1 responses is missing" in caplog.text

@@ -54,7 +54,7 @@ def test_a_replay_writes_the_last_estimates_with_the_true_accuracy(recording: Pa
     arguments = ("replay", recording, "--labels-per-domain", 30, "--no-labels", "tax", "--label-delay", 20, *SMALL)
     assert driftgauge(*arguments, "--json", tmp_path / "one.json") == 0
     found = json.loads((tmp_path / "one.json").read_text())
-    assert found.keys() == {"estimates", "priorities", "alerts"}
+    assert found.keys() == {"estimates", "priorities", "alerts", "account"}
     law, tax = found["estimates"]
     assert (law["domain"], tax["domain"]) == ("law", "tax")
     assert law["n_labels"] > 0

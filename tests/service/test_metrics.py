@@ -159,7 +159,9 @@ def run_agent(tables: Tables, log: Sequence[Record], killed: CrashPlan | None = 
 
 def lasting_counters(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
     """All counters by name and label values, without those that count since the start of the process."""
-    since_start = {"driftgauge_records", "driftgauge_batches", "driftgauge_series_dropped"}
+    since_start = {
+        "driftgauge_records", "driftgauge_records_accounted", "driftgauge_batches", "driftgauge_series_dropped",
+    }  # fmt: skip
     families = [f for f in registry.collect() if f.type == "counter" and f.name not in since_start]
     return {(f.name, *s.labels.values()): s.value for f in families for s in f.samples}
 

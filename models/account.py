@@ -1,0 +1,118 @@
+"""The account of records: every record that was read is exactly one of used, dead letter, tombstone.
+
+`account_of` decides it from what the decoder and the core returned for a record. What happens to an event after its
+record was used (its response never ends, its label meets no response) is counted apart, as *given up*.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
+from driftgauge.models.outputs import Output
+
+GIVEN_UP = frozenset({"incomplete_response", "too_many_in_flight", "unmatched_label"})
+"""Reasons of dead letters that are decided when the records of the event have been used already."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of records.
+
+    Attributes
+    ----------
+    used : records that were used; a piece of a stream without content is one of them
+    tombstones : records without a value, which are ignored
+    dead_letters : records that could not be used, by reason; one that was used in part is one of them
+    given_up : events of used records that became dead letters later, by reason
+    """
+
+    used: int = 0
+    tombstones: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    given_up: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def n_dead(self) -> int:
+        """Records that could not be used."""
+        return self.dead_letters.total()
+
+    @property
+    def records(self) -> int:
+        """All records that were read."""
+        return self.used + self.n_dead + self.tombstones
+
+    def add(self, other: Account) -> None:
+        """Add the records of another account."""
+        self.used += other.used
+        self.tombstones += other.tombstones
+        self.dead_letters.update(other.dead_letters)
+        self.given_up.update(other.given_up)
+
+    def to_json(self) -> dict[str, Any]:
+        """The account as plain values; ``records`` is the sum of ``used``, ``not_used`` and ``tombstones``."""
+        return {
+            "records": self.records,
+            "used": self.used,
+            "not_used": self.n_dead,
+            "tombstones": self.tombstones,
+            "reasons": dict(self.dead_letters.most_common()),
+            "given_up": dict(self.given_up.most_common()),
+        }
+
+
+def account_of(
+    values: Sequence[bytes | None], events: Sequence[Event], counts: Sequence[int], outputs: Sequence[Output]
+) -> Account:
+    """The account of one committed batch.
+
+    Parameters
+    ----------
+    values : the value of each record; None for a tombstone
+    events, counts : the decoded events of all records in order, and the number of events of each record
+    outputs : the outputs of the core for these events
+    """
+    account = Account()
+    remaining = iter(events)
+    named: dict[tuple[bool, str], deque[int]] = defaultdict(deque)
+    reasons: list[str] = []
+    for number, (value, n_events) in enumerate(zip(values, counts, strict=True)):
+        reason = ""
+        for _ in range(n_events):
+            event = next(remaining)
+            if isinstance(event, Rejected):
+                reason = event.reason
+            elif (name := _name(event)) is not None:
+                named[name].append(number)
+        reasons.append(reason)
+        account.tombstones += value is None and not n_events
+    for refused in _refused(outputs):
+        numbers = named.get(_name(refused.event) or (False, ""), deque())
+        if refused.reason in GIVEN_UP or not numbers:
+            account.given_up[refused.reason] += 1
+        else:
+            number = numbers.popleft()
+            reasons[number] = reasons[number] or refused.reason
+    account.dead_letters.update(filter(None, reasons))
+    account.used = len(values) - account.n_dead - account.tombstones
+    return account
+
+
+def _refused(outputs: Sequence[Output]) -> Iterator[Rejected]:
+    """The dead letters that the core decided; those of the decoder hold no event and name the place of their record."""
+    rejected = (output for output in outputs if isinstance(output, Rejected))
+    return (output for output in rejected if output.event is not None or not output.topic)
+
+
+def _name(event: Event | None) -> tuple[bool, str] | None:
+    """What names a response, a piece of one, or a label within a batch."""
+    if isinstance(event, Arrival):
+        event = event.generation
+    elif isinstance(event, Chunk):
+        event = event.piece
+    if isinstance(event, Label):
+        return True, event.label_id
+    return (False, event.id) if isinstance(event, Generation) else None
