@@ -11,6 +11,10 @@ REFRESHED_EVERY_S = 3_600.0
 """Event time after which the age of an alias that names no response is worth a write."""
 
 
+FIRST_CHOICE = "#0"
+"""End of the id of the first of several choices. A label may use it where there is only one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alias:
     """A further id of a stored response.

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
-from driftgauge.models.aliases import Alias
+from driftgauge.models.aliases import FIRST_CHOICE, Alias
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Alert, Estimate, Output
@@ -45,7 +45,8 @@ class Batch:
         self.estimates: dict[str, Estimate] = {}
         self.before_emit: Callable[[], None] = _nothing
         self._recalled: set[str] = set()
-        self._recalled_names: set[str] = set()
+        self._recalled_aliases: set[str] = set()
+        self._recalled_pending: set[str] = set()
 
     def recall(self, events: Iterable[Event]) -> None:
         """Read all responses, labels and aliases that these events concern, in one query each."""
@@ -61,20 +62,25 @@ class Batch:
 
     def recall_responses(self, generations: Sequence[Generation], names: Collection[str] = ()) -> None:
         """Read what these responses concern, and labels that give these names, unless this batch has done so."""
-        ids = {generation.id for generation in generations}.union(names)
-        self._recall(ids, {alias for generation in generations for alias in generation.aliases}.union(names))
+        ids = {generation.id for generation in generations}
+        aliases = {alias for generation in generations for alias in generation.aliases}.union(names)
+        pending = aliases.union(name + FIRST_CHOICE for name in ids)
+        self._recall(ids.union(names, (name.removesuffix(FIRST_CHOICE) for name in names)), aliases, pending)
 
-    def _recall(self, ids: set[str], names: set[str]) -> None:
-        names = names - self._recalled_names
-        found = self.memory.aliases(names) if names else {}
+    def _recall(self, ids: set[str], aliases: set[str], pending: set[str]) -> None:
+        """Read responses with these ids and their labels, these aliases, and labels pending under these names."""
+        aliases = aliases - self._recalled_aliases
+        found = self.memory.aliases(aliases) if aliases else {}
         self.aliases.update(found)
         ids = (ids | {alias.response_id for alias in found.values() if alias.response_id}) - self._recalled
-        if ids or names:
-            labels = self.memory.labels(ids | names)
+        pending = pending - self._recalled - self._recalled_pending
+        if ids or pending:
+            labels = self.memory.labels(ids | pending)
             self.labels.update(labels)
-            self.rows.update(self.memory.responses(ids | (names & labels.keys())))
+            self.rows.update(self.memory.responses(ids | (pending & labels.keys())))
         self._recalled |= ids
-        self._recalled_names |= names
+        self._recalled_aliases |= aliases
+        self._recalled_pending |= pending
 
     def emit(self, output: Output) -> None:
         """Add an output after the outputs of all earlier events."""

@@ -12,6 +12,7 @@ from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.learning import Learning
 from driftgauge.agent.core.watching import Watching
+from driftgauge.models.aliases import FIRST_CHOICE
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import Truth, is_newer, resolve
 from driftgauge.models.pending import DESCRIPTIONS, Names, spellings
@@ -158,11 +159,11 @@ class Labels:
         self._batch.reject(Rejected(OUT_OF_SCALE, detail, topic=label.topic, key=key, event=label))
 
     def _row_of(self, name: str) -> ResponseRow | None:
-        """The response that a label means: the one with this id, or else the only one with this alias."""
+        """The response that a label means: by its id, by an alias that is its alone, or as the only choice."""
         rows, alias = self._batch.rows, self._batch.aliases.get(name)
-        if name in rows or alias is None or alias.response_id is None:
-            return rows.get(name)
-        return rows.get(alias.response_id)
+        if name not in rows and alias is not None:
+            return None if alias.response_id is None else rows.get(alias.response_id)
+        return rows.get(name) or rows.get(name.removesuffix(FIRST_CHOICE))
 
     def _adopt(self, row: ResponseRow, aliases: Iterable[str]) -> list[Label]:
         """Store the labels that are pending under these aliases under the id of their response; returns those kept."""

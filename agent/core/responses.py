@@ -18,7 +18,7 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.watching import Watching
-from driftgauge.models.aliases import claimed
+from driftgauge.models.aliases import FIRST_CHOICE, claimed
 from driftgauge.models.events import Arrival, Context, Generation, Rejected, SignalForm
 from driftgauge.models.outputs import Prediction
 from driftgauge.models.repeats import is_repeat
@@ -112,9 +112,10 @@ class Responses:
             if alias is not known:
                 batch.aliases[name] = alias
                 batch.memory.add_aliases([alias])
-            if alias.response_id is not None and batch.labels.get(name) and not self.is_known(name):
+            if alias.response_id is not None:
                 found.append(name)
-        return found
+        found.append(generation.id + FIRST_CHOICE)
+        return [name for name in found if batch.labels.get(name) and not self.is_known(name)]
 
     def _context(self, arrival: Arrival) -> str | None:
         """The fingerprint of the response; its context starts when it is new. None: there are too many contexts."""

@@ -85,14 +85,18 @@ class EventMaker:
         payload.parameters.revision = names.model_revision.name(sources) or payload.parameters.revision
         payload.slices = {name: value for name, rule in names.slices.items() if (value := rule.name(sources))}
         if names.response_id:
-            parts = [name_of(sources.value(path)) for path in names.response_id]
-            if not all(parts):
+            if not (name := self._response_id(sources)):
                 payload.problems["response_id_not_found"] = 1
                 return
             payload.aliases.append(payload.id)
             is_shared = not payload.is_part and all(path[0] != "payload" for path in names.response_id)
-            payload.id = id_of("/".join(parts)) + (f"/{place.document}" if is_shared and place.document else "")
+            payload.id = name + (f"/{place.document}" if is_shared and place.document else "")
             payload.is_keyed = False
+
+    def _response_id(self, sources: Sources) -> str:
+        """The id that settings point to; "" where a part of it is missing."""
+        parts = [name_of(sources.value(path)) for path in self.names.response_id]
+        return id_of("/".join(parts)) if all(parts) else ""
 
     def named(self, generation: Generation, sources: Sources) -> Generation:
         """An own event with the names that settings point to."""
@@ -103,6 +107,12 @@ class EventMaker:
         revision = names.model_revision.name(sources) or generation.context.model_revision
         slices = {name: value for name, rule in names.slices.items() if (value := rule.name(sources))}
         context = generation.context
+        name = self._response_id(sources) if names.response_id else generation.id
+        if not name:
+            problems["response_id_not_found"] = 1
+        elif name != generation.id:
+            aliases = aliases_of(name, [generation.id, *generation.aliases])
+            generation = replace(generation, id=name, aliases=aliases)
         return replace(
             generation,
             domain=domain or generation.domain,

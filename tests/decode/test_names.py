@@ -168,6 +168,8 @@ def test_a_setting_names_responses_by_their_key_or_by_several_values() -> None:
     assert generation(CHAT, decoder=by_key).aliases == ("r",)
     assert generation(CHAT, decoder=decoder(response_id="payload.id, payload.created")).id == "r/1760000000"
     assert generation(CHAT, decoder=decoder(response_id="header.request"), request="q-7").id == "q-7"
+    own = generation(OWN, decoder=decoder(response_id="payload.id, payload.event_time"))
+    assert (own.id, own.aliases) == ("r/1700000000", ("r", "key"))
 
 
 def test_ids_that_repeat_become_different_responses_by_a_setting() -> None:

@@ -40,7 +40,8 @@ BEYOND: list[dict[str, Any]] = [
     {**LABEL, "response_id": "a\x00b"},
     {**LABEL, "label_id": "\x07"},
     {**LABEL, "supersedes": "\x00"},
-    {**LABEL, "correct": 1.5},
+    {**LABEL, "correct": [1.5]},
+    {**LABEL, "scale": [1, 2, 3]},
 ]
 WITHIN: list[dict[str, Any]] = [
     {**OWN, "token_ids": [2**63 - 1, -(2**63)]},
@@ -84,9 +85,11 @@ def test_messagepack_cannot_smuggle_in_what_json_lacks(value: float) -> None:
         {**OWN, "signal": {"entropy": [value]}},
         {**OWN, "signal": {"features": [value, *FEATURES[1:]]}},
         {**LABEL, "inclusion_probability": value},
+        {**LABEL, "correct": 0.5, "scale": [value, 1.0]},
         {**LABEL, "correct": value},
     ):
-        assert reason(msgspec.msgpack.encode(event), decoder=decoder) in ("invalid_value", "invalid_time")
+        expected = ("invalid_value", "invalid_time", "labels_out_of_scale")
+        assert reason(msgspec.msgpack.encode(event), decoder=decoder) in expected
     found = Decoder(encoding="msgpack").decode([record(msgspec.msgpack.encode({**OWN, "context": {"top_p": value}}))])
     assert not any(isinstance(event, Generation) and event.context.top_p == value for event in found)
 
@@ -106,9 +109,9 @@ def test_a_truth_value_written_as_text_is_read(text: str) -> None:
     assert found.correct == float(text.strip().lower() in ("true", "1"))
 
 
-@pytest.mark.parametrize("text", ["yes", "good", "", "0.5"])
+@pytest.mark.parametrize("text", ["good", "", "1.5"])
 def test_another_text_is_no_truth_value(text: str) -> None:
-    assert reason({**LABEL, "correct": text}) == "invalid_value"
+    assert reason({**LABEL, "correct": text}) == "labels_out_of_scale"
 
 
 def test_control_characters_in_names_and_texts_are_replaced() -> None:

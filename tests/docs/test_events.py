@@ -147,6 +147,7 @@ def test_every_event_that_the_encoder_writes_fits_its_schema() -> None:
         ("generation", {"signal": {"features": [0.1]}}),
         ("generation", {"usage": {"completion_tokens": -1}}),
         ("label", {"correct": [1]}),
+        ("label", {"scale": [1]}),
         ("label", {"inclusion_probability": 0}),
     ],
 )

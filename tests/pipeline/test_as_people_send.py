@@ -108,6 +108,35 @@ def test_responses_that_share_ids_are_not_lost_without_a_word(tmp_path: Path) ->
     assert replayed.alerts.count("id_conflict") == 1
 
 
+def test_a_setting_tells_responses_that_share_ids_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [chat(i, f"chatcmpl-{rng.integers(60)}", rng) for i in range(100)]
+    replayed = Replayed(tmp_path, lines + lines[:10], decode__response_id="payload.id, payload.created")
+    assert replayed.n_responses == 100
+    assert replayed.reasons == {}
+
+
+@pytest.mark.parametrize("are_early", [False, True])
+def test_labels_of_a_batch_name_responses_by_their_custom_id(tmp_path: Path, are_early: bool) -> None:
+    rng = np.random.default_rng(0)
+    bodies = [
+        {"id": f"b{i}", "custom_id": f"ticket-{i}", "response": {"status_code": 200, "body": chat(i, f"c-{i}", rng)}}
+        for i in range(60)
+    ]  # fmt: skip
+    labels = [label(i, i % 4 > 0, response_id=f"ticket-{i}") for i in range(40)]
+    replayed = Replayed(tmp_path, labels + bodies if are_early else bodies + labels)
+    assert replayed.estimate["n_labels"] == 40
+    assert replayed.estimate["accuracy_labelled"] == pytest.approx(0.75)
+    assert "wait" not in replayed.printed
+
+
+def test_numbers_are_ids_on_both_sides(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [{**generation(i, rng), "id": i} for i in range(60)]
+    lines += [label(i, True, response_id=i, label_id="") | {"label_id": i} for i in range(40)]
+    assert Replayed(tmp_path, lines).estimate["n_labels"] == 40
+
+
 def scored(scores: Sequence[object]) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     return [line for i, score in enumerate(scores) for line in (generation(i, rng), label(i, score))]

@@ -198,6 +198,22 @@ def test_a_label_finds_its_response_by_an_alias_before_and_after_it(is_early: bo
     assert agent.state.counters["labels_joined"] == 1
 
 
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_label_may_name_the_only_choice_by_its_number(is_early: bool) -> None:
+    agent, labels = Agent(), [named("l", "r0#0", 1.0)]
+    agent.take(*(labels if is_early else ()), response(0, T0), *(() if is_early else labels))
+    assert agent.row("r0").correct == 1.0
+    assert agent.state.n_pending == 0
+
+
+def test_of_several_choices_each_has_its_labels() -> None:
+    agent = Agent()
+    choices = [replace(response(i, T0), id=f"r#{i}") for i in range(2)]
+    agent.take(named("l", "r#0", 1.0), *choices, named("m", "r#1", 0.0), named("n", "r"))
+    assert (agent.row("r#0").correct, agent.row("r#1").correct) == (1.0, 0.0)
+    assert agent.state.n_pending == 1
+
+
 def test_an_id_goes_before_an_alias() -> None:
     agent = Agent()
     agent.take(known_as(0, T0, "r1"), response(1, T0 + 1), named("l", "r1"))

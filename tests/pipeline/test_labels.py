@@ -176,7 +176,7 @@ def test_a_label_whose_response_never_comes_waits_and_then_becomes_a_dead_letter
     [
         ("R1", "in upper or lower case"),
         (" r1 ", "without the white space"),
-        ("r1#0", "another number of the choice"),
+        ("r1#1", "another number of the choice"),
         ("tenant", "several responses have this name"),
         ("elsewhere", "no response with an id like this"),
     ],

@@ -195,8 +195,10 @@ def to_event(
 
 def _label(parsed: LabelEvent, scale: LabelScale) -> Label:
     if parsed.scale is not None:
-        if parsed.scale[0] == parsed.scale[1]:
-            raise PayloadError("invalid_value", "the worst and the best score of the scale are the same")
+        if parsed.scale[0] == parsed.scale[1] or not all(map(math.isfinite, parsed.scale)):
+            raise PayloadError(
+                "invalid_value", "the worst and the best score of the scale are not two different numbers"
+            )
         scale = LabelScale(parsed.scale)
     if parsed.correct is None and parsed.supersedes is None:
         raise PayloadError("invalid_value", "correct is null, which withdraws a label, but supersedes names none")
