@@ -7,7 +7,7 @@ record was used (its response never ends, its label meets no response) is counte
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,33 +78,35 @@ def account_of(
     account = Account()
     remaining = iter(events)
     named: dict[tuple[bool, str], deque[int]] = defaultdict(deque)
+    rejected: dict[int, int] = {}
     reasons: list[str] = []
     for number, (value, n_events) in enumerate(zip(values, counts, strict=True)):
         reason = ""
         for _ in range(n_events):
             event = next(remaining)
             if isinstance(event, Rejected):
-                reason = event.reason
+                reason, rejected[id(event)] = event.reason, number
             elif (name := _name(event)) is not None:
                 named[name].append(number)
         reasons.append(reason)
         account.tombstones += value is None and not n_events
-    for refused in _refused(outputs):
+    at = 0
+    for refused in (output for output in outputs if isinstance(output, Rejected)):
+        if id(refused) in rejected:
+            at = rejected[id(refused)]
+            continue
         numbers = named.get(_name(refused.event) or (False, ""), deque())
+        # events take effect in order: a record before the last one that was refused had been used
+        while numbers and numbers[0] < at:
+            numbers.popleft()
         if refused.reason in GIVEN_UP or not numbers:
             account.given_up[refused.reason] += 1
         else:
-            number = numbers.popleft()
-            reasons[number] = reasons[number] or refused.reason
+            at = numbers.popleft()
+            reasons[at] = reasons[at] or refused.reason
     account.dead_letters.update(filter(None, reasons))
     account.used = len(values) - account.n_dead - account.tombstones
     return account
-
-
-def _refused(outputs: Sequence[Output]) -> Iterator[Rejected]:
-    """The dead letters that the core decided; those of the decoder hold no event and name the place of their record."""
-    rejected = (output for output in outputs if isinstance(output, Rejected))
-    return (output for output in rejected if output.event is not None or not output.topic)
 
 
 def _name(event: Event | None) -> tuple[bool, str] | None:

@@ -11,6 +11,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
+from driftgauge.models.pending import PendingLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class FinalAccount:
     def __init__(self, records: Account | None = None, waiting: Waiting | None = None) -> None:
         self.records = records or Account()
         self.waiting = waiting or Waiting()
+        self.pending = PendingLabels(0, None)
+        """Labels that met no response, where the store was asked for them."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Note what waits."""
@@ -50,7 +53,13 @@ class FinalAccount:
 
     def to_json(self) -> dict[str, Any]:
         """The account and what waits as plain values."""
-        return {**self.records.to_json(), "in_flight": self.waiting.in_flight, "responses_ahead": self.waiting.ahead}
+        return {
+            **self.records.to_json(),
+            "in_flight": self.waiting.in_flight,
+            "responses_ahead": self.waiting.ahead,
+            "labels_pending": self.pending.n,
+            "labels_pending_causes": dict(self.pending.causes),
+        }
 
     def lines(self, dead_letters: str = "") -> Iterator[str]:
         """The account in sentences; ``dead_letters`` is the command that lists them, where a store keeps them."""

@@ -104,12 +104,12 @@ def _replay(
     final = FinalAccount()
     try:
         rows = run_with_table(replayed, settings, store, console, (final,))
-        pending = store.pending_labels()
+        final.pending = store.pending_labels()
     finally:
         store.close()
     place = shown(parse(store_url)) if store_url else ""
     account = final.lines(LISTING.format(place) if place else "")
-    print_text(console, summary(rows, {"store": place} if place else {}, pending, account))
+    print_text(console, summary(rows, {"store": place} if place else {}, final.pending, account))
     return result(rows, replayed, settings, final)
 
 

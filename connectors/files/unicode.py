@@ -20,6 +20,16 @@ def encoding_of(beginning: bytes) -> str | None:
     return next((encoding for mark, encoding in _ENCODINGS if beginning.startswith(mark)), None)
 
 
+def in_utf8(value: bytes) -> bytes:
+    r"""The same text in UTF-8, from an encoding that its byte order mark names; other bytes stay as they are.
+
+    >>> in_utf8(b"\xff\xfe{\x00}\x00"), in_utf8(b"{\xff}")
+    (b'{}', b'{\xff}')
+    """
+    encoding = encoding_of(value[:4])
+    return value if encoding is None else value.decode(encoding, "replace").encode()
+
+
 class Utf8Reader(io.RawIOBase):
     """Reads a file in another encoding as UTF-8; characters that it cannot hold are replaced."""
 

@@ -84,3 +84,11 @@ def test_decode_with_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:
 def test_decode_accepts_the_name_of_a_server_as_format(tmp_path: Path) -> None:
     code, (file,), _ = decode(tmp_path, json.dumps(CENSORED).encode(), options=("--format", "vllm"))
     assert (code, file["format"]) == (0, "openai")
+
+
+def test_a_file_in_utf_16_is_read(tmp_path: Path) -> None:
+    body = {"id": "r", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "logprobs": {"content": [
+        {"token": "a", "logprob": -0.25}]}}]}  # fmt: skip
+    code, found, _ = decode(tmp_path, json.dumps(body).encode("utf-16"))
+    assert code == 0
+    assert [choice["n_logprobs"] for choice in found[0]["choices"]] == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service.loop import Loop
+from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
@@ -92,7 +94,34 @@ def test_a_record_is_in_one_account_whatever_the_core_refuses(batch: list[list[E
     assert account.used >= 0
     n_rejected = sum(any(isinstance(event, Rejected) for event in of_record) for of_record in batch)
     assert n_rejected <= account.n_dead <= n_rejected + len(refused)
-    assert account.given_up.keys() <= {"unmatched_label"}
+
+
+def test_labels_that_are_withdrawn_with_their_topic_were_used_before_however_they_were_read(tmp_path: Path) -> None:
+    events = [generation(f"r{i}", 1.7e9 + i) for i in range(40)]
+    labels = [
+        {"type": "label", "label_id": f"l{i}", "response_id": f"r{i}", "event_time": 1.7e9 + i, "correct": 1 + i % 5}
+        for i in range(40)
+    ]
+    lines = [encode_generation(event, "json") for event in events] + [json.dumps(label).encode() for label in labels]
+    account = replayed(tmp_path, lines)[1]
+    log = [Record("events", 0, i, None, line) for i, line in enumerate(lines)]
+    accounts = []
+    for max_records in (1, 7, 1_000):
+        source = MemorySource(log, max_records=max_records)
+        loop = Loop(PipelineSettings(), Decoder(), MemoryStore(), lambda source=source: source, MemorySink)  # type: ignore[misc]
+        loop.run()
+        accounts.append(loop.account)
+    assert accounts[0] == accounts[1] == accounts[2]
+    assert accounts[0].to_json().items() <= account.items()
+    assert account["used"] == 40 + sum(accounts[0].given_up.values())
+
+
+def test_responses_that_share_an_id_are_dead_letters_of_their_own_records(tmp_path: Path) -> None:
+    def response(i: int) -> Generation:
+        return replace(generation(f"r{i % 7}", 1.7e9 + i), signal=Signal(chosen_logprobs=np.array([-0.5, -0.01 * i])))
+
+    account = replayed(tmp_path, [encode_generation(response(i), "json", packed=False) for i in range(40)])[1]
+    assert (account["used"], account["reasons"], account["given_up"]) == (7, {"id_conflict": 33}, {})
 
 
 def replayed(folder: Path, lines: list[bytes], *more: object) -> tuple[int, dict[str, object]]:
