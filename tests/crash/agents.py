@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from driftgauge.agent.service.loop import Loop
@@ -15,16 +16,21 @@ from tests.pipeline.logs import SETTINGS, make_log
 PARTITIONS = 2
 
 
-def records(seed: int, n_responses: int) -> list[Record]:
-    """A log of `make_log` as bytes, spread over partitions of two topics, with a tombstone now and then."""
+def records(seed: int, n_responses: int, make: Callable[[int, int], list[Event]] = make_log) -> list[Record]:
+    """A log as bytes, spread over partitions of two topics, with a tombstone now and then; keys are aliases."""
     log: list[Record] = []
     offsets: dict[tuple[str, int], int] = {}
-    for i, event in enumerate(make_log(seed, n_responses)):
+    for i, event in enumerate(make(seed, n_responses)):
         place = ("labels" if isinstance(event, Label) else "generations", i % PARTITIONS)
         offset = offsets.get(place, 0)
         offsets[place] = offset + 1
-        log.append(Record(*place, offset, None, None if i % 37 == 36 else _bytes(event)))
+        log.append(Record(*place, offset, _key(event), None if i % 37 == 36 else _bytes(event)))
     return log
+
+
+def _key(event: Event) -> bytes | None:
+    piece = event.piece if isinstance(event, Chunk) else event
+    return piece.aliases[0].encode() if isinstance(piece, Generation) and piece.aliases else None
 
 
 def _bytes(event: Event) -> bytes:
@@ -84,7 +90,14 @@ class World:
         rows = {
             i: (r.seq, r.features.tobytes(), repr((r.p_correct, r.correct, r.weight))) for i, r in t.responses.items()
         }
-        return {"rows": rows, "labels": t.labels, "state": t.state, "positions": t.positions, "audit": self.audit}
+        return {
+            "rows": rows,
+            "labels": t.labels,
+            "aliases": t.aliases,
+            "state": t.state,
+            "positions": t.positions,
+            "audit": self.audit,
+        }
 
     def contents(self) -> dict[tuple[str, bytes, bytes], int]:
         """Published messages, without repetition: (topic, key, value) -> how often."""

@@ -14,6 +14,7 @@ from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record, Sink, TopicPartition
 from driftgauge.connectors.testing import CrashPlan
 from tests.crash.agents import World, records
+from tests.pipeline.logs import make_colliding_log
 
 SEEDS = range(3)
 
@@ -41,9 +42,12 @@ def crash_points(log: list[Record]) -> tuple[World, list[str]]:
     return straight, survey.points
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_an_agent_that_dies_at_any_effect_reaches_the_same_state_and_outputs(seed: int) -> None:
-    log = records(seed, 24)
+@pytest.mark.parametrize(
+    "log",
+    [*(records(seed, 24) for seed in SEEDS), records(0, 40, make_colliding_log)],
+    ids=[*map(str, SEEDS), "colliding"],
+)
+def test_an_agent_that_dies_at_any_effect_reaches_the_same_state_and_outputs(log: list[Record]) -> None:
     straight, points = crash_points(log)
     assert {p.split()[-1] for p in points} >= {"poll", "begin", "commit", "publish", "acknowledge"}
     assert violations(straight, straight) == []

@@ -99,7 +99,10 @@ def _labels(rng: np.random.Generator, i: int, at: float) -> list[tuple[float, Ev
 
 
 def make_colliding_log(seed: int, n_events: int = 120) -> list[Event]:
-    """Few ids for many responses, whole and in pieces; aliases of one or several; labels that correct each other."""
+    """Few ids for many responses, whole and in pieces; aliases of one or several; labels that correct each other.
+
+    Some labels come from a topic that turns out to have another scale near the end of the log.
+    """
     rng = np.random.default_rng(seed)
     log: list[Event] = []
     for i in range(n_events):
@@ -110,7 +113,11 @@ def make_colliding_log(seed: int, n_events: int = 120) -> list[Event]:
             of = str(rng.choice([f"r{number}", f"ticket{number}", f"key{number % 3}"]))
             correct = None if rng.random() < 0.1 else float(rng.integers(2))
             supersedes = f"l{rng.integers(12)}" if correct is None else None
-            label = Label(f"l{number % 7}", of, START + float(rng.integers(360)), correct, supersedes=supersedes)
+            topic = "stars" if rng.random() < 0.2 else "labels"
+            if topic == "stars" and i > 0.8 * n_events and correct is not None:
+                correct = 4.0
+            time = START + float(rng.integers(360))
+            label = Label(f"l{number % 7}", of, time, correct, supersedes=supersedes, topic=topic)
             log += [label, label] if rng.random() < 0.1 else [label]
     return log
 

@@ -121,7 +121,8 @@ def test_the_log_of_colliding_ids_exercises_what_it_should() -> None:
         with store.transaction() as transaction:
             counters += State.resume(SETTINGS, transaction).counters
     expected = {
-        "rejected_id_conflict", "duplicate_responses", "duplicate_chunks", "duplicate_labels", "labels_ambiguous",
+        "rejected_id_conflict", "rejected_labels_out_of_scale",
+        "duplicate_responses", "duplicate_chunks", "duplicate_labels", "labels_ambiguous",
         "labels_revised", "labels_without_effect", "alerts",
     }  # fmt: skip
     assert {name for name in expected if not counters[name]} == set()
