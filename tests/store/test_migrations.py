@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.database import parse, writer_engine
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.aliases import Alias
@@ -58,6 +60,26 @@ def test_what_an_old_store_holds_is_still_there(migrated: SqlStore) -> None:
         assert memory.aliases(["r0"]) == {}
         memory.add_aliases([Alias("ticket-1", "r0", T0)])
         assert memory.aliases(["ticket-1"]) == {"ticket-1": Alias("ticket-1", "r0", T0)}
+
+
+def test_tables_and_columns_of_version_2_are_added_on_every_database(url: str) -> None:
+    with closing(open_store(url, topics=Topics())) as store, store.transaction() as memory:
+        memory.add_labels([label("old", 0, 1.0, topic="forgotten")])
+    engine = writer_engine(parse(url), "normal")
+    with engine.begin() as connection:
+        for step in (
+            "DROP INDEX labels_by_topic",
+            "ALTER TABLE labels DROP COLUMN topic",
+            "DROP TABLE aliases",
+            "UPDATE meta SET value = 1 WHERE name = 'schema_version'",
+        ):
+            connection.execute(text(step))
+    engine.dispose()
+    with closing(open_store(url, topics=Topics())) as store, store.transaction() as memory:
+        memory.add_aliases([Alias("ticket-1", "r0", T0)])
+        memory.add_labels([label("new", 0, 1.0, topic="labels")])
+        assert memory.labels_of_topic("labels", 9) == [label("new", 0, 1.0)]
+        assert memory.labels(["r0"])["r0"][0].topic == ""
 
 
 def test_an_agent_goes_on_where_the_old_one_ended(migrated: SqlStore) -> None:
