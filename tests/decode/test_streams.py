@@ -218,3 +218,15 @@ def test_another_k_is_another_context() -> None:
     assert len(fingerprints) == 3
     assert len(set(fingerprints)) == 2
     assert all(isinstance(event, Generation) for event in events(body(*ENTRIES)))
+
+
+def test_responses_with_a_field_that_could_not_be_used_are_counted_once_each() -> None:
+    bad = {"prompt_tokens": 5, "completion_tokens": -3}
+    pipeline = Pipeline(PipelineSettings())
+    found = events(
+        body(*ENTRIES, usage=bad), *(chunk(e, id="s", usage=bad) for e in ENTRIES), chunk(id="s", finish="stop")
+    )
+    with MemoryStore().transaction() as transaction:
+        pipeline.step([*found, *events({**TRAILER, "id": "s"})], transaction)
+    counted = {name: n for name, n in pipeline.state.counters.items() if name.startswith("response_")}
+    assert counted == {"response_invalid_usage": 2, "response_default_domain": 2}
