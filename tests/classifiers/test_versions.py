@@ -168,5 +168,6 @@ def test_a_batch_writes_only_the_state_that_it_changed() -> None:
     written = {name for name, value in memory.tables.state.items() if value is not before.get(name)}
     domain = memory.tables.responses[unlabelled].domain
     committee = f"context/{fingerprint}/committee"
-    expected = {"stream", f"context/{fingerprint}/", f"{committee}/live", f"{committee}/domain/{domain}"}
+    scale = "scale/"  # of the topic that the label came from
+    expected = {"stream", scale, f"context/{fingerprint}/", f"{committee}/live", f"{committee}/domain/{domain}"}
     assert written == {*expected, f"domain/{fingerprint}/{domain}"}

@@ -29,7 +29,7 @@ from tests.kafka.conftest import everything_in
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
 SENT_AT = 1_772_000_000.0
-END_OF_TIME = 4_000_000_000.0
+END_OF_TIME = 2_080_000_000.0
 EVERYTHING = [fixture for fixture in fixtures() if not fixture.expected.get("only_whole")]
 LAST = Generation("the end", END_OF_TIME, "default", Context(model="m"), Signal(chosen_logprobs=np.array([-1.0])))
 
@@ -46,6 +46,7 @@ def outcome(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     settings = settings_for(
         broker, tmp_path_factory.mktemp("shapes"),
         features__min_coverage=0.0, bounds__in_flight_expiry_s=1e7, context__max_fingerprints=1_000,
+        windows__max_ahead_s=3.1e8,
     )  # fmt: skip
     topic, letters = settings.kafka.topics.generations[0], settings.kafka.topics.dead_letters
     create_topics(build.connection(settings), build.topics_used(settings), 1, 1)
@@ -101,7 +102,7 @@ class Direct:
     def _add_all(self, responses: Iterator[InFlight] | list[InFlight]) -> None:
         for response in responses:
             whole = response.complete()
-            self._add(whole.id, response.accumulator.features(), is_uninformative(whole.signal, whole.context))
+            self._add(whole.id, response.features(), is_uninformative(whole.signal, whole.context))
 
     def _add(self, response_id: str, features: Floats, tells_nothing: bool) -> None:
         self.features[response_id] = np.full(N_FEATURES, np.nan) if tells_nothing else features
