@@ -13,6 +13,12 @@ from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 from driftgauge.models.pending import PendingLabels
 
+_ADVICE = {
+    "id_conflict": "Ids of responses repeat with other content: configure decode.response_id.",
+    "labels_out_of_scale": "Scores of labels leave the scale: configure labels.scale.",
+}
+"""What to configure, by the reason of dead letters that a setting prevents."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -91,6 +97,8 @@ def account_lines(account: Account, dead_letters: str = "") -> Iterator[str]:
         yield f"{account.tombstones:,} without a value ignored."
     if account.given_up:
         yield f"Given up after they were read: {_listed(account.given_up)}."
+    found = account.dead_letters.keys() | account.given_up.keys()
+    yield from (advice for reason, advice in _ADVICE.items() if reason in found)
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -106,6 +106,7 @@ def test_responses_that_share_ids_are_not_lost_without_a_word(tmp_path: Path) ->
     assert replayed.n_responses == n_known
     assert replayed.reasons["id_conflict"] >= 100 - n_known
     assert replayed.alerts.count("id_conflict") == 1
+    assert "configure decode.response_id" in replayed.printed
 
 
 def test_a_setting_tells_responses_that_share_ids_apart(tmp_path: Path) -> None:
@@ -182,6 +183,7 @@ def test_without_a_scale_scores_that_leave_0_to_1_give_no_estimate_from_labels(
     assert replayed.estimate["n_labels"] == 0
     assert replayed.reasons == {"labels_out_of_scale": len(scores)}
     assert replayed.alerts.count("labels_out_of_scale") == 1
+    assert "configure labels.scale" in replayed.printed
 
 
 def test_the_summary_tells_of_labels_that_met_no_response(tmp_path: Path) -> None:
