@@ -13,7 +13,7 @@ import pytest
 
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.contract import schemas
-from driftgauge.models.events import Generation, Label
+from driftgauge.models.events import Chunk, Generation, Label
 from tests.decode.chat import events, generation, reason, record
 
 SIGNAL = {"chosen_logprobs": [-0.5]}
@@ -119,3 +119,12 @@ def test_control_characters_in_names_and_texts_are_replaced() -> None:
     found = generation(event, decoder=Decoder(keep_text=True))
     assert (found.context.model, found.finish_reason, found.text) == ("m\ufffd", "stop\ufffd", "a\ufffd\n")
     assert found.context.tokenizer == "\ufffdt"
+
+
+@pytest.mark.parametrize(
+    ("index", "position"), [(3, 2), (3.0, 2), (1e30, None), (2**63, None), (-1e30, None), (0, None)]
+)
+def test_a_place_in_a_stream_that_cannot_be_is_not_known(index: float, position: int | None) -> None:
+    (found,) = events([{"index": index, "token": {"id": 1, "text": "a", "logprob": -0.5}, "generated_text": None}])
+    assert isinstance(found, Chunk)
+    assert found.position == position

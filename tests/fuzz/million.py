@@ -1,6 +1,9 @@
-"""A million mutated payloads through the decoder and the features: none raises, hangs, grows or counts twice.
+"""A million mutated payloads through the whole agent: none raises, hangs, grows or counts twice.
 
     python -m tests.fuzz.million [N] [--seed S] [--processes P]
+
+Each input is decoded alone, and then goes through the loop, the step and a store (`stepping`), in memory, in some
+shares in SQLite. A record that only the net of internal errors catches is a violation.
 
 On a violation the exit code is 1 and the numbers of the offending inputs are printed; the same seed and number make the
 same input again.
@@ -24,19 +27,25 @@ from types import FrameType
 from rich.console import Console
 from rich.table import Table
 
+from driftgauge.agent.service.internal_errors import describe
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Rejected, Signal
 from tests.fuzz.checks import check_features, check_record, signals_of
 from tests.fuzz.mutation import mutated
 from tests.fuzz.seeds import Seed, seeds
+from tests.fuzz.stepping import records_of, run_through_the_agent
 
 SLOW_S = 1.0  # of CPU time, which other processes do not lengthen
 MAX_RSS_MIB = 512
 FEATURES_OF = 250  # inputs whose features are computed at once, as the agent does
 SEEDS = seeds()
 BODIES = [seed.body for seed in SEEDS]
-SHARE = 20_000  # inputs per task: how often progress is shown
+OWN = [seed for seed in SEEDS if seed.format == "driftgauge"]
+LABELS = [seed for seed in OWN if b"label_id" in seed.body]
+OWN_UNCHANGED = 0.4  # share of own events that are not mutated, so that the core has something to learn
+SHARE = 5_000  # inputs per task: how often progress is shown
+IN_DATABASE_EVERY = 5  # one task of so many uses SQLite
 
 
 @dataclass
@@ -67,12 +76,17 @@ class Share:
     tallies: dict[str, Tally]
     violations: list[str]
     rss_mib: float
+    internal_errors: int = 0
+    used: int = 0
+    not_used: int = 0
 
 
 def made(random_seed: int, number: int) -> tuple[Seed, bytes]:
-    """Input ``number`` of a run: its seed and its bytes."""
+    """Input ``number`` of a run: its seed and its bytes. Own events and labels come often: the core is for them."""
     random = Random((random_seed << 40) + number)  # noqa: S311 - reproducible, not secret
-    seed = random.choice(SEEDS)
+    seed = random.choice(random.choice((SEEDS, SEEDS, OWN, OWN, LABELS)))
+    if seed.format == "driftgauge" and random.random() < OWN_UNCHANGED:
+        return seed, seed.body
     return seed, mutated(seed.body, BODIES, random)
 
 
@@ -92,8 +106,26 @@ def run_share(random_seed: int, start: int, stop: int) -> Share:
             share.violations.append(f"input {number}, made from {seed.format}: {type(error).__name__}: {error}"[:300])
         if number % FEATURES_OF == FEATURES_OF - 1:
             signals = []
+    _through_the_agent(share, random_seed, start, stop)
     share.rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return share
+
+
+def _through_the_agent(share: Share, random_seed: int, start: int, stop: int) -> None:
+    """The same inputs through the loop, the step and a store."""
+    bodies = [
+        (number, body, seed.headers) for number in range(start, stop) for seed, body in [made(random_seed, number)]
+    ]
+    try:
+        in_database = start // SHARE % IN_DATABASE_EVERY == IN_DATABASE_EVERY - 1
+        checks, account = run_through_the_agent(records_of(bodies), in_database=in_database)
+    except Exception as error:  # any exception is a finding
+        traceback = describe(error)
+        share.violations.append(f"inputs {start} to {stop}: the agent stopped: {traceback}: {error}"[:300])
+        return
+    share.violations += checks.findings
+    share.internal_errors = checks.internal_errors
+    share.used, share.not_used = account.used, account.n_dead
 
 
 def _signals(decoder: Decoder, record: Record, tally: Tally) -> list[Signal]:
@@ -155,16 +187,23 @@ def main() -> int:
     console = Console(width=150)
     tallies: dict[str, Tally] = {}
     violations: list[str] = []
-    rss_mib = 0.0
+    rss_mib, internal_errors, used, not_used = 0.0, 0, 0, 0
     for share in run(options.n, options.seed, options.processes, console):
         for name, tally in share.tallies.items():
             tallies.setdefault(name, Tally()).add(tally)
         violations += share.violations
+        internal_errors += share.internal_errors
+        used, not_used = used + share.used, not_used + share.not_used
         rss_mib = max(rss_mib, share.rss_mib)
     if rss_mib > MAX_RSS_MIB:
         violations.append(f"a process grew to {rss_mib:.0f} MiB; the bound is {MAX_RSS_MIB}")
     console.print(table_of(tallies))
-    console.print(f"largest process {rss_mib:.0f} MiB of {MAX_RSS_MIB}, {len(violations)} violations", highlight=False)
+    console.print(f"through the agent: {used:,} used, {not_used:,} dead letters", highlight=False)
+    console.print(
+        f"largest process {rss_mib:.0f} MiB of {MAX_RSS_MIB}, {internal_errors} internal errors, "
+        f"{len(violations)} violations",
+        highlight=False,
+    )
     for violation in violations[:20]:
         console.print(violation, style="red", highlight=False, markup=False)
     return 1 if violations else 0

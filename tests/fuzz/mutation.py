@@ -7,15 +7,25 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, TypeAlias
 
+import msgspec
+
 Tree: TypeAlias = Any
 """A value as `json.loads` returns it."""
 
 JUNK: tuple[Tree, ...] = (
     None, True, False, 0, 1, -1, 0.5, -0.0, 1e-320, 1e308, -1e308, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 10**40,
-    float("nan"), float("inf"), float("-inf"), -9999.0, -3.4028234663852886e38, "", "0", "NaN", "-Infinity", "\x00",
+    1e39, 3e38, 1e-200, 1e-9, 5e-324, 2**40, 64.0, -1e30, float("nan"), float("inf"), float("-inf"), -9999.0,
+    -3.4028234663852886e38, "", "0", "NaN", "-Infinity", "\x00",
     "\ud800", "\ufffd", "x" * 600, "[DONE]", "2026-02-30T00:00:00Z", [], {}, [[]], [None], [0.0] * 40, {"": None},
     [{"logprob": -1.0}] * 3, {"a": -0.5, "b": -0.25},
 )  # fmt: skip
+
+EXTREMES = (
+    0, 1, -1, 0.0, 1e-9, 9.9e-10, 1e-45, 1e-200, 5e-324, 0.999999999, 63.9, -0.0009, 1e5, 1e30, 3.4e38, 1e39, 1e200,
+    1.7e308, -1e-9, -1e5, -1e30, -3.4e38, -1e39, -1e200, 2**31 - 1, 2**31, 2**40, 2**53, 2**63 - 1, 2**63, -(2**63),
+    4_102_444_800.0, 1e-300,
+)  # fmt: skip
+"""Numbers at and beyond the borders of what may come."""
 
 BITS_OF_BYTES = (
     b"\x00", b"\xff", b"\xc3", b"\xef\xbb\xbf", b"[" * 2_000, b'{"a":' * 500, b"1" * 400, b'"', b"\\u", b"e999", b"NaN",
@@ -35,8 +45,18 @@ def _in_tree(payload: bytes, seeds: Sequence[bytes], random: Random) -> bytes:
     try:
         tree = json.loads(payload)
     except (ValueError, RecursionError):
-        return _in_bytes(payload, seeds, random)
+        return _in_msgpack_tree(payload, seeds, random)
     return json.dumps(mutated_tree(tree, random)).encode()
+
+
+def _in_msgpack_tree(payload: bytes, seeds: Sequence[bytes], random: Random) -> bytes:
+    try:
+        tree = msgspec.msgpack.decode(payload)
+        if isinstance(tree, dict):
+            return msgspec.msgpack.encode(mutated_tree(tree, random))
+    except (msgspec.DecodeError, OverflowError, RecursionError, UnicodeError, ValueError, TypeError):
+        pass  # not MessagePack, or a value that it cannot hold
+    return _in_bytes(payload, seeds, random)
 
 
 def mutated_tree(tree: Tree, random: Random) -> Tree:
@@ -92,6 +112,27 @@ def _negate(parent: Any, key: Any, random: Random) -> None:
     parent[key] = -value * random.choice((1, 1e9)) if isinstance(value, int | float) else random.choice(JUNK)
 
 
+def _extreme(parent: Any, key: Any, random: Random) -> None:
+    """Replace a number by an extreme one; in a list of numbers one or all of them."""
+    value = parent[key]
+    if isinstance(value, list) and value and all(isinstance(x, int | float | None) for x in value):
+        _extreme(value, random.randrange(len(value)), random)
+    elif isinstance(value, int | float) and isinstance(parent, list) and random.random() < 0.3:
+        parent[:] = [random.choice(EXTREMES)] * len(parent)
+    else:
+        parent[key] = random.choice(EXTREMES)
+
+
+def _fill(parent: Any, key: Any, random: Random) -> None:
+    """Make every element of a list the same value."""
+    if isinstance(parent[key], list):
+        parent[key] = [random.choice(JUNK)] * len(parent[key])
+    elif isinstance(parent, list):
+        parent[:] = [random.choice(JUNK)] * len(parent)
+    else:
+        parent[key] = random.choice(JUNK)
+
+
 def _shuffle_keys(tree: Tree, random: Random) -> Tree:
     if not isinstance(tree, dict):
         return random.choice(JUNK)
@@ -101,7 +142,7 @@ def _shuffle_keys(tree: Tree, random: Random) -> Tree:
 
 
 _PLACES: tuple[Callable[[Any, Any, Random], None], ...] = (
-    _replace, _replace, _delete, _repeat, _swap, _wrap, _rename, _negate,
+    _replace, _replace, _delete, _repeat, _swap, _wrap, _rename, _negate, _fill, _extreme, _extreme, _extreme,
 )  # fmt: skip
 _WHOLE: tuple[Callable[[Tree, Random], Tree], ...] = (
     _shuffle_keys, lambda tree, _: [tree], lambda tree, _: [tree, tree], lambda tree, _: {"response": tree},

@@ -21,7 +21,6 @@ from driftgauge.connectors.decoding.formats.payload import (
     columns_of,
     count_of,
     domain_of,
-    number_of,
     text_of,
     word_of,
 )
@@ -98,12 +97,12 @@ def _sequence(index: int, sequence: Sequence) -> Piece:
 
 
 def _event(body: Body, details: Details | None, token: Token) -> Piece:
-    position = number_of(body.index)
+    position = count_of(body.index)
     return Piece(
         tokens=_columns([token], [body.top_tokens]),
         finish_reason=word_of(details.finish_reason) if details else None,
         text=text_of(token.text),
-        position=int(position) - 1 if position else None,  # the first token has index 1
+        position=position - 1 if position else None,  # the first token has index 1
         is_last=details is not None or body.generated_text is not None,
     )
 
