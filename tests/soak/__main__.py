@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.soak.dirt import KINDS
+from tests.soak.dirt import KINDS, Kind
 from tests.soak.soak import RECORDS_PER_S, soak, write
 
 if __name__ == "__main__":
@@ -28,7 +28,7 @@ if __name__ == "__main__":
         rate = float(os.environ.get("RATE", RECORDS_PER_S))
         readers = int(os.environ.get("READERS", "0"))
         named = os.environ.get("DIRT", "")
-        dirt = [kind for kind in KINDS if named == "all" or kind in named.split(",")]
+        dirt: list[Kind] = [kind for kind in KINDS if named == "all" or kind in named.split(",")]
         ledger = soak(Path(folder), duration_s, seed, report, records_per_s=rate, readers=readers, dirt=dirt)
     write(ledger, Path("soak.json"))
     table = Table("what", "count")
