@@ -64,7 +64,7 @@ soak: .venv/dev  ## load, kills and broker restarts for DURATION_S seconds (600)
 	$(BIN)/pip install --quiet --group fuzz
 	@touch $@
 
-fuzz: .venv/fuzz  ## decode N damaged payloads, then fuzz each format for SECONDS by coverage
+fuzz: .venv/fuzz  ## N damaged payloads through the agent, then fuzz each format for SECONDS by coverage
 	$(BIN)/python -m tests.fuzz.million $(or $(N),1000000)
 	$(BIN)/python -m tests.fuzz.targets --seconds $(or $(SECONDS),30)
 
