@@ -56,7 +56,7 @@ def split(readline: Callable[[int], bytes], max_bytes: int) -> Iterator[Part]:
         text = first.value
         if _SSE_FIELD.match(text):
             yield _stream(first, lines, max_bytes)
-        elif first.is_cut or not _opens(text) or not _goes_on(lines.peek()):
+        elif first.is_cut or not _opens(text):
             yield first._replace(value=text.strip())
         else:
             yield from _document(first, lines, max_bytes)
@@ -148,11 +148,6 @@ def _opens(line: bytes) -> bool:
 def _is_document(line: bytes) -> bool:
     """Whether a line holds a whole object, from its first column on; an empty one may be part of another."""
     return line.startswith(b"{") and line.endswith(b"}") and len(line) > len(b"{}") and _depth(line) == 0
-
-
-def _goes_on(line: Part | None) -> bool:
-    """Whether the document before this line may go on in it."""
-    return line is not None and not _is_document(line.value)
 
 
 def _document(first: Part, lines: _Lines, max_bytes: int) -> Iterator[Part]:
