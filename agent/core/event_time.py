@@ -17,7 +17,7 @@ from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.pieces import Pieces
 from driftgauge.agent.core.responses import Responses, fingerprint_of
-from driftgauge.models.events import Arrival, Generation, Rejected
+from driftgauge.models.events import Arrival, Generation, Rejected, SignalForm
 from driftgauge.models.series import SeriesKey
 
 ALERT_EVERY_S = 86_400.0
@@ -34,25 +34,26 @@ class EventTime:
         self._labels = labels
         self._emission = emission
 
-    def refuses(self, generation: Generation) -> bool:
-        """Whether an event time cannot be true; the event is then rejected."""
+    def refuses(self, generation: Generation, form: SignalForm) -> bool:
+        """Whether an event time cannot be true; the event is then rejected. ``form``: that of the signal as it came."""
         broker_time, bound_s = generation.origin.broker_time, self._batch.settings.max_ahead_s
         if broker_time is None or generation.event_time <= broker_time + bound_s:
             return False
         ahead_s = generation.event_time - broker_time
         detail = f"{ahead_s:.0f} s ahead of the time of its record; the bound is {bound_s:.0f} (max_ahead_s)"
         self._batch.reject(Rejected("event_time_ahead", detail, key=generation.id.encode(), event=generation))
-        self._alert(generation, ahead_s, "it is a dead letter")
+        self._alert(generation, form, ahead_s, "it is a dead letter")
         return True
 
-    def observe(self, generation: Generation) -> Iterator[Arrival]:
+    def observe(self, generation: Generation, form: SignalForm) -> Iterator[Arrival]:
         """Take the event time of a response; yield the responses that time completes."""
         state, settings = self._batch.state, self._batch.settings
         origin, before = generation.origin, state.clock.furthest
         jump_s = settings.max_jump_s if origin.broker_time is None else math.inf
         if not state.clock.observe(origin.partition, generation.event_time, jump_s):
             state.counters["responses_ahead"] += 1
-            self._alert(generation, generation.event_time - before, "it is kept and does not move event time")
+            ahead_s = generation.event_time - before
+            self._alert(generation, form, ahead_s, "it is kept and does not move event time")
         yield from self._move(state.clock.event_time)
         yield from self._pieces.overdue()
 
@@ -100,12 +101,12 @@ class EventTime:
         yield from self._pieces.expire()
         self._labels.expire()
 
-    def _alert(self, generation: Generation, ahead_s: float, effect: str) -> None:
+    def _alert(self, generation: Generation, form: SignalForm, ahead_s: float, effect: str) -> None:
         state = self._batch.state
         if state.event_time - state.wrong_clock_alert < ALERT_EVERY_S:
             return
         state.wrong_clock_alert = max(state.event_time, 0.0)
-        series = SeriesKey(generation.domain, fingerprint_of(generation.context, generation.signal.form))
+        series = SeriesKey(generation.domain, fingerprint_of(generation.context, form))
         model = generation.context.model or "(unnamed)"
         message = f"a response of model {model} is dated {ahead_s:.0f} s ahead: {effect}; is a clock or a unit wrong?"
         self._batch.alert("wrong_clock", "warning", series, "event_time", message, at=max(state.event_time, 0.0))

@@ -81,7 +81,7 @@ class _Step:
         if isinstance(event, Arrival):
             self._respond(event)
         elif isinstance(event, Chunk):
-            if not self.time.refuses(event.piece):
+            if not self.time.refuses(event.piece, event.piece.signal.form):
                 for arrival in self.pieces.take(event):
                     self._respond(arrival)
         elif isinstance(event, Label):
@@ -104,8 +104,8 @@ class _Step:
             self.responses.accept_again(arrival)
             return
         state.assembly.discard(generation.id)
-        if self.time.refuses(generation):
+        if self.time.refuses(generation, arrival.form):
             return
-        for completed in self.time.observe(generation):
+        for completed in self.time.observe(generation, arrival.form):
             self._respond(completed)
         self.responses.accept(arrival)

@@ -19,8 +19,9 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.connectors.testing import MemorySource, MemoryStore, NoSink
 from driftgauge.models.event_clock import EventClock
-from driftgauge.models.events import Chunk, Context, Event, Generation, Origin, Rejected, Signal, Tick
+from driftgauge.models.events import Arrival, Chunk, Context, Event, Generation, Origin, Rejected, Signal, Tick
 from driftgauge.models.outputs import Alert, Estimate, Output
+from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import play as play_in
@@ -119,6 +120,15 @@ def test_a_wrong_clock_raises_one_alert_a_day() -> None:
     alerts = [o for o in outputs if isinstance(o, Alert) and o.kind == "wrong_clock"]
     assert [(o.severity, o.domain) for o in alerts] == [("warning", "billing")] * 3
     assert "86400 s ahead" in alerts[0].message
+
+
+def test_an_alert_about_a_clock_names_the_context_also_of_a_response_that_a_reader_took_features_of() -> None:
+    whole = response("r", START + NINE_MONTHS_S, broker_time=START)
+    (arrival,) = with_features([whole])
+    assert isinstance(arrival, Arrival)
+    light = replace(arrival, generation=whole.with_signal(Signal(features=arrival.features)))
+    (one,), (other,) = ([o for o in play([event])[1] if isinstance(o, Alert)] for event in (whole, light))
+    assert one == other
 
 
 def test_streams_of_a_partition_that_is_read_later_are_completed() -> None:

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Loop
+from driftgauge.agent.service.reader_pool import PoolDecoder
+from driftgauge.agent.service.reader_process import decode
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Record, Store
 from driftgauge.connectors.testing import MemorySink, MemoryStore
@@ -32,11 +34,16 @@ def account_violations(account: Account, records: Sequence[Record], letters: Seq
 
 
 def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, Messages, Account]:
-    """The oracle: the store, the messages and the account of an agent in memory that reads these records."""
+    """The oracle: the store, the messages and the account of an agent in memory that reads these records.
+
+    Where the real agent has readers, a dead letter that the core decided holds features instead of log-probabilities.
+    """
     sink = MemorySink()
     store = MemoryStore(topics=build.topics_written(settings), keep_audit=True)
-    source = Endless(records, max_records=500)
-    loop = Loop(build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, lambda: sink)
+    has_readers = settings.kafka.readers > 0
+    source = Endless(decode(build.reader_task(settings, 0), records) if has_readers else records, max_records=500)
+    decoder = PoolDecoder() if has_readers else build.decoder(settings)
+    loop = Loop(build.pipeline_settings(settings), decoder, store, lambda: source, lambda: sink)
     source.at_the_end = loop.stop
     loop.run()
     messages: Messages = {(message.topic, message.key, message.value) for message in sink.messages}
