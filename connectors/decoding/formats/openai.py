@@ -60,13 +60,13 @@ class Entry(Alternative):
 
 
 class Number(Struct, gc=False):
-    """A usual alternative: a number and a text."""
+    """A usual alternative: a number and a text. What is read from JSON has no cycles for the collector to find."""
 
     logprob: float
     token: str = ""
 
 
-class NumberEntry(Struct):
+class NumberEntry(Struct, gc=False):
     """A usual generated token: it has no ids."""
 
     logprob: float
@@ -88,7 +88,7 @@ class Lists(Struct):
     top_logprobs: list[Any] | None = None
 
 
-class NumberLists(Struct):
+class NumberLists(Struct, gc=False):
     """Log-probabilities of a choice in usual entries."""
 
     content: list[NumberEntry]
@@ -108,7 +108,7 @@ class Choice(Struct):
     prompt_token_ids: Any = None
 
 
-class NumberChoice(Struct):
+class NumberChoice(Struct, gc=False):
     """One choice with usual log-probabilities."""
 
     logprobs: NumberLists
