@@ -45,6 +45,8 @@ def print_files(files: Sequence[dict[str, Any]]) -> None:
         print_styled(f"{file['file']}: {file['format'] or 'of no known format'}", "bold")
         for choice in file["choices"]:
             print_styled("\n".join(_lines(choice)))
+        if file["labels"]:
+            print_styled(f"  {file['labels']} label{'s' if file['labels'] > 1 else ''}")
         for rejected in file["rejected"]:
             times = f" ({rejected['count']} times)" if rejected["count"] > 1 else ""
             print_styled(f"  rejected: {rejected['reason']}: {rejected['detail']}{times}", "red")

@@ -33,13 +33,14 @@ _COMPRESSED = {
     b"\xff\x06\x00\x00sNaPpY": "Snappy",
 }
 _LONGEST_NUMBER = 300
-_UNICODE_MARKS = (
+UNICODE_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16, so it comes first
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+"""Byte order marks and the encodings that they name."""
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'  # matches one without an end too, so that no byte is read twice
 _LITERALS = re.compile(
@@ -59,7 +60,7 @@ def as_utf8(value: bytes) -> bytes:
     """
     if value[:1] in b"{[":
         return value
-    for mark, encoding in _UNICODE_MARKS:
+    for mark, encoding in UNICODE_MARKS:
         if value.startswith(mark):
             without_mark = value[len(mark) :]
             return without_mark if encoding == "utf-8" else _transcoded(without_mark, encoding)

@@ -6,28 +6,19 @@ import codecs
 import io
 from typing import Any
 
-_ENCODINGS = (  # the longer mark first: it begins like the shorter one
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+from driftgauge.connectors.decoding.recovery import UNICODE_MARKS
+
 _STEP_BYTES = 2**16
 
 
 def encoding_of(beginning: bytes) -> str | None:
-    """The encoding that a byte order mark names; None for UTF-8, and where there is no mark."""
-    return next((encoding for mark, encoding in _ENCODINGS if beginning.startswith(mark)), None)
+    r"""The encoding that a byte order mark names; None for UTF-8, and where there is no mark.
 
-
-def in_utf8(value: bytes) -> bytes:
-    r"""The same text in UTF-8, from an encoding that its byte order mark names; other bytes stay as they are.
-
-    >>> in_utf8(b"\xff\xfe{\x00}\x00"), in_utf8(b"{\xff}")
-    (b'{}', b'{\xff}')
+    >>> encoding_of(b"\xff\xfe{\x00"), encoding_of(b"{}")
+    ('utf-16', None)
     """
-    encoding = encoding_of(value[:4])
-    return value if encoding is None else value.decode(encoding, "replace").encode()
+    encoding = next((encoding for mark, encoding in UNICODE_MARKS if beginning.startswith(mark)), "utf-8")
+    return None if encoding == "utf-8" else encoding.removesuffix("-le").removesuffix("-be")  # reads the mark itself
 
 
 class Utf8Reader(io.RawIOBase):

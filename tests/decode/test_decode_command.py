@@ -75,6 +75,14 @@ def test_decode_shows_rejected_documents_and_ends_with_exit_code_1(tmp_path: Pat
     assert "rejected: unknown_format" in output
 
 
+def test_decode_counts_the_labels_of_a_file(tmp_path: Path) -> None:
+    labels = [{"type": "label", "label_id": name, "response_id": name, "correct": 1.0, "event_time": 1.0} for name in "ab"]
+    code, (file,), output = decode(tmp_path, json.dumps(labels).encode())
+    assert code == 0
+    assert file["labels"] == 2
+    assert "  2 labels\n" in output
+
+
 def test_decode_with_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:
     code, _, output = decode(tmp_path, b"{}", options=("--format", "hallo"))
     assert code == 2
