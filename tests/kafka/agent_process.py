@@ -25,7 +25,8 @@ class AgentProcess:
         folder.mkdir(parents=True, exist_ok=True)
         self.store, self.log = folder / "store.db", folder / "agent.log"
         self.config = folder / "driftgauge.yaml"
-        given = {"store": {"url": f"sqlite:///{self.store}"}, "server": {"enabled": False}, **settings}
+        store = {"url": f"sqlite:///{self.store}", **settings.get("store", {})}
+        given = {"server": {"enabled": False}, **settings, "store": store}
         self.config.write_text(json.dumps(given))  # JSON is YAML
         self._command = (*command, "--config", str(self.config))
         self._process: subprocess.Popen[bytes] | None = None
