@@ -76,8 +76,8 @@ def test_decode_shows_rejected_documents_and_ends_with_exit_code_1(tmp_path: Pat
 
 
 def test_decode_counts_the_labels_of_a_file(tmp_path: Path) -> None:
-    labels = [{"type": "label", "label_id": name, "response_id": name, "correct": 1.0, "event_time": 1.0} for name in "ab"]
-    code, (file,), output = decode(tmp_path, json.dumps(labels).encode())
+    label = {"type": "label", "response_id": "r", "correct": 1.0, "event_time": 1.0}
+    code, (file,), output = decode(tmp_path, json.dumps([{**label, "label_id": name} for name in "ab"]).encode())
     assert code == 0
     assert file["labels"] == 2
     assert "  2 labels\n" in output
