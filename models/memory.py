@@ -11,7 +11,7 @@ from typing import Protocol
 
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
-from driftgauge.models.outputs import Estimate
+from driftgauge.models.outputs import Acquisition, Estimate
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 
@@ -45,6 +45,10 @@ class Memory(Protocol):
 
     def estimate(self, key: str) -> Estimate | None:
         """The highest revision of the estimate with this key."""
+        ...
+
+    def acquisition(self, key: str) -> Acquisition | None:
+        """The highest revision of the acquisition list with this key."""
         ...
 
     def state(self, prefix: str) -> dict[str, bytes]:

@@ -71,7 +71,16 @@ def estimate_key(series: SeriesKey, window_end: float) -> str:
     >>> estimate_key(SeriesKey("law", "0a1b"), 3600.0)
     'law/0a1b/3600'
     """
-    return f"{series}/{window_end:.0f}"
+    return f"{series}/{boundary_name(window_end)}"
+
+
+def boundary_name(boundary: float) -> str:
+    """The event time of a boundary as text: two boundaries never have the same.
+
+    >>> boundary_name(3600.0), boundary_name(0.5)
+    ('3600', '0.5')
+    """
+    return f"{boundary:.0f}" if boundary.is_integer() else repr(float(boundary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,7 @@ class Priority:
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """What to label next: one ranked list for each boundary."""
+    """What to label next: one ranked list for each boundary, and a higher ``revision`` each time it is made again."""
 
     event_time: float
     priorities: tuple[Priority, ...]
@@ -147,7 +156,7 @@ class Acquisition:
     @property
     def key(self) -> str:
         """The stable key: the boundary at which the list was made."""
-        return f"{self.event_time:.0f}"
+        return boundary_name(self.event_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class Prediction:
     """The probability that one response is correct.
 
     ``is_final`` is false for a prediction that was made while the response was generated. ``p_correct`` is None where
-    the classifier could not predict.
+    the classifier could not predict. ``number`` grows with each prediction of any response.
     """
 
     response_id: str
@@ -166,10 +175,11 @@ class Prediction:
     n_tokens: int
     classifier_version: int
     is_final: bool
+    number: int = 1
 
     @property
     def key(self) -> str:
-        """The stable key: the id of the response. Of several predictions, the last published is the newest."""
+        """The stable key: the id of the response. Of several predictions, the one with the highest number counts."""
         return self.response_id
 
 

@@ -10,7 +10,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.models.aliases import FIRST_CHOICE, Alias
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
-from driftgauge.models.outputs import Alert, Estimate, Output
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 
@@ -29,7 +29,7 @@ class Batch:
     rows : stored responses by id, as far as this batch concerns them
     labels : their label events, by response id; pending ones by the name that they give
     aliases : aliases by name, as far as this batch concerns them
-    estimates : estimates emitted by this batch, by key
+    estimates, acquisitions : the newest ones emitted by this batch, by key
     before_emit : called before each output. Responses that are predicted together emit theirs first, so that the order
         of outputs is the order of events.
     """
@@ -43,6 +43,7 @@ class Batch:
         self.labels: dict[str, list[Label]] = {}
         self.aliases: dict[str, Alias] = {}
         self.estimates: dict[str, Estimate] = {}
+        self.acquisitions: dict[str, Acquisition] = {}
         self.before_emit: Callable[[], None] = _nothing
         self._recalled: set[str] = set()
         self._recalled_aliases: set[str] = set()
@@ -126,9 +127,18 @@ class Batch:
             state.alerted[key] = now
             self.alert(kind, severity, series, what, message, at=at)
 
+    def next_prediction(self) -> int:
+        """Count a prediction; returns its number."""
+        self.state.counters["predictions"] += 1
+        return self.state.counters["predictions"]
+
     def newest_estimate(self, key: str) -> Estimate | None:
         """The highest revision of an estimate, emitted by this batch or an earlier one."""
         return self.estimates.get(key) or self.memory.estimate(key)
+
+    def newest_acquisition(self, key: str) -> Acquisition | None:
+        """The highest revision of an acquisition list, emitted by this batch or an earlier one."""
+        return self.acquisitions.get(key) or self.memory.acquisition(key)
 
     def mark_stale(self, row: ResponseRow) -> bool:
         """Mark the closed windows that hold this row: the next boundary estimates them again. False: there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
@@ -73,7 +74,11 @@ class Emission:
         newest = [d.last_estimate for _, d in sorted(domains.items()) if d.last_estimate and d.last_estimate.n_events]
         if newest:
             ranked = acquisition.rank(newest, settings.targets, settings.default_target)
-            self._batch.emit(Acquisition(boundary, ranked))
+            made = Acquisition(boundary, ranked)
+            if previous := self._batch.newest_acquisition(made.key):  # emitted early, at a pause
+                made = replace(made, revision=previous.revision + 1)
+            self._batch.acquisitions[made.key] = made
+            self._batch.emit(made)
 
 
 def _is_material(last: Estimate | None, new: Estimate, change: float) -> bool:

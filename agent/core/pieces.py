@@ -111,5 +111,6 @@ class Pieces:
             Prediction(
                 head.id, head.domain, fingerprint, head.event_time, None if math.isnan(p_correct) else p_correct,
                 response.accumulator.n_tokens, context.committee.classifier_version, is_final=False,
+                number=self._batch.next_prediction(),
             )
         )  # fmt: skip

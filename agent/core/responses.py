@@ -191,12 +191,12 @@ class Responses:
         if self._batch.mark_stale(row):
             counters["late_responses"] += 1
         if self._batch.settings.predictions != "none":
-            self._batch.emit(_prediction(row))
+            self._batch.emit(_prediction(row, self._batch.next_prediction()))
 
 
-def _prediction(row: ResponseRow) -> Prediction:
+def _prediction(row: ResponseRow, number: int) -> Prediction:
     p_correct = None if math.isnan(row.p_correct) else row.p_correct
     return Prediction(
         row.id, row.domain, row.fingerprint, row.event_time, p_correct, row.n_tokens, row.classifier_version,
-        is_final=True,
+        is_final=True, number=number,
     )  # fmt: skip

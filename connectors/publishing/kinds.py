@@ -112,7 +112,8 @@ def _original(rejected: Rejected) -> Body:
 
 
 def _position_and_content(rejected: Rejected) -> str:
-    content = hashlib.blake2b(repr((rejected.reason, rejected.key, rejected.value)).encode(), digest_size=6)
+    shown = rejected.reason, rejected.detail, rejected.key, rejected.value, rejected.headers
+    content = hashlib.blake2b(repr(shown).encode(), digest_size=6)
     return f"{rejected.topic}/{rejected.partition}/{rejected.offset}/{content.hexdigest()}"
 
 
@@ -120,8 +121,8 @@ def _key_and_revision(record: Estimate | Acquisition) -> str:
     return f"{record.key}@{record.revision}"
 
 
-def _response_and_stage(prediction: Prediction) -> str:
-    return f"{prediction.key}@{'final' if prediction.is_final else prediction.n_tokens}"
+def _key_and_number(prediction: Prediction) -> str:
+    return f"{prediction.key}@{prediction.number}"
 
 
 _KINDS: tuple[OutputKind[Any], ...] = (
@@ -173,7 +174,7 @@ _KINDS: tuple[OutputKind[Any], ...] = (
         topic="predictions",
         default_topic="driftgauge.predictions",
         key_description="the response id",
-        event_id=_response_and_stage,
+        event_id=_key_and_number,
         event_time="event_time",
     ),
     OutputKind(

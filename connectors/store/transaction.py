@@ -35,7 +35,7 @@ from driftgauge.connectors.store.pending import HAS_RESPONSE, select_pending
 from driftgauge.connectors.store.statements import Writes
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.outputs import Acquisition, Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 
@@ -163,9 +163,11 @@ class SqlTransaction:
 
     def estimate(self, key: str) -> Estimate | None:
         """The highest revision of the estimate with this key."""
-        table = output_table(Estimate)
-        found = self._read(select(table).where(table.c.key == key)).first()
-        return None if found is None else output_from(Estimate, found)
+        return self._kept(Estimate, key)
+
+    def acquisition(self, key: str) -> Acquisition | None:
+        """The highest revision of the acquisition list with this key."""
+        return self._kept(Acquisition, key)
 
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name, for every name that starts with ``prefix``."""
@@ -266,6 +268,11 @@ class SqlTransaction:
         self._writes.flush(self._connection)
         if self._has_dead_letters:
             retention.trim_dead_letters(self._connection, max_dead_letters, max_dead_letter_bytes)
+
+    def _kept(self, record: type[_T], key: str) -> _T | None:
+        table = output_table(record)
+        found = self._read(select(table).where(table.c.key == key)).first()
+        return None if found is None else output_from(record, found)
 
     def _last(self, condition: ColumnElement[bool], limit: int) -> Rows:
         return as_rows(self._read(_newest(condition, limit)).all()[::-1])

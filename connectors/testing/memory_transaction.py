@@ -17,7 +17,7 @@ from driftgauge.connectors.testing.crash_plan import CrashPlan
 from driftgauge.connectors.testing.tables import Tables
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
-from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.outputs import Acquisition, Estimate, Output
 from driftgauge.models.pending import Names, PendingLabels, explained
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
@@ -71,6 +71,11 @@ class MemoryTransaction:
         """The highest revision of the estimate with this key."""
         estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
         return estimates.get(key)
+
+    def acquisition(self, key: str) -> Acquisition | None:
+        """The highest revision of the acquisition list with this key."""
+        lists: dict[str, Acquisition] = self._tables.outputs["acquisitions"]
+        return lists.get(key)
 
     def pending_labels(self) -> PendingLabels:
         """How many labels wait for their response, since when, and the likeliest causes."""

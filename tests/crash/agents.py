@@ -99,6 +99,20 @@ class World:
             "audit": self.audit,
         }
 
+    def names_with_two_contents(self) -> set[tuple[str, bytes, bytes]]:
+        """Topic, key and CloudEvents id of the messages whose value or headers differ from one publication to another.
+
+        The epoch may differ: it orders the messages of two runs.
+        """
+        seen: dict[tuple[str, bytes, bytes], object] = {}
+        found = set()
+        for message in self.published:
+            headers = {name: value for name, value in message.headers if name != "driftgauge-epoch"}
+            name, content = (message.topic, message.key, headers["ce_id"]), (message.value, headers)
+            if seen.setdefault(name, content) != content:
+                found.add(name)
+        return found
+
     def contents(self) -> dict[tuple[str, bytes, bytes], int]:
         """Published messages, without repetition: (topic, key, value) -> how often."""
         counted: dict[tuple[str, bytes, bytes], int] = {}

@@ -26,6 +26,8 @@ def violations(world: World, straight: World) -> list[str]:
         found.append("the final state differs")
     if set(world.contents()) != set(straight.contents()):
         found.append("the set of outputs differs")
+    if world.names_with_two_contents():
+        found.append("two contents were published under one name")
     if world.tables.outbox:
         found.append("the outbox is not empty")
     per_partition: dict[tuple[str, int], list[int]] = {}

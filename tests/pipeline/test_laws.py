@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.agent.core.state import State
+from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.events import Context, Event, Generation, Label, Rejected, Tick
-from driftgauge.models.outputs import Alert, Estimate
+from driftgauge.models.events import Context, Event, Generation, Label, Pause, Rejected, Tick
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Prediction
 from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import SETTINGS, START, comparable, make_colliding_log, make_log, play, remembered, signal
 
@@ -55,6 +58,51 @@ def test_results_do_not_depend_on_where_the_pipeline_is_resumed(
     parts = [log[a:b] for a, b in zip([0, *ends], [*ends, len(log)], strict=True)]
     assert [output for part in parts for output in comparable(play(resumed, cut(part, [20])))] == expected
     assert remembered(straight) == remembered(resumed)
+
+
+def names_with_two_contents(outputs: list[Output]) -> set[tuple[str, bytes, str]]:
+    """Kind, key and CloudEvents id of the messages that are not the same bytes each time they are sent."""
+    seen: dict[tuple[str, bytes, str], object] = {}
+    return {
+        name
+        for output in comparable(outputs)
+        for name, content in [_named(output)]
+        if seen.setdefault(name, content) != content
+    }
+
+
+def _named(output: Output) -> tuple[tuple[str, bytes, str], object]:
+    message = encode(output, Topics(), "driftgauge", epoch=1)
+    headers = dict(message.headers)
+    return (OUTPUT_KINDS[type(output)].name, message.key, headers["ce_id"].decode()), (message.value, headers)
+
+
+@LOGS
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    at=st.lists(st.integers(1, 80), max_size=3),
+    pauses=st.sets(st.integers(0, 80), max_size=10),
+    hop_s=st.sampled_from([0.4, 30.0]),
+)
+def test_a_key_and_a_revision_never_name_two_contents(
+    make: Callable[[int, int], list[Event]], seed: int, at: list[int], pauses: set[int], hop_s: float
+) -> None:
+    log = [event for i, event in enumerate(make(seed, 50)) for event in ([Pause(), event] if i in pauses else [event])]
+    busy = replace(SETTINGS, windows=WindowSpec(8 * hop_s, 60, hop_s), predictions="all")
+    store, outputs = MemoryStore(), list[Output]()
+    ends = [0, *sorted(min(i, len(log)) for i in at), len(log)]
+    for start, stop in itertools.pairwise(ends):  # each part is played by a pipeline that is resumed
+        outputs += play(store, cut(log[start:stop], [20]), busy)
+    assert names_with_two_contents(outputs) == set()
+
+
+def test_the_outputs_of_these_tests_are_of_every_kind() -> None:
+    log = [event for event in make_log(3) for event in (event, Pause())]
+    outputs = play(MemoryStore(), [log], replace(SETTINGS, predictions="all"))
+    assert {type(output) for output in outputs} == {*OUTPUT_KINDS}
+    assert any(isinstance(o, Acquisition) and o.revision > 1 for o in outputs)
+    assert any(isinstance(o, Prediction) and not o.is_final for o in outputs)
 
 
 IMPATIENT = replace(SETTINGS, windows=WindowSpec(20.0, 10, 5.0), label_horizon_s=10.0, max_pending_labels=4)

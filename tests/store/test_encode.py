@@ -67,11 +67,13 @@ def test_an_acquisition_list_holds_its_rows_in_order() -> None:
 
 
 def test_messages_have_the_same_id_only_if_their_content_is_the_same() -> None:
-    provisional = replace(PREDICTION, is_final=False)
+    provisional = replace(PREDICTION, is_final=False, number=2)
     outputs: list[Output] = [
         *(estimate(), estimate(revision=2), estimate(window_end=7200.0)),
+        *(estimate(window_end=0.5), estimate(window_end=1.0)),
+        *(acquisition(0.5), acquisition(1.0), acquisition(revision=2)),
         *(alert(1), alert(2), acquisition(), PREDICTION, provisional),
-        *(rejected(1), rejected(2), rejected(1, value=b"other")),
+        *(rejected(1), rejected(2), rejected(1, value=b"other"), rejected(1, detail="other")),
     ]
     ids = [dict(sent(output).headers)["ce_id"] for output in outputs]
     assert len(set(ids)) == len(ids)

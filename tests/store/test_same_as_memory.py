@@ -17,7 +17,7 @@ from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 from tests.store.conftest import AnyStore
-from tests.store.examples import estimate, label, rejected, response
+from tests.store.examples import acquisition, estimate, label, rejected, response
 
 NUMBERS = range(12)
 IDS = [f"r-{number}" for number in NUMBERS]
@@ -93,7 +93,8 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
             case "state", name, value:
                 memory.save_state({name: value})
             case "emit", revision:
-                memory.emit([estimate(revision=revision, n_events=len(seen)), rejected(revision)])
+                lists = acquisition(revision=revision)
+                memory.emit([estimate(revision=revision, n_events=len(seen)), lists, rejected(revision)])
             case "expire labels", time, limit:
                 seen.append(memory.expire_labels(float(time), limit))
             case ("look",):
@@ -116,6 +117,7 @@ def look(memory: Any) -> Any:
         [memory.labels_of_topic(topic, 4) for topic in ("t0", "t1")],
         memory.state(""),
         memory.estimate(estimate().key),
+        memory.acquisition(acquisition().key),
         sorted(memory.responses(IDS)),
     )
 
