@@ -105,7 +105,7 @@ class Pieces:
         context = self._batch.state.contexts.get(fingerprint)
         if context is None:
             return
-        features = response.features(segments=self._batch.settings.segments)
+        features = response.features_so_far(segments=self._batch.settings.segments)
         p_correct = float(context.committee.predict_proba(features[None], [head.domain])[0])
         self._batch.emit(
             Prediction(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from driftgauge.models.arrays import Float32s
-from driftgauge.models.events import Signal
+from driftgauge.models.events import Chunk, Context, Generation, Signal
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
 from driftgauge.models.signals.features import (
@@ -23,6 +23,8 @@ from driftgauge.models.signals.features import (
     profiles,
     summarize,
 )
+from driftgauge.models.signals.fold import BIN_NATS, BLOCK_TOKENS, RunningFeatures
+from driftgauge.models.signals.in_flight import EXACT_TOKENS, InFlight
 
 Array = npt.NDArray[Any]
 N_ENTROPY = len(ENTROPY_FEATURES)
@@ -168,10 +170,59 @@ def test_a_folded_response_stays_within_the_stated_error(seed: int, length: int,
     assert sum(len(part) for part in folded.snapshot()["fold"]) < 66_000
     error = np.abs(folded.features().astype(np.float64) - extract([whole])[0])
     quantiles = slice(FEATURES.index("entropy_q10"), FEATURES.index("entropy_q90") + 1)
-    assert (error[quantiles] <= Accumulator.BIN_NATS).all()
+    assert (error[quantiles] <= BIN_NATS).all()
     exact = np.delete(error / np.maximum(1, np.abs(extract([whole])[0])), np.arange(N_FEATURES)[quantiles])
     assert (exact < 1e-6).all()
     assert np.isnan(folded.features(segments=True)[N_FEATURES:]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 2_000), st.integers(1, 700))
+def test_running_features_depend_on_the_tokens_alone_and_stay_within_the_stated_error(
+    seed: int, length: int, step: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    h = rng.choice([0.0, 0.01, 1.0, 2.9, np.nan], size=length).astype(np.float32)
+    parts = rng.integers(0, 3, length).astype(np.uint8)
+    whole = Signal(-rng.exponential(1.0, length).astype(np.float32), entropy=h, segments=parts)
+
+    def read(start: int, stop: int) -> Signal:
+        return piece(whole, slice(start, stop))
+
+    running = RunningFeatures(segments=True)
+    for n_tokens in range(step, length, step):
+        running.of(n_tokens, read)
+    features = running.of(length, read)
+    np.testing.assert_array_equal(features, RunningFeatures(segments=True).of(length, read))
+    exact = extract([whole], segments=True)[0]
+    np.testing.assert_array_equal(np.isnan(features), np.isnan(exact))
+    error = np.nan_to_num(np.abs(features.astype(np.float64) - exact)).reshape(3, -1)
+    quantiles = slice(FEATURES.index("entropy_q10"), FEATURES.index("entropy_q90") + 1)
+    assert (error[:, quantiles] <= BIN_NATS).all()
+    relative = error / np.maximum(1, np.abs(np.nan_to_num(exact).reshape(3, -1)))
+    assert (np.delete(relative, np.arange(N_FEATURES)[quantiles], axis=1) < 2e-6).all()
+
+
+class CountingAccumulator(Accumulator):
+    """Counts the tokens that are read back from it."""
+
+    n_read = 0
+
+    def tokens(self, start: int, stop: int) -> Signal:
+        self.n_read += stop - start
+        return super().tokens(start, stop)
+
+
+def test_the_features_of_a_growing_response_cost_the_same_for_every_piece() -> None:
+    accumulator = CountingAccumulator()
+    head = Generation("r", 0.0, "law", Context(), Signal())
+    response, dearest = InFlight(head, accumulator, "chosen_logprobs"), 0
+    for i in range(4 * EXACT_TOKENS):
+        before = accumulator.n_read
+        response.take(Chunk(head.with_signal(Signal(np.array([-0.5], np.float32))), i, is_last=False))
+        assert np.isfinite(response.features_so_far()[-1])
+        dearest = max(dearest, accumulator.n_read - before)
+    assert dearest <= EXACT_TOKENS + BLOCK_TOKENS
 
 
 def test_a_response_without_tokens_has_no_features() -> None:
