@@ -93,7 +93,7 @@ class Context:
     model, model_revision : name and revision of the model, as the producer sent them
     temperature, top_p : settings of the sampler
     logprobs_mode : whether log-probabilities were taken before or after the samplers, in the server's words
-    k : alternatives of a token that were asked for, or else were usually received
+    k : alternatives of a token that were asked for, or else were usually received, without an appended chosen token
     tokenizer, chat_template : names of the tokenizer and the chat template
     """
 
@@ -288,6 +288,8 @@ class Arrival:
     form : the form of its signal as it arrived
     n_tokens : generated tokens
     problem : why the features cannot be used: ``no_logprobs``, ``uninformative`` or ``low_coverage``; else None
+    k_may_be_less : whether one alternative less than ``generation.context.k`` may have been asked for
+        (`models.signals.signal_counts.ObservedK`)
     """
 
     generation: Generation
@@ -295,6 +297,7 @@ class Arrival:
     form: SignalForm
     n_tokens: int
     problem: str | None = None
+    k_may_be_less: bool = False
 
 
 Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Rejected

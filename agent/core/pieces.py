@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from driftgauge.agent.core.batch import Batch
-from driftgauge.agent.core.responses import Responses, fingerprint_of
+from driftgauge.agent.core.responses import Responses
 from driftgauge.models.events import Arrival, Chunk, Generation, Rejected
 from driftgauge.models.outputs import Prediction
 from driftgauge.models.repeats import is_end_of
-from driftgauge.models.signals.arrivals import arrive
+from driftgauge.models.signals.arrivals import arrive, with_k
 from driftgauge.models.signals.in_flight import InFlight
 
 SILENT_S = 86_400.0
@@ -73,7 +73,7 @@ class Pieces:
         self._batch.recall_responses([response.head])  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
         features = response.features(segments=settings.segments)
-        arrival = arrive(response.complete(), features, settings.min_coverage, response.form)
+        arrival = arrive(response.complete(), features, settings.min_coverage, response.form, response.observed_k)
         name = response.head.id
         if self._responses.is_known(name) and is_end_of(arrival, self._responses.row_of(name)):
             self._count_repeated(response)
@@ -101,7 +101,10 @@ class Pieces:
     def _predict_early(self, response: InFlight) -> None:
         """Emit a prediction for a response that is still being generated."""
         self._responses.flush()
-        head, fingerprint = response.head, fingerprint_of(response.context, response.form)
+        head, observed = response.head, response.observed_k
+        may_be_less = observed is not None and observed.may_be_less
+        shown = with_k(head.context, observed)
+        fingerprint = self._responses.fingerprint(shown, response.form, k_may_be_less=may_be_less)
         context = self._batch.state.contexts.get(fingerprint)
         if context is None:
             return

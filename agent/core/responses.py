@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -86,6 +87,14 @@ class Responses:
             self.flush()
             self._emission.emit_if_material(domain)
 
+    def fingerprint(self, context: Context, form: SignalForm, *, k_may_be_less: bool) -> str:
+        """The fingerprint of a context; of two contexts that a response may belong to, that of a known one."""
+        if k_may_be_less and context.k:
+            fingerprint = fingerprint_of(replace(context, k=context.k - 1), form)
+            if fingerprint in self._batch.state.contexts:
+                return fingerprint
+        return fingerprint_of(context, form)
+
     def flush(self) -> None:
         """Predict the run at once, store it, and update windows and detectors in order of arrival."""
         if not self._run:
@@ -120,7 +129,7 @@ class Responses:
     def _context(self, arrival: Arrival) -> str | None:
         """The fingerprint of the response; its context starts when it is new. None: there are too many contexts."""
         batch, generation = self._batch, arrival.generation
-        fingerprint = fingerprint_of(generation.context, arrival.form)
+        fingerprint = self.fingerprint(generation.context, arrival.form, k_may_be_less=arrival.k_may_be_less)
         contexts, bound = batch.state.contexts, batch.settings.max_fingerprints
         if fingerprint in contexts:
             return fingerprint

@@ -159,4 +159,4 @@ def _without_signal(event: Event) -> Event:
     # the same array where possible: pickle then sends it once
     contract = features if len(features) == N_FEATURES else features[:N_FEATURES]
     light = generation.with_signal(Signal(features=contract, problems=generation.signal.problems))
-    return Arrival(light, features, event.form, event.n_tokens, event.problem)
+    return Arrival(light, features, event.form, event.n_tokens, event.problem, event.k_may_be_less)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from driftgauge.models.arrays import Floats
-from driftgauge.models.events import Arrival, Event, Generation, SignalForm
+from driftgauge.models.events import Arrival, Context, Event, Generation, SignalForm
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.features import extract
-from driftgauge.models.signals.signal_counts import observed_k
+from driftgauge.models.signals.signal_counts import ObservedK, observed_k
 
 _FORMS_WITHOUT_PROFILE = ("features", "none")
 
@@ -49,7 +49,10 @@ def with_features(
     return [arrive(event, next(table), min_coverage) if isinstance(event, Generation) else event for event in events]
 
 
-def arrive(generation: Generation, features: Floats, min_coverage: float, form: SignalForm | None = None) -> Arrival:
+def arrive(
+    generation: Generation, features: Floats, min_coverage: float, form: SignalForm | None = None,
+    observed: ObservedK | None = None,
+) -> Arrival:  # fmt: skip
     """Make an arrival of a response: decide whether its features can be used, and fill in k where it was not declared.
 
     Parameters
@@ -58,11 +61,12 @@ def arrive(generation: Generation, features: Floats, min_coverage: float, form: 
     features : (d,) float32
     min_coverage : smallest share of the generated tokens that must have an entry, in [0, 1]
     form : the form of the signal when it differs from that of ``generation.signal``; None: it does not
+    observed : k where the signal does not show it any more
     """
     signal = generation.signal
     n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
-    if generation.context.k is None and (k := observed_k(signal)) is not None:
-        generation = replace(generation, context=replace(generation.context, k=k))
+    if generation.context.k is None and (observed := observed or observed_k(signal)):
+        generation = replace(generation, context=with_k(generation.context, observed))
     problem = None
     if np.isnan(features).all():
         problem = "no_logprobs"
@@ -72,7 +76,13 @@ def arrive(generation: Generation, features: Floats, min_coverage: float, form: 
         problem = "low_coverage"
     if problem:
         features = np.full_like(features, np.nan)
-    return Arrival(generation, features, form or signal.form, n_tokens, problem)
+    k_may_be_less = observed is not None and observed.may_be_less
+    return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less)
+
+
+def with_k(context: Context, observed: ObservedK | None) -> Context:
+    """The context with the number of alternatives that its response shows, where that is known."""
+    return context if observed is None else replace(context, k=observed.k)
 
 
 def _coverage(generation: Generation) -> float:

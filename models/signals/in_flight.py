@@ -12,7 +12,7 @@ from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalF
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.features import ENTROPY_FEATURES, N_FEATURES, extract
 from driftgauge.models.signals.fold import RunningFeatures
-from driftgauge.models.signals.signal_counts import SignalCounts, count, usual_k
+from driftgauge.models.signals.signal_counts import ObservedK, SignalCounts, count
 from driftgauge.models.signals.whole import without_bare_zeros
 
 EXACT_TOKENS = 1_024
@@ -53,7 +53,7 @@ class InFlight:
     def complete(self) -> Generation:
         """The response as a whole, with the tokens so far as its signal."""
         signal = replace(self.signal(), problems=self.final_counts.problems)
-        return replace(self.head, signal=signal, context=self.context)
+        return replace(self.head, signal=signal)
 
     def signal(self) -> Signal:
         """The tokens so far, after the rules for whole responses; empty once their profile is folded."""
@@ -114,12 +114,9 @@ class InFlight:
         )
 
     @property
-    def context(self) -> Context:
-        """The context that the pieces give; where they lack k, it is the usual number of alternatives."""
-        context = self.head.context
-        if context.k is not None or self.lists_one:
-            return context
-        return replace(context, k=usual_k(self.counts.alternatives))
+    def observed_k(self) -> ObservedK | None:
+        """The number of alternatives that the tokens so far show; None where the pieces declare it."""
+        return None if self.head.context.k is not None or self.lists_one else self.counts.observed_k
 
     def expected(self, chunk: Chunk) -> int:
         """The number of the next piece, counted as this chunk is: in pieces or in tokens."""

@@ -40,8 +40,9 @@ def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
     """Make the response in flight that gave this state."""
     state = msgspec.msgpack.decode(blob, strict=False)
     waiting = {int(n): Chunk(_unpack_generation(piece), *marks) for n, (piece, *marks) in state["waiting"].items()}
-    counts = dict(zip(SignalCounts.__slots__, state["counts"], strict=True))
-    counters = {name: Counter(counts[name]) for name in ("alternatives", "segments", "problems")}
+    counts = dict(zip(SignalCounts.__slots__, state["counts"], strict=False))  # version 0.1 has no end_with_chosen
+    names = ("alternatives", "segments", "problems", "end_with_chosen")
+    counters = {name: Counter(counts[name]) for name in names if name in counts}
     return InFlight(
         head=_unpack_generation(state["head"]),
         accumulator=Accumulator(variant).restore(state["accumulator"]),

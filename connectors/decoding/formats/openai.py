@@ -167,7 +167,6 @@ def read(body: Body | NumberBody) -> Payload:
         n_reasoning=field_of(usage, "completion_tokens_details", "reasoning_tokens")
         or field_of(usage, "reasoning_tokens"),
         parameters=RequestParameters(
-            revision=text_of(body.system_fingerprint) or None,
             logprobs_mode=_AFTER_SAMPLERS if any(p.tokens and p.tokens.are_probabilities for p in pieces) else None,
         ),
         domain=domain_of(body.driftgauge, body.metadata),
