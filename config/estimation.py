@@ -226,8 +226,8 @@ class BoundSettings(Section):
     in_flight_expiry_s: PositiveSeconds = 600.0
     """Seconds of event time without a piece after which an incomplete response is evicted."""
 
-    max_stale_windows: Count = 10_000
-    """Largest number of past windows that are estimated again at the next boundary because of late labels."""
+    stale_windows_at_once: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Largest number of past windows that are estimated again at once because of late events; the others wait."""
 
 
 class ContextSettings(Section):

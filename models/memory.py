@@ -14,6 +14,7 @@ from driftgauge.models.events import Label
 from driftgauge.models.outputs import Acquisition, Estimate
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 
 class Memory(Protocol):
@@ -76,6 +77,14 @@ class Memory(Protocol):
 
     def resolve(self, rows: Sequence[ResponseRow], /) -> None:
         """Store the resolved ``correct``, ``weight`` and ``label_kind`` of responses that are stored already."""
+        ...
+
+    def mark_stale(self, windows: Sequence[StaleWindow]) -> int:
+        """Store marks of closed windows and return how many are new; a window that is marked already keeps its mark."""
+        ...
+
+    def take_stale(self, limit: int) -> list[StaleWindow]:
+        """Remove and return up to ``limit`` marks, the first ones in their order."""
         ...
 
     def save_state(self, state: Mapping[str, bytes | None]) -> None:

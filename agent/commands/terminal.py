@@ -95,11 +95,12 @@ def exit_on(error: Exception) -> NoReturn:
     """Print one clear message for an error that users can cause, and end the process; raise any other error again."""
     from driftgauge.config.load import ConfigError
     from driftgauge.connectors.base import ConnectorError
+    from driftgauge.models.saved_format import NewerStateError
 
     match error:
         case ConfigError():
             exit_with(str(error), EXIT_WRONG_USAGE)
-        case ConnectorError():
+        case ConnectorError() | NewerStateError():
             exit_with(str(error), EXIT_FAILED)
         case OSError():  # a file that cannot be written, a disk that is full
             exit_with(f"{error.filename or 'output'}: {error.strerror}", EXIT_FAILED)

@@ -13,6 +13,7 @@ from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 Severity: TypeAlias = Literal["info", "warning", "alarm"]
 
@@ -45,6 +46,7 @@ class Batch:
         self.estimates: dict[str, Estimate] = {}
         self.acquisitions: dict[str, Acquisition] = {}
         self.before_emit: Callable[[], None] = _nothing
+        self._stale: dict[tuple[SeriesKey, float], float] = {}
         self._recalled: set[str] = set()
         self._recalled_aliases: set[str] = set()
         self._recalled_pending: set[str] = set()
@@ -124,7 +126,7 @@ class Batch:
         now = max(state.watermark, 0.0)
         state.alerted = {other: then for other, then in state.alerted.items() if now - then < DAY_S}
         if key not in state.alerted:
-            state.alerted[key] = now
+            state.alerted[key], state.has_alerted = now, True
             self.alert(kind, severity, series, what, message, at=at)
 
     def next_prediction(self) -> int:
@@ -141,15 +143,19 @@ class Batch:
         return self.acquisitions.get(key) or self.memory.acquisition(key)
 
     def mark_stale(self, row: ResponseRow) -> bool:
-        """Mark the closed windows that hold this row: the next boundary estimates them again. False: there are none."""
-        state, settings = self.state, self.settings
-        ends = list(settings.windows.ends_holding(row.event_time, before=state.boundary - settings.windows.hop_s))
+        """Mark the closed windows that hold this row: they are estimated again. False: there are none."""
+        boundary, windows = self.state.boundary, self.settings.windows
+        ends = list(windows.ends_holding(row.event_time, before=boundary - windows.hop_s))
         for end in ends:
-            if len(state.stale) >= settings.max_stale_windows:
-                state.counters["stale_windows_dropped"] += 1
-                break
-            state.stale[row.series, end] = None
+            self._stale.setdefault((row.series, end), boundary)
         return bool(ends)
+
+    def save_stale(self) -> None:
+        """Store the marks made since the last call."""
+        if self._stale:
+            marks = [StaleWindow(boundary, series, end) for (series, end), boundary in self._stale.items()]
+            self.state.n_stale += self.memory.mark_stale(marks)
+            self._stale.clear()
 
 
 def _nothing() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
 import numpy as np
 
 from driftgauge.agent.core.settings import PipelineSettings
@@ -13,7 +12,12 @@ from driftgauge.models.estimate.catalogue import DEFAULT_ESTIMATOR, new_estimato
 from driftgauge.models.estimate.default_estimator import MAX_ROWS
 from driftgauge.models.estimate.estimators import Estimator, Sample
 from driftgauge.models.rows import Rows
+from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.windows import usable
+
+HEAD = SavedFormat("context")
+TRAINING = SavedFormat("training rows of an estimator")
+WHOLE = SavedFormat("context in one piece")
 
 
 class ContextState:
@@ -61,20 +65,20 @@ class ContextState:
 
     def snapshot(self) -> bytes:
         """Everything in one piece; `restore` takes it."""
-        return msgspec.msgpack.encode([self._head(), self.committee.snapshot(), self.training])
+        return WHOLE.pack([self._head(), self.committee.snapshot(), self.training])
 
     def _head(self) -> bytes:
-        return msgspec.msgpack.encode([self.model, self.number, self.labels_since_fit])
+        return HEAD.pack([self.model, self.number, self.labels_since_fit])
 
     @classmethod
     def restore(cls, settings: PipelineSettings, saved: bytes | Mapping[str, bytes]) -> ContextState:
         """Make the state that gave this snapshot, or these parts (`changes`); ValueError for anything else."""
         committee: bytes | Mapping[str, bytes]
         if isinstance(saved, bytes):
-            head, committee, training = msgspec.msgpack.decode(saved, type=tuple[bytes, bytes, bytes | None])
+            head, committee, training = WHOLE.unpack(saved, tuple[bytes, bytes, bytes | None])
         else:
             head, committee, training = saved[""], under("committee/", saved), saved.get("training")
-        model, number, labels_since_fit = msgspec.msgpack.decode(head, type=tuple[str, int, int])
+        model, number, labels_since_fit = HEAD.unpack(head, tuple[str, int, int])
         state = cls(settings, model, number)
         state.committee = Committee.restore(settings.committee, committee)
         if training is not None:
@@ -92,7 +96,7 @@ def context_parts(fingerprint: str, context: ContextState) -> dict[str, bytes | 
 
 def context_model(parts: Mapping[str, bytes]) -> str:
     """The name of the model of a saved context."""
-    return str(msgspec.msgpack.decode(parts[""])[0])
+    return str(HEAD.unpack(parts[""])[0])
 
 
 def contexts_saved(saved: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
@@ -120,7 +124,7 @@ def _samples(rows: Rows) -> dict[str, Sample]:
 
 
 def _pack_samples(samples: Mapping[str, Sample]) -> bytes:
-    return msgspec.msgpack.encode(
+    return TRAINING.pack(
         {
             domain: [
                 s.features.shape[1],
@@ -135,7 +139,7 @@ def _pack_samples(samples: Mapping[str, Sample]) -> bytes:
 
 
 def _unpack_samples(blob: bytes) -> dict[str, Sample]:
-    return {domain: _unpack_sample(*packed) for domain, packed in msgspec.msgpack.decode(blob).items()}
+    return {domain: _unpack_sample(*packed) for domain, packed in TRAINING.unpack(blob).items()}
 
 
 def _unpack_sample(width: int, features: bytes, p_correct: bytes, correct: bytes, weight: bytes) -> Sample:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
-
-import msgspec
+from typing import Any
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate
+from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.watch.accuracy_watch import AccuracyWatch
 from driftgauge.models.watch.drift import DriftMonitor
 from driftgauge.models.watch.sequential import budget
 from driftgauge.models.windows import Window
+
+
+def _without_detectors(saved: list[Any]) -> list[Any]:
+    """Format 1 held the state of drift detectors as private bytes of a library: they start anew."""
+    identity, since, last_key, _, watch = saved
+    return [identity, since, last_key, {}, watch]
+
+
+DOMAIN = SavedFormat("domain", (_without_detectors,), since="0.2.0")
 
 
 class DomainState:
@@ -44,12 +53,12 @@ class DomainState:
         last_key = None if self.last_estimate is None else self.last_estimate.key
         identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]
-        return msgspec.msgpack.encode([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot()])
+        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot()])
 
     @classmethod
     def restore(cls, settings: PipelineSettings, blob: bytes, boundary: float, memory: Memory) -> DomainState:
         """Make the state that gave this snapshot, reading its window and last estimate back from memory."""
-        (domain, fingerprint, rank), since, last_key, drift, watch = msgspec.msgpack.decode(blob)
+        (domain, fingerprint, rank), since, last_key, drift, watch = DOMAIN.unpack(blob)
         state = cls(settings, SeriesKey(domain, fingerprint), rank)
         state.events_since, state.labels_since, state.is_changed = since
         state.drift.restore(drift)

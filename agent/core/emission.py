@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import groupby
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live, estimate_past
 from driftgauge.models import acquisition
-from driftgauge.models.outputs import Acquisition, Estimate, estimate_key
+from driftgauge.models.outputs import Acquisition, Estimate
 
 
 class Emission:
@@ -19,12 +20,10 @@ class Emission:
         self._batch = batch
 
     def emit_pending(self, boundary: float) -> None:
-        """Emit closed windows that changed, then the windows that end at this boundary, then the acquisition list."""
+        """Emit some of the closed windows that changed, the windows that end at this boundary, the acquisition list."""
         state, windows = self._batch.state, self._batch.settings.windows
-        stale, state.stale = sorted(state.stale), {}
-        for series, end in stale:
-            previous = self._batch.newest_estimate(estimate_key(series, end))
-            self._emit(estimate_past(state, self._batch.memory, previous, series, end))
+        self.make_stale_due()
+        self.emit_stale()
         for series in sorted(state.domains):
             domain = state.domains[series]
             if self._is_due(domain, boundary):
@@ -33,6 +32,27 @@ class Emission:
                 domain.is_changed = False  # its responses were all late: they belong to past windows
                 state.touched_domains.add(series)
         self._emit_acquisition(boundary)
+
+    def make_stale_due(self) -> None:
+        """Let the windows marked so far be estimated again.
+
+        They were waiting until now, so that a window is estimated once for all events between two boundaries.
+        """
+        self._batch.save_stale()
+        self._batch.state.n_due = self._batch.state.n_stale
+
+    def emit_stale(self) -> None:
+        """Emit closed windows that changed and are due: ``stale_windows_at_once`` of them, the oldest marks first."""
+        batch, state = self._batch, self._batch.state
+        batch.save_stale()
+        taken = batch.memory.take_stale(min(state.n_due, batch.settings.stale_windows_at_once))
+        state.n_stale, state.n_due = state.n_stale - len(taken), state.n_due - len(taken)
+        for series, marks in groupby(taken, key=lambda mark: mark.series):
+            ends = [mark.end for mark in marks]
+            estimates = estimate_past(state, batch.memory, batch.newest_estimate, series, ends)
+            state.counters["stale_windows_expired"] += len(ends) - len(estimates)
+            for estimate in estimates:
+                self._emit(estimate)
 
     def emit_if_material(self, domain: DomainState) -> None:
         """Emit the estimate of a domain before the boundary if it differs from the last one by enough to matter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,9 @@ from driftgauge.agent.core.state import State
 from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
 from driftgauge.models.memory import Memory
-from driftgauge.models.outputs import Estimate, Status
+from driftgauge.models.outputs import Estimate, Status, estimate_key
 from driftgauge.models.series import SeriesKey
-from driftgauge.models.windows import usable
+from driftgauge.models.windows import Window, usable
 
 
 def estimate_live(state: State, memory: Memory, domain: DomainState, end: float) -> Estimate:
@@ -25,23 +26,54 @@ def estimate_live(state: State, memory: Memory, domain: DomainState, end: float)
     """
     last = domain.last_estimate
     revision = last.revision + 1 if last is not None and last.window_end == end else 1
-    buffered = domain.window.covers(end)
-    sample = _buffered_sample(state, domain, end) if buffered else _stored_sample(state, memory, domain.series, end)
+    sample = _window_sample(state, memory, domain.series, domain.window, end)
     low, high = domain.watch.interval or (None, None)
     return replace(_estimate(state, domain.series, end, revision, sample), anytime_low=low, anytime_high=high)
 
 
-def _buffered_sample(state: State, domain: DomainState, end: float) -> Sample:
-    window, span = domain.window, domain.window.span(end)
-    scores = window.scores_of(span, state.contexts[domain.series.fingerprint].estimator, domain.series.domain)
+def _buffered_sample(state: State, series: SeriesKey, window: Window, end: float) -> Sample:
+    span = window.span(end)
+    scores = window.scores_of(span, state.contexts[series.fingerprint].estimator, series.domain)
     rows = window.features[span], window.correct[span], window.weight[span]
-    return _sample(state, domain.series, window.is_usable[span], *rows, scores)
+    return _sample(state, series, window.is_usable[span], *rows, scores)
 
 
-def estimate_past(state: State, memory: Memory, previous: Estimate | None, series: SeriesKey, end: float) -> Estimate:
-    """The accuracy over a window closed earlier, from the stored rows; a new revision of the previous estimate."""
-    revision = 1 if previous is None else previous.revision + 1
-    return _estimate(state, series, end, revision, _stored_sample(state, memory, series, end))
+def estimate_past(
+    state: State, memory: Memory, previous: Callable[[str], Estimate | None], series: SeriesKey, ends: Sequence[float]
+) -> list[Estimate]:
+    """The accuracy over windows of one series that were closed earlier, as new revisions of the previous estimates.
+
+    Neighbouring windows share most of their rows: these are read and scored once. A window has no estimate when all its
+    rows were deleted since it was marked (``store.retention_s``).
+
+    Parameters
+    ----------
+    previous : returns the newest estimate with a key
+    ends : in ascending order
+    """
+    if series.fingerprint not in state.contexts:
+        return []
+    spec, estimates = state.settings.windows, list[Estimate]()
+    window = Window(spec, len(state.settings.feature_names))
+    is_loaded = False
+    for end in reversed(ends):
+        if not (is_loaded and window.covers(end)):
+            window.load(memory.window(series, ends[0] - spec.window_s, end, window.capacity + 1))
+            is_loaded = True
+        if window.has_rows(end - spec.window_s, end):
+            last = previous(estimate_key(series, end))
+            revision = 1 if last is None else last.revision + 1
+            estimates.append(
+                _estimate(state, series, end, revision, _window_sample(state, memory, series, window, end))
+            )
+    return estimates[::-1]
+
+
+def _window_sample(state: State, memory: Memory, series: SeriesKey, window: Window, end: float) -> Sample:
+    """The rows of a window, from a buffer; from the store where the buffer does not hold them all."""
+    if window.covers(end):
+        return _buffered_sample(state, series, window, end)
+    return _stored_sample(state, memory, series, end)
 
 
 def _stored_sample(state: State, memory: Memory, series: SeriesKey, end: float) -> Sample:

@@ -25,11 +25,14 @@ from driftgauge.agent.core.responses import Responses
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.core.watching import Watching
-from driftgauge.models.events import Arrival, Chunk, Event, Label, Pause, Rejected, Tick
+from driftgauge.models.events import Arrival, Chunk, Event, Idle, Label, Pause, Rejected, Tick
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.topic_scale import OUT_OF_SCALE
+
+STALE_EVERY_EVENTS = 100
+"""Events after which some of the windows that are due are estimated again."""
 
 
 class Pipeline:
@@ -74,8 +77,18 @@ class _Step:
         self.batch.recall(events)
         for event in events:
             self._apply(event)
+            self._count(event)
         self.responses.flush()
+        self.batch.save_stale()
         return self.batch.outputs
+
+    def _count(self, event: Event) -> None:
+        """Estimate stale windows again after every so many events, and whenever there is nothing else to do."""
+        state = self.batch.state
+        state.n_events += 1
+        if state.n_due and (isinstance(event, Idle | Tick) or state.n_events % STALE_EVERY_EVENTS == 0):
+            self.responses.flush()
+            self.emission.emit_stale()
 
     def _apply(self, event: Event) -> None:
         if isinstance(event, Arrival):
@@ -90,6 +103,8 @@ class _Step:
         elif isinstance(event, Tick):
             for arrival in self.time.tick(event.event_time):
                 self._respond(arrival)
+            self.responses.flush()
+            self.emission.make_stale_due()
         elif isinstance(event, Pause):
             self.responses.flush()
             self.emission.emit_pending(self.batch.state.boundary)

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-
-import msgspec
+from typing import Any
 
 from driftgauge.agent.core.context_state import ContextState, context_parts, contexts_saved, under
-from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.domain_state import DOMAIN, DomainState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.models.event_clock import EventClock
 from driftgauge.models.labels import LabelDelays
 from driftgauge.models.memory import Memory
+from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly
 from driftgauge.models.topic_scale import TopicScale
-
-EMPTY = msgspec.msgpack.encode({})
 
 MAX_TOPICS = 100
 OVERFLOW_TOPIC = "(other)"
@@ -32,27 +30,46 @@ OVERFLOW_DOMAIN = "(other)"
 """The domain that takes the responses of all domains beyond ``max_domains``."""
 
 
+def _without_stale(saved: list[Any]) -> list[Any]:
+    """Format 1 held the marks of stale windows, which the migration of the store moved into a table."""
+    scalars, counters, delays, stale, n_news, *time = saved
+    clocks = time[0] if time else [[], -math.inf]  # version 0.1.0 had one event time for all partitions
+    return [[*scalars, 0, len(stale), 0], counters, delays, n_news, clocks]
+
+
+STREAM = SavedFormat("state of the stream", (_without_stale,), since="0.2.0")
+SCALE = SavedFormat("judgement of a topic")
+ALERTED = SavedFormat("times of daily alerts")
+
+
 class State:
-    """Everything between batches. ``boundary`` is where the next windows end; -inf before the first response."""
+    """Everything between batches.
+
+    ``boundary`` is where the next windows end; -inf before the first response. ``n_stale`` closed windows are marked to
+    be estimated again, ``n_due`` of them as soon as there is time.
+    """
 
     def __init__(self, settings: PipelineSettings) -> None:
         self.settings = settings
         self.n_responses = 0
         self.n_alerts = 0
         self.n_pending = 0
+        self.n_events = 0
+        self.n_stale = 0
+        self.n_due = 0
         self.clock = EventClock(settings.idle_after_s)
         self.event_time = -math.inf
         self.oldest_pending: float | None = None  # event time, exact at boundaries; None: no label is pending
         self.boundary = -math.inf
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
-        self.stale: dict[tuple[SeriesKey, float], None] = {}
         self.contexts: dict[str, ContextState] = {}
         self.domains: dict[SeriesKey, DomainState] = {}
         self.names: set[str] = set()
         self.assembly = Assembly(settings.assembly, settings.entropy)
         self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
         self.alerted: dict[str, float] = {}  # event time of the last alert, for kinds that are emitted once a day
+        self.has_alerted = False  # since the state was last saved
         self.scales: dict[str, TopicScale] = {}
         self.touched_scales: set[str] = set()
         self.touched_contexts: set[str] = set()
@@ -74,7 +91,7 @@ class State:
     def has_news(self) -> bool:
         """Whether the next emission has estimates to emit."""
         start, end = self.boundary - self.settings.windows.window_s, self.end
-        return bool(self.stale) or any(
+        return self.n_stale > 0 or any(
             domain.is_changed and (domain.last_estimate is not None or domain.window.has_rows(start, end))
             for domain in self.domains.values()
         )
@@ -121,22 +138,23 @@ class State:
         flights = self.assembly.snapshot(self.assembly.touched)
         changed |= {f"flight/{i}": flights[i] for i in sorted(flights)}
         changed |= {f"scale/{topic}": self._packed_scale(topic) for topic in sorted(self.touched_scales)}
-        if self.alerted:
-            changed["alerted"] = msgspec.msgpack.encode(self.alerted)
+        if self.has_alerted:
+            changed["alerted"] = ALERTED.pack(self.alerted)
+        self.has_alerted = False
         for touched in (self.touched_scales, self.touched_contexts, self.touched_domains, self.assembly.touched):
             touched.clear()
         return changed
 
     def _packed_scale(self, topic: str) -> bytes:
         scale = self.scales[topic]
-        return msgspec.msgpack.encode([self.settings.label_scale, bytes(scale.are_inside), scale.is_refused])
+        return SCALE.pack([self.settings.label_scale, bytes(scale.are_inside), scale.is_refused])
 
     def _stream(self) -> bytes:
-        scalars = [self.n_responses, self.n_alerts, self.n_pending, self.event_time, self.boundary]
+        times = [self.event_time, self.boundary]
+        scalars = [self.n_responses, self.n_alerts, self.n_pending, *times, self.n_events, self.n_stale, self.n_due]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
-        stale = [(series.domain, series.fingerprint, end) for series, end in self.stale]
-        time = [self.clock.snapshot(), self.wrong_clock_alert]
-        return msgspec.msgpack.encode([scalars, counters, delays, stale, self.assembly.n_news, time])
+        clocks = [self.clock.snapshot(), self.wrong_clock_alert]
+        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -144,27 +162,29 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, stale, state.assembly.n_news, *time = msgspec.msgpack.decode(saved["stream"])
-        state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary = scalars
-        if time:  # version 0.1 had one event time for all partitions
-            clocks, state.wrong_clock_alert = time[0]
-            state.clock.restore(clocks)
+        scalars, counters, delays, state.assembly.n_news, clocks = STREAM.unpack(saved["stream"])
+        state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary, *scalars = scalars
+        state.n_events, state.n_stale, state.n_due = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
-        state.stale = dict.fromkeys((SeriesKey(domain, fingerprint), end) for domain, fingerprint, end in stale)
+        partitions, state.wrong_clock_alert = clocks
+        state.clock.restore(partitions)
         restored = {f: ContextState.restore(settings, parts) for f, parts in contexts_saved(saved).items()}
         state.contexts = dict(sorted(restored.items(), key=lambda item: item[1].number))
         for blob in under("domain/", saved).values():
             domain = DomainState.restore(settings, blob, state.boundary, memory)
             state.domains[domain.series] = domain
             state.names.add(domain.series.domain)
+            if DOMAIN.is_old(blob):  # saved in the newest format once, so that it is counted once
+                state.touched_domains.add(domain.series)
+                state.counters["detectors_restarted"] += 1
         state.names.discard(OVERFLOW_DOMAIN)
         state.assembly.restore(under("flight/", saved))
         for topic, blob in under("scale/", saved).items():
-            label_scale, are_inside, is_refused = msgspec.msgpack.decode(blob)
+            label_scale, are_inside, is_refused = SCALE.unpack(blob)
             if label_scale == settings.label_scale:
                 state.scales[topic] = TopicScale(map(bool, are_inside), is_refused=is_refused)
         state.oldest_pending = memory.oldest_pending() if state.n_pending else None
-        state.alerted = msgspec.msgpack.decode(saved.get("alerted", EMPTY))
+        state.alerted = ALERTED.unpack(saved["alerted"]) if "alerted" in saved else {}
         return state
 
 

@@ -88,7 +88,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         false_alarms=settings.targets.false_alarms,
         max_domains=bounds.max_domains,
         max_fingerprints=settings.context.max_fingerprints,
-        max_stale_windows=bounds.max_stale_windows,
+        stale_windows_at_once=bounds.stale_windows_at_once,
         warm_start=settings.context.warm_start,
         predictions=settings.predictions.publish,
         seed=settings.classifier.seed,

@@ -36,7 +36,7 @@ from driftgauge.agent.service.internal_errors import Failures, is_unexpected
 from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
 from driftgauge.models.account import Account, account_of
-from driftgauge.models.events import Event, Pause, Rejected, Tick
+from driftgauge.models.events import Event, Idle, Pause, Rejected, Tick
 from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 OUTBOX_BATCH = 1_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+
+BUSY_POLL_S = 0.01
+"""Seconds to wait for records while past windows are due to be estimated again."""
 
 
 class RecordDecoder(Protocol):
@@ -193,7 +196,8 @@ class Loop:
             self.has_served = True
             last_record = time.monotonic()
             while not self.stopping.is_set():
-                records = source.poll(self.poll_timeout_s)
+                is_due = pipeline.state.n_due > 0
+                records = source.poll(min(BUSY_POLL_S, self.poll_timeout_s) if is_due else self.poll_timeout_s)
                 if records:
                     self._batch(pipeline, records, positions)
                     self._publish(sink)
@@ -205,6 +209,8 @@ class Loop:
                     return
                 elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
+                elif is_due:
+                    self._emit_pending(pipeline, sink, Idle())
                 self._report_success(source)
             self._emit_pending(pipeline, sink, Pause())
 
@@ -285,7 +291,7 @@ class Loop:
             sink.publish(messages)
             self.store.acknowledge(messages[-1].seq)
 
-    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause) -> bool:
+    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause | Idle) -> bool:
         """Emit the estimates that changed since they were last emitted; returns whether there were any."""
         state = pipeline.state
         if not state.has_news and not (isinstance(event, Tick) and state.has_open_windows):

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 from sqlalchemy import Connection, insert, inspect, select, text, update
 from sqlalchemy.schema import CreateColumn
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.output_tables import create_tables
+from driftgauge.connectors.store.rows import stale_values
+from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 
 def _to_2(connection: Connection) -> None:
@@ -25,7 +29,19 @@ def _to_2(connection: Connection) -> None:
     schema.LABELS_BY_TOPIC.create(connection)
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Marks of stale windows move from the state of the stream, in its first format, into a table."""
+    schema.stale_windows.create(connection)
+    stream = connection.scalar(select(schema.state.c.value).where(schema.state.c.name == "stream"))
+    if stream is None:
+        return
+    (*_, boundary), _, _, stale, *_ = msgspec.msgpack.decode(stream)
+    windows = [StaleWindow(boundary, SeriesKey(domain, fingerprint), end) for domain, fingerprint, end in stale]
+    if windows:
+        connection.execute(insert(schema.stale_windows), [stale_values(window) for window in windows])
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
 
 
 def migrate(connection: Connection) -> None:

@@ -17,6 +17,8 @@ from driftgauge.connectors.store.columns import as_bytes, from_bytes, known
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.rows import ResponseRow
+from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 Values: TypeAlias = dict[str, Any]
 
@@ -103,6 +105,16 @@ def alias_values(alias: Alias) -> Values:
 def alias(row: Row[Any]) -> Alias:
     """A stored alias."""
     return Alias(row.name, row.response_id, row.event_time)
+
+
+def stale_values(window: StaleWindow) -> Values:
+    """The row of a mark on a closed window."""
+    return {**window.series._asdict(), "window_end": float(window.end), "boundary": float(window.boundary)}
+
+
+def stale_window(row: Row[Any]) -> StaleWindow:
+    """A stored mark on a closed window."""
+    return StaleWindow(row.boundary, SeriesKey(row.domain, row.fingerprint, row.slice), row.window_end)
 
 
 def message_values(message: Message) -> Values:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 
@@ -120,6 +120,23 @@ daily = table(
     Column("n_labels", BigInteger, nullable=False),
     Column("sum_correct", Double, nullable=False),
 )
+
+stale_windows = table(  # closed windows that are to be estimated again; the newest boundary is last
+    "stale_windows",
+    Column("domain", TEXT, primary_key=True),
+    Column("fingerprint", TEXT, primary_key=True),
+    Column("slice", TEXT, primary_key=True),
+    Column("window_end", Double, primary_key=True),
+    Column("boundary", Double, nullable=False),
+)
+STALE_ORDER = (
+    stale_windows.c.boundary,
+    stale_windows.c.domain,
+    stale_windows.c.fingerprint,
+    stale_windows.c.slice,
+    stale_windows.c.window_end,
+)
+Index("stale_windows_in_order", *STALE_ORDER)
 
 state = table("state", Column("name", TEXT, primary_key=True), Column("value", LargeBinary))
 

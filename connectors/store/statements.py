@@ -10,7 +10,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Table, bindparam, delete, insert, update
+from sqlalchemy import ColumnElement, Connection, Dialect, Insert, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -67,6 +67,12 @@ def compile_writes(dialect: Dialect) -> Statements:
         "applied": _append(schema.applied),
     }
     return {key: _compiled(statement, dialect) for key, statement in statements.items()}
+
+
+def insert_new(table: Table, dialect_name: str) -> Insert:
+    """Insert, or leave the row with the same primary key as it is."""
+    make = sqlite.insert if dialect_name == "sqlite" else postgresql.insert
+    return make(table).on_conflict_do_nothing()
 
 
 def upsert(table: Table, dialect_name: str, *, newest_by: str | None = None, adding: bool = False) -> UpdateBase:

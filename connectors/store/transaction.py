@@ -19,6 +19,7 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     and_,
+    bindparam,
     delete,
     insert,
     select,
@@ -32,15 +33,18 @@ from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.output_tables import output_from, output_table, output_values
 from driftgauge.connectors.store.pending import HAS_RESPONSE, select_pending
-from driftgauge.connectors.store.statements import Writes
+from driftgauge.connectors.store.statements import Writes, insert_new
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Acquisition, Estimate, Output
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 _PER_QUERY = 500
 _T = TypeVar("_T")
+_STALE_KEY = schema.stale_windows.primary_key
+_FORGET_STALE = delete(schema.stale_windows).where(*(column == bindparam(f"{column.name}") for column in _STALE_KEY))
 _MAX_NAMES = 200_000
 
 _R, _L = schema.responses.c, schema.labels.c
@@ -211,6 +215,22 @@ class SqlTransaction:
         """Store the resolved label of these already stored responses."""
         for row in changed:
             self._writes.add("resolve", rows.resolved_values(row))
+
+    def mark_stale(self, windows: Sequence[StaleWindow]) -> int:
+        """Store marks of windows that are not marked yet; returns how many."""
+        marks = [rows.stale_values(window) for window in windows]
+        statement = insert_new(schema.stale_windows, self._connection.dialect.name)
+        if not marks:
+            return 0
+        return self._connection.execute(statement, marks, execution_options={"preserve_rowcount": True}).rowcount
+
+    def take_stale(self, limit: int) -> list[StaleWindow]:
+        """Remove and return the first marks in their order."""
+        first = select(schema.stale_windows).order_by(*schema.STALE_ORDER).limit(limit)
+        taken = [rows.stale_window(row) for row in self._connection.execute(first)]
+        if taken:
+            self._connection.execute(_FORGET_STALE, [rows.stale_values(window) for window in taken])
+        return taken
 
     def save_state(self, state: Mapping[str, bytes | None]) -> None:
         """Replace the saved state under these names; None deletes the name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from driftgauge.models.outputs import Acquisition, Estimate, Output
 from driftgauge.models.pending import Names, PendingLabels, explained
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -128,6 +129,22 @@ class MemoryTransaction:
             for row in rows:
                 stored = self._tables.responses[row.id]
                 self._put(replace(stored, correct=row.correct, weight=row.weight, label_kind=row.label_kind))
+
+    def mark_stale(self, windows: Sequence[StaleWindow]) -> int:
+        """Store marks of windows that are not marked yet; returns how many."""
+        with self._crash.effect("mark stale"):
+            new = [window for window in windows if (window.series, window.end) not in self._tables.stale]
+            for window in new:
+                self._set(self._tables.stale, (window.series, window.end), window)
+        return len(new)
+
+    def take_stale(self, limit: int) -> list[StaleWindow]:
+        """Remove and return the first marks in their order."""
+        with self._crash.effect("take stale"):
+            taken = nsmallest(limit, self._tables.stale.values())
+            for window in taken:
+                self._delete(self._tables.stale, (window.series, window.end))
+        return taken
 
     def save_state(self, state: Mapping[str, bytes | None]) -> None:
         """Replace the saved state under these names; None deletes the name."""

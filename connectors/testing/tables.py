@@ -11,6 +11,7 @@ from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Tables:
     labels: dict[str, tuple[Label, ...]] = field(default_factory=dict)
     label_numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     outputs: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict))
+    stale: dict[tuple[SeriesKey, float], StaleWindow] = field(default_factory=dict)
     state: dict[str, bytes] = field(default_factory=dict)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     outbox: dict[int, Message] = field(default_factory=dict)

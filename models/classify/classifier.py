@@ -11,15 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
-import msgspec
 import numpy as np
 
 from driftgauge.models.arrays import Float32s, Float64s
+from driftgauge.models.saved_format import SavedFormat
 
 Imbalance: TypeAlias = Literal["keep", "balance"]
 
-FORMAT = 1
-"""Of snapshots."""
+SNAPSHOT = SavedFormat("classifier", (lambda numbered: numbered[1:],), since="0.2.0")
 
 
 class Classifier(Protocol):
@@ -149,18 +148,11 @@ def compressed(features: Float32s) -> Float64s:
 
 
 def pack(kind: str, settings: ClassifierSettings, state: dict[str, Any]) -> bytes:
-    """Snapshot of a classifier: format number, kind, settings and state."""
-    return msgspec.msgpack.encode([FORMAT, kind, settings, state])
+    """Snapshot of a classifier: kind, settings and state."""
+    return SNAPSHOT.pack([kind, settings, state])
 
 
 def unpack(blob: bytes) -> tuple[str, ClassifierSettings, dict[str, Any]]:
     """Kind, settings and state from what `pack` made; ValueError for anything else."""
-    try:
-        format_, kind, settings, state = msgspec.msgpack.decode(
-            blob, type=tuple[int, str, ClassifierSettings, dict[str, Any]]
-        )
-    except msgspec.DecodeError as error:
-        raise ValueError(f"not a classifier snapshot: {error}") from error
-    if format_ != FORMAT:
-        raise ValueError(f"classifier snapshot of format {format_}; this version reads format {FORMAT}")
+    kind, settings, state = SNAPSHOT.unpack(blob, tuple[str, ClassifierSettings, dict[str, Any]])
     return kind, settings, state

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.calibration import DomainOffsets, RunningMean
-from driftgauge.models.classify.committee_record import Live, metrics_of, read_domain, read_live
+from driftgauge.models.classify.committee_record import DOMAIN, Live, metrics_of, read_domain, read_live
 from driftgauge.models.classify.gate import leave_one_domain_out
 from driftgauge.models.classify.members import CommitteeSettings, JudgedLabel, Member, StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
 from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.classify.refitted import Refitted
 from driftgauge.models.rows import Rows
+from driftgauge.models.saved_format import SavedFormat
 
 __all__ = ["Committee", "CommitteeSettings", "Metric", "StoredVersion"]
 
@@ -30,6 +30,9 @@ OTHER_DOMAINS = "(other)"
 BLOCK_LABELS = 50
 """Each time this many labels have come, refitted members are scored and promotions are decided."""
 FIRST_REFIT = 50  # labels
+
+VERSION = SavedFormat("classifier version")
+WHOLE = SavedFormat("committee in one piece")
 
 
 class Committee:
@@ -202,7 +205,7 @@ class Committee:
         if number not in self._versions:
             raise ValueError(f"version {number} is not stored; there are {sorted(self._versions)}")
         self._close_block()
-        saved = msgspec.msgpack.decode(self._versions[number])
+        saved = VERSION.unpack(self._versions[number])
         member = self._member(self.settings.champion)
         member.bring_back(number, saved)
         self._make_champion(member, f"rolled back to version {number}")
@@ -243,7 +246,7 @@ class Committee:
         number = self.history[-1].number + 1 if self.history else 1
         version, saved = member.stored_version(number, reason)
         self.history.append(version)
-        self._versions[number] = msgspec.msgpack.encode(saved)
+        self._versions[number] = VERSION.pack(saved)
         self._touched.add(f"version/{number}")
         if not member.is_online:
             member.stored_number = number
@@ -274,14 +277,14 @@ class Committee:
         """The whole state in one piece."""
         names = [f"domain/{d}" for d in {*self._published, *self.offsets.offsets}]
         names += [f"version/{n}" for n in self._versions]
-        return msgspec.msgpack.encode({"live": self._live(), **{name: self._part(name) for name in sorted(names)}})
+        return WHOLE.pack({"live": self._live(), **{name: self._part(name) for name in sorted(names)}})
 
     def _part(self, name: str) -> bytes | None:
         what, _, key = name.partition("/")
         if what == "version":
             return self._versions.get(int(key))
         tally = self._published.get(key)
-        return msgspec.msgpack.encode([tally and tally.snapshot(), self.offsets.offsets.get(key)])
+        return DOMAIN.pack([tally and tally.snapshot(), self.offsets.offsets.get(key)])
 
     def _live(self) -> bytes:
         block = [[b.features.tobytes(), b.correct, b.weight, b.domain, b.predicted] for b in self._block]
@@ -302,7 +305,7 @@ class Committee:
         becomes champion. Refitted members are fitted again to their stored rows. When other versions of the libraries
         then predict differently, `classifier_version` grows and `history` records it.
         """
-        parts = msgspec.msgpack.decode(saved, type=dict[str, bytes]) if isinstance(saved, bytes) else saved
+        parts = WHOLE.unpack(saved, dict[str, bytes]) if isinstance(saved, bytes) else saved
         live, new = read_live(parts), cls(settings)
         new._touched = {*parts} - {"live"} if isinstance(saved, bytes) else set()
         new.classifier_version, new.n_labels, new._refit_at, new._signal_problem = live.numbers
@@ -345,6 +348,6 @@ class Committee:
         name, is_frozen, stored_number = state[:3]
         member = self._member(name.partition("@")[0]) if is_frozen else wanted.pop(name, None)
         if member is not None:
-            fit = None if stored_number is None else msgspec.msgpack.decode(self._versions[stored_number])[0]
+            fit = None if stored_number is None else VERSION.unpack(self._versions[stored_number])[0]
             member.restore(state, self.settings.classifier, fit)
         return member

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import msgspec
-
 from driftgauge.models.classify.members import StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
+from driftgauge.models.saved_format import SavedFormat
 
-FORMAT = 1
+LIVE = SavedFormat("committee", (lambda numbered: numbered[1:],), since="0.2.0")
+DOMAIN = SavedFormat("tally of a domain")
 
 
 class Live(NamedTuple):
@@ -29,25 +29,23 @@ class Live(NamedTuple):
     history: list[StoredVersion]
 
     def packed(self) -> bytes:
-        """MessagePack; `read_live` reads it."""
+        """As bytes; `read_live` reads them."""
         *before, history = self
-        return msgspec.msgpack.encode([FORMAT, *before, [asdict(version) for version in history]])
+        return LIVE.pack([*before, [asdict(version) for version in history]])
 
 
 def read_live(parts: Mapping[str, bytes]) -> Live:
     """The live part of a saved committee; ValueError for anything else."""
     if "live" not in parts:
         raise ValueError("no committee is saved here")
-    format_, *fields = msgspec.msgpack.decode(parts["live"])
-    if format_ != FORMAT:
-        raise ValueError(f"committee snapshot of format {format_}; this version reads format {FORMAT}")
+    fields = LIVE.unpack(parts["live"])
     live = Live(*fields)
     return live._replace(history=[StoredVersion(**v | {"metric": Metric(**v["metric"])}) for v in fields[-1]])
 
 
 def read_domain(part: bytes) -> tuple[Tally | None, tuple[float, float] | None]:
     """The tally of predictions published for a domain, and its offset with precision; None where there is none yet."""
-    tally, offset = msgspec.msgpack.decode(part)
+    tally, offset = DOMAIN.unpack(part)
     return Tally.restore(tally) if tally else None, (offset[0], offset[1]) if offset else None
 
 

@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.models.events import Chunk, Context, Generation, Origin, Signal
+from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.in_flight import InFlight
 from driftgauge.models.signals.signal_counts import SignalCounts
 
+FLIGHT = SavedFormat("response in pieces")
+
 _ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored", "alternative_sums")
 
 
 def pack(response: InFlight) -> bytes:
-    """State of a response in flight, as plain values in MessagePack; `unpack` takes it."""
-    return msgspec.msgpack.encode(
+    """State of a response in flight, as bytes; `unpack` takes them."""
+    return FLIGHT.pack(
         {
             "head": _pack_generation(response.head),
             "form": response.first_form,
@@ -38,7 +41,7 @@ def pack(response: InFlight) -> bytes:
 
 def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
     """Make the response in flight that gave this state."""
-    state = msgspec.msgpack.decode(blob, strict=False)
+    state = FLIGHT.unpack(blob)
     waiting = {int(n): Chunk(_unpack_generation(piece), *marks) for n, (piece, *marks) in state["waiting"].items()}
     counts = dict(zip(SignalCounts.__slots__, state["counts"], strict=False))  # version 0.1 has no end_with_chosen
     names = ("alternatives", "segments", "problems", "end_with_chosen")

@@ -6,11 +6,9 @@ the traffic changed, not that accuracy fell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from driftgauge.models.watch.catalogue import new_mean_change_detector
 from driftgauge.models.watch.detector import DetectorSettings, MeanChange, MeanChangeDetector
@@ -81,12 +79,12 @@ class DriftMonitor:
     def _new(self) -> MeanChangeDetector:
         return new_mean_change_detector(self.kind, self.settings)
 
-    def snapshot(self) -> bytes:
-        """State as MessagePack of plain values: that of every detector, by the name of its signal."""
-        return msgspec.msgpack.encode({name: detector.snapshot() for name, detector in self._detectors.items()})
+    def snapshot(self) -> dict[str, Any]:
+        """State as plain values: that of every detector, by the name of its signal."""
+        return {name: detector.snapshot() for name, detector in self._detectors.items()}
 
-    def restore(self, state: bytes) -> DriftMonitor:
+    def restore(self, state: Mapping[str, Any]) -> DriftMonitor:
         """Continue from a snapshot of a monitor of the same kind; returns self."""
-        for name, saved in msgspec.msgpack.decode(state, type=dict[str, Any]).items():
+        for name, saved in state.items():
             self._detectors[name] = self._new().restore(saved)
         return self

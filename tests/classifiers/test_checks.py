@@ -14,9 +14,10 @@ from river.linear_model import LogisticRegression as RiverLogisticRegression
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.catalogue import KINDS, new_classifier, restore_classifier
-from driftgauge.models.classify.classifier import Classifier, ClassifierSettings, compressed
+from driftgauge.models.classify.classifier import SNAPSHOT, Classifier, ClassifierSettings, compressed
 from driftgauge.models.classify.online import AdaptiveRandomForest, LogisticRegression, _set_weights
 from driftgauge.models.classify.refitted import Refitted
+from driftgauge.models.saved_format import NewerStateError
 
 SETTINGS = ClassifierSettings(seed=3)
 REFITTED = [kind for kind in KINDS if isinstance(new_classifier(kind, SETTINGS), Refitted)]
@@ -121,14 +122,14 @@ def test_the_same_labels_and_seed_give_the_same_classifier_and_another_seed_give
 @kinds
 def test_a_snapshot_holds_plain_values_and_a_damaged_snapshot_raises_a_clear_error(kind: str) -> None:
     blob = trained(kind, labels(100)).snapshot()
-    assert msgspec.msgpack.decode(blob)[1] == kind
-    for damaged in (b"", b"\x80\x04K\x01.", blob[: len(blob) // 2], msgspec.msgpack.encode([1, kind, SETTINGS, {}])):
-        with pytest.raises(ValueError, match="snapshot"):
+    assert SNAPSHOT.unpack(blob)[0] == kind
+    for damaged in (b"", b"\x80\x04K\x01.", blob[: len(blob) // 2], SNAPSHOT.pack([kind, SETTINGS, {}])):
+        with pytest.raises(ValueError, match=r"snapshot|saved classifier"):
             restore_classifier(damaged)
-    with pytest.raises(ValueError, match="format 99"):
-        restore_classifier(msgspec.msgpack.encode([99, kind, SETTINGS, {}]))
+    with pytest.raises(NewerStateError, match=r"classifier has format 99: use driftgauge 9\.0\.0 or newer"):
+        restore_classifier(msgspec.msgpack.encode([99, "9.0.0", [kind, SETTINGS, {}]]))
     with pytest.raises(ValueError, match="no classifier of kind"):
-        restore_classifier(msgspec.msgpack.encode([1, "nonsense", SETTINGS, {}]))
+        restore_classifier(SNAPSHOT.pack(["nonsense", SETTINGS, {}]))
 
 
 @kinds
@@ -295,13 +296,13 @@ def test_a_label_moves_the_averaged_weights_less_than_the_newest_weights() -> No
 @pytest.mark.parametrize("kind", REFITTED)
 def test_a_restored_fit_with_other_predictions_is_marked_as_not_reproduced(kind: str) -> None:
     classifier = trained(kind, labels(200))
-    parts = msgspec.msgpack.decode(classifier.snapshot())
-    same = restore_classifier(msgspec.msgpack.encode(parts))
+    parts = SNAPSHOT.unpack(classifier.snapshot())
+    same = restore_classifier(SNAPSHOT.pack(parts))
     assert isinstance(same, Refitted)
     assert same.is_reproduced
-    parts[3]["digest"] = "0" * 16
-    parts[3]["libraries"] = {"scikit-learn": "0.1"}
-    other = restore_classifier(msgspec.msgpack.encode(parts))
+    parts[2]["digest"] = "0" * 16
+    parts[2]["libraries"] = {"scikit-learn": "0.1"}
+    other = restore_classifier(SNAPSHOT.pack(parts))
     assert isinstance(other, Refitted)
     assert not other.is_reproduced
     assert other.fitted_with == {"scikit-learn": "0.1"}

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.models.classify.committee import BLOCK_LABELS, Committee
+from driftgauge.models.classify.classifier import SNAPSHOT
+from driftgauge.models.classify.committee import BLOCK_LABELS, VERSION, WHOLE, Committee
 from driftgauge.models.classify.members import CommitteeSettings
 from driftgauge.models.rows import Rows
+from driftgauge.models.saved_format import NewerStateError
 
 SETTINGS = CommitteeSettings(refit_every_labels=150, max_training_rows=400, min_labels=5, seed=1)
 ALL = replace(SETTINGS, challengers=("random_forest", "gradient_boosting", "sparse_logistic_regression"))
@@ -248,12 +250,12 @@ def test_changed_settings_change_the_members_and_keep_the_learned_parameters() -
 def test_a_fit_that_is_not_reproduced_is_recorded_as_a_new_version() -> None:
     configured = replace(SETTINGS, champion="random_forest")
     committee = feed(Committee(configured), traffic(200))
-    parts = msgspec.msgpack.decode(committee.snapshot())
+    parts = WHOLE.unpack(committee.snapshot())
     name = f"version/{committee.champion.stored_number}"
-    classifier, calibrator = msgspec.msgpack.decode(parts[name])
-    inner = msgspec.msgpack.decode(classifier)
-    inner[3] |= {"digest": "0" * 16, "libraries": {"scikit-learn": "0.1"}}
-    parts[name] = msgspec.msgpack.encode([msgspec.msgpack.encode(inner), calibrator])
+    classifier, calibrator = VERSION.unpack(parts[name])
+    inner = SNAPSHOT.unpack(classifier)
+    inner[2] |= {"digest": "0" * 16, "libraries": {"scikit-learn": "0.1"}}
+    parts[name] = VERSION.pack([SNAPSHOT.pack(inner), calibrator])
     restored = Committee.restore(configured, parts)
     assert restored.classifier_version == committee.classifier_version + 1
     assert "scikit-learn" in restored.history[-1].reason
@@ -267,11 +269,11 @@ def test_each_member_has_another_kind_and_the_kind_must_exist() -> None:
         Committee(CommitteeSettings(champion="oracle"))
 
 
-def test_a_snapshot_of_another_format_raises_a_clear_error() -> None:
-    parts = msgspec.msgpack.decode(Committee(SETTINGS).snapshot())
-    live = msgspec.msgpack.decode(parts["live"])
-    parts["live"] = msgspec.msgpack.encode([99, *live[1:]])
-    with pytest.raises(ValueError, match="format 99"):
+def test_a_snapshot_of_a_newer_format_raises_an_error_that_names_the_version_to_use() -> None:
+    parts = WHOLE.unpack(Committee(SETTINGS).snapshot())
+    _, _, live = msgspec.msgpack.decode(parts["live"])
+    parts["live"] = msgspec.msgpack.encode([99, "9.0.0", live])
+    with pytest.raises(NewerStateError, match=r"committee has format 99: use driftgauge 9\.0\.0 or newer"):
         Committee.restore(SETTINGS, parts)
 
 

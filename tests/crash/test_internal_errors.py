@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
 import pytest
 
+from driftgauge.agent.core.state import STREAM
 from driftgauge.agent.service.internal_errors import MAX_IN_A_ROW
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reader_pool import PoolDecoder, dead_letter_of
@@ -78,7 +78,7 @@ def is_whole(record: Record) -> bool:
 
 def without_counters(world: World) -> dict[str, object]:
     """The saved state without the counters, in which a dead letter has its reason."""
-    stream: list[Any] = msgspec.msgpack.decode(world.tables.state["stream"])
+    stream: list[Any] = STREAM.unpack(world.tables.state["stream"])
     return {**world.tables.state, "stream": [part for n, part in enumerate(stream) if n != 1]}
 
 

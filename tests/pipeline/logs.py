@@ -26,6 +26,7 @@ SETTINGS = PipelineSettings(
     label_horizon_s=200.0,
     refit_estimator_every_labels=40,
     predictions="final",
+    stale_windows_at_once=3,
 )
 
 
@@ -155,8 +156,11 @@ def remembered(store: Store) -> dict[str, object]:
     with store.transaction() as transaction:
         ids = [f"{kind}{i}" for kind in ("r", "ticket", "key") for i in range(1000)]
         rows = transaction.responses(ids)
+        stale = transaction.take_stale(1_000_000)
+        transaction.mark_stale(stale)
         return {
             "state": transaction.state(""),
+            "stale": stale,
             "rows": [
                 (r.id, r.seq, r.features.tobytes(), repr(r.p_correct), repr(r.correct), r.weight) for r in rows.values()
             ],

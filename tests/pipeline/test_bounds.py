@@ -18,8 +18,8 @@ from driftgauge.agent.core.state import OVERFLOW_DOMAIN
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
-from driftgauge.models.outputs import Output
+from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Pause, Rejected, Signal
+from driftgauge.models.outputs import Estimate, Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
 
@@ -29,7 +29,7 @@ SETTINGS = PipelineSettings(
     max_domains=10,
     max_fingerprints=4,
     max_pending_labels=7,
-    max_stale_windows=5,
+    stale_windows_at_once=5,
     label_horizon_s=1e6,
     detect_drift=False,
     committee=CommitteeSettings(round_labels=50, max_training_rows=100),
@@ -94,11 +94,20 @@ def test_labels_for_unknown_responses_beyond_the_bound_become_dead_letters() -> 
     assert bound_reached(pipeline, "labels.max_pending") == 13
 
 
-def test_past_windows_beyond_the_bound_are_not_estimated_again() -> None:
+def test_past_windows_beyond_the_bound_wait_and_none_is_lost() -> None:
     late: list[Event] = [response(1000 + n, at=1e6 + 60.0 * n, domain=f"d{n % 9}") for n in range(100)]
-    pipeline, _ = play([response(n, at=1e6 + 60.0 * n) for n in range(100)] + late)
-    assert len(pipeline.state.stale) <= 5
-    assert bound_reached(pipeline, "bounds.max_stale_windows")
+    store = MemoryStore()
+    pipeline, _ = play([response(n, at=1e6 + 60.0 * n) for n in range(100)] + late, store)
+    marked, again = set(store.tables.stale), list[Estimate]()
+    assert pipeline.state.n_stale == len(marked) > 100
+    while pipeline.state.has_news:
+        with store.transaction() as transaction:
+            outputs = pipeline.step([Pause()], transaction)
+        past = [o for o in outputs if isinstance(o, Estimate) and o.window_end < pipeline.state.boundary]
+        assert 1 <= len(past) <= 5
+        again += past
+    assert sorted((estimate.series, estimate.window_end) for estimate in again) == sorted(marked)
+    assert (pipeline.state.n_stale, pipeline.state.n_due, store.tables.stale) == (0, 0, {})
 
 
 def test_the_buffer_of_a_window_never_exceeds_its_capacity() -> None:

@@ -15,6 +15,7 @@ from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Output, Prediction
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 from tests.store.conftest import AnyStore, Opener
 from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same
 
@@ -528,3 +529,31 @@ def test_retention_deletes_the_aliases_of_the_responses_that_it_deletes(store: A
     assert [store.expire(104.0, 2), store.expire(104.0, 2)] == [2, 0]
     with store.transaction() as memory:
         assert memory.aliases([*names, "shared"]).keys() == {"a-4", "a-5", "shared"}
+
+
+def stale(boundary: float, domain: str, end: float) -> StaleWindow:
+    return StaleWindow(boundary, SeriesKey(domain, "f"), end)
+
+
+def test_marks_of_windows_are_counted_once_and_taken_in_their_order(store: AnyStore) -> None:
+    first = [stale(120.0, "ü", 60.0), stale(120.0, "a", 60.0), stale(60.0, "b", 30.0)]
+    with store.transaction() as memory:
+        assert memory.mark_stale(first) == 3
+        assert memory.mark_stale([]) == 0
+        assert memory.mark_stale([stale(180.0, "a", 60.0), stale(180.0, "a", 90.0)]) == 1
+    with store.transaction() as memory:
+        assert memory.take_stale(2) == [stale(60.0, "b", 30.0), stale(120.0, "a", 60.0)]
+        assert memory.mark_stale([stale(180.0, "a", 60.0)]) == 1
+    with store.transaction() as memory:
+        expected = [stale(120.0, "ü", 60.0), stale(180.0, "a", 60.0), stale(180.0, "a", 90.0)]
+        assert memory.take_stale(100) == expected
+        assert memory.take_stale(100) == []
+
+
+def test_marks_that_were_taken_are_back_after_a_rollback(store: AnyStore) -> None:
+    with store.transaction() as memory:
+        memory.mark_stale([stale(60.0, "a", 30.0)])
+    with pytest.raises(IndexError), store.transaction() as memory:
+        _ = memory.take_stale(2)[1]
+    with store.transaction() as memory:
+        assert memory.take_stale(1) == [stale(60.0, "a", 30.0)]

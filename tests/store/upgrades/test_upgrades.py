@@ -1,0 +1,93 @@
+"""Stores of each released version, and of some commits, open with this code and go on with the same estimates.
+
+`tests.store.upgrades.write` makes them; CONTRIBUTING.md says when.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import math
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.state import STREAM
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import open_queries
+from driftgauge.connectors.store.sql_store import open_store
+from driftgauge.models.saved_format import NewerStateError
+from tests.store.conftest import POSTGRES
+from tests.store.upgrades.traffic import SETTINGS, events, play
+from tests.store.upgrades.write import STORES
+
+WRITERS = sorted(path.name.removesuffix(".json.xz") for path in STORES.glob("*.json.xz"))
+COMPARED = ("domain", "window_end", "revision", "status", "estimator", "n_events", "n_labels")
+FLOATS = ("accuracy", "ci_low", "ci_high", "effective_sample_size", "accuracy_labelled")
+
+
+@pytest.fixture(params=WRITERS)
+def writer(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["sqlite", POSTGRES])
+def old_store(writer: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A copy of a store that old code wrote."""
+    if request.param == "sqlite":
+        (tmp_path / "gauge.db").write_bytes(content(f"{writer}.db.xz"))
+        return f"sqlite:///{tmp_path / 'gauge.db'}"
+    url = str(request.getfixturevalue("postgres_url"))
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute(content(f"{writer}.sql.xz"))
+    return url
+
+
+def content(name: str) -> bytes:
+    return lzma.decompress((STORES / name).read_bytes())
+
+
+def test_the_agent_goes_on_from_an_old_store_with_the_same_estimates(writer: str, old_store: str) -> None:
+    with closing(open_store(old_store, topics=Topics())) as store:
+        estimates = [msgspec.to_builtins(estimate) for estimate in play(store, events()[1])]
+    expected: list[dict[str, Any]] = json.loads(content(f"{writer}.json.xz"))
+    assert len(estimates) == len(expected) > 40
+    for estimate, old in zip(estimates, expected, strict=True):
+        assert [estimate[name] for name in COMPARED] == [old[name] for name in COMPARED]
+        for name in FLOATS:
+            assert math.isclose(estimate[name], old[name], rel_tol=1e-6), (name, estimate, old)
+
+
+def test_an_old_store_is_not_read_before_an_agent_has_brought_it_up_to_date(old_store: str) -> None:
+    with pytest.raises(ConnectorError, match="older schema version"):
+        open_queries(old_store)
+    open_store(old_store, topics=Topics()).close()
+    open_queries(old_store).close()
+
+
+def test_nothing_but_the_state_of_drift_detectors_is_lost(old_store: str) -> None:
+    with closing(open_store(old_store, topics=Topics())) as store, store.transaction() as memory:
+        state = Pipeline.resume(SETTINGS, memory).state
+        marks = memory.take_stale(1_000)
+    assert len(state.domains) == state.counters["detectors_restarted"] == 2
+    assert len(marks) == state.n_stale > 0
+    assert state.n_pending > 0
+    assert state.assembly.in_flight
+    (context,) = state.contexts.values()
+    assert [member.name for member in context.committee.members] == [
+        "logistic_regression", "adaptive_random_forest", "sparse_logistic_regression"
+    ]  # fmt: skip
+
+
+def test_state_of_a_newer_format_stops_the_agent_and_names_the_version_to_use(old_store: str) -> None:
+    with closing(open_store(old_store, topics=Topics())) as store, store.transaction() as memory:
+        newer = msgspec.msgpack.encode([STREAM.number + 1, "9.0.0", {}])
+        memory.save_state({"stream": newer})
+        with pytest.raises(NewerStateError, match=r"state of the stream has format \d+: use driftgauge 9.0.0 or newer"):
+            Pipeline.resume(SETTINGS, memory)
