@@ -226,7 +226,7 @@ class BoundSettings(Section):
     in_flight_expiry_s: PositiveSeconds = 600.0
     """Seconds of event time without a piece after which an incomplete response is evicted."""
 
-    stale_windows_at_once: Annotated[int, Field(ge=1, le=10_000)] = 50
+    stale_windows_at_once: Annotated[int, Field(ge=1, le=10_000)] = 25
     """Largest number of past windows that are estimated again at once because of late events; the others wait."""
 
 

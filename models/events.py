@@ -249,11 +249,6 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """No record can be read at the moment: past windows that are due are estimated again meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
 class Rejected:
     """A record or an event that could not be used: the reason, and all that is needed to inspect it or to try again.
 
@@ -305,4 +300,4 @@ class Arrival:
     k_may_be_less: bool = False
 
 
-Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Idle | Rejected
+Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Rejected

@@ -25,7 +25,6 @@ from kafka.record import MemoryRecords, MemoryRecordsBuilder
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from river.drift import ADWIN
 from river.linear_model import LogisticRegression
 from river.utils import VectorDict
 from sklearn.tree import DecisionTreeRegressor
@@ -100,31 +99,6 @@ def check_selector_log() -> None:
     assert selector.log is logging.getLogger("kafka.net.selector")
 
 
-def adwin() -> Any:
-    make: Any = ADWIN
-    return make()
-
-
-def check_helper() -> None:
-    one, other = adwin(), adwin()
-    for value in range(500):
-        one.update(value % 7)
-    state = one._helper.__getstate__()
-    assert isinstance(state, bytes)
-    other._helper.__setstate__(state)
-    assert (other.width, other.estimation) == (one.width, one.estimation)
-
-
-def check_drift_detected() -> None:
-    detector = adwin()
-    for _ in range(100):
-        detector.update(0.5)
-    detector._drift_detected = True
-    assert detector.drift_detected
-    detector.update(0.5)
-    assert detector.width == 1
-
-
 def check_weights() -> None:
     model: Any = LogisticRegression()
     model._weights = VectorDict({0: 0.5, 3: -1.0})
@@ -141,8 +115,6 @@ def check_tree_predict() -> None:
 CHECKS: dict[str, Callable[[], None]] = {
     "KafkaConsumer._fetcher": check_fetcher,
     "DefaultRecordBatch._buffer": check_buffer,
-    "ADWIN._helper": check_helper,
-    "ADWIN._drift_detected": check_drift_detected,
     "LogisticRegression._weights": check_weights,
     "Fetcher.PartitionRecords": check_partition_records,
     "KafkaConsumer.config": check_config,

@@ -47,6 +47,7 @@ class Emission:
         batch.save_stale()
         taken = batch.memory.take_stale(min(state.n_due, batch.settings.stale_windows_at_once))
         state.n_stale, state.n_due = state.n_stale - len(taken), state.n_due - len(taken)
+        state.corrected_at = state.event_time
         for series, marks in groupby(taken, key=lambda mark: mark.series):
             ends = [mark.end for mark in marks]
             estimates = estimate_past(state, batch.memory, batch.newest_estimate, series, ends)

@@ -25,14 +25,17 @@ from driftgauge.agent.core.responses import Responses
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.core.watching import Watching
-from driftgauge.models.events import Arrival, Chunk, Event, Idle, Label, Pause, Rejected, Tick
+from driftgauge.models.events import Arrival, Chunk, Event, Label, Pause, Rejected, Tick
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.topic_scale import OUT_OF_SCALE
 
-STALE_EVERY_EVENTS = 100
-"""Events after which some of the windows that are due are estimated again."""
+STALE_EVERY_EVENTS, STALE_EVERY_S = 100, 10.0
+"""Events, and seconds of event time, after which some of the past windows that are due are estimated again."""
+
+TIME_EVERY_EVENTS = 5
+"""Events after which event time is looked at, so that one event causes little work where event time runs fast."""
 
 
 class Pipeline:
@@ -83,10 +86,13 @@ class _Step:
         return self.batch.outputs
 
     def _count(self, event: Event) -> None:
-        """Estimate stale windows again after every so many events, and whenever there is nothing else to do."""
+        """Estimate some past windows again every so often, in events or event time, and when event time is ticked."""
         state = self.batch.state
         state.n_events += 1
-        if state.n_due and (isinstance(event, Idle | Tick) or state.n_events % STALE_EVERY_EVENTS == 0):
+        if not state.n_due:
+            return
+        is_time = state.n_events % TIME_EVERY_EVENTS == 0 and state.event_time >= state.corrected_at + STALE_EVERY_S
+        if is_time or state.n_events % STALE_EVERY_EVENTS == 0 or isinstance(event, Tick):
             self.responses.flush()
             self.emission.emit_stale()
 

@@ -34,7 +34,7 @@ def _without_stale(saved: list[Any]) -> list[Any]:
     """Format 1 held the marks of stale windows, which the migration of the store moved into a table."""
     scalars, counters, delays, stale, n_news, *time = saved
     clocks = time[0] if time else [[], -math.inf]  # version 0.1.0 had one event time for all partitions
-    return [[*scalars, 0, len(stale), 0], counters, delays, n_news, clocks]
+    return [[*scalars, 0, len(stale), 0, -math.inf], counters, delays, n_news, clocks]
 
 
 STREAM = SavedFormat("state of the stream", (_without_stale,), since="0.2.0")
@@ -46,7 +46,8 @@ class State:
     """Everything between batches.
 
     ``boundary`` is where the next windows end; -inf before the first response. ``n_stale`` closed windows are marked to
-    be estimated again, ``n_due`` of them as soon as there is time.
+    be estimated again. ``n_due`` of them need not wait for the next boundary. ``corrected_at`` is the event time at
+    which some were last estimated again.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -57,6 +58,7 @@ class State:
         self.n_events = 0
         self.n_stale = 0
         self.n_due = 0
+        self.corrected_at = -math.inf
         self.clock = EventClock(settings.idle_after_s)
         self.event_time = -math.inf
         self.oldest_pending: float | None = None  # event time, exact at boundaries; None: no label is pending
@@ -151,7 +153,8 @@ class State:
 
     def _stream(self) -> bytes:
         times = [self.event_time, self.boundary]
-        scalars = [self.n_responses, self.n_alerts, self.n_pending, *times, self.n_events, self.n_stale, self.n_due]
+        stale = [self.n_events, self.n_stale, self.n_due, self.corrected_at]
+        scalars = [self.n_responses, self.n_alerts, self.n_pending, *times, *stale]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         clocks = [self.clock.snapshot(), self.wrong_clock_alert]
         return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks])
@@ -164,7 +167,7 @@ class State:
             return state
         scalars, counters, delays, state.assembly.n_news, clocks = STREAM.unpack(saved["stream"])
         state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary, *scalars = scalars
-        state.n_events, state.n_stale, state.n_due = scalars
+        state.n_events, state.n_stale, state.n_due, state.corrected_at = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
         partitions, state.wrong_clock_alert = clocks
         state.clock.restore(partitions)

@@ -48,7 +48,6 @@ _REASONS = {
 
 _BOUNDS = {
     "domain_overflow": "bounds.max_domains",
-    "stale_windows_dropped": "bounds.max_stale_windows",
     "rejected_too_many_in_flight": "bounds.max_in_flight",
     "rejected_too_many_contexts": "context.max_fingerprints",
     "rejected_too_many_pending_labels": "labels.max_pending",
@@ -163,6 +162,7 @@ class Metrics(Collector):
             "driftgauge_checkpoint_timestamp_seconds": ("When the last batch was committed.", self._now()),
             "driftgauge_domains": ("Domains known, at most bounds.max_domains.", len(state.names)),
             "driftgauge_contexts": ("Contexts known, at most context.max_fingerprints.", len(state.contexts)),
+            "driftgauge_stale_windows": ("Past windows waiting to be estimated again.", state.n_stale),
             "driftgauge_labels_pending": ("Labels waiting for their response.", state.n_pending),
             "driftgauge_labels_pending_oldest_timestamp_seconds": (
                 "Event time of the oldest label that waits for its response, at the latest boundary.",

@@ -25,7 +25,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -36,7 +36,7 @@ from driftgauge.agent.service.internal_errors import Failures, is_unexpected
 from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
 from driftgauge.models.account import Account, account_of
-from driftgauge.models.events import Event, Idle, Pause, Rejected, Tick
+from driftgauge.models.events import Event, Pause, Rejected, Tick
 from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ T = TypeVar("T")
 OUTBOX_BATCH = 1_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
-BUSY_POLL_S = 0.01
-"""Seconds to wait for records while past windows are due to be estimated again."""
+RECORDS_AT_ONCE = 50
+"""Records in one transaction while past windows wait to be estimated again, so that no transaction takes long."""
 
 
 class RecordDecoder(Protocol):
@@ -196,10 +196,11 @@ class Loop:
             self.has_served = True
             last_record = time.monotonic()
             while not self.stopping.is_set():
-                is_due = pipeline.state.n_due > 0
-                records = source.poll(min(BUSY_POLL_S, self.poll_timeout_s) if is_due else self.poll_timeout_s)
+                is_paused = time.monotonic() - last_record >= self.pause_after_s
+                records = source.poll(0.0 if is_paused and pipeline.state.n_due else self.poll_timeout_s)
                 if records:
-                    self._batch(pipeline, records, positions)
+                    for part in _parts(pipeline.state, records):
+                        self._batch(pipeline, part, positions)
                     self._publish(sink)
                     source.commit(positions)
                     last_record = time.monotonic()
@@ -209,8 +210,6 @@ class Loop:
                     return
                 elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
-                elif is_due:
-                    self._emit_pending(pipeline, sink, Idle())
                 self._report_success(source)
             self._emit_pending(pipeline, sink, Pause())
 
@@ -291,7 +290,7 @@ class Loop:
             sink.publish(messages)
             self.store.acknowledge(messages[-1].seq)
 
-    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause | Idle) -> bool:
+    def _emit_pending(self, pipeline: Pipeline, sink: Sink, event: Tick | Pause) -> bool:
         """Emit the estimates that changed since they were last emitted; returns whether there were any."""
         state = pipeline.state
         if not state.has_news and not (isinstance(event, Tick) and state.has_open_windows):
@@ -308,3 +307,12 @@ class Loop:
         for observer in self.observers:
             observer.lag(dict(source.lag()))
             observer.failure(None)
+
+
+def _parts(state: State, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """The records of a batch as they are applied: all at once, or in parts while past windows wait."""
+    start = 0
+    while start < len(records):
+        stop = start + RECORDS_AT_ONCE if state.n_stale else len(records)
+        yield records[start:stop]
+        start = stop

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.http import Health
 from driftgauge.agent.service.loop import Loop
@@ -15,8 +17,10 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.outputs import Output
 from tests.crash import agents
-from tests.pipeline.logs import SETTINGS
+from tests.pipeline import logs
 from tests.sources import Endless
+
+SETTINGS = replace(logs.SETTINGS, stale_windows_at_once=1_000)
 
 LOG = [record for record in agents.records(0, 80) if record.partition == 0]  # no window is open at its end
 
@@ -36,10 +40,10 @@ class Emissions(Health):
             self.while_running.append(not self.loop.stopping.is_set())
 
 
-def agent(store: MemoryStore, n_polls: int, pause_after_s: float) -> Loop:
+def agent(store: MemoryStore, n_polls: int, pause_after_s: float, settings: PipelineSettings = SETTINGS) -> Loop:
     """An agent that is stopped after this number of polls without records."""
     source, polls = Endless(LOG, max_records=16), itertools.count(1)
-    loop = Loop(SETTINGS, Decoder(encoding="msgpack"), store, lambda: source, MemorySink, pause_after_s=pause_after_s)
+    loop = Loop(settings, Decoder(encoding="msgpack"), store, lambda: source, MemorySink, pause_after_s=pause_after_s)
 
     def count() -> None:
         if next(polls) >= n_polls:
@@ -65,6 +69,33 @@ def test_estimates_at_the_stop_equal_those_of_a_source_that_ended() -> None:
     agent(silent, 1, 3_600.0).run()
     Loop(SETTINGS, Decoder(encoding="msgpack"), ended, lambda: MemorySource(LOG), MemorySink).run()
     assert estimates(silent) == estimates(ended)
+
+
+def test_a_silent_source_leaves_no_past_window_waiting() -> None:
+    store, few = MemoryStore(), replace(SETTINGS, stale_windows_at_once=1)
+    loop = agent(store, 300, 0.0, few)
+    emissions = Emissions(loop)
+    loop.observers = [emissions]
+    loop.run()
+    assert len(emissions.while_running) > 10
+    assert all(emissions.while_running)
+    assert store.tables.stale == {}
+    assert set(estimates(store)) == set(estimates_of_an_agent_that_need_not_wait())
+
+
+def test_past_windows_beyond_the_bound_wait_in_the_store_while_the_agent_is_stopped() -> None:
+    store, few = MemoryStore(), replace(SETTINGS, stale_windows_at_once=1)
+    agent(store, 1, 3_600.0, few).run()
+    waiting = len(store.tables.stale)
+    assert waiting > 10
+    agent(store, 1, 3_600.0, few).run()
+    assert 0 < len(store.tables.stale) < waiting
+
+
+def estimates_of_an_agent_that_need_not_wait() -> dict[str, tuple[int, int, float | None]]:
+    store = MemoryStore()
+    agent(store, 1, 3_600.0).run()
+    return estimates(store)
 
 
 def estimates(store: MemoryStore) -> dict[str, tuple[int, int, float | None]]:

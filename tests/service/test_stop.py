@@ -17,7 +17,7 @@ from driftgauge.connectors.base import ConnectorError, FencedError, Message, Pos
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore, Tables
 from tests.crash import agents
-from tests.pipeline.logs import SETTINGS
+from tests.service.test_pause import SETTINGS
 
 LOG = [record for record in agents.records(0, 80) if record.partition == 0]  # no window is open at its end
 AWAY = ConnectorError("broker a:9092 is away", retriable=True)
