@@ -97,6 +97,8 @@ class Emission:
             ranked = acquisition.rank(newest, settings.targets, settings.default_target)
             made = Acquisition(boundary, ranked)
             if previous := self._batch.newest_acquisition(made.key):  # emitted early, at a pause
+                if previous.priorities == made.priorities:
+                    return
                 made = replace(made, revision=previous.revision + 1)
             self._batch.acquisitions[made.key] = made
             self._batch.emit(made)
