@@ -90,10 +90,20 @@ def test_pauses_and_ticks_go_on_until_no_window_waits(is_file: bool) -> None:
 
 
 def test_a_trickle_of_events_works_windows_off_by_event_time() -> None:
+    agent = Agent(replace(BOUNDED, windows=WindowSpec(240.0, 60, 60.0), stale_windows_at_once=1))
+    agent.take(*traffic(), *imported())
+    n_minutes = agent.state.n_stale // 4
+    assert n_minutes > 5
+    agent.take(*(traffic(T0 + 600.0 + 3 * i, 1)[0] for i in range(20 * n_minutes)))
+    assert agent.state.n_stale == 0
+
+
+def test_dense_traffic_works_windows_off_by_the_number_of_events() -> None:
     agent = agent_after_the_import()
-    boundary, expected = agent.state.boundary, windows_changed(agent.state.boundary)
-    sparse = [e for i in range(5 * len(expected) // 7 + 5) for e in traffic(T0 + 600.0 + 20 * i, 1)[:1]]
-    assert sorted(past(agent.take(*sparse), boundary)) == sorted(expected)
+    agent.take(*traffic(T0 + 600.0, 1))
+    before = agent.state.n_stale
+    agent.take(*(traffic(T0 + 600.5 + i / 100, 1)[0] for i in range(500)))
+    assert before - agent.state.n_stale == 5 * 7
 
 
 def test_windows_estimated_together_give_the_estimates_of_windows_estimated_alone() -> None:
