@@ -133,11 +133,34 @@ def read_bound(text: str) -> Bound:
     try:
         if "/" in text:
             return dict(map(_read_offset, text.split(",")))
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return _seconds(text)
     except ValueError:
         wanted = "a time like 2026-01-31T00:00:00Z, or offsets like generations/0:1500,labels/0:20"
         raise ConnectorError(f"{text!r} is not a bound of a topic; write {wanted}", retriable=False) from None
+
+
+def read_time(text: str) -> float:
+    """Read a time as UTC seconds; a time without an offset is UTC.
+
+    Raises
+    ------
+    ConnectorError
+        For any other text.
+
+    Examples
+    --------
+    >>> read_time("2026-01-31T00:00:00Z"), read_time("2026-01-31")
+    (1769817600.0, 1769817600.0)
+    """
+    try:
+        return _seconds(text)
+    except ValueError:
+        raise ConnectorError(f"{text!r} is not a time like 2026-01-31T00:00:00Z", retriable=False) from None
+
+
+def _seconds(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _read_offset(text: str) -> tuple[TopicPartition, int]:
