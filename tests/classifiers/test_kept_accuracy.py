@@ -28,13 +28,13 @@ def right_above(p: Float64s) -> Float64s:
 def drawn(
     rng: np.random.Generator, accuracy: Callable[[Float64s], Float64s], n: int, *, graded: bool, designed: bool
 ) -> tuple[Float64s, Float64s, Float64s]:
-    """About n labelled responses; with a design, uncertain and wrong ones are labelled more often."""
+    """About n labelled responses; with a design, right ones are labelled twice as often."""
     p = rng.uniform(0.4, 1, 3 * n if designed else n)
     mean = accuracy(p)
     correct = rng.beta(2 * mean + 1e-9, 2 * (1 - mean) + 1e-9) if graded else (rng.random(len(p)) < mean).astype(float)
     if not designed:
         return p, correct, np.ones(len(p))
-    inclusion = np.where(correct < 0.5, 0.6, 0.3) - 0.1 * (p > 0.8)
+    inclusion = np.where(correct < 0.5, 0.3, 0.6) - 0.1 * (p > 0.8)
     chosen = rng.random(len(p)) < inclusion
     return p[chosen], correct[chosen], 1 / inclusion[chosen]
 
