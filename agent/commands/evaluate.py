@@ -19,7 +19,7 @@ from driftgauge.agent.commands.terminal import console, errors, print_line, stag
 
 PICTURE_HELP = "Picture to write; its suffix decides the format."
 
-Protocol = Literal["compositions", "labels", "coverage", "alarms"]
+Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "responses"]
 
 
 def drawable(path: Path | None) -> Path | None:
@@ -37,7 +37,9 @@ def evaluate(
     traffic: FilesArgument,
     protocol: Annotated[Protocol, typer.Option(help="What to measure.")] = "compositions",
     k: Annotated[str, typer.Option(help="Numbers of labelled domains, separated by commas.")] = "1,2,3,4",
-    max_compositions: Annotated[int, typer.Option(min=1, help="Sets of k domains, chosen by the seed.")] = 400,
+    max_compositions: Annotated[
+        int, typer.Option(min=1, help="Sets of k domains, or replays, chosen by the seed.")
+    ] = 400,
     labels: Annotated[
         str, typer.Option(help="Numbers of labels from the estimated domain, separated by commas.")
     ] = "0,5,20,50,100",

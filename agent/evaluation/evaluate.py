@@ -38,13 +38,16 @@ from driftgauge.agent.evaluation.entropy_sentinel import (
 from driftgauge.agent.evaluation.importance import importance_weighted
 from driftgauge.agent.evaluation.label_shift import label_shift_bbse, label_shift_em
 from driftgauge.agent.evaluation.label_trials import LabelTrials
+from driftgauge.agent.evaluation.live import MAX_RUNS, live_cells
+from driftgauge.agent.evaluation.responses import Predicted, outside_cells, stream_cells
+from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
 from driftgauge.models.estimate.default_estimator import label_dispersion
 from driftgauge.models.signals.features import FEATURES
 
-Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms"]
+Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms", "live", "responses"]
 Cell: TypeAlias = dict[str, Any]
 
 ROW_MODELS: Mapping[str, Fit] = {
@@ -73,14 +76,15 @@ def evaluate(
     Parameters
     ----------
     ks : sizes of the compositions; those larger than a file has domains are left out
-    max_compositions : of each size, chosen by the seed where there are more
-    labels : numbers of labels from the estimated domain, for the protocols ``labels`` and ``coverage``
+    max_compositions : of each size, chosen by the seed where there are more; replays of the protocol ``live``
+    labels : numbers of labels from the estimated domain, for the protocols ``labels``, ``coverage`` and ``live``
     target : a recording to estimate; None: the other domains of each file itself
 
     Returns
     -------
-    ``default_method``; ``cells``: one for each file, method, k and number of labels; ``accounts``: for each file, how
-    many responses were used, and why the others were not.
+    ``default_method``; ``cells``: one for each file, method, k and number of labels; ``responses``: how good the
+    predictions of single responses were, see `response_cell`; ``accounts``: for each file, how many responses were
+    used, and why the others were not.
 
     Raises
     ------
@@ -89,17 +93,37 @@ def evaluate(
     """
     other = None if target is None else read_traffic(target)
     cells: list[Cell] = []
+    responses: list[Cell] = []
     accounts = {} if other is None else {str(target): other.account.to_json()}
     for path in paths:
         bench = Bench(read_traffic(path), other, seed)
         accounts[str(path)] = bench.source.account.to_json()
         where = {"file": bench.source.name, "target": None if other is None else other.name, "protocol": protocol}
-        if protocol == "alarms":
-            found = alarm_cells(bench.target, seed, progress)
+        if protocol == "live":
+            runs = min(max_compositions, MAX_RUNS)
+            recording = read_recording(path if target is None else target)
+            found, predicted = live_cells(recording, bench.target.rows, labels, runs, seed, progress), list[Cell]()
         else:
-            found = _composed(bench, protocol, ks, max_compositions, labels, jobs, progress)
+            found, predicted = _measured(bench, protocol, ks, max_compositions, labels, jobs, progress)
         cells += [{**where, **_EMPTY, **cell} for cell in found]
-    return {"default_method": DEFAULT_METHOD, "seed": seed, "cells": cells, "accounts": accounts}
+        responses += [{**where, **cell} for cell in predicted]
+    return {
+        "default_method": DEFAULT_METHOD, "seed": seed, "cells": cells, "responses": responses, "accounts": accounts,
+    }  # fmt: skip
+
+
+def _measured(
+    bench: Bench, protocol: Protocol, ks: Sequence[int], limit: int, labels: Sequence[int], jobs: int,
+    progress: Progress,
+) -> tuple[list[Cell], list[Cell]]:  # fmt: skip
+    """Cells of accuracies, and of single responses."""
+    match protocol:
+        case "alarms":
+            return alarm_cells(bench.target, bench.seed, progress), []
+        case "responses":
+            return [], stream_cells(bench, progress)
+        case _:
+            return _composed(bench, protocol, ks, limit, labels, jobs, progress)
 
 
 def fit_on(bench: Bench, composition: Domains, forests: CachedForests) -> Averaged:
@@ -113,7 +137,7 @@ def fit_on(bench: Bench, composition: Domains, forests: CachedForests) -> Averag
 def _composed(
     bench: Bench, protocol: Protocol, ks: Sequence[int], limit: int, labels: Sequence[int], jobs: int,
     progress: Progress,
-) -> list[Cell]:  # fmt: skip
+) -> tuple[list[Cell], list[Cell]]:  # fmt: skip
     domains = bench.source.rows
     if protocol != "compositions":
         limit = min(limit, 60)  # draws of labels multiply every composition
@@ -123,12 +147,20 @@ def _composed(
     forests = CachedForests(bench)
     forests.fit(every + parts, jobs, progress)
     if protocol == "compositions":
-        return _label_free(bench, every, forests, jobs, progress)
+        outside = ((len(c), _outside(bench, c, forests)) for c in every)
+        return _label_free(bench, every, forests, jobs, progress), outside_cells("forest", outside)
     trials = LabelTrials(bench, labels)
     for i, composition in enumerate(every):
         trials.run(composition, fit_on(bench, composition, forests), forests.target(composition))
         progress("compositions", i + 1, len(every))
-    return trials.cells()
+    return trials.cells(), []
+
+
+def _outside(bench: Bench, composition: Domains, forests: CachedForests) -> Predicted:
+    """Predictions of the responses of domains outside a composition."""
+    rows = [at for domain, at in bench.estimated(composition).items() if domain not in composition]
+    at = np.concatenate([np.empty(0, dtype=np.intp), *rows])
+    return Predicted(forests.target(composition)[at].astype(np.float64), bench.target.correct[at])
 
 
 def _label_free(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -12,11 +13,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from driftgauge.agent.evaluation.figure import drawing
+from driftgauge.agent.evaluation.live import AGENT
+from driftgauge.agent.evaluation.response_view import draw_curves, response_table
 
 _COLUMNS = {
     "median_mae": "median MAE", "iqr": "IQR", "median_mae_outside": "MAE outside", "spearman": "rho",
     "coverage": "coverage", "mean_width": "width", "false_alarm_share": "false alarms",
-    "median_labels_to_alarm": "labels to alarm", "n_compositions": "n",
+    "median_labels_to_alarm": "labels to alarm", "missing": "missing", "n_compositions": "n",
 }  # fmt: skip
 
 _LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^")
@@ -25,7 +28,8 @@ _LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^")
 def render(result: Mapping[str, Any]) -> RenderableType:
     """Tables of the cells, one for every file, target, protocol, k and number of labels; the best error first."""
     cells = sorted(result["cells"], key=_place)
-    return Group(*(_table(list(group), result["default_method"]) for _, group in groupby(cells, key=_place)))
+    tables = [_table(list(group), result["default_method"]) for _, group in groupby(cells, key=_place)]
+    return Group(*tables, *(response_table(list(group)) for _, group in groupby(result["responses"], key=_file)))
 
 
 def account_lines(result: Mapping[str, Any]) -> Iterator[str]:
@@ -37,18 +41,28 @@ def account_lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plot(result: Mapping[str, Any], path: Path) -> None:
-    """Median MAE against k (or against the number of labels), one panel for every file.
+    """One column for every file: median MAE against k (or against the number of labels), and what is kept.
 
     A method has one colour; with several k, each k has a line style. ConnectorError without matplotlib (see `drawing`).
     """
     cells = [cell for cell in result["cells"] if cell["median_mae"] is not None]
-    files = list(dict.fromkeys((cell["file"], cell["target"]) for cell in cells))
-    figure = drawing()(figsize=(7.5 * max(len(files), 1), 4.5), layout="constrained")
-    panels = figure.subplots(1, max(len(files), 1), squeeze=False)[0]
-    for panel, file in zip(panels, files, strict=False):
-        _draw(panel, [cell for cell in cells if (cell["file"], cell["target"]) == file], result["default_method"])
-        panel.set_title(" -> ".join(name for name in file if name))
+    rows = [found for found in (cells, result["responses"]) if found] or [cells]
+    files = list(dict.fromkeys(map(_file, itertools.chain(*rows))))
+    figure = drawing()(figsize=(7.5 * max(len(files), 1), 4.5 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), max(len(files), 1), squeeze=False)
+    for row, found in zip(panels, rows, strict=True):
+        for panel, file in zip(row, files, strict=False):
+            of_file = [cell for cell in found if _file(cell) == file]
+            if found is cells:
+                _draw(panel, of_file, result["default_method"])
+            else:
+                draw_curves(panel, of_file)
+            panel.set_title(" -> ".join(name for name in file if name) + ("" if found is cells else ", kept responses"))
     figure.savefig(path)
+
+
+def _file(cell: Mapping[str, Any]) -> tuple[str, str]:
+    return cell["file"], cell["target"] or ""
 
 
 def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -67,7 +81,7 @@ def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:
     for name in shown:
         table.add_column(_COLUMNS[name], justify="right")
     for cell in sorted(cells, key=lambda cell: (cell["median_mae"] is None, cell["median_mae"] or 0)):
-        style = "bold" if cell["method"].startswith(default) else None
+        style = "bold" if cell["method"].startswith((default, AGENT)) else None
         table.add_row(cell["method"], *(_number(cell.get(name)) for name in shown), style=style)
     return table
 
@@ -83,14 +97,16 @@ def _draw(panel: Any, cells: Sequence[Mapping[str, Any]], default: str) -> None:
         panel.plot(
             [cell[across] for cell in line],
             [cell["median_mae"] for cell in line],
-            label=f"{method}, k = {group}" if by_labels else method,
-            color="black" if method == default else f"C{methods.index(method) % 10}",
+            label=f"{method}, k = {group}" if by_labels and group else method,
+            color="black" if method in (default, AGENT) else f"C{methods.index(method) % 10}",
             linestyle=_LINES[groups.index(group) % len(_LINES)],
-            linewidth=2.5 if method == default else 1.0,
+            linewidth=2.5 if method in (default, AGENT) else 1.0,
             marker=_MARKERS[methods.index(method) // 10 % len(_MARKERS)],
             markersize=4,
         )
     panel.set_xlabel("labels from the domain" if by_labels else "labelled domains (k)")
+    if not by_labels:
+        panel.set_xticks(sorted({cell["k"] for cell in cells}))
     panel.set_ylabel("median MAE")
     panel.set_ylim(bottom=0)
     panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
