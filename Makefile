@@ -5,7 +5,7 @@ WORKERS ?= 2
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka test test-transformers check soak bench fuzz clean
+.PHONY: help demo demo-kafka test test-transformers check soak bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ fuzz: .venv/fuzz  ## N damaged payloads through the agent, then fuzz each format
 
 bench: .venv/dev  ## measure speed against baselines; writes bench.json
 	$(BIN)/python -m tests.benchmarks
+
+figures: .venv/dev  ## measure the tables of docs/estimators.md on RECORDINGS (a folder); COMPOSITIONS (6) limits the time
+	$(BIN)/python -m tests.figures $(and $(RECORDINGS),--recordings $(RECORDINGS)) --compositions $(or $(COMPOSITIONS),6) $(ARGS)
 
 clean:  ## remove everything that make created
 	rm -rf .venv .links build dist out *.egg-info bench.json soak.json

@@ -23,7 +23,7 @@ def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     title = f"{first['file']}{' -> ' + first['target'] if first['target'] else ''}, single responses, {way}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("domain" if first["k"] is None else "k", no_wrap=True)
-    for title in (*_COLUMNS.values(), *(f"best {share} %" for share in _KEPT)):
+    for title in (*_COLUMNS.values(), *(f"top {share} %" for share in _KEPT)):
         table.add_column(title, justify="right")
     for cell in cells:
         table.add_row(*response_row(cell), style="bold" if cell["domain"] is None else None)

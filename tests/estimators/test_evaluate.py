@@ -50,6 +50,39 @@ def test_every_protocol_gives_cells_with_the_documented_fields(traffic: Path, pr
         assert not any(isinstance(value, float) and math.isnan(value) for value in cell.values())
 
 
+def test_predictions_of_single_responses_are_judged_before_their_label_and_from_other_domains(traffic: Path) -> None:
+    before = evaluate([traffic], "responses")
+    assert before["cells"] == []
+    by_domain = {cell["domain"]: cell for cell in before["responses"]}
+    assert set(by_domain) == {None, "d0", "d1", "d2", "d3"}
+    assert sum(cell["n"] for domain, cell in by_domain.items() if domain) == by_domain[None]["n"]
+    (outside,) = evaluate([traffic], ks=(3,), max_compositions=1)["responses"]
+    assert (outside["k"], outside["domain"]) == (3, None)
+    assert outside["n"] == 60  # the one domain outside the composition
+    for cell in (by_domain[None], outside):
+        assert cell["auroc"] > 0.7
+        assert cell["aurc_best"] <= cell["aurc"] < 1 - cell["accuracy"]
+        assert cell["kept_accuracy"][-1] == pytest.approx(cell["accuracy"])
+        assert cell["kept_accuracy"][49] > cell["accuracy"] + 0.05
+
+
+def test_with_another_target_only_its_responses_are_judged(traffic: Path, tmp_path: Path) -> None:
+    other = recording(tmp_path / "later.npz", domains=2, size=30)
+    cells = evaluate([traffic], "responses", target=other)["responses"]
+    assert {cell["domain"]: cell["n"] for cell in cells} == {None: 60, "d0": 30, "d1": 30}
+
+
+def test_the_live_protocol_runs_the_agent_with_labels_in_every_domain(traffic: Path) -> None:
+    cells = evaluate([traffic], "live", max_compositions=2, labels=(0, 20))["cells"]
+    assert all(set(cell) >= FIELDS for cell in cells)
+    by_place = {(cell["method"], cell["n_labels"]): cell for cell in cells}
+    assert set(by_place) == {("agent", 0), ("agent", 20), ("labels_alone", 20)}
+    assert by_place["agent", 20]["missing"] == 0.0
+    assert by_place["agent", 20]["median_mae"] < 0.15
+    assert by_place["agent", 20]["n_compositions"] == 2
+    assert evaluate([traffic], "live", max_compositions=2, labels=(0, 20))["cells"] == cells
+
+
 def test_the_same_seed_gives_the_same_cells_in_one_process_and_in_two(traffic: Path) -> None:
     one, two = (evaluate([traffic], ks=(1,), max_compositions=2, jobs=jobs) for jobs in (1, 2))
     assert one == two
@@ -119,3 +152,15 @@ def test_an_evaluation_is_shown_as_tables_and_as_a_picture(traffic: Path, tmp_pa
     assert "labels_alone" in console.export_text()
     plot(result, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
+
+
+def test_the_risk_coverage_curve_is_shown_as_a_table_and_as_a_picture(traffic: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out, picture = tmp_path / "cells.json", tmp_path / "picture.svg"
+    arguments = ["evaluate", str(traffic), "--protocol", "responses", "--json", str(out), "--plot", str(picture)]
+    ended = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert ended.exit_code == 0
+    whole = next(cell for cell in json.loads(out.read_text())["responses"] if cell["domain"] is None)
+    for name in ("brier", "log_loss", "auroc", "calibration_error", "aurc"):
+        assert f"{whole[name]:.3f}" in ended.output
+    assert "<svg" in picture.read_text()
