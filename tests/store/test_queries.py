@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.predictions import Predictions
 from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Rejected
@@ -55,6 +57,29 @@ def test_estimates_of_windows_that_ended_in_a_span(store: SqlStore, queries: Sto
     with store.transaction() as memory:
         memory.emit([estimate(window_end=float(end)) for end in (40, 10, 20, 30)])
     assert [found.window_end for found in queries.estimates(10.0, 30.0)] == [20.0, 30.0]
+
+
+def test_predictions_are_selected_by_context_domain_and_time(store: SqlStore, queries: StoreQueries) -> None:
+    rows = [
+        response(0, p_correct=0.9, correct=1.0, weight=4.0),
+        response(1, p_correct=0.5, event_time=2000.0),
+        response(2, p_correct=0.3, domain="art", correct=0.0),
+        response(3, p_correct=0.8, fingerprint="f2", correct=0.0),
+        response(4, p_correct=math.nan, correct=1.0),
+        response(5, p_correct=0.2, correct=0.0, weight=0.0),
+    ]
+    with store.transaction() as memory:
+        memory.add_responses(rows)
+        assert Predictions(queries, rows[0].fingerprint).count() == 0
+    every = Predictions(queries, rows[0].fingerprint)
+    assert (every.count(), every.count(0.5), every.count(0.95)) == (4, 2, 0)
+    assert sorted(zip(*(column.tolist() for column in every.labelled()), strict=True)) == [
+        (0.3, 0.0, 1.0),
+        (0.9, 1.0, 4.0),
+    ]
+    assert Predictions(queries, rows[0].fingerprint, domain="art").count() == 1
+    assert Predictions(queries, rows[0].fingerprint, since=1500.0).count() == 1
+    assert [len(column) for column in Predictions(queries, "nothing").labelled()] == [0, 0, 0]
 
 
 def test_alerts_of_a_span_in_order(store: SqlStore, queries: StoreQueries) -> None:
