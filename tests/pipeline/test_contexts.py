@@ -25,7 +25,7 @@ def one_token(rank: int, i: int, **more: Any) -> dict[str, Any]:
 
 def _entry(rank: int) -> dict[str, Any]:
     logprobs = [-1.0 - 0.6 * n for n in range(len(WORDS))]
-    listed = [(WORDS[n], logprobs[n]) for n in sorted({*range(K), rank})]
+    listed: list[tuple[str, float | None]] = [(WORDS[n], logprobs[n]) for n in sorted({*range(K), rank})]
     return entry(WORDS[rank], logprobs[rank], listed)
 
 
