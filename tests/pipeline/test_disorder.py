@@ -84,6 +84,8 @@ class Played:
         self.windows: dict[tuple[str, float], Estimate] = {}
         self._play(events)
         self._play([Tick(self.pipeline.state.boundary)])  # as at the end of every source
+        while self.pipeline.state.n_stale:
+            self._play([Tick(self.pipeline.state.boundary)])
 
     def _play(self, events: list[Event]) -> None:
         for at in range(0, len(events), 500):
