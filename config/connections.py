@@ -214,6 +214,9 @@ class StoreSettings(Section):
     retention_s: Seconds = 90 * 86_400.0
     """Seconds of event time after which responses and their labels are deleted; 0: never."""
 
+    daily_retention_s: Seconds = 365 * 86_400.0
+    """Seconds of event time after which the sums by day, which deleted responses leave, are deleted too; 0: never."""
+
     max_dead_letters: Count = 10_000
     """Largest number of dead letters in the store; beyond it the oldest are deleted and counted."""
 

@@ -184,6 +184,10 @@ class Store(Protocol):
         """
         ...
 
+    def expire_days(self, older_than: float) -> None:
+        """Delete the sums of days that ended before this event time; it works once for each day."""
+        ...
+
     def close(self) -> None:
         """Release everything; safe to call twice."""
         ...

@@ -56,6 +56,14 @@ class Memory(Protocol):
         """Saved state by name, for every name that starts with ``prefix``."""
         ...
 
+    def retired_numbers(self) -> dict[str, int]:
+        """The number of each retired state by its name, in the order of the numbers."""
+        ...
+
+    def retired(self, name: str) -> bytes | None:
+        """The retired state with this name."""
+        ...
+
     def add_responses(self, rows: Sequence[ResponseRow], /) -> None:
         """Store new responses; their ids are not stored yet, and ``seq`` only grows."""
         ...
@@ -89,6 +97,10 @@ class Memory(Protocol):
 
     def save_state(self, state: Mapping[str, bytes | None]) -> None:
         """Replace the saved state under these names; None deletes the name."""
+        ...
+
+    def save_retired(self, state: Mapping[str, tuple[int, bytes] | None]) -> None:
+        """Replace the retired state under these names: its number and its bytes; None deletes the name."""
         ...
 
     def oldest_pending(self) -> float | None:

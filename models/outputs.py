@@ -90,10 +90,11 @@ class Alert:
     ``kind``: ``drift`` (the mean of a signal changed), ``accuracy_gap`` (labels contradict the predictions),
     ``below_target`` (labels prove accuracy below the target), ``back_on_target`` (that alarm is resolved),
     ``new_context`` (a context not seen before), ``refused_context`` (a new context whose log-probabilities carry no
-    information), ``labels_out_of_scale`` (labels of a topic leave the scale), ``id_conflict`` (ids of responses repeat
-    with other content). ``severity``: ``alarm`` when labels prove the change, ``warning`` when a signal shows it,
-    ``info`` otherwise. ``since`` is the event time of the first response after the change; ``before`` and ``after`` are
-    the means of ``what`` before and after it. All three are None where unknown.
+    information), ``returned_context`` (a context that had left is back), ``labels_out_of_scale`` (labels of a topic
+    leave the scale), ``id_conflict`` (ids of responses repeat with other content). ``severity``: ``alarm`` when labels
+    prove the change, ``warning`` when a signal shows it, ``info`` otherwise. ``since`` is the event time of the first
+    response after the change; ``before`` and ``after`` are the means of ``what`` before and after it. All three are
+    None where unknown.
     """
 
     kind: str

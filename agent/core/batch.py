@@ -143,12 +143,24 @@ class Batch:
         return self.acquisitions.get(key) or self.memory.acquisition(key)
 
     def mark_stale(self, row: ResponseRow) -> bool:
-        """Mark the closed windows that hold this row: they are estimated again. False: there are none."""
+        """Mark the closed windows that hold this row: they are estimated again. False: there are none.
+
+        Of a domain that is not live, the windows that are still open are marked too.
+        """
         boundary, windows = self.state.boundary, self.settings.windows
         ends = list(windows.ends_holding(row.event_time, before=boundary - windows.hop_s))
         for end in ends:
             self._stale.setdefault((row.series, end), boundary)
+        if row.series not in self.state.domains:
+            for end in windows.ends_holding(row.event_time, before=boundary):
+                if end not in ends:
+                    self.state.mark_open(row.series, end)
         return bool(ends)
+
+    def close_marked(self, boundary: float) -> None:
+        """Let the open windows that were marked, and end at this boundary or before, be estimated like closed ones."""
+        for series, end in self.state.take_open(boundary):
+            self._stale.setdefault((series, end), boundary)
 
     def save_stale(self) -> None:
         """Store the marks made since the last call."""

@@ -32,7 +32,15 @@ class ContextState:
         self.n_fitted = 0
         self.training: bytes | None = None
         self.is_fit_saved = True
-        self.estimator: Estimator = new_estimator(DEFAULT_ESTIMATOR, {}, seed=settings.seed)
+        self._samples: Mapping[str, Sample] = {}
+        self._estimator: Estimator | None = None
+
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator fitted to the samples; it is fitted when it is first used."""
+        if self._estimator is None:
+            self._estimator = new_estimator(DEFAULT_ESTIMATOR, self._samples, seed=self.settings.seed)
+        return self._estimator
 
     def wants_fit(self) -> bool:
         """Whether enough labels came since the last fit: as many as the settings demand, and half of those it used.
@@ -52,7 +60,7 @@ class ContextState:
 
     def _fit(self, samples: Mapping[str, Sample]) -> None:
         self.n_fitted = sum(map(len, samples.values()))
-        self.estimator = new_estimator(DEFAULT_ESTIMATOR, samples, seed=self.settings.seed)
+        self._samples, self._estimator = samples, None
 
     def changes(self) -> dict[str, bytes | None]:
         """What must be saved since the last call, by name; the empty name holds the identity of the context."""
@@ -89,9 +97,14 @@ class ContextState:
         return state
 
 
+def context_name(fingerprint: str) -> str:
+    """The name that the store knows a context by."""
+    return f"context/{fingerprint}"
+
+
 def context_parts(fingerprint: str, context: ContextState) -> dict[str, bytes | None]:
     """What must be saved of a context, under the names that the store knows it by."""
-    return {f"context/{fingerprint}/{name}": part for name, part in context.changes().items()}
+    return {f"{context_name(fingerprint)}/{name}": part for name, part in context.changes().items()}
 
 
 def context_model(parts: Mapping[str, bytes]) -> str:

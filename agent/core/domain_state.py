@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from driftgauge.agent.core.settings import PipelineSettings
@@ -19,7 +20,7 @@ from driftgauge.models.windows import Window
 def _without_detectors(saved: list[Any]) -> list[Any]:
     """Format 1 held the state of drift detectors as private bytes of a library: they start anew."""
     identity, since, last_key, _, watch = saved
-    return [identity, since, last_key, {}, watch]
+    return [identity, since, last_key, {}, watch, [-1, -math.inf]]
 
 
 DOMAIN = SavedFormat("domain", (_without_detectors,), since="0.2.0")
@@ -28,8 +29,13 @@ DOMAIN = SavedFormat("domain", (_without_detectors,), since="0.2.0")
 class DomainState:
     """One domain in one context: its window, its detectors, and its newest estimate.
 
-    ``rank`` numbers the domains of all contexts in order of arrival, from 1; it decides the part of the false-alarm
-    budget.
+    Attributes
+    ----------
+    rank : numbers the domains of all contexts in order of arrival, from 1; it decides the part of the false-alarm
+        budget
+    last_response : number of its last response among all responses; -1: unknown
+    last_boundary : the open boundary when that response came
+    last_key : key of the newest estimate while it is not in memory
     """
 
     def __init__(self, settings: PipelineSettings, series: SeriesKey, rank: int) -> None:
@@ -42,6 +48,9 @@ class DomainState:
         self.labels_since = 0
         self.is_changed = False  # since the last estimate
         self.last_estimate: Estimate | None = None
+        self.last_key: str | None = None
+        self.last_response = -1
+        self.last_boundary = -math.inf
 
     def has_rows_after_estimate(self, before: float) -> bool:
         """Whether a response lies between the window of the last estimate and this event time."""
@@ -50,20 +59,37 @@ class DomainState:
 
     def snapshot(self) -> bytes:
         """State as bytes; the window and the last estimate are read from the store again."""
-        last_key = None if self.last_estimate is None else self.last_estimate.key
+        last_key = self.last_key if self.last_estimate is None else self.last_estimate.key
         identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]
-        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot()])
+        last = [self.last_response, self.last_boundary]
+        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot(), last])
 
     @classmethod
-    def restore(cls, settings: PipelineSettings, blob: bytes, boundary: float, memory: Memory) -> DomainState:
-        """Make the state that gave this snapshot, reading its window and last estimate back from memory."""
-        (domain, fingerprint, rank), since, last_key, drift, watch = DOMAIN.unpack(blob)
+    def restore(cls, settings: PipelineSettings, blob: bytes) -> DomainState:
+        """Make the state that gave this snapshot; `rebuild` adds its window and last estimate."""
+        (domain, fingerprint, rank), since, last_key, drift, watch, last = DOMAIN.unpack(blob)
         state = cls(settings, SeriesKey(domain, fingerprint), rank)
+        state.last_key = last_key
+        state.last_response, state.last_boundary = last
         state.events_since, state.labels_since, state.is_changed = since
         state.drift.restore(drift)
         state.watch.restore(watch)
-        state.last_estimate = memory.estimate(last_key) if last_key else None
-        start = boundary - settings.windows.window_s
-        state.window.load(memory.window(state.series, start, math.inf, state.window.capacity + 1))
         return state
+
+    def rebuild(self, boundary: float, memory: Memory, estimate: Callable[[str], Estimate | None]) -> None:
+        """Read the window from memory, and the newest estimate by its key."""
+        self.last_estimate = estimate(self.last_key) if self.last_key else None
+        start = boundary - self.window.spec.window_s
+        self.window.load(memory.window(self.series, start, math.inf, self.window.capacity + 1))
+
+    def leave(self) -> None:
+        """Drop what `rebuild` reads again."""
+        self.last_key = None if self.last_estimate is None else self.last_estimate.key
+        self.last_estimate = None
+        self.window = Window(self.window.spec, self.window.features.shape[1])
+
+
+def domain_name(series: SeriesKey) -> str:
+    """The name that the store knows a domain in a context by."""
+    return f"domain/{series.fingerprint}/{series.domain}"

@@ -9,6 +9,7 @@ from itertools import groupby
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live, estimate_past
+from driftgauge.agent.core.roster import Roster
 from driftgauge.models import acquisition
 from driftgauge.models.outputs import Acquisition, Estimate
 
@@ -16,12 +17,14 @@ from driftgauge.models.outputs import Acquisition, Estimate
 class Emission:
     """Emits what the windows of a batch give."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, roster: Roster) -> None:
         self._batch = batch
+        self._roster = roster
 
     def emit_pending(self, boundary: float) -> None:
         """Emit some of the closed windows that changed, the windows that end at this boundary, the acquisition list."""
         state, windows = self._batch.state, self._batch.settings.windows
+        self._batch.close_marked(boundary)
         self.make_stale_due()
         self.emit_stale()
         for series in sorted(state.domains):
@@ -49,11 +52,14 @@ class Emission:
         state.n_stale, state.n_due = state.n_stale - len(taken), state.n_due - len(taken)
         state.corrected_at = state.event_time
         for series, marks in groupby(taken, key=lambda mark: mark.series):
-            ends = [mark.end for mark in marks]
-            estimates = estimate_past(state, batch.memory, batch.newest_estimate, series, ends)
+            ends, context = [mark.end for mark in marks], self._roster.context(series.fingerprint)
+            estimates = (
+                [] if context is None
+                else estimate_past(state, batch.memory, context, batch.newest_estimate, series, ends)
+            )  # fmt: skip
             state.counters["stale_windows_expired"] += len(ends) - len(estimates)
             for estimate in estimates:
-                self._emit(estimate)
+                self._emit_past(estimate)
 
     def emit_if_material(self, domain: DomainState) -> None:
         """Emit the estimate of a domain before the boundary if it differs from the last one by enough to matter."""
@@ -77,6 +83,16 @@ class Emission:
             span = domain.window.span(boundary)
             return bool(span.stop > span.start)
         return len(self._batch.memory.window(domain.series, start, boundary, 1)) > 0
+
+    def _emit_past(self, estimate: Estimate) -> None:
+        """Emit the estimate of a past window; the next estimate of a live domain for the same window follows it."""
+        state, domain = self._batch.state, self._batch.state.domains.get(estimate.series)
+        last = None if domain is None else domain.last_estimate
+        is_last = last is not None and last.window_end == estimate.window_end
+        if domain is not None and (is_last or estimate.window_end >= state.boundary):
+            domain.last_estimate = estimate
+            state.touched_domains.add(estimate.series)
+        self._emit(estimate)
 
     def _emit_live(self, domain: DomainState, estimate: Estimate) -> None:
         domain.last_estimate = estimate

@@ -9,6 +9,7 @@ import numpy as np
 
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
@@ -19,28 +20,30 @@ from driftgauge.models.windows import Window, usable
 
 
 def estimate_live(state: State, memory: Memory, domain: DomainState, end: float) -> Estimate:
-    """The accuracy of a domain over the window that ends at ``end``.
+    """The accuracy of a live domain over the window that ends at ``end``.
 
     The rows come from the buffer of the domain. A busy domain with much allowed lateness has rows of a later window
     there; those of this one then come from the store.
     """
     last = domain.last_estimate
     revision = last.revision + 1 if last is not None and last.window_end == end else 1
-    sample = _window_sample(state, memory, domain.series, domain.window, end)
+    series, context = domain.series, state.contexts[domain.series.fingerprint]
+    sample = _window_sample(state, memory, context, series, domain.window, end)
     low, high = domain.watch.interval or (None, None)
-    return replace(_estimate(state, domain.series, end, revision, sample), anytime_low=low, anytime_high=high)
+    return replace(_estimate(state, context, series, end, revision, sample), anytime_low=low, anytime_high=high)
 
 
-def _buffered_sample(state: State, series: SeriesKey, window: Window, end: float) -> Sample:
+def _buffered_sample(context: ContextState, series: SeriesKey, window: Window, end: float) -> Sample:
     span = window.span(end)
-    scores = window.scores_of(span, state.contexts[series.fingerprint].estimator, series.domain)
+    scores = window.scores_of(span, context.estimator, series.domain)
     rows = window.features[span], window.correct[span], window.weight[span]
-    return _sample(state, series, window.is_usable[span], *rows, scores)
+    return _sample(context, series, window.is_usable[span], *rows, scores)
 
 
 def estimate_past(
-    state: State, memory: Memory, previous: Callable[[str], Estimate | None], series: SeriesKey, ends: Sequence[float]
-) -> list[Estimate]:
+    state: State, memory: Memory, context: ContextState,
+    previous: Callable[[str], Estimate | None], series: SeriesKey, ends: Sequence[float],
+) -> list[Estimate]:  # fmt: skip
     """The accuracy over windows of one series that were closed earlier, as new revisions of the previous estimates.
 
     Neighbouring windows share most of their rows: these are read and scored once. A window has no estimate when all its
@@ -48,11 +51,10 @@ def estimate_past(
 
     Parameters
     ----------
+    context : of the series; live or retired
     previous : returns the newest estimate with a key
     ends : in ascending order
     """
-    if series.fingerprint not in state.contexts:
-        return []
     spec, estimates = state.settings.windows, list[Estimate]()
     window = Window(spec, len(state.settings.feature_names))
     is_loaded = False
@@ -63,31 +65,31 @@ def estimate_past(
         if window.has_rows(end - spec.window_s, end):
             last = previous(estimate_key(series, end))
             revision = 1 if last is None else last.revision + 1
-            estimates.append(
-                _estimate(state, series, end, revision, _window_sample(state, memory, series, window, end))
-            )
+            sample = _window_sample(state, memory, context, series, window, end)
+            estimates.append(_estimate(state, context, series, end, revision, sample))
     return estimates[::-1]
 
 
-def _window_sample(state: State, memory: Memory, series: SeriesKey, window: Window, end: float) -> Sample:
+def _window_sample(
+    state: State, memory: Memory, context: ContextState, series: SeriesKey, window: Window, end: float
+) -> Sample:
     """The rows of a window, from a buffer; from the store where the buffer does not hold them all."""
     if window.covers(end):
-        return _buffered_sample(state, series, window, end)
-    return _stored_sample(state, memory, series, end)
+        return _buffered_sample(context, series, window, end)
+    return _stored_sample(state, memory, context, series, end)
 
 
-def _stored_sample(state: State, memory: Memory, series: SeriesKey, end: float) -> Sample:
+def _stored_sample(state: State, memory: Memory, context: ContextState, series: SeriesKey, end: float) -> Sample:
     spec = state.settings.windows
     rows = memory.window(series, end - spec.window_s, end, spec.window_events)
-    return _sample(state, series, usable(rows.features), rows.features, rows.correct, rows.weight)
+    return _sample(context, series, usable(rows.features), rows.features, rows.correct, rows.weight)
 
 
 def _sample(
-    state: State, series: SeriesKey, is_usable: Bools,
+    context: ContextState, series: SeriesKey, is_usable: Bools,
     features: Float32s, correct: Float64s, weight: Float64s, scores: Float32s | None = None,
 ) -> Sample:  # fmt: skip
     """The usable rows, with what the estimator of the context reads."""
-    context = state.contexts[series.fingerprint]
     if not is_usable.all():
         features, correct, weight = features[is_usable], correct[is_usable], weight[is_usable]
         scores = None if scores is None else scores[is_usable]
@@ -98,9 +100,11 @@ def _sample(
     return Sample(features, p_correct, correct, weight, scores, series.domain)
 
 
-def _estimate(state: State, series: SeriesKey, end: float, revision: int, sample: Sample) -> Estimate:
-    context, settings = state.contexts[series.fingerprint], state.settings
-    found = _judge(state, series.fingerprint, sample)
+def _estimate(
+    state: State, context: ContextState, series: SeriesKey, end: float, revision: int, sample: Sample
+) -> Estimate:
+    settings = state.settings
+    found = _judge(settings, context, sample)
     return Estimate(
         domain=series.domain,
         fingerprint=series.fingerprint,
@@ -127,9 +131,8 @@ def _estimate(state: State, series: SeriesKey, end: float, revision: int, sample
     )
 
 
-def _judge(state: State, fingerprint: str, sample: Sample) -> AccuracyEstimate:
+def _judge(settings: PipelineSettings, context: ContextState, sample: Sample) -> AccuracyEstimate:
     """The estimate of the rows, or the reason why there is none."""
-    context, settings = state.contexts[fingerprint], state.settings
     if len(sample) == 0:
         return _nothing("no_data", "no usable response in this window", context)
     if len(sample) < settings.min_events:

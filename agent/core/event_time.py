@@ -93,6 +93,7 @@ class EventTime:
         ends = {state.boundary}
         for domain in state.domains.values():
             ends.update(domain.window.ends_of_rows(state.boundary, boundary - windows.hop_s))
+        ends.update(end for _, end in state.open_marks if end < boundary)
         return sorted(ends)
 
     def _close(self, boundary: float) -> Iterator[Arrival]:

@@ -11,6 +11,7 @@ import numpy as np
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.learning import Learning
+from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE
 from driftgauge.models.events import Label, Rejected
@@ -29,8 +30,11 @@ WITHDRAWN_AT_ONCE = 10_000
 class Labels:
     """Joins labels to responses. A label whose response has not come is *pending*."""
 
-    def __init__(self, batch: Batch, learning: Learning, watching: Watching, emission: Emission) -> None:
+    def __init__(
+        self, batch: Batch, roster: Roster, learning: Learning, watching: Watching, emission: Emission
+    ) -> None:
         self._batch = batch
+        self._roster = roster
         self._learning = learning
         self._watching = watching
         self._emission = emission
@@ -204,19 +208,23 @@ class Labels:
         # 3. the stored row, the window of its domain, and the closed windows that hold it
         batch.rows[row.id] = labelled
         batch.memory.resolve([labelled])
-        domain = state.domain(row.series)
+        context = self._roster.context(row.fingerprint)
+        if context is None:
+            state.counters["labels_without_context"] += 1
+            return
+        domain = self._roster.domain(row.series)
         domain.window.resolve(labelled)
         batch.mark_stale(labelled)
         # 4. the classifier is scored by this label, then learns from it; the estimator is fitted again when due
         if truth is not None and not np.isnan(row.features).all():
-            self._learning.score_and_learn(labelled, truth, is_revision=was_counted)
+            self._learning.score_and_learn(context, domain, labelled, truth, is_revision=was_counted)
         # 5. the target of the domain: only the first truth about a response is evidence
         if truth is not None and labelled.weight > 0 and not was_counted:
             self._watching.see_label(domain, labelled)
         # 6. the estimate, before the next boundary if it moved
         domain.labels_since += 1
         domain.is_changed = True
-        if domain.labels_since >= batch.settings.emit_every_labels:
+        if row.series in state.domains and domain.labels_since >= batch.settings.emit_every_labels:
             self._emission.emit_if_material(domain)
 
     def _labelled(self, row: ResponseRow, truth: Truth | None) -> ResponseRow:

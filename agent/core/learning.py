@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.context_state import ContextState
+from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.labels import Truth
 from driftgauge.models.rows import ResponseRow, Rows
@@ -15,27 +18,28 @@ from driftgauge.models.rows import ResponseRow, Rows
 class Learning:
     """Test-then-train: a prediction is scored before its label is learned."""
 
-    def __init__(self, batch: Batch, watching: Watching) -> None:
+    def __init__(self, batch: Batch, roster: Roster, watching: Watching) -> None:
         self._batch = batch
+        self._roster = roster
         self._watching = watching
 
-    def score_and_learn(self, row: ResponseRow, truth: Truth, *, is_revision: bool) -> None:
+    def score_and_learn(
+        self, context: ContextState, domain: DomainState, row: ResponseRow, truth: Truth, *, is_revision: bool
+    ) -> None:
         """Score the prediction that was made before this label, then learn the label.
 
         A revision is learned but is no new evidence about the gap between accuracy and prediction.
         """
-        state = self._batch.state
-        context = state.contexts[row.fingerprint]
-        state.touched_contexts.add(row.fingerprint)
+        self._roster.touch_context(row.fingerprint)
         context.committee.score_and_learn(
             row.features[None],
             np.array([truth.correct]),
             np.array([truth.weight]),
-            [row.domain],
+            [self._roster.name_in_committee(row.series)],
             np.array([row.p_correct]),
         )
         if not is_revision:
-            self._watching.see_gap(row, truth.correct)
+            self._watching.see_gap(domain, row, truth.correct)
         if context.committee.wants_refit():
             context.committee.refit(self._training_rows(row.fingerprint))
         context.labels_since_fit += 1

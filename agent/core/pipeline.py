@@ -22,6 +22,7 @@ from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.learning import Learning
 from driftgauge.agent.core.pieces import Pieces
 from driftgauge.agent.core.responses import Responses
+from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.core.watching import Watching
@@ -61,6 +62,7 @@ class Pipeline:
         step = _Step(Batch(settings, self.state, memory))
         outputs = step.apply(events)
         memory.save_state(self.state.changes())
+        self.state.retired.save(memory, self.state.contexts, self.state.domains)
         return outputs
 
 
@@ -69,9 +71,10 @@ class _Step:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        watching, self.emission = Watching(batch), Emission(batch)
-        self.labels = Labels(batch, Learning(batch, watching), watching, self.emission)
-        self.responses = Responses(batch, self.labels, watching, self.emission)
+        roster, watching = Roster(batch), Watching(batch)
+        self.emission = Emission(batch, roster)
+        self.labels = Labels(batch, roster, Learning(batch, roster, watching), watching, self.emission)
+        self.responses = Responses(batch, roster, self.labels, watching, self.emission)
         self.pieces = Pieces(batch, self.responses)
         self.time = EventTime(batch, self.responses, self.pieces, self.labels, self.emission)
         batch.before_emit = self.responses.flush

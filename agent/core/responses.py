@@ -18,6 +18,7 @@ from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
+from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE, claimed
 from driftgauge.models.events import Arrival, Context, Generation, Rejected, SignalForm
@@ -36,8 +37,9 @@ def fingerprint_of(context: Context, form: SignalForm) -> str:
 class Responses:
     """Accepts complete responses with their features."""
 
-    def __init__(self, batch: Batch, labels: Labels, watching: Watching, emission: Emission) -> None:
+    def __init__(self, batch: Batch, roster: Roster, labels: Labels, watching: Watching, emission: Emission) -> None:
         self._batch = batch
+        self._roster = roster
         self._labels = labels
         self._watching = watching
         self._emission = emission
@@ -71,10 +73,8 @@ class Responses:
     def accept(self, arrival: Arrival) -> None:
         """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""
         batch, generation = self._batch, arrival.generation
-        fingerprint = self._context(arrival)
-        if fingerprint is None:
-            return
-        domain = batch.state.domain(SeriesKey(batch.state.domain_name(generation.domain), fingerprint))
+        domain = self._roster.bring_domain(generation.domain, self._context(arrival))
+        domain.last_response, domain.last_boundary = batch.state.n_responses + len(self._run), batch.state.boundary
         self._run.append((arrival, domain))
         self._ids_in_run.add(generation.id)
         domain.events_since += 1
@@ -126,20 +126,24 @@ class Responses:
         found.append(generation.id + FIRST_CHOICE)
         return [name for name in found if batch.labels.get(name) and not self.is_known(name)]
 
-    def _context(self, arrival: Arrival) -> str | None:
-        """The fingerprint of the response; its context starts when it is new. None: there are too many contexts."""
+    def _context(self, arrival: Arrival) -> str:
+        """The fingerprint of the response; its context starts when it is new, and goes on when it had left."""
         batch, generation = self._batch, arrival.generation
         fingerprint = self.fingerprint(generation.context, arrival.form, k_may_be_less=arrival.k_may_be_less)
-        contexts, bound = batch.state.contexts, batch.settings.max_fingerprints
+        contexts = batch.state.contexts
         if fingerprint in contexts:
             return fingerprint
-        if len(contexts) >= bound:
-            detail = f"response of a context beyond the first {bound} (max_fingerprints)"
-            batch.reject(Rejected("too_many_contexts", detail, key=generation.id.encode(), event=generation))
-            return None
-        contexts[fingerprint] = self._new_context(generation.context.model)
-        batch.state.touched_contexts.add(fingerprint)
         series, model = SeriesKey(generation.domain, fingerprint), generation.context.model or "(unnamed)"
+        returned = self._roster.bring_context(fingerprint)
+        context = returned or self._new_context(generation.context.model)
+        context.number = 1 + max((other.number for other in contexts.values()), default=-1)
+        contexts[fingerprint] = context
+        batch.state.touched_contexts.add(fingerprint)
+        if returned is not None:
+            message = f"model {model} is back in a context that had left: it goes on with its state"
+            at = generation.event_time
+            batch.alert_daily("returned_context", "info", series, "context", message, at=at, subject=fingerprint)
+            return fingerprint
         kind, effect = "new_context", "it starts its own state"
         if arrival.problem == "uninformative":
             kind, effect = "refused_context", "its log-probabilities tell nothing"
@@ -149,12 +153,12 @@ class Responses:
 
     def _new_context(self, model: str) -> ContextState:
         """Start from the last context, from a fitted file, or from nothing, as configured."""
-        settings, contexts = self._batch.settings, list(self._batch.state.contexts.values())
+        settings, contexts = self._batch.settings, self._batch.state.contexts.values()
         start = settings.fitted
         if settings.warm_start and contexts:
-            start = contexts[-1].snapshot()
+            start = max(contexts, key=lambda context: context.number).snapshot()
         context = ContextState(settings) if start is None else ContextState.restore(settings, start)
-        context.model, context.number = model, len(contexts)
+        context.model = model
         return context
 
     def _predict(self, run: list[tuple[Arrival, DomainState]]) -> list[float]:

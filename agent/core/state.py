@@ -2,8 +2,9 @@
 
 Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
 (``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), each response in
-flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), and the times of daily alerts
-(``alerted``). Windows are not saved: they are rebuilt from the stored rows.
+flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), the times of daily alerts
+(``alerted``), and the open windows of series that left (``open_marks``). Windows are not saved: they are rebuilt from
+the stored rows. The state of contexts and domains that left is stored apart (`Retired`), and only its names are read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections import Counter
 from typing import Any
 
 from driftgauge.agent.core.context_state import ContextState, context_parts, contexts_saved, under
-from driftgauge.agent.core.domain_state import DOMAIN, DomainState
+from driftgauge.agent.core.domain_state import DOMAIN, DomainState, domain_name
+from driftgauge.agent.core.retired import Retired
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.models.event_clock import EventClock
 from driftgauge.models.labels import LabelDelays
@@ -27,7 +29,7 @@ MAX_TOPICS = 100
 OVERFLOW_TOPIC = "(other)"
 
 OVERFLOW_DOMAIN = "(other)"
-"""The domain that takes the responses of all domains beyond ``max_domains``."""
+"""The domain that takes the responses of further domains while ``max_domains`` of them are busy."""
 
 
 def _without_stale(saved: list[Any]) -> list[Any]:
@@ -40,6 +42,7 @@ def _without_stale(saved: list[Any]) -> list[Any]:
 STREAM = SavedFormat("state of the stream", (_without_stale,), since="0.2.0")
 SCALE = SavedFormat("judgement of a topic")
 ALERTED = SavedFormat("times of daily alerts")
+OPEN_MARKS = SavedFormat("marks of open windows")
 
 
 class State:
@@ -67,7 +70,14 @@ class State:
         self.label_delays = LabelDelays()
         self.contexts: dict[str, ContextState] = {}
         self.domains: dict[SeriesKey, DomainState] = {}
-        self.names: set[str] = set()
+        self.names: Counter[str] = Counter()  # contexts of each live domain, without `OVERFLOW_DOMAIN`
+        self.silent: dict[str, None] = {}  # domains that may leave, silent longest first; `Roster` finds them again
+        self.silent_at = math.nan  # the open boundary for which they were found
+        self.retired = Retired(settings)
+        self.open_marks: dict[
+            tuple[SeriesKey, float], None
+        ] = {}  # of series that left: to be estimated when they close
+        self.has_open_marks = False  # others than were last saved
         self.assembly = Assembly(settings.assembly, settings.entropy)
         self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
         self.alerted: dict[str, float] = {}  # event time of the last alert, for kinds that are emitted once a day
@@ -93,7 +103,8 @@ class State:
     def has_news(self) -> bool:
         """Whether the next emission has estimates to emit."""
         start, end = self.boundary - self.settings.windows.window_s, self.end
-        return self.n_stale > 0 or any(
+        is_marked = self.n_stale > 0 or any(end <= self.boundary for _, end in self.open_marks)
+        return is_marked or any(
             domain.is_changed and (domain.last_estimate is not None or domain.window.has_rows(start, end))
             for domain in self.domains.values()
         )
@@ -107,16 +118,6 @@ class State:
         end = self.end - self.settings.allowed_lateness_s
         return any(domain.has_rows_after_estimate(end) for domain in self.domains.values())
 
-    def domain_name(self, domain: str) -> str:
-        """The domain itself, or `OVERFLOW_DOMAIN` when there are too many already."""
-        if domain in self.names:
-            return domain
-        if len(self.names) >= self.settings.max_domains:
-            self.counters["domain_overflow"] += 1
-            return OVERFLOW_DOMAIN
-        self.names.add(domain)
-        return domain
-
     def scale(self, topic: str) -> TopicScale:
         """The judgement of the labels of a topic, made when it is new; the topics beyond `MAX_TOPICS` share one."""
         if topic not in self.scales and len(self.scales) >= MAX_TOPICS:
@@ -124,25 +125,63 @@ class State:
         self.touched_scales.add(topic)
         return self.scales.setdefault(topic, TopicScale())
 
-    def domain(self, key: SeriesKey) -> DomainState:
-        """The state of a domain in a context, made when it is new; it counts as touched."""
-        self.touched_domains.add(key)
-        if key not in self.domains:
-            self.domains[key] = DomainState(self.settings, key, rank=len(self.domains) + 1)
-        return self.domains[key]
+    def touched(self, series: SeriesKey) -> DomainState:
+        """The state of a live domain; it counts as touched."""
+        self.touched_domains.add(series)
+        return self.domains[series]
+
+    def new_domain(self, series: SeriesKey) -> DomainState:
+        """The state of a domain in a context that never came before."""
+        self.counters["new_domains"] += 1
+        return DomainState(self.settings, series, rank=self.counters["new_domains"])
+
+    def add_domain(self, domain: DomainState) -> DomainState:
+        """Make a domain live; it counts as touched."""
+        self.domains[domain.series] = domain
+        if domain.series.domain != OVERFLOW_DOMAIN:
+            self.names[domain.series.domain] += 1
+        return self.touched(domain.series)
+
+    def remove_domain(self, series: SeriesKey) -> DomainState:
+        """Take a domain out of the live ones."""
+        self.touched_domains.discard(series)
+        self.names[series.domain] -= 1
+        if self.names[series.domain] <= 0:
+            del self.names[series.domain]
+        return self.domains.pop(series)
+
+    def mark_open(self, series: SeriesKey, end: float) -> None:
+        """Mark an open window of a series that is not live: it is estimated when it closes."""
+        self.open_marks[series, end] = None
+        self.has_open_marks = True
+
+    def forget_open(self, series: SeriesKey, end: float) -> None:
+        """Drop the mark of an open window."""
+        self.has_open_marks |= (series, end) in self.open_marks
+        self.open_marks.pop((series, end), None)
+
+    def take_open(self, boundary: float) -> list[tuple[SeriesKey, float]]:
+        """Remove and return the marks of windows that end at this boundary or before."""
+        taken = sorted((series, end) for series, end in self.open_marks if end <= boundary)
+        for series, end in taken:
+            self.forget_open(series, end)
+        return taken
 
     def changes(self) -> dict[str, bytes | None]:
         """What must be saved after this batch; the marks of touched state are cleared."""
         changed: dict[str, bytes | None] = {"stream": self._stream()}
         for fingerprint in sorted(self.touched_contexts):
             changed |= context_parts(fingerprint, self.contexts[fingerprint])
-        changed |= {_domain_name(k): self.domains[k].snapshot() for k in sorted(self.touched_domains)}
+        changed |= {domain_name(k): self.domains[k].snapshot() for k in sorted(self.touched_domains)}
         flights = self.assembly.snapshot(self.assembly.touched)
         changed |= {f"flight/{i}": flights[i] for i in sorted(flights)}
         changed |= {f"scale/{topic}": self._packed_scale(topic) for topic in sorted(self.touched_scales)}
         if self.has_alerted:
             changed["alerted"] = ALERTED.pack(self.alerted)
-        self.has_alerted = False
+        if self.has_open_marks:
+            marks = [(series.domain, series.fingerprint, end) for series, end in self.open_marks]
+            changed["open_marks"] = OPEN_MARKS.pack(sorted(marks))
+        self.has_alerted = self.has_open_marks = False
         for touched in (self.touched_scales, self.touched_contexts, self.touched_domains, self.assembly.touched):
             touched.clear()
         return changed
@@ -174,13 +213,18 @@ class State:
         restored = {f: ContextState.restore(settings, parts) for f, parts in contexts_saved(saved).items()}
         state.contexts = dict(sorted(restored.items(), key=lambda item: item[1].number))
         for blob in under("domain/", saved).values():
-            domain = DomainState.restore(settings, blob, state.boundary, memory)
-            state.domains[domain.series] = domain
-            state.names.add(domain.series.domain)
-            if DOMAIN.is_old(blob):  # saved in the newest format once, so that it is counted once
-                state.touched_domains.add(domain.series)
-                state.counters["detectors_restarted"] += 1
-        state.names.discard(OVERFLOW_DOMAIN)
+            domain = DomainState.restore(settings, blob)
+            domain.rebuild(state.boundary, memory, memory.estimate)
+            state.add_domain(domain)
+        # saved in the newest format once, so that it is counted once
+        state.touched_domains = {d for d in state.domains if DOMAIN.is_old(saved[domain_name(d)])}
+        if state.touched_domains:
+            state.counters["detectors_restarted"] += len(state.touched_domains)
+        if ranks := [domain.rank for domain in state.domains.values()]:  # version 0.1 did not count domains
+            state.counters["new_domains"] = max(state.counters["new_domains"], *ranks)
+        state.retired = Retired.resume(settings, memory)
+        for domain_of, fingerprint, end in OPEN_MARKS.unpack(saved["open_marks"]) if "open_marks" in saved else ():
+            state.open_marks[SeriesKey(domain_of, fingerprint), end] = None
         state.assembly.restore(under("flight/", saved))
         for topic, blob in under("scale/", saved).items():
             label_scale, are_inside, is_refused = SCALE.unpack(blob)
@@ -189,7 +233,3 @@ class State:
         state.oldest_pending = memory.oldest_pending() if state.n_pending else None
         state.alerted = ALERTED.unpack(saved["alerted"]) if "alerted" in saved else {}
         return state
-
-
-def _domain_name(series: SeriesKey) -> str:
-    return f"domain/{series.fingerprint}/{series.domain}"

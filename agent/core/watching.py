@@ -30,11 +30,10 @@ class Watching:
         changes = domain.drift.update({"p_correct": row.p_correct, **values})
         self._warn(domain, self._of_traffic(domain, changes, so_far), row, row.event_time, so_far)
 
-    def see_gap(self, row: ResponseRow, correct: float) -> None:
+    def see_gap(self, domain: DomainState, row: ResponseRow, correct: float) -> None:
         """Update the detector of the gap between labels and predictions."""
         if not self._batch.settings.detect_drift:
             return
-        domain = self._batch.state.domain(row.series)
         changes = domain.drift.update({GAP: correct - row.p_correct})
         self._warn(domain, changes, row, self._batch.state.event_time)
 

@@ -43,6 +43,10 @@ class FinalAccount:
         self.pending = PendingLabels(0, None)
         """Labels that met no response, where the store was asked for them."""
 
+    def resumed(self, state: State) -> None:
+        """Note what waits."""
+        self.waiting = Waiting(len(state.assembly.in_flight), state.counters["responses_ahead"])
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Note what waits."""
         self.waiting = Waiting(len(state.assembly.in_flight), state.counters["responses_ahead"])

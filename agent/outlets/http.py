@@ -56,6 +56,9 @@ class Health:
         self._last_report = now()
         self._not_ready: str | None = "starting"
 
+    def resumed(self, state: State) -> None:
+        """Ignore the state."""
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Note a committed batch: the loop is alive."""
         self._last_report = self._now()

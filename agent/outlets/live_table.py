@@ -217,6 +217,9 @@ class LiveTable:
         """The rows of the table now."""
         return self._latest.rows()
 
+    def resumed(self, state: object) -> None:
+        """Ignore the state."""
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: object) -> None:  # noqa: ARG002 - the loop's protocol
         """Note a committed batch and show the progress."""
         before, self.n_records = self.n_records, self.n_records + len(records)

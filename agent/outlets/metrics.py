@@ -2,8 +2,8 @@
 
 `Metrics` observes the loop and keeps the newest values; series are made only when the registry is scraped. Counters
 are the pipeline's own. The store keeps them, so they continue after a restart of the agent. An unknown value has no
-sample: a zero never means "no estimate". Bounded: at most ``max_domains`` domains in contexts are shown, those with the
-most recent estimates.
+sample: a zero never means "no estimate". Live domains are shown, also right after a restart. Bounded: at most
+``max_domains`` domains in contexts are shown, those with the most recent estimates.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _REASONS = {
 """Prefix of a pipeline counter -> metric, label and text; the rest of the counter's name is the label's value."""
 
 _BOUNDS = {
-    "domain_overflow": "bounds.max_domains",
-    "rejected_too_many_in_flight": "bounds.max_in_flight",
-    "rejected_too_many_contexts": "context.max_fingerprints",
-    "rejected_too_many_pending_labels": "labels.max_pending",
-    "rejected_batch_too_large": "kafka.max_unpacked_bytes",
+    "bounds.max_domains": ("domains_retired", "domain_overflow"),
+    "bounds.max_in_flight": ("rejected_too_many_in_flight",),
+    "context.max_fingerprints": ("contexts_retired",),
+    "labels.max_pending": ("rejected_too_many_pending_labels",),
+    "kafka.max_unpacked_bytes": ("rejected_batch_too_large",),
 }
-"""Pipeline counter -> the setting whose bound was reached."""
+"""Setting -> the pipeline counters of what its bound caused."""
 
 _VALUES: Gauges[Estimate] = (
     ("driftgauge_accuracy_estimate_ratio", "Estimated accuracy.", lambda e: e.accuracy),
@@ -108,23 +108,37 @@ class Metrics(Collector):
         self._alarms: dict[SeriesKey, bool] = {}
         self._label_delays = LabelDelays()
         self._scores: list[tuple[list[str], Score]] = []
-        self._scored_at = -math.inf
+        self._scored_at = self._committed_at = -math.inf
         registry.register(self)
+
+    def resumed(self, state: State) -> None:
+        """Show what the store remembers: estimates, alarms and counters stay while the agent restarts."""
+        newest = [domain.last_estimate for domain in state.domains.values() if domain.last_estimate]
+        with self._lock:
+            self._take(state)
+            for estimate in sorted(newest, key=lambda estimate: (estimate.window_end, estimate.series)):
+                self._note(estimate)
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
         """Note a committed batch."""
         with self._lock:
             self._batches += 1
+            self._committed_at = self._now()
             self._records.update(record.topic for record in records)
-            self._counters = state.counters.copy()
-            self._gauges = self._state_gauges(state)
-            self._alarms = {key: d.watch.is_raised for key, d in state.domains.items() if d.watch.n_labels}
-            self._label_delays = LabelDelays(list(state.label_delays.counts), state.label_delays.total_s)
-            if self._now() >= self._scored_at + SCORES_EVERY_S:  # takes some 30 ms with a thousand domains
-                self._scores, self._scored_at = list(_scores(state)), self._now()
+            self._take(state)
             for output in outputs:
-                if isinstance(output, Estimate):
+                if isinstance(output, Estimate) and output.series not in state.retired.domains:
                     self._note(output)
+
+    def _take(self, state: State) -> None:
+        self._counters = state.counters.copy()
+        self._gauges = self._state_gauges(state)
+        self._alarms = {key: d.watch.is_raised for key, d in state.domains.items() if d.watch.n_labels}
+        self._label_delays = LabelDelays(list(state.label_delays.counts), state.label_delays.total_s)
+        if self._now() >= self._scored_at + SCORES_EVERY_S:  # takes some 30 ms with a thousand domains
+            self._scores, self._scored_at = list(_scores(state)), self._now()
+        for series in self._newest.keys() & state.retired.domains.keys():
+            del self._newest[series]
 
     def account(self, account: Account) -> None:
         """Note what became of the records since the start."""
@@ -159,9 +173,9 @@ class Metrics(Collector):
     def _state_gauges(self, state: State) -> dict[str, tuple[str, float]]:
         return {
             "driftgauge_watermark_timestamp_seconds": ("How far event time has advanced.", state.watermark),
-            "driftgauge_checkpoint_timestamp_seconds": ("When the last batch was committed.", self._now()),
-            "driftgauge_domains": ("Domains known, at most bounds.max_domains.", len(state.names)),
-            "driftgauge_contexts": ("Contexts known, at most context.max_fingerprints.", len(state.contexts)),
+            "driftgauge_checkpoint_timestamp_seconds": ("When the last batch was committed.", self._committed_at),
+            "driftgauge_domains": ("Live domains, at most bounds.max_domains.", len(state.names)),
+            "driftgauge_contexts": ("Live contexts, at most context.max_fingerprints.", len(state.contexts)),
             "driftgauge_stale_windows": ("Past windows waiting to be estimated again.", state.n_stale),
             "driftgauge_labels_pending": ("Labels waiting for their response.", state.n_pending),
             "driftgauge_labels_pending_oldest_timestamp_seconds": (
@@ -182,8 +196,8 @@ class Metrics(Collector):
             "How often a bound was reached, by its setting.",
             labels=["setting"],
         )
-        for name, setting in _BOUNDS.items():
-            bounds.add_metric([setting], self._counters[name])
+        for setting, names in _BOUNDS.items():
+            bounds.add_metric([setting], sum(self._counters[name] for name in names))
         yield from (events, *reasons.values(), bounds)
 
     def _about_the_loop(self) -> Iterator[Metric]:

@@ -27,6 +27,9 @@ class RejectionLog:
         self._counts: Counter[str] = Counter()
         self._next_at = float("-inf")
 
+    def resumed(self, state: State) -> None:
+        """Ignore the state."""
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Log the first dead letter of each reason, and count the others."""
         for output in outputs:

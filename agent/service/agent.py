@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,10 @@ class EventTime:
     """An observer that keeps the watermark, from which retention counts back."""
 
     watermark = float("-inf")
+
+    def resumed(self, state: State) -> None:
+        """Keep the watermark."""
+        self.watermark = state.watermark
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Keep the watermark."""
@@ -102,8 +107,15 @@ def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
     if report_times := trigger(cron=settings.report.cron, interval_s=settings.report.interval_s):
         found.append(Job("report", build.report_writer(settings), report_times))
     retention_s, retention_times = settings.store.retention_s, trigger(interval_s=RETENTION_EVERY_S)
+    daily_s = settings.store.daily_retention_s or math.inf
     if retention_s and retention_times:
-        found.append(Job("retention", lambda: expire_old(store, event_time.believed() - retention_s), retention_times))
+
+        def expire() -> None:
+            now = event_time.believed()
+            expire_old(store, now - retention_s)
+            store.expire_days(now - daily_s)
+
+        found.append(Job("retention", expire, retention_times))
     return found
 
 

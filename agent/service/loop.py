@@ -61,6 +61,10 @@ class RecordDecoder(Protocol):
 class Observer(Protocol):
     """Follows what the loop does: metrics, readiness, the live table."""
 
+    def resumed(self, state: State) -> None:
+        """Take note of the state that the loop read from the store and goes on from."""
+        ...
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
         """Take note of a committed batch; ``records`` is empty when no record caused the outputs."""
         ...
@@ -191,6 +195,8 @@ class Loop:
             with self.store.transaction() as transaction:
                 pipeline = Pipeline.resume(self.settings, transaction)
                 positions = transaction.positions()
+            for observer in self.observers:
+                observer.resumed(pipeline.state)
             self._publish(sink)  # messages that the last run committed and that were not acknowledged
             source.open(positions)
             self.has_served = True

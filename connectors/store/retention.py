@@ -1,7 +1,8 @@
 """What the store deletes, and what it keeps instead.
 
-Old responses become one row per domain, fingerprint and day. Outputs are deleted by their event time. Dead letters are
-bounded in number and bytes; those that were deleted to make room are counted. Each step is a short transaction.
+Old responses become one row per domain, fingerprint and day; these rows have a retention of their own. Outputs are
+deleted by their event time. Dead letters are bounded in number and bytes; those that were deleted to make room are
+counted. Each step is a short transaction.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ def expire(connection: Connection, older_than: float, max_rows: int) -> int:
     connection.execute(delete(schema.aliases).where(schema.aliases.c.event_time < horizon))
     _expire_outputs(connection, older_than, max_rows)
     return len(expired)
+
+
+def day_of(event_time: float) -> int:
+    """The number of the day of an event time since the epoch, in UTC; -1 before it, and where the time is unknown.
+
+    >>> day_of(86_400.0), day_of(float("-inf"))
+    (1, -1)
+    """
+    return int(event_time // DAY_S) if event_time >= 0 else -1
+
+
+def expire_days(connection: Connection, before: int) -> None:
+    """Delete the sums of the days before this one."""
+    connection.execute(delete(schema.daily).where(schema.daily.c.day < before))
 
 
 def trim_dead_letters(connection: Connection, max_number: int, max_bytes: int) -> None:

@@ -140,6 +140,13 @@ Index("stale_windows_in_order", *STALE_ORDER)
 
 state = table("state", Column("name", TEXT, primary_key=True), Column("value", LargeBinary))
 
+retired = table(  # the state of contexts and domains that left
+    "retired",
+    Column("name", TEXT, primary_key=True),
+    Column("number", BigInteger, nullable=False),  # the order in which they left
+    Column("value", LargeBinary),
+)
+
 positions = table(
     "positions",
     Column("topic", TEXT, primary_key=True),

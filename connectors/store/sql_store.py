@@ -96,6 +96,7 @@ class SqlStore:
         self._names = InternedNames()
         self._lock = threading.RLock()
         self._acknowledged = self._deleted = 0
+        self._days_expired = -1
         self._is_closed = False
         with ExitStack() as undo:
             self._connection = undo.enter_context(engine.connect())
@@ -170,6 +171,14 @@ class SqlStore:
         with self._lock, translated(self._name):
             retention.shrink(self._connection)
         return n
+
+    def expire_days(self, older_than: float) -> None:
+        """Delete the sums of days that ended before this event time; it works once for each day."""
+        day = retention.day_of(older_than)
+        if day > self._days_expired:
+            with self._connected() as connection:
+                retention.expire_days(connection, day)
+            self._days_expired = day
 
     def audit(self) -> list[tuple[str, int, int]]:
         """Topic, partition and offset of every applied record, in order, with ``keep_audit``."""

@@ -60,9 +60,9 @@ def compile_writes(dialect: Dialect) -> Statements:
         **{kind.table: _keep(kind, name) for kind in stored_kinds()},
         "outbox": _append(schema.outbox),
         "state": upsert(schema.state, name),
-        "forget_state": delete(schema.state).where(
-            schema.state.c.name == bindparam("forgotten"), schema.state.c.value.is_(None)
-        ),
+        "forget_state": _forget(schema.state),
+        "retired": upsert(schema.retired, name),
+        "forget_retired": _forget(schema.retired),
         "positions": upsert(schema.positions, name),
         "applied": _append(schema.applied),
     }
@@ -98,6 +98,11 @@ def _keep(kind: OutputKind[Any], dialect_name: str) -> UpdateBase:
     """Store an output in the table of its kind."""
     table = output_table(kind.record)
     return upsert(table, dialect_name, newest_by=kind.newest_by) if kind.is_keyed else _append(table)
+
+
+def _forget(table: Table) -> UpdateBase:
+    """Delete a name whose value is NULL: it was written so in the same transaction, and not written again since."""
+    return delete(table).where(table.c.name == bindparam("forgotten"), table.c.value.is_(None))
 
 
 def _append(table: Table) -> UpdateBase:

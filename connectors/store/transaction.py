@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Executable,
@@ -153,13 +154,8 @@ class SqlTransaction:
 
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
-        of_window = and_(
-            _R.domain == _number(series.domain),
-            _R.fingerprint == _number(series.fingerprint),
-            _R.event_time >= start,
-            _R.event_time < end,
-        )
-        return self._last(of_window, limit)
+        place = {"of_domain": series.domain, "of_fingerprint": series.fingerprint, "start": start, "end": end}
+        return as_rows(self._read(_WINDOW, {**place, "at_most": limit}).all()[::-1])
 
     def labelled(self, fingerprint: str, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), that have a resolved label."""
@@ -179,6 +175,17 @@ class SqlTransaction:
         starts = and_(name >= prefix, name < prefix + "\U0010ffff") if prefix else true()
         query = select(name, schema.state.c.value).where(starts)
         return {row.name: row.value for row in self._read(query)}
+
+    def retired_numbers(self) -> dict[str, int]:
+        """The number of each retired state by its name, in the order of the numbers."""
+        table = schema.retired
+        in_order = select(table.c.name, table.c.number).order_by(table.c.number, table.c.name)
+        return {row.name: row.number for row in self._read(in_order)}
+
+    def retired(self, name: str) -> bytes | None:
+        """The retired state with this name."""
+        found: bytes | None = self._read(_RETIRED, {"of_name": name}).scalar()
+        return found
 
     def positions(self) -> dict[TopicPartition, int]:
         """Stored positions."""
@@ -239,6 +246,14 @@ class SqlTransaction:
             if value is None:
                 self._writes.add("forget_state", {"forgotten": name})
 
+    def save_retired(self, state: Mapping[str, tuple[int, bytes] | None]) -> None:
+        """Replace the retired state under these names; None deletes the name."""
+        for name, saved in state.items():
+            number, value = saved or (0, None)
+            self._writes.add("retired", {"name": name, "number": number, "value": value})
+            if value is None:
+                self._writes.add("forget_retired", {"forgotten": name})
+
     def save_positions(self, positions: Positions) -> None:
         """Replace the positions of these partitions."""
         for (topic, partition), offset in positions.items():
@@ -290,16 +305,12 @@ class SqlTransaction:
             retention.trim_dead_letters(self._connection, max_dead_letters, max_dead_letter_bytes)
 
     def _kept(self, record: type[_T], key: str) -> _T | None:
-        table = output_table(record)
-        found = self._read(select(table).where(table.c.key == key)).first()
+        found = self._read(_KEPT[record], {"of_key": key}).first()
         return None if found is None else output_from(record, found)
 
-    def _last(self, condition: ColumnElement[bool], limit: int) -> Rows:
-        return as_rows(self._read(_newest(condition, limit)).all()[::-1])
-
-    def _read(self, query: Executable) -> Result[Any]:
+    def _read(self, query: Executable, values: Mapping[str, Any] | None = None) -> Result[Any]:
         self._writes.flush(self._connection)
-        return self._connection.execute(query)
+        return self._connection.execute(query, values or {})
 
 
 def _named(*columns: Any) -> Select[*tuple[Any, ...]]:
@@ -308,7 +319,7 @@ def _named(*columns: Any) -> Select[*tuple[Any, ...]]:
     return select(*columns).select_from(tables.join(_fingerprints, _R.fingerprint == _fingerprints.c.seq))
 
 
-def _newest(condition: ColumnElement[bool], limit: int) -> Select[*tuple[Any, ...]]:
+def _newest(condition: ColumnElement[bool], limit: int | BindParameter[int]) -> Select[*tuple[Any, ...]]:
     """The columns that `columns.as_rows` takes, of the newest responses, newest first."""
     return _named(*_REMEMBERED).where(condition).order_by(_R.event_time.desc(), _R.id.desc()).limit(limit)
 
@@ -318,7 +329,7 @@ def newest_labelled(fingerprint: str, limit: int) -> Select[*tuple[Any, ...]]:
     return _newest(and_(_R.fingerprint == _number(fingerprint), _R.correct.is_not(None)), limit)
 
 
-def _number(name: str) -> ScalarSelect[Any]:
+def _number(name: str | BindParameter[str]) -> ScalarSelect[Any]:
     return select(schema.names.c.seq).where(schema.names.c.name == name).scalar_subquery()
 
 
@@ -327,3 +338,21 @@ def _parts(values: Collection[_T]) -> Iterator[list[_T]]:
     everything = list(values)
     for start in range(0, len(everything), _PER_QUERY):
         yield everything[start : start + _PER_QUERY]
+
+
+# queries of every batch: to build one takes longer than to run it
+_WINDOW = _newest(
+    and_(
+        _R.domain == _number(bindparam("of_domain")),
+        _R.fingerprint == _number(bindparam("of_fingerprint")),
+        _R.event_time >= bindparam("start"),
+        _R.event_time < bindparam("end"),
+    ),
+    bindparam("at_most"),
+)
+_RETIRED = select(schema.retired.c.value).where(schema.retired.c.name == bindparam("of_name"))
+_KEPT: Mapping[type[Any], Executable] = {
+    record: select(table).where(table.c.key == bindparam("of_key"))
+    for record in (Estimate, Acquisition)
+    for table in [output_table(record)]
+}

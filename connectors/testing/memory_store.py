@@ -96,6 +96,9 @@ class MemoryStore:
         with self.transaction() as transaction:
             return transaction.expire(older_than, max_rows)
 
+    def expire_days(self, older_than: float) -> None:
+        """Do nothing: this store keeps no sums of days."""
+
     def audit(self) -> list[tuple[str, int, int]]:
         """Topic, partition and offset of every applied record, in order, with ``keep_audit``."""
         return list(self.tables.applied.values())

@@ -91,6 +91,15 @@ class MemoryTransaction:
         """Saved state by name, for every name that starts with ``prefix``."""
         return {name: value for name, value in self._tables.state.items() if name.startswith(prefix)}
 
+    def retired_numbers(self) -> dict[str, int]:
+        """The number of each retired state by its name, in the order of the numbers."""
+        numbers = {name: number for name, (number, _) in self._tables.retired.items()}
+        return dict(sorted(numbers.items(), key=lambda item: (item[1], item[0])))
+
+    def retired(self, name: str) -> bytes | None:
+        """The retired state with this name."""
+        return self._tables.retired[name][1] if name in self._tables.retired else None
+
     def positions(self) -> dict[TopicPartition, int]:
         """Stored positions."""
         return dict(self._tables.positions)
@@ -149,11 +158,13 @@ class MemoryTransaction:
     def save_state(self, state: Mapping[str, bytes | None]) -> None:
         """Replace the saved state under these names; None deletes the name."""
         with self._crash.effect("save state"):
-            for name, value in state.items():
-                if value is None:
-                    self._delete(self._tables.state, name)
-                else:
-                    self._set(self._tables.state, name, value)
+            self._replace(self._tables.state, state)
+
+    def save_retired(self, state: Mapping[str, tuple[int, bytes] | None]) -> None:
+        """Replace the retired state under these names; None deletes the name."""
+        if state:
+            with self._crash.effect("save retired"):
+                self._replace(self._tables.retired, state)
 
     def save_positions(self, positions: Positions) -> None:
         """Replace the positions of these partitions."""
@@ -267,6 +278,13 @@ class MemoryTransaction:
         number = self._tables.counters.get(name, 0) + 1
         self._set(self._tables.counters, name, number)
         return number
+
+    def _replace(self, table: dict[str, _V], values: Mapping[str, _V | None]) -> None:
+        for name, value in values.items():
+            if value is None:
+                self._delete(table, name)
+            else:
+                self._set(table, name, value)
 
     def _set(self, table: dict[_K, _V], key: _K, value: _V) -> None:
         self._undo.append((table, key, table.get(key, _ABSENT)))

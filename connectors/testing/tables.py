@@ -32,6 +32,7 @@ class Tables:
     outputs: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict))
     stale: dict[tuple[SeriesKey, float], StaleWindow] = field(default_factory=dict)
     state: dict[str, bytes] = field(default_factory=dict)
+    retired: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     outbox: dict[int, Message] = field(default_factory=dict)
     applied: dict[int, tuple[str, int, int]] = field(default_factory=dict)

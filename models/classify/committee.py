@@ -260,6 +260,25 @@ class Committee:
         """Prequential metrics of the published predictions and of every member (`metrics_of`)."""
         return metrics_of(self._published, [(member.name, member.tally) for member in self.members])
 
+    # --- domains that leave and return
+
+    def take_domain(self, domain: str) -> bytes | None:
+        """Remove what is known of one domain alone, and return it for `give_domain`; None where there is nothing."""
+        for label in self._block:
+            if label.domain == domain:
+                label.domain = OTHER_DOMAINS
+        known = self._part(name := f"domain/{domain}")
+        if known is not None:
+            self._published.pop(domain, None)
+            self.offsets.offsets.pop(domain, None)
+            self._touched.add(name)
+        return known
+
+    def give_domain(self, domain: str, known: bytes) -> None:
+        """Take back what `take_domain` returned."""
+        self._restore_part(name := f"domain/{domain}", known)
+        self._touched.add(name)
+
     # --- state
 
     def changes(self) -> dict[str, bytes | None]:
@@ -283,8 +302,8 @@ class Committee:
         what, _, key = name.partition("/")
         if what == "version":
             return self._versions.get(int(key))
-        tally = self._published.get(key)
-        return DOMAIN.pack([tally and tally.snapshot(), self.offsets.offsets.get(key)])
+        tally, offset = self._published.get(key), self.offsets.offsets.get(key)
+        return DOMAIN.pack([tally and tally.snapshot(), offset]) if tally or offset else None
 
     def _live(self) -> bytes:
         block = [[b.features.tobytes(), b.correct, b.weight, b.domain, b.predicted] for b in self._block]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,6 @@ from driftgauge.agent.core.estimating import estimate_live
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.estimate.default_estimator import fit_default
-from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.rows import Rows
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.windows import WindowSpec
@@ -46,10 +45,12 @@ def measure() -> dict[str, dict[str, Any]]:
 def _state() -> State:
     state = State(PipelineSettings(windows=WindowSpec(END, N_ROWS, END)))
     context = state.contexts["f"] = ContextState(state.settings, "m")
-    context.estimator = fit_default({f"d{i}": _sample(_rows(f"d{i}", 400, 400)) for i in range(8)}, seed=0)
+    labelled = [_rows(f"d{i}", 400, 400) for i in range(8)]
+    columns = zip(*([getattr(rows, field.name) for field in fields(Rows)] for rows in labelled), strict=True)
+    context.fit_estimator(Rows(*map(np.concatenate, columns)))
     state.boundary = state.event_time = END
     for i in range(N_WINDOWS):
-        state.domain(SeriesKey(f"d{i}", "f")).window.load(_rows(f"d{i}", N_ROWS, N_LABELS))
+        state.add_domain(state.new_domain(SeriesKey(f"d{i}", "f"))).window.load(_rows(f"d{i}", N_ROWS, N_LABELS))
     return state
 
 
@@ -61,10 +62,6 @@ def _rows(domain: str, n: int, n_labels: int) -> Rows:
     seq, none = np.arange(n), np.full(n, np.nan)
     times = np.linspace(0.0, END, n, endpoint=False)
     return Rows(seq, seq.astype(np.str_), np.full(n, domain), times, features, none, correct, np.ones(n))
-
-
-def _sample(rows: Rows) -> Sample:
-    return Sample(rows.features, rows.p_correct, rows.correct, rows.weight)
 
 
 def _estimate(state: State, domain: DomainState) -> None:

@@ -102,6 +102,9 @@ class Sizes:
     def __init__(self) -> None:
         self.n_records = 0
 
+    def resumed(self, state: State) -> None:
+        """Note nothing."""
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         self.n_records += len(records)
         if not self.early_mb and self.n_records >= EVENTS // 10:

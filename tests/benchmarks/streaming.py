@@ -149,6 +149,9 @@ class _Until:
         self.n_left = n
         self.stop = stop
 
+    def resumed(self, state: State) -> None:
+        pass
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002
         self.n_left -= len(records)
         if self.n_left <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,6 +30,7 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import free_ports
 from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Rejected
 from tests.store.examples import response
@@ -160,7 +162,7 @@ TESTED_ELSEWHERE = {
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
     *("server.enabled", "server.host", "server.port"),  # below
     *("report.cron", "report.interval_s"),  # below
-    "store.retention_s",  # below
+    *("store.retention_s", "store.daily_retention_s"),  # below
 }
 
 NO_SETTING = {"pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share"}
@@ -272,6 +274,19 @@ def test_old_responses_expire_after_the_retention_of_the_settings() -> None:
     retention.work()
     assert {row.event_time for row in store.tables.responses.values()} == {n * 86_400.0 for n in range(60, 100)}
     assert jobs(load_settings(overrides={"store.retention_s": 0}), store, event_time) == []
+
+
+def test_the_sums_of_old_days_expire_after_their_own_retention(tmp_path: Path) -> None:
+    given = {"store.url": f"sqlite:///{tmp_path}/own.db", "store.retention_s": 40 * 86_400.0}
+    settings, event_time = load_settings(overrides={**given, "store.daily_retention_s": 60 * 86_400.0}), EventTime()
+    with closing(build.store(settings)) as store:
+        with store.transaction() as transaction:
+            transaction.add_responses([response(n, event_time=n * 86_400.0) for n in range(100)])
+        (retention,) = jobs(settings, store, event_time)
+        event_time.watermark = 100 * 86_400.0
+        retention.work()
+        with closing(open_queries(settings.store.url.get_secret_value())) as queries:
+            assert queries.counts(-math.inf, math.inf)["law"].n_events == 60
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Message, Record
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -46,6 +47,7 @@ class World:
     """Everything that survives a process: the tables of the store and the published messages."""
 
     log: list[Record]
+    settings: PipelineSettings = SETTINGS
     tables: Tables = field(default_factory=Tables)
     published: list[Message] = field(default_factory=list)
     audit: list[tuple[str, int, int]] = field(default_factory=list)
@@ -57,7 +59,7 @@ class World:
         sink = MemorySink(crash=crash)
         sink.messages = self.published
         agent = loop(
-            SETTINGS,
+            self.settings,
             self.decoder,
             store,
             lambda: MemorySource(self.log, max_records=max_records, crash=crash),
@@ -80,7 +82,7 @@ class World:
     def replayed(self) -> World:
         """The world of an agent that does not die and applies the records in the same order as this one."""
         by_place = {(record.topic, record.partition, record.offset): record for record in self.log}
-        world = World([by_place[place] for place in self.audit])
+        world = World([by_place[place] for place in self.audit], self.settings)
         world.run()
         return world
 
@@ -95,6 +97,7 @@ class World:
             "labels": t.labels,
             "aliases": t.aliases,
             "state": t.state,
+            "retired": t.retired,
             "positions": t.positions,
             "audit": self.audit,
         }

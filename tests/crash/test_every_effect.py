@@ -10,11 +10,12 @@ from __future__ import annotations
 import pytest
 
 from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record, Sink, TopicPartition
 from driftgauge.connectors.testing import CrashPlan
 from tests.crash.agents import World, records
-from tests.pipeline.logs import make_colliding_log
+from tests.pipeline.logs import CROWDED, SETTINGS, make_colliding_log, make_roaming_log
 
 SEEDS = range(3)
 
@@ -38,23 +39,29 @@ def violations(world: World, straight: World) -> list[str]:
     return found
 
 
-def crash_points(log: list[Record]) -> tuple[World, list[str]]:
-    straight, survey = World(log), CrashPlan()
+def crash_points(log: list[Record], settings: PipelineSettings = SETTINGS) -> tuple[World, list[str]]:
+    straight, survey = World(log, settings), CrashPlan()
     straight.run(crash=survey)
     return straight, survey.points
 
 
 @pytest.mark.parametrize(
-    "log",
-    [*(records(seed, 24) for seed in SEEDS), records(0, 40, make_colliding_log)],
-    ids=[*map(str, SEEDS), "colliding"],
+    ("log", "settings"),
+    [
+        *((records(seed, 24), SETTINGS) for seed in SEEDS),
+        (records(0, 40, make_colliding_log), SETTINGS),
+        (records(1, 24, make_roaming_log), CROWDED),
+    ],
+    ids=[*map(str, SEEDS), "colliding", "roaming"],
 )
-def test_an_agent_that_dies_at_any_effect_reaches_the_same_state_and_outputs(log: list[Record]) -> None:
-    straight, points = crash_points(log)
+def test_an_agent_that_dies_at_any_effect_reaches_the_same_state_and_outputs(
+    log: list[Record], settings: PipelineSettings
+) -> None:
+    straight, points = crash_points(log, settings)
     assert {p.split()[-1] for p in points} >= {"poll", "begin", "commit", "publish", "acknowledge"}
     assert violations(straight, straight) == []
     for at, point in enumerate(points):
-        world = World(log)
+        world = World(log, settings)
         world.survive(CrashPlan(at=at))
         assert violations(world, straight) == [], f"killed {point} (effect {at})"
 

@@ -112,6 +112,9 @@ class Checks:
         self.findings: list[str] = []
         self.internal_errors = 0
 
+    def resumed(self, state: State) -> None:
+        """The state does not matter."""
+
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         for output in outputs:
             if isinstance(output, Rejected) and output.reason == "internal_error":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -133,6 +134,30 @@ def _colliding_response(rng: np.random.Generator, number: int, at: float) -> lis
     return [whole] if rng.random() < 0.6 else _pieces(rng, whole)
 
 
+CROWDED = replace(SETTINGS, max_domains=2, max_fingerprints=2, predictions="all")
+
+
+def make_roaming_log(seed: int, n_responses: int = 90) -> list[Event]:
+    """More contexts and domains than `CROWDED` takes: some come and go, some are busy; labels come long after."""
+    rng = np.random.default_rng(seed)
+    placed: list[tuple[float, Event]] = []
+    for i in range(n_responses):
+        at, period = START + i * 4.0, i // 15
+        busy = rng.random() < 0.2
+        domain = str(rng.choice([*"abcd", "(other)"])) if busy else f"p{period % 3}"
+        context = Context(model=f"m{rng.integers(4) if busy else period % 4}")
+        tokens = signal(rng, int(rng.integers(1, 12)), correct=bool(rng.random() < 0.5))
+        created = at + float(rng.choice([0.0, -90.0, 70.0], p=[0.8, 0.1, 0.1]))
+        whole = Generation(f"r{i}", created, domain, context, tokens)
+        pieces = _pieces(rng, whole) if rng.random() < 0.2 else [whole]
+        placed += [(at, event) for event in pieces]
+        if rng.random() < 0.7:
+            seen = at + float(rng.choice([0.5, 40.0, 150.0, 260.0]))
+            placed.append((seen, Label(f"l{i}", f"r{i}", seen, float(rng.random() < 0.5))))
+    placed.sort(key=lambda pair: pair[0])
+    return [event for _, event in placed]
+
+
 def play(store: Store, batches: list[list[Event]], settings: PipelineSettings = SETTINGS) -> list[Output]:
     """Everything a pipeline emits for these batches, each in a transaction of its own."""
     with store.transaction() as transaction:
@@ -161,6 +186,7 @@ def remembered(store: Store) -> dict[str, object]:
         return {
             "state": transaction.state(""),
             "stale": stale,
+            "retired": {name: (n, transaction.retired(name)) for name, n in transaction.retired_numbers().items()},
             "rows": [
                 (r.id, r.seq, r.features.tobytes(), repr(r.p_correct), repr(r.correct), r.weight) for r in rows.values()
             ],

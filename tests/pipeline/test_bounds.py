@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -70,11 +71,52 @@ def test_domains_beyond_the_bound_are_counted_in_the_overflow_domain() -> None:
     assert not reasons(outputs)  # no response is rejected: each is counted in the overflow domain
 
 
-def test_contexts_beyond_the_bound_become_dead_letters() -> None:
-    pipeline, outputs = play([response(n, model=f"m{n}") for n in range(9)])
-    assert len(pipeline.state.contexts) == 4
-    assert reasons(outputs) == ["too_many_contexts"] * 5
+def test_a_domain_that_is_silent_longest_leaves_for_a_new_one() -> None:
+    store = MemoryStore()
+    pipeline, outputs = play([response(n, domain=f"d{n}", at=1e6 + 60.0 * n) for n in range(40)], store)
+    assert {series.domain for series in pipeline.state.domains} == {f"d{n}" for n in range(30, 40)}
+    assert bound_reached(pipeline, "bounds.max_domains") == 30
+    assert len(store.tables.responses) == 40
+    assert {o.domain for o in outputs if isinstance(o, Estimate)} >= {f"d{n}" for n in range(39)}
+
+
+def test_the_context_that_is_silent_longest_leaves_for_a_new_one() -> None:
+    store = MemoryStore()
+    pipeline, outputs = play([response(n, model=f"m{n}") for n in range(9)], store)
+    assert [context.model for context in pipeline.state.contexts.values()] == ["m5", "m6", "m7", "m8"]
+    assert not reasons(outputs)
+    assert len(store.tables.responses) == 9
     assert bound_reached(pipeline, "context.max_fingerprints") == 5
+
+
+def test_the_state_of_as_many_contexts_and_domains_is_kept_for_their_return_as_may_be_live() -> None:
+    store = MemoryStore()
+    pipeline, _ = play([response(n, model=f"m{n}", domain=f"d{n}", at=1e6 + 60.0 * n) for n in range(90)], store)
+    kinds = [name.partition("/")[0] for name in store.tables.retired]
+    assert (kinds.count("context"), kinds.count("domain")) == (4, 4)  # a domain is forgotten with its context
+    assert pipeline.state.counters["contexts_forgotten"] == 90 - 4 - 4
+    one_context = MemoryStore()
+    pipeline, _ = play([response(n, domain=f"d{n}", at=1e6 + 60.0 * n) for n in range(90)], one_context)
+    assert len(one_context.tables.retired) == len(pipeline.state.retired.domains) == 10 * 4
+    assert pipeline.state.counters["domains_forgotten"] == 90 - 10 - 40
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_domain_that_senders_call_as_the_overflow_domain_is_one_domain_before_and_after_a_restart(
+    is_first: bool,
+) -> None:
+    own, further = response(99, at=1e6, domain=OVERFLOW_DOMAIN), [response(n, domain=f"d{n}") for n in range(12)]
+    store = MemoryStore()
+    pipeline, _ = play([own, *further] if is_first else [*further, own], store)
+    expected = {f"d{n}" for n in range(10)} | {OVERFLOW_DOMAIN}
+    assert {series.domain for series in pipeline.state.domains} == expected
+    with store.transaction() as transaction:
+        resumed = Pipeline.resume(SETTINGS, transaction)
+        assert resumed.state.names == pipeline.state.names == Counter(f"d{n}" for n in range(10))
+        resumed.step(
+            [response(n, at=1e6 + 20, domain=name) for n, name in ((200, OVERFLOW_DOMAIN), (201, "d10"))], transaction
+        )
+    assert {series.domain for series in resumed.state.domains} == expected
 
 
 def test_responses_in_pieces_beyond_the_bound_become_dead_letters() -> None:
@@ -126,9 +168,9 @@ class Forgetful(MemoryStore):
         return super().transaction()
 
 
-def many(first: int, n: int) -> Iterator[Event]:
+def many(first: int, n: int, step_s: float) -> Iterator[Event]:
     for i in range(first, first + n):
-        yield response(i, domain=f"d{i}", at=1e6 + i / 100)
+        yield response(i, domain=f"d{i}", at=1e6 + i * step_s)
         yield Label(f"l{i}", f"r{i}" if i % 3 else f"nowhere{i}", 1e6, float(i % 2))
 
 
@@ -136,7 +178,8 @@ N_ROUNDS, N_WARM_UP_ROUNDS = 14, 4
 
 
 @pytest.mark.timeout(600)
-def test_memory_stays_constant_for_any_number_of_domains() -> None:
+@pytest.mark.parametrize("step_s", [0.01, 5.0], ids=["overflow", "leaving"])
+def test_memory_stays_constant_for_any_number_of_domains(step_s: float) -> None:
     """Growth by a quarter, some 60 kB, is allowed: ten times the size of a table that happens to be enlarged.
 
     A leak takes far more. One string kept of each of the 2,000 domains after the warm-up is 130 kB.
@@ -148,7 +191,7 @@ def test_memory_stays_constant_for_any_number_of_domains() -> None:
     tracemalloc.start()
     try:
         for part in range(N_ROUNDS):
-            events = list(many(part * 200, 200))
+            events = list(many(part * 200, 200, step_s))
             for start in range(0, len(events), 100):
                 with memory.transaction() as transaction:
                     pipeline.step(events[start : start + 100], transaction)

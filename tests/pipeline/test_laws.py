@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.connectors.publishing.encode import Topics, encode
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
@@ -19,7 +20,18 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label, Pause, Rejected, Tick
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Prediction
 from driftgauge.models.windows import WindowSpec
-from tests.pipeline.logs import SETTINGS, START, comparable, make_colliding_log, make_log, play, remembered, signal
+from tests.pipeline.logs import (
+    CROWDED,
+    SETTINGS,
+    START,
+    comparable,
+    make_colliding_log,
+    make_log,
+    make_roaming_log,
+    play,
+    remembered,
+    signal,
+)
 
 
 def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
@@ -30,18 +42,22 @@ def cut(log: list[Event], sizes: list[int]) -> list[list[Event]]:
     return batches
 
 
-LOGS = pytest.mark.parametrize("make", [make_log, make_colliding_log])
+LOGS = pytest.mark.parametrize(
+    ("make", "base"),
+    [(make_log, SETTINGS), (make_colliding_log, SETTINGS), (make_roaming_log, CROWDED)],
+    ids=["usual", "colliding", "roaming"],
+)
 
 
 @LOGS
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5))
 def test_results_do_not_depend_on_where_batches_end(
-    make: Callable[[int], list[Event]], seed: int, sizes: list[int]
+    make: Callable[[int], list[Event]], base: PipelineSettings, seed: int, sizes: list[int]
 ) -> None:
     log = make(seed)
     whole, cut_up = MemoryStore(), MemoryStore()
-    assert comparable(play(whole, [log])) == comparable(play(cut_up, cut(log, sizes)))
+    assert comparable(play(whole, [log], base)) == comparable(play(cut_up, cut(log, sizes), base))
     assert remembered(whole) == remembered(cut_up)
 
 
@@ -49,14 +65,14 @@ def test_results_do_not_depend_on_where_batches_end(
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), at=st.lists(st.integers(1, 220), min_size=1, max_size=4))
 def test_results_do_not_depend_on_where_the_pipeline_is_resumed(
-    make: Callable[[int], list[Event]], seed: int, at: list[int]
+    make: Callable[[int], list[Event]], base: PipelineSettings, seed: int, at: list[int]
 ) -> None:
     log = make(seed)
     straight, resumed = MemoryStore(), MemoryStore()
-    expected = comparable(play(straight, cut(log, [20])))
+    expected = comparable(play(straight, cut(log, [20]), base))
     ends = sorted({min(i, len(log)) for i in at})
     parts = [log[a:b] for a, b in zip([0, *ends], [*ends, len(log)], strict=True)]
-    assert [output for part in parts for output in comparable(play(resumed, cut(part, [20])))] == expected
+    assert [output for part in parts for output in comparable(play(resumed, cut(part, [20]), base))] == expected
     assert remembered(straight) == remembered(resumed)
 
 
@@ -86,10 +102,11 @@ def _named(output: Output) -> tuple[tuple[str, bytes, str], object]:
     hop_s=st.sampled_from([0.4, 30.0]),
 )
 def test_a_key_and_a_revision_never_name_two_contents(
-    make: Callable[[int, int], list[Event]], seed: int, at: list[int], pauses: set[int], hop_s: float
-) -> None:
+    make: Callable[[int, int], list[Event]], base: PipelineSettings,
+    seed: int, at: list[int], pauses: set[int], hop_s: float,
+) -> None:  # fmt: skip
     log = [event for i, event in enumerate(make(seed, 50)) for event in ([Pause(), event] if i in pauses else [event])]
-    busy = replace(SETTINGS, windows=WindowSpec(8 * hop_s, 60, hop_s), predictions="all")
+    busy = replace(base, windows=WindowSpec(8 * hop_s, 60, hop_s), predictions="all")
     store, outputs = MemoryStore(), list[Output]()
     ends = [0, *sorted(min(i, len(log)) for i in at), len(log)]
     for start, stop in itertools.pairwise(ends):  # each part is played by a pipeline that is resumed
@@ -172,5 +189,19 @@ def test_the_log_of_colliding_ids_exercises_what_it_should() -> None:
         "rejected_id_conflict", "rejected_labels_out_of_scale",
         "duplicate_responses", "duplicate_chunks", "duplicate_labels", "labels_ambiguous",
         "labels_revised", "labels_without_effect", "alerts",
+    }  # fmt: skip
+    assert {name for name in expected if not counters[name]} == set()
+
+
+def test_the_log_of_roaming_domains_exercises_what_it_should() -> None:
+    counters: Counter[str] = Counter()
+    for seed in range(3):
+        store = MemoryStore()
+        play(store, [make_roaming_log(seed)], CROWDED)
+        with store.transaction() as transaction:
+            counters += State.resume(CROWDED, transaction).counters
+    expected = {
+        "contexts_retired", "contexts_returned", "contexts_forgotten", "domains_retired", "domains_returned",
+        "domains_forgotten", "domain_overflow", "labels_without_context",
     }  # fmt: skip
     assert {name for name in expected if not counters[name]} == set()

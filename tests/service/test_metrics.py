@@ -45,7 +45,7 @@ def state() -> State:
     state = State(PipelineSettings())
     state.counters.update(
         responses=40, labels=9, labels_joined=7, rejected_unmatched_label=2, unusable_no_logprobs=3,
-        signal_censored=5, domain_overflow=4, rejected_too_many_contexts=1,
+        signal_censored=5, domain_overflow=3, domains_retired=1, contexts_retired=1,
     )  # fmt: skip
     state.n_pending = 2
     return state

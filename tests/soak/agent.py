@@ -27,6 +27,9 @@ class Announcement:
     def __init__(self, file: Path) -> None:
         self._file = file
 
+    def resumed(self, state: object) -> None:
+        """The state does not matter."""
+
     def batch(self, records: Sequence[object], outputs: Sequence[object], state: object) -> None:
         """A batch is not yet a round."""
 

@@ -30,6 +30,7 @@ steps = st.lists(
         st.tuples(st.just("remove label"), st.sampled_from(NUMBERS)),
         st.tuples(st.just("alias"), st.sampled_from("xyz"), st.sampled_from([None, *IDS]), st.integers(0, 4)),
         st.tuples(st.just("state"), st.sampled_from("xyz"), st.sampled_from([None, b"1", b"2"])),
+        st.tuples(st.just("retired"), st.sampled_from("xyz"), st.sampled_from([None, (1, b"1"), (2, b"2"), (3, b"3")])),
         st.tuples(st.just("emit"), st.integers(1, 4)),
         st.tuples(st.just("expire labels"), st.integers(0, 5), st.integers(1, 3)),
         st.tuples(st.just("look")),
@@ -92,6 +93,8 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
                 memory.add_aliases([Alias(name, of, float(time))])
             case "state", name, value:
                 memory.save_state({name: value})
+            case "retired", name, value:
+                memory.save_retired({name: value})
             case "emit", revision:
                 lists = acquisition(revision=revision)
                 memory.emit([estimate(revision=revision, n_events=len(seen)), lists, rejected(revision)])
@@ -116,6 +119,7 @@ def look(memory: Any) -> Any:
         memory.aliases("xyz"),
         [memory.labels_of_topic(topic, 4) for topic in ("t0", "t1")],
         memory.state(""),
+        (list(memory.retired_numbers().items()), [memory.retired(name) for name in "xyz"]),
         memory.estimate(estimate().key),
         memory.acquisition(acquisition().key),
         sorted(memory.responses(IDS)),
