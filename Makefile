@@ -3,15 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
+# tests of state, estimates, settings, commands and private names of libraries
+CORE := models pipeline classifiers config estimators store test_dependencies.py
+
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka test test-transformers check soak bench figures fuzz clean
+.PHONY: help demo demo-kafka test test-oldest test-transformers check soak bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # setuptools warns at length about every editable install
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check
+PIP_OLDEST := PYTHONWARNINGS=ignore .venv-oldest/bin/pip install --quiet --disable-pip-version-check
 
 .venv/base: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("driftgauge needs Python 3.11 or newer")'
@@ -31,6 +35,15 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-versio
 	@$(INSTALL) --editable '.[broker,plot,postgres]' --group dev
 	@touch $@
 
+# the oldest version of each package that pyproject.toml admits
+.venv-oldest/dev: pyproject.toml tests/oldest.py
+	@echo "Making the environment .venv-oldest: once, a minute or two"
+	@$(PYTHON) -m venv .venv-oldest
+	@$(PIP_OLDEST) --upgrade 'pip>=25.1' packaging
+	@.venv-oldest/bin/python -m tests.oldest > .venv-oldest/constraints.txt
+	@$(PIP_OLDEST) --editable '.[plot,postgres]' --group test --constraint .venv-oldest/constraints.txt
+	@touch $@
+
 .links/driftgauge:
 	@mkdir -p $@
 	@for folder in agent connectors models config; do ln -sfn ../../$$folder $@/$$folder; done
@@ -45,6 +58,9 @@ demo-kafka: .venv/broker  ## the same as three processes over a real Apache Kafk
 
 test: .venv/dev  ## run every test, against a real broker and a real database
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-oldest: .venv-oldest/dev  ## test the core with the oldest version of each package that pyproject.toml admits
+	.venv-oldest/bin/python -m pytest -n $(WORKERS) -m 'not kafka and not postgres' $(addprefix tests/,$(CORE))
 
 test-transformers: .venv/dev  ## test the extra transformers; installs torch (some 3 GB)
 	$(BIN)/pip install --quiet --editable '.[transformers]'
@@ -75,4 +91,4 @@ figures: .venv/dev  ## measure the tables of docs/estimators.md on RECORDINGS (a
 	$(BIN)/python -m tests.figures $(and $(RECORDINGS),--recordings $(RECORDINGS)) --compositions $(or $(COMPOSITIONS),6) $(ARGS)
 
 clean:  ## remove everything that make created
-	rm -rf .venv .links build dist out *.egg-info bench.json soak.json
+	rm -rf .venv .venv-oldest .links build dist out *.egg-info bench.json soak.json

@@ -238,7 +238,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Event time has reached this point without an event of that time: at the end of a replay, for example."""
+    """Event time has reached this point without an event of that time: at the end of a replay, for example.
+
+    Repeat it while past windows wait to be estimated again.
+    """
 
     event_time: float
 

@@ -83,9 +83,10 @@ class Played:
         self.store, self.pipeline = MemoryStore(), Pipeline(SETTINGS)
         self.windows: dict[tuple[str, float], Estimate] = {}
         self._play(events)
-        self._play([Tick(self.pipeline.state.boundary)])  # as at the end of every source
+        end = self.pipeline.state.boundary  # as at the end of every source
+        self._play([Tick(end)])
         while self.pipeline.state.n_stale:
-            self._play([Tick(self.pipeline.state.boundary)])
+            self._play([Tick(end)])
 
     def _play(self, events: list[Event]) -> None:
         for at in range(0, len(events), 500):
