@@ -1,4 +1,4 @@
-"""Prints the oldest version of each package that driftgauge admits, as constraints for pip; `make test-oldest` uses them.
+"""Prints the oldest version of each package that driftgauge admits, as constraints for pip (`make test-oldest`).
 
 The packages are those of the base dependencies and of the extra ``postgres``.
 """

@@ -2,6 +2,9 @@
 
 python -m tests.store.upgrades.write NAME: writes ``stores/NAME.db.xz`` (SQLite), ``stores/NAME.sql.xz`` (pg_dump) and
 ``stores/NAME.json.xz`` (the estimates for the events after the upgrade). NAME is the version, or the commit.
+
+It runs in older checkouts too, where this folder is copied to. ``31560db`` was written with the oldest packages that
+`pyproject.toml` admits, ``0.1.0`` with the newest ones, so tests cross the versions of libraries in both directions.
 """
 
 from __future__ import annotations
