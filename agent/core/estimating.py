@@ -96,7 +96,7 @@ def _sample(
     correct = np.where(weight > 0, correct, np.nan)  # weight 0: a label that may teach but not count
     p_correct = np.full(len(features), np.nan)
     if context.estimator.reads_p_correct:
-        p_correct = context.committee.predict_proba(features, [series.domain] * len(features))
+        p_correct = context.committee.predict_proba(features, series.domain)
     return Sample(features, p_correct, correct, weight, scores, series.domain)
 
 

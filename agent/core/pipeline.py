@@ -65,6 +65,14 @@ class Pipeline:
         self.state.retired.save(memory, self.state.contexts, self.state.domains)
         return outputs
 
+    def score_ahead(self, max_rows: int) -> None:
+        """Compute scores that the next boundary needs, of some ``max_rows`` rows. It changes no output."""
+        n_rows = 0
+        for series, domain in self.state.domains.items():
+            if n_rows >= max_rows:
+                break
+            n_rows += domain.window.score_ahead(self.state.contexts[series.fingerprint].estimator, series.domain)
+
 
 class _Step:
     """One batch of events on the parts that apply them."""

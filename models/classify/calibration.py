@@ -95,10 +95,13 @@ class DomainOffsets:
         self.offsets: dict[str, tuple[float, float]] = {}
         self.mean_weight = RunningMean()
 
-    def apply(self, p: Float64s, domain: Sequence[str]) -> Float64s:
-        """Corrected probabilities, (n,)."""
-        offsets = [self.offsets.get(str(d), (0.0, 0.0))[0] for d in domain]
+    def apply(self, p: Float64s, domain: str | Sequence[str]) -> Float64s:
+        """Corrected probabilities, (n,), of responses of one domain, or of a domain each."""
+        offsets = self._offset(domain) if isinstance(domain, str) else np.array([self._offset(d) for d in domain])
         return np.asarray(expit(logit(np.clip(p, _SMALLEST, 1 - _SMALLEST)) + offsets))
+
+    def _offset(self, domain: str) -> float:
+        return self.offsets.get(domain, (0.0, 0.0))[0]
 
     def update(self, domain: str, p: float, correct: float, weight: float = 1.0) -> None:
         """Learn from one label of a response of this domain; p is its probability by the common line."""

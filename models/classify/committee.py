@@ -84,10 +84,10 @@ class Committee:
         """Why the champion cannot predict yet."""
         return self.champion.classifier.not_ready()
 
-    def predict_proba(self, features: Float32s, domain: Sequence[str] | None = None) -> Float64s:
+    def predict_proba(self, features: Float32s, domain: str | Sequence[str] | None = None) -> Float64s:
         """Calibrated P(correct) of n responses, (n,); NaN while not ready.
 
-        With ``domain``, the offsets learned from the labels of each domain are added (`DomainOffsets`).
+        With ``domain``, one for all or one for each, the offsets learned from its labels are added (`DomainOffsets`).
         """
         p = self.champion.calibrator.apply(self.champion.classifier.predict_proba(features))
         return p if domain is None or not self.settings.correct_domains else self.offsets.apply(p, domain)
