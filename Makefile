@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka test test-oldest test-transformers check soak bench figures fuzz clean
+.PHONY: help demo demo-kafka test test-oldest test-transformers check soak year bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ check: .venv/dev .links/driftgauge  ## lint, types, import rules
 soak: .venv/dev  ## load, kills and broker restarts for DURATION_S seconds (600) from SEED (0); writes soak.json
 	$(BIN)/python -m tests.soak
 
+year: .venv/dev  ## a simulated year through the whole agent: releases, seasons, imports, restarts; writes year.json
+	$(BIN)/python -m tests.year
+
 .venv/fuzz: .venv/dev
 	$(BIN)/pip install --quiet --group fuzz
 	@touch $@
@@ -91,4 +94,4 @@ figures: .venv/dev  ## measure the tables of docs/estimators.md on RECORDINGS (a
 	$(BIN)/python -m tests.figures $(and $(RECORDINGS),--recordings $(RECORDINGS)) --compositions $(or $(COMPOSITIONS),6) $(ARGS)
 
 clean:  ## remove everything that make created
-	rm -rf .venv .venv-oldest .links build dist out *.egg-info bench.json soak.json
+	rm -rf .venv .venv-oldest .links build dist out *.egg-info bench.json soak.json year.json
