@@ -32,7 +32,7 @@ from tests.year.books import MONTH_DAYS, Books, Month
 from tests.year.traffic import DAY_S, START, Day, Year
 
 DAYS_PER_STOP, DAYS_PER_KILL = 10, 17
-MAX_RECORDS = 200
+MAX_RECORDS = 60
 RETENTION_DAYS = 45
 
 SETTINGS: dict[str, Any] = {
@@ -52,6 +52,9 @@ class Observer:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._account = Account()
+
+    def resumed(self, state: State) -> None:
+        """The state is that of the store."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
         """Enter outputs, and what the state holds."""
