@@ -96,6 +96,7 @@ class World:
             "rows": rows,
             "labels": t.labels,
             "aliases": t.aliases,
+            "stale": t.stale,
             "state": t.state,
             "retired": t.retired,
             "positions": t.positions,

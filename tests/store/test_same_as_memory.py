@@ -16,6 +16,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.stale_windows import StaleWindow
 from tests.store.conftest import AnyStore
 from tests.store.examples import acquisition, estimate, label, rejected, response
 
@@ -31,6 +32,8 @@ steps = st.lists(
         st.tuples(st.just("alias"), st.sampled_from("xyz"), st.sampled_from([None, *IDS]), st.integers(0, 4)),
         st.tuples(st.just("state"), st.sampled_from("xyz"), st.sampled_from([None, b"1", b"2"])),
         st.tuples(st.just("retired"), st.sampled_from("xyz"), st.sampled_from([None, (1, b"1"), (2, b"2"), (3, b"3")])),
+        st.tuples(st.just("mark stale"), st.integers(0, 2), st.sampled_from("abü"), st.integers(0, 2)),
+        st.tuples(st.just("take stale"), st.integers(0, 3)),
         st.tuples(st.just("emit"), st.integers(1, 4)),
         st.tuples(st.just("expire labels"), st.integers(0, 5), st.integers(1, 3)),
         st.tuples(st.just("look")),
@@ -95,6 +98,11 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
                 memory.save_state({name: value})
             case "retired", name, value:
                 memory.save_retired({name: value})
+            case "mark stale", boundary, domain, end:
+                window = StaleWindow(float(boundary), SeriesKey(domain, "f1"), float(end))
+                seen.append(memory.mark_stale([window, StaleWindow(9.0, SeriesKey("b", "f0"), 1.0)]))
+            case "take stale", limit:
+                seen.append(memory.take_stale(limit))
             case "emit", revision:
                 lists = acquisition(revision=revision)
                 memory.emit([estimate(revision=revision, n_events=len(seen)), lists, rejected(revision)])
