@@ -162,6 +162,9 @@ class LabelSettings(Section):
     unknown_probability: Literal["weight_one", "ignore_in_estimates"] = "weight_one"
     """Use of labels without inclusion probability: with weight one in estimates, or only to train the classifier."""
 
+    smallest_inclusion_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Smallest inclusion probability of the labelling plan, for alarms and promotions; 0: the smallest so far."""
+
 
 class EstimateSettings(Section):
     """The accuracy estimates."""

@@ -43,7 +43,12 @@ class DomainState:
         self.window = Window(settings.windows, len(settings.feature_names))
         self.drift = DriftMonitor(delta=settings.drift_delta)
         target = settings.targets.get(series.domain, settings.default_target)
-        self.watch = AccuracyWatch(target, budget(settings.false_alarms, rank), settings.confidence_level)
+        self.watch = AccuracyWatch(
+            target,
+            budget(settings.false_alarms, rank),
+            settings.confidence_level,
+            settings.smallest_inclusion_probability,
+        )
         self.events_since = 0  # since the estimate was last compared with the emitted one
         self.labels_since = 0
         self.is_changed = False  # since the last estimate

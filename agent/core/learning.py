@@ -28,7 +28,8 @@ class Learning:
     ) -> None:
         """Score the prediction that was made before this label, then learn the label.
 
-        A revision is learned but is no new evidence about the gap between accuracy and prediction.
+        A revision is learned but scores no prediction, and is no new evidence about the gap between accuracy and
+        prediction.
         """
         self._roster.touch_context(row.fingerprint)
         context.committee.score_and_learn(
@@ -37,6 +38,7 @@ class Learning:
             np.array([truth.weight]),
             [self._roster.name_in_committee(row.series)],
             np.array([row.p_correct]),
+            is_revision=is_revision,
         )
         if not is_revision:
             self._watching.see_gap(domain, row, truth.correct)

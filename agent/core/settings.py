@@ -36,6 +36,7 @@ class PipelineSettings:
     material_change: float = 0.02
     label_policy: Policy = "latest"
     count_unknown_labels: bool = True
+    smallest_inclusion_probability: float | None = None
     label_horizon_s: float = 30 * 86_400.0
     max_pending_labels: int = 1_000_000
     label_scale: str = "0 to 1"

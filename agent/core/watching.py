@@ -40,6 +40,9 @@ class Watching:
     def see_label(self, domain: DomainState, row: ResponseRow) -> None:
         """Count the first truth about a response as evidence for or against the target of its domain."""
         watch, name = domain.watch, row.domain
+        smallest = self._batch.settings.smallest_inclusion_probability
+        if smallest is not None and row.weight * smallest > 1 + 1e-9:
+            self._batch.state.counters["labels_below_smallest_probability"] += 1
         turn = watch.update(row.correct, row.weight, row.event_time)
         at, target = self._batch.state.event_time, watch.target
         if turn == "raised":

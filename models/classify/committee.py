@@ -21,6 +21,7 @@ from driftgauge.models.classify.members import CommitteeSettings, JudgedLabel, M
 from driftgauge.models.classify.prequential import Metric, Tally
 from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.classify.refitted import Refitted
+from driftgauge.models.label_weights import LargestWeight
 from driftgauge.models.rows import Rows
 from driftgauge.models.saved_format import SavedFormat
 
@@ -62,6 +63,7 @@ class Committee:
         self.champion = self._member(settings.champion)
         self.challengers = [self._member(kind) for kind in settings.challengers]
         self.offsets = DomainOffsets(settings.memory_labels, settings.max_domains)
+        self.largest_weight = LargestWeight(settings.smallest_inclusion_probability)
         self.history: list[StoredVersion] = []
         self._signal_problem: str | None = None
         self._published: dict[str, Tally] = {}
@@ -103,13 +105,22 @@ class Committee:
         return self._refit_at - self.n_labels
 
     def score_and_learn(
-        self, features: Float32s, correct: Float64s, weight: Float64s, domain: Sequence[str], p_at_arrival: Float64s
+        self,
+        features: Float32s,
+        correct: Float64s,
+        weight: Float64s,
+        domain: Sequence[str],
+        p_at_arrival: Float64s,
+        *,
+        is_revision: bool = False,
     ) -> None:
         """Take n labels in order: score every member, then let it learn.
 
         Parameters
         ----------
         p_at_arrival : (n,) probabilities published when the responses came; NaN where there was none
+        is_revision : whether labels of these responses were learned before. Members learn a revision but are not
+            scored by it: they have learned the response already
 
         Raises
         ------
@@ -120,8 +131,8 @@ class Committee:
             raise ValueError(f"{len(correct)} labels at once, but a refit is due after {self.labels_to_refit()}")
         columns = zip(correct.tolist(), weight.tolist(), domain, p_at_arrival.tolist(), strict=True)
         for i, (c, w, name, p) in enumerate(columns):
-            label = JudgedLabel(features[i : i + 1], c, w, name)
-            if p == p:
+            label = JudgedLabel(features[i : i + 1], c, w, name, is_revision=is_revision)
+            if p == p and not is_revision:
                 self._judge_published(p, label)
             self._take(label, correct[i : i + 1], weight[i : i + 1])
 
@@ -139,7 +150,7 @@ class Committee:
                 self._judge(member, float(raw[0]), label)
         self.n_labels += 1
         self.classifier_version += self.champion.is_online
-        if self.challengers or not self.champion.is_online:
+        if not label.is_revision and (self.challengers or not self.champion.is_online):
             self._block.append(label)
             if len(self._block) == BLOCK_LABELS:
                 self._close_block()
@@ -169,11 +180,14 @@ class Committee:
         self._promote()
 
     def _add_evidence(self, label: JudgedLabel) -> None:
+        before, scale = self.largest_weight.value, self.largest_weight.relative(label.weight)
+        if self.largest_weight.value > before:
+            self._restart_evidence()  # bets before this label were too large for a label as heavy as this
         loss = {name: (p - label.correct) ** 2 for name, p in label.predicted.items()}
         for challenger in self.challengers:
             difference = loss[self.champion.name] - loss[challenger.name]
             if difference == difference:
-                challenger.evidence.add(difference, label.weight)
+                challenger.evidence.add(difference, scale)
 
     def _promote(self) -> None:
         rule = self.settings.promote_error, self.settings.promote_after_labels
@@ -192,10 +206,13 @@ class Committee:
         """Make a member the champion: frozen members leave, and all evidence is collected from the start again."""
         self.challengers = [m for m in self.members if m is not member and not m.is_frozen]
         self.champion = member
-        for other in self.members:
-            other.evidence = Evidence()
+        self._restart_evidence()
         self.classifier_version += 1
         self._store(member, reason)
+
+    def _restart_evidence(self) -> None:
+        for member in self.members:
+            member.evidence = Evidence()
 
     def rollback(self, number: int) -> None:
         """Let a stored version predict again, as it was; ValueError when it is not (or no longer) stored.
@@ -309,7 +326,13 @@ class Committee:
         block = [[b.features.tobytes(), b.correct, b.weight, b.domain, b.predicted] for b in self._block]
         return Live(
             configured=self.settings.champion,
-            numbers=[self.classifier_version, self.n_labels, self._refit_at, self._signal_problem],
+            numbers=[
+                self.classifier_version,
+                self.n_labels,
+                self._refit_at,
+                self._signal_problem,
+                self.largest_weight.value,
+            ],
             members=[member.snapshot() for member in self.members],
             mean_weight=self.offsets.mean_weight.snapshot(),
             block=block,
@@ -327,7 +350,9 @@ class Committee:
         parts = WHOLE.unpack(saved, dict[str, bytes]) if isinstance(saved, bytes) else saved
         live, new = read_live(parts), cls(settings)
         new._touched = {*parts} - {"live"} if isinstance(saved, bytes) else set()
-        new.classifier_version, new.n_labels, new._refit_at, new._signal_problem = live.numbers
+        new.classifier_version, new.n_labels, new._refit_at, new._signal_problem, *largest = live.numbers
+        if largest:  # not saved by version 0.1
+            new.largest_weight.restore(largest[0])
         new.history = live.history
         new.offsets.mean_weight = RunningMean(*live.mean_weight)
         for name in sorted(parts):

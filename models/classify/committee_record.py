@@ -22,7 +22,7 @@ class Live(NamedTuple):
     """The part that changes with every label; ``configured`` is the champion that the settings named."""
 
     configured: str
-    numbers: list[Any]  # classifier version, labels, label count of the next refit, problem with the signal
+    numbers: list[Any]  # classifier version, labels, label count of the next refit, problem, largest weight
     members: list[list[Any]]  # the champion first, each as `Member.snapshot` gives it
     mean_weight: list[float]
     block: list[list[Any]]

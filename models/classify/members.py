@@ -33,6 +33,7 @@ class CommitteeSettings:
     promote_after_labels, promote_error : labels needed, and probability of a wrong promotion per round
         and challenger
     round_labels : after this many labels, evidence for promotion is collected from the start again
+    smallest_inclusion_probability : of the labelling plan; None: unknown. Evidence for promotion relies on it
     gate_auroc : bound of the signal gate; 0 switches it off
     gate_min_labels : labels a domain needs to take part in the gate's check
     max_versions : stored versions for rollback, beside those in use
@@ -51,6 +52,7 @@ class CommitteeSettings:
     promote_after_labels: int = 200
     promote_error: float = 0.01
     round_labels: int = 2_000
+    smallest_inclusion_probability: float | None = None
     gate_auroc: float = 0.6
     gate_min_labels: int = 20
     max_versions: int = 20
@@ -90,13 +92,17 @@ class StoredVersion:
 
 @dataclass(slots=True)
 class JudgedLabel:
-    """One label, and the prediction of each member for its response (NaN: the member was not ready)."""
+    """One label, and the prediction of each member for its response (NaN: the member was not ready).
+
+    ``is_revision``: members have learned an earlier label of the response.
+    """
 
     features: Float32s
     correct: float
     weight: float
     domain: str
     predicted: dict[str, float] = field(default_factory=dict)
+    is_revision: bool = False
 
 
 class Member:
@@ -124,11 +130,15 @@ class Member:
         return not self.is_frozen and not isinstance(self.classifier, Refitted)
 
     def judge(self, raw: float, label: JudgedLabel) -> float:
-        """Score the calibrated prediction, then calibrate; returns that prediction (NaN: there was none)."""
+        """Score the calibrated prediction, then calibrate; returns that prediction (NaN: there was none).
+
+        A revision only calibrates.
+        """
         p = raw
         if raw == raw:
             p = self.calibrator.apply_one(raw)
-            self.tally.add(p, label.correct, label.weight)
+            if not label.is_revision:
+                self.tally.add(p, label.correct, label.weight)
             self.calibrator.update(raw, label.correct, label.weight)
         label.predicted[self.name] = p
         return p
@@ -173,4 +183,6 @@ class Member:
         elif fit is not None:
             self.classifier = restore_classifier(fit)
         self.calibrator.restore(calibrator)
-        self.tally, self.evidence = Tally.restore(tally), Evidence(*evidence)
+        self.tally = Tally.restore(tally)
+        # version 0.1 saved a fifth number, and bets that were not fair for all responses: the round starts again
+        self.evidence = Evidence(*evidence) if len(evidence) == len(astuple(Evidence())) else Evidence()

@@ -23,6 +23,7 @@ class AccuracyWatch:
     target : the accuracy wanted, in [0, 1]
     alpha : probability that this domain ever raises a false alarm
     confidence_level : of `interval`
+    smallest_probability : inclusion probability of the labelling plan, in (0, 1]; None: unknown (`LargestWeight`)
 
     Attributes
     ----------
@@ -40,15 +41,28 @@ class AccuracyWatch:
     ['raised', 'resolved']
     """
 
-    def __init__(self, target: float, alpha: float = 0.05, confidence_level: float = 0.9) -> None:
+    def __init__(
+        self,
+        target: float,
+        alpha: float = 0.05,
+        confidence_level: float = 0.9,
+        smallest_probability: float | None = None,
+    ) -> None:
         self.target, self.alpha = target, alpha
+        self.confidence_level, self.smallest_probability = confidence_level, smallest_probability
         self.n_labels = 0
         self.is_raised = False
         self.n_raised = 0
         self.since: float | None = None
         self.n_since, self.right_since = 0, 0.0
-        self._monitor = BelowTarget(target, budget(alpha, 1))
-        self._sequence = ConfidenceSequence(confidence_level)
+        self._monitor = self._new_monitor(1)
+        self._sequence = self._new_sequence()
+
+    def _new_monitor(self, part: int) -> BelowTarget:
+        return BelowTarget(self.target, budget(self.alpha, part), self.smallest_probability)
+
+    def _new_sequence(self) -> ConfidenceSequence:
+        return ConfidenceSequence(self.confidence_level, self.smallest_probability)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -64,7 +78,7 @@ class AccuracyWatch:
         self.since = event_time if self.since is None else self.since
         if is_enough and not self.is_raised:
             self.is_raised, self.n_raised = True, self.n_raised + 1
-            self._sequence = ConfidenceSequence(self._sequence.confidence_level)
+            self._sequence = self._new_sequence()
             return "raised"
         if self._monitor.evidence >= 1:
             return None
@@ -73,8 +87,8 @@ class AccuracyWatch:
 
     def _resolve(self) -> Turn:
         self.is_raised = False
-        self._monitor = BelowTarget(self.target, budget(self.alpha, self.n_raised + 1))
-        self._sequence = ConfidenceSequence(self._sequence.confidence_level)
+        self._monitor = self._new_monitor(self.n_raised + 1)
+        self._sequence = self._new_sequence()
         return "resolved"
 
     def snapshot(self) -> list[Any]:
@@ -89,6 +103,6 @@ class AccuracyWatch:
             self.n_labels = n_labels
             self.is_raised, self.n_raised, self.since, self.n_since, self.right_since = raised
             part = self.n_raised if self.is_raised else self.n_raised + 1
-            self._monitor = BelowTarget(target, budget(self.alpha, part)).restore(monitor)
+            self._monitor = self._new_monitor(part).restore(monitor)
             self._sequence.restore(sequence)
         return self

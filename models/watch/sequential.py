@@ -6,9 +6,9 @@ nearly half of long runs; these tests do so in at most the promised share of run
 and Rinaldo (2023) for restarts (e-detectors), Waudby-Smith and others (2022) for weights in bets.
 
 The order of labels must not depend on their values. Where responses were chosen for labelling with unequal known
-probabilities, bets are scaled by weight = 1 / probability over the largest weight so far, which makes them fair
-for the accuracy of all responses. The guarantee is exact when probabilities are equal, and otherwise from the first
-label with the smallest probability on.
+probabilities, bets are scaled by weight = 1 / probability over the largest weight (`LargestWeight`), which makes them
+fair for the accuracy of all responses. The guarantee is exact when probabilities are equal, or when the smallest one
+is known; otherwise it holds from the first label with the smallest probability on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from driftgauge.models.arrays import Float64s
+from driftgauge.models.label_weights import LargestWeight
 from driftgauge.models.watch.detector import Description, DetectorSettings
 
 _BETS = np.array([0.02, 0.05, 0.1, 0.18, 0.3, 0.45, 0.65, 0.9])  # shares of the largest bet that cannot lose all
@@ -43,6 +44,9 @@ class BelowTarget:
     ----------
     target : in [0, 1]; a target above .999 is taken as .999
     alpha : the share of healthy domains that may ever raise a false alarm; see `budget` for many domains
+    smallest_probability : inclusion probability of the labelling plan, in (0, 1]; None: unknown. A label that is
+        heavier than the plan allows counts as one of the largest allowed weight where it is evidence against the
+        target, and with its full weight where it is evidence for it
 
     Examples
     --------
@@ -53,11 +57,11 @@ class BelowTarget:
 
     description: ClassVar[Description] = Description("below_target", "fall_below_target", 0.0, 1.0, max_state_bytes=128)
 
-    def __init__(self, target: float, alpha: float = 0.05) -> None:
+    def __init__(self, target: float, alpha: float = 0.05, smallest_probability: float | None = None) -> None:
         self.target = min(target, _HIGHEST_TARGET)
         self.alpha = alpha
         self.n_labels = 0
-        self._largest_weight = 0.0
+        self._largest_weight = LargestWeight(smallest_probability)
         self._wealth = np.zeros(N_BETS)
 
     @classmethod
@@ -83,19 +87,21 @@ class BelowTarget:
         if correct != correct:
             return False
         self.n_labels += 1
-        self._largest_weight = max(self._largest_weight, weight)
-        scale = weight / self._largest_weight
+        scale = self._largest_weight.relative(weight)
+        if correct < self.target:
+            scale = min(scale, 1.0)
         wealth = grown(self._wealth, self.n_labels, np.float64(correct), self.target, scale)
         self._wealth = np.minimum(wealth, N_BETS / self.alpha)
         return self.evidence >= 1 / self.alpha
 
     def snapshot(self) -> list[Any]:
         """State as plain values; `restore` takes it."""
-        return [self.n_labels, self._largest_weight, self._wealth.tolist()]
+        return [self.n_labels, self._largest_weight.value, self._wealth.tolist()]
 
     def restore(self, state: list[Any], /) -> Self:
         """Continue from a snapshot; returns self."""
-        self.n_labels, self._largest_weight = state[:2]
+        self.n_labels = state[0]
+        self._largest_weight.restore(state[1])
         self._wealth = np.array(state[2])
         return self
 
@@ -111,7 +117,7 @@ def grown(
     n_labels : number of this label in its stream, from 1
     correct : (…,) the label of each stream, in [0, 1]
     target : (…,) or one for all
-    scale : in [0, 1]; makes all bets on this label smaller
+    scale : positive; makes all bets on this label smaller or larger. No bet loses more than the wealth
 
     Returns
     -------
@@ -119,7 +125,8 @@ def grown(
     """
     share = 1 / math.log(n_labels - 1 + math.e) - 1 / math.log(n_labels + math.e)
     advantage = np.asarray(scale * (target - correct) / (1 - target))
-    return np.asarray(np.minimum((wealth + share) * (1 + _BETS * advantage[..., None]), 1e300))
+    factor = np.maximum(1 + _BETS * advantage[..., None], 0.0)
+    return np.asarray(np.minimum((wealth + share) * factor, 1e300))
 
 
 def budget(alpha: float, rank: int) -> float:
@@ -136,7 +143,8 @@ class ConfidenceSequence:
 
     With probability ``confidence_level``, all intervals after 1, 2, … labels hold the accuracy. The method is
     predictable plug-in betting on a grid of 199 accuracies. When the labels have ruled out every accuracy, it was not
-    constant, and the sequence starts again without labels.
+    constant, and the sequence starts again without labels. A label that is heavier than the labelling plan allows
+    counts as one of the largest allowed weight.
 
     Examples
     --------
@@ -148,13 +156,15 @@ class ConfidenceSequence:
     (True, True)
     """
 
-    def __init__(self, confidence_level: float = 0.9) -> None:
+    def __init__(self, confidence_level: float = 0.9, smallest_probability: float | None = None) -> None:
         self.confidence_level = confidence_level
+        self.smallest_probability = smallest_probability
         self._start()
 
     def _start(self) -> None:
         self.n_labels = 0
-        self._largest_weight = self._total = self._squares = 0.0
+        self._largest_weight = LargestWeight(self.smallest_probability)
+        self._total = self._squares = 0.0
         self._up, self._down = np.zeros(len(_MEANS)), np.zeros(len(_MEANS))  # log capital of two bettors a mean
         self._is_alive = np.ones(len(_MEANS), dtype=np.bool_)
 
@@ -170,8 +180,7 @@ class ConfidenceSequence:
         """Take the next label, in [0, 1], of positive weight."""
         limit = math.log(2 / (1 - self.confidence_level))
         bet = self._bet(limit)
-        self._largest_weight = max(self._largest_weight, weight)
-        surplus = weight / self._largest_weight * (correct - _MEANS)
+        surplus = min(self._largest_weight.relative(weight), 1.0) * (correct - _MEANS)
         self._up += np.log1p(np.minimum(bet, 0.5 / _MEANS) * surplus)
         self._down += np.log1p(-np.minimum(bet, 0.5 / (1 - _MEANS)) * surplus)
         self._is_alive &= np.maximum(self._up, self._down) < limit
@@ -192,13 +201,14 @@ class ConfidenceSequence:
 
     def snapshot(self) -> list[Any]:
         """State as plain values; `restore` takes it."""
-        sums = [self.n_labels, self._largest_weight, self._total, self._squares]
+        sums = [self.n_labels, self._largest_weight.value, self._total, self._squares]
         return [sums, self._up.tobytes(), self._down.tobytes(), self._is_alive.tobytes()]
 
     def restore(self, state: list[Any]) -> ConfidenceSequence:
         """Continue from a snapshot; returns self."""
         sums, up, down, alive = state
-        self.n_labels, self._largest_weight, self._total, self._squares = sums
+        self.n_labels, largest_weight, self._total, self._squares = sums
+        self._largest_weight.restore(largest_weight)
         self._up, self._down = np.frombuffer(up).copy(), np.frombuffer(down).copy()
         self._is_alive = np.frombuffer(alive, dtype=np.bool_).copy()
         return self

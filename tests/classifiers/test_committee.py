@@ -97,6 +97,34 @@ def test_saved_changes_add_up_to_the_whole_state() -> None:
     assert list(unchanged) == ["live"]
 
 
+@pytest.mark.parametrize("champion", ["logistic_regression", "random_forest"])
+def test_a_revised_label_is_learned_but_not_judged_by_members_that_have_learned_the_response(champion: str) -> None:
+    rows, others = traffic(150), ("logistic_regression", "random_forest")
+    settings = replace(SETTINGS, champion=champion, challengers=tuple(k for k in others if k != champion))
+    committee = feed(Committee(settings), replace(rows, p_correct=np.full(150, 0.5)))
+    before, evidence = committee.metrics(), committee.challengers[0].evidence
+    p_before = committee.members[champion != "logistic_regression"].classifier.predict_proba(rows.features)
+    for i in range(70):
+        revised = part(rows, i, i + 1)
+        committee.score_and_learn(
+            revised.features, 1 - revised.correct, revised.weight, ["d0"], np.full(1, 0.5), is_revision=True
+        )
+    assert committee.metrics() == before
+    assert committee.challengers[0].evidence == evidence
+    p_after = committee.members[champion != "logistic_regression"].classifier.predict_proba(rows.features)
+    assert (p_after != p_before).any()
+
+
+def test_evidence_saved_by_version_0_1_is_collected_again() -> None:
+    committee = feed(Committee(ALL), traffic(120))
+    live = msgspec.msgpack.decode(committee.changes()["live"] or b"")
+    for member in live[3]:
+        member[6] = [1_000, 9.0, 300.0, 1.0, 2.0]  # its fifth number was the mean weight
+    parts = msgspec.msgpack.decode(committee.snapshot())
+    restored = Committee.restore(ALL, parts | {"live": msgspec.msgpack.encode([*live[:2], live[2][:4], *live[3:]])})
+    assert {member.evidence.n for member in restored.members} == {0}
+
+
 def test_the_classifier_version_grows_whenever_predictions_change() -> None:
     rows = traffic(420)
     for champion in ("logistic_regression", "random_forest"):

@@ -70,6 +70,10 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "labels.horizon_s": (31.0, ("pipeline.label_horizon_s",)),
     "labels.max_pending": (32, ("pipeline.max_pending_labels",)),
     "labels.unknown_probability": ("ignore_in_estimates", ("pipeline.count_unknown_labels",)),
+    "labels.smallest_inclusion_probability": (
+        0.033,
+        ("pipeline.smallest_inclusion_probability", "pipeline.committee.smallest_inclusion_probability"),
+    ),
     "estimates.confidence_level": (0.83, ("pipeline.confidence_level",)),
     "estimates.refit_every_labels": (34, ("pipeline.refit_estimator_every_labels",)),
     "estimates.max_training_rows": (135, ("pipeline.max_training_rows",)),

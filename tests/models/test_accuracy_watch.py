@@ -52,6 +52,37 @@ def test_weighted_labels_of_chosen_responses_test_the_accuracy_of_all_responses(
     assert unweighted > RUNS / 2  # labelled responses are right less often than all responses
 
 
+def rare_easy(seed: int, n: int) -> list[tuple[float, float]]:
+    """Labels with weights: hard responses (accuracy .5) all chosen, easy ones (all right) one in a hundred."""
+    rng = np.random.default_rng(seed)
+    is_hard = rng.random(n) < 0.2 / (0.2 + 0.8 / 100)
+    correct = ~is_hard | (rng.random(n) < 0.5)
+    return [(float(c), 1.0 if h else 100.0) for c, h in zip(correct, is_hard, strict=True)]
+
+
+def test_the_smallest_probability_of_the_plan_makes_the_promise_hold_from_the_first_label() -> None:
+    known, unknown = 0, 0
+    for seed in range(RUNS):
+        promised, naive = BelowTarget(0.9, ALPHA, 1 / 100), BelowTarget(0.9, ALPHA)
+        drawn = rare_easy(seed, 300)
+        known += any(promised.update(*label) for label in drawn)
+        unknown += any(naive.update(*label) for label in drawn)
+    assert known <= MOST_FALSE_ALARMS
+    assert unknown > RUNS / 2  # the first labels are all of hard responses
+
+
+def test_a_label_heavier_than_the_plan_allows_counts_less_against_the_target_and_fully_for_it() -> None:
+    def evidence(weight: float, correct: float) -> float:
+        monitor = BelowTarget(0.9, ALPHA, 1 / 10)
+        for _ in range(30):
+            monitor.update(0.0, 1.0)
+        monitor.update(correct, weight)
+        return monitor.evidence
+
+    assert evidence(50.0, 0.0) == evidence(10.0, 0.0)
+    assert 0 <= evidence(50.0, 1.0) < evidence(10.0, 1.0)
+
+
 @pytest.mark.parametrize(("healthy", "most"), [(0, 60), (500, 120)])
 def test_a_fall_is_detected_soon_after_any_number_of_good_labels(healthy: int, most: int) -> None:
     delays = []

@@ -87,6 +87,14 @@ def test_labels_of_unknown_probability_raise_no_alarm_if_the_settings_ignore_the
     assert agent.alerts(*designed) == [("below_target", "alarm", "hard")]
 
 
+def test_labels_of_a_smaller_probability_than_the_plan_has_are_counted() -> None:
+    agent = Agent(replace(SETTINGS, smallest_inclusion_probability=0.1))
+    agent.take(*respond("hard", 3))
+    agent.take(*(label("hard", i, 0.0, inclusion_probability=p) for i, p in enumerate((1.0, 0.1, 0.05))))
+    assert agent.pipeline.state.counters["labels_below_smallest_probability"] == 1
+    assert agent.n_counted("hard") == 3
+
+
 def test_the_state_of_an_alarm_is_a_metric_and_survives_a_restart() -> None:
     agent, registry = Agent(), CollectorRegistry()
     metrics = Metrics(registry)
