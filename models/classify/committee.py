@@ -16,7 +16,7 @@ import numpy as np
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.calibration import DomainOffsets, RunningMean
 from driftgauge.models.classify.committee_record import DOMAIN, Live, metrics_of, read_domain, read_live
-from driftgauge.models.classify.gate import leave_one_domain_out
+from driftgauge.models.classify.gate import domains_left_out
 from driftgauge.models.classify.members import CommitteeSettings, JudgedLabel, Member, StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
 from driftgauge.models.classify.promotion import Evidence
@@ -246,7 +246,7 @@ class Committee:
         for member in self.members:
             self._refit_member(member, *labels)
         if self.settings.gate_auroc:
-            check = leave_one_domain_out(*labels, rows.domain[newest], self.settings.gate_min_labels)
+            check = domains_left_out(*labels, rows.domain[newest], self.settings.gate_min_labels)
             self._signal_problem = check.problem(self.settings.gate_auroc) if check else None
         self.classifier_version += 1
 

@@ -1,8 +1,9 @@
 """The signal gate: whether the entropy signal of a model tells right responses from wrong ones at all.
 
-A leave-one-domain-out check: for every domain with enough labels, a logistic regression learns from all other domains
-and ranks the responses of this one. The signal is invalid when the upper bound of the AUROC lies below a configured
-bound, within domains as well as over all domains together. With too few labels to decide, the gate stays open.
+A check on domains left out: a logistic regression ranks the responses of domains that it did not learn from. Domains
+are left out in at most `MAX_FOLDS` groups, so the cost does not grow with their number. The signal is invalid when the
+upper bound of the AUROC lies below a configured bound, within domains as well as over all domains together. With too
+few labels to decide, the gate stays open.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ import numpy.typing as npt
 from driftgauge.models.arrays import Float32s, Float64s, Strings
 from driftgauge.models.classify.classifier import ClassifierSettings
 from driftgauge.models.classify.refitted import SparseLogisticRegression
+
+MAX_FOLDS = 8
+"""Groups of domains that are left out together, each at the cost of one logistic regression."""
+
+_SETTINGS = ClassifierSettings(min_labels=2, memory_labels=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +53,34 @@ class GateCheck:
         )
 
 
-def leave_one_domain_out(
+def domains_left_out(
     features: Float32s, correct: Float64s, weight: Float64s, domain: Strings, min_labels: int = 20
 ) -> GateCheck | None:
     """Check the signal on n labelled rows, oldest first; None when fewer than two domains can be judged.
 
     A domain is judged when it has ``min_labels`` labels, two of them right and two wrong; other domains only train.
-    Cost: one logistic regression for each domain (some 20 ms with 5,000 rows).
+    With at most `MAX_FOLDS` domains to judge, each is left out alone. Cost: one logistic regression a group (some 40 ms
+    with 5,000 rows).
     """
-    judged: list[npt.NDArray[np.intp]] = []
+    _, number = np.unique(domain, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    by_domain = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    judged = [rows for rows in by_domain if _can_be_judged(correct[rows], min_labels)]
     scores = np.full(len(correct), np.nan)
-    settings = ClassifierSettings(min_labels=2, memory_labels=None)
-    for name in np.unique(domain):
-        here, others = np.flatnonzero(domain == name), np.flatnonzero(domain != name)
-        right = correct[here].sum()
-        if len(here) < min_labels or min(right, len(here) - right) < 2:
-            continue
-        classifier = SparseLogisticRegression(settings)
-        classifier.refit(features[others], correct[others], weight[others])
+    for group in (judged[fold::MAX_FOLDS] for fold in range(min(len(judged), MAX_FOLDS))):
+        left_out = np.concatenate(group)
+        rest = np.setdiff1d(order, left_out)
+        classifier = SparseLogisticRegression(_SETTINGS)
+        classifier.refit(features[rest], correct[rest], weight[rest])
         if classifier.not_ready() is None:
-            scores[here] = classifier.predict_proba(features[here])
-            judged.append(here)
-    if len(judged) < 2:
-        return None
-    return _summarised(scores, correct, judged)
+            scores[left_out] = classifier.predict_proba(features[left_out])
+    scored = [rows for rows in judged if not np.isnan(scores[rows[0]])]
+    return _summarised(scores, correct, scored) if len(scored) > 1 else None
+
+
+def _can_be_judged(correct: Float64s, min_labels: int) -> bool:
+    right = correct.sum()
+    return len(correct) >= min_labels and bool(min(right, len(correct) - right) >= 2)
 
 
 def _summarised(scores: Float64s, correct: Float64s, judged: list[npt.NDArray[np.intp]]) -> GateCheck:
