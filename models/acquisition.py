@@ -1,9 +1,9 @@
 """What to label next: series ranked by how much a label would help.
 
-priority = traffic share x shortfall x uncertainty. The traffic share is the part of the responses in the newest windows
-that belong to the series; a window holds at most ``window_events`` of them. The shortfall is how far accuracy may lie
-below the target of the domain. The uncertainty is the width of the interval. Without an estimate both are 1, so series
-without an estimate come first, in the order of their traffic.
+priority = traffic share x shortfall x uncertainty. The traffic share is the part of all responses of the newest period
+that belongs to the series, also of those that its window is too small to hold. The shortfall is how far accuracy may
+lie below the target of the domain. The uncertainty is the width of the interval. Without an estimate both are 1, so
+series without an estimate come first, in the order of their traffic.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ FLOOR = 0.01
 """Smallest shortfall and uncertainty: a domain with perfect estimates still gets some labels."""
 
 
-def rank(estimates: Sequence[Estimate], targets: Mapping[str, float], default_target: float) -> tuple[Priority, ...]:
+def rank(
+    estimates: Sequence[Estimate], traffic: Sequence[int], targets: Mapping[str, float], default_target: float
+) -> tuple[Priority, ...]:
     """Rank series for labelling, the most useful first.
 
     Parameters
     ----------
     estimates : the newest estimate of every series
+    traffic : responses of each of these series in the newest period
     targets : the accuracy wanted of a domain, in [0, 1], by its name
     default_target : the accuracy wanted of every other domain
     """
-    total = sum(estimate.n_events for estimate in estimates) or 1
-    rows = [_priority(e, e.n_events / total, targets.get(e.domain, default_target)) for e in estimates]
+    total = sum(traffic) or 1
+    rows = [
+        _priority(e, n / total, targets.get(e.domain, default_target)) for e, n in zip(estimates, traffic, strict=True)
+    ]
     rows.sort(key=lambda row: (-row.priority, row.series))
     return tuple(replace(row, rank=i) for i, row in enumerate(rows, start=1))
 

@@ -124,8 +124,8 @@ class Alert:
 class Priority:
     """One row of an acquisition list: how much labels of one series would help, and why.
 
-    ``priority`` is ``traffic_share`` x ``shortfall`` x ``uncertainty``. ``traffic_share`` is the share of the responses
-    in the newest windows that belong to the series, ``shortfall`` how far accuracy may lie below the target,
+    ``priority`` is ``traffic_share`` x ``shortfall`` x ``uncertainty``. ``traffic_share`` is the share of all responses
+    of the newest period that belong to the series, ``shortfall`` how far accuracy may lie below the target,
     ``uncertainty`` the width of the interval; all are in [0, 1], and the last two are 1 without an estimate.
     """
 

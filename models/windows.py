@@ -110,6 +110,12 @@ class Window:
             self._sort()
         self._drop_incomplete()
 
+    @property
+    def times(self) -> list[float]:
+        """Event times of the responses in the buffer, oldest first."""
+        times: list[float] = self.event_time[: self._size].tolist()
+        return times
+
     def load(self, rows: Rows) -> None:
         """Replace the content with rows from the store: one more than `capacity` where there are more."""
         self.ids = [str(i) for i in rows.id]

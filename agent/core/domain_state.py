@@ -11,6 +11,7 @@ from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.traffic import Traffic
 from driftgauge.models.watch.accuracy_watch import AccuracyWatch
 from driftgauge.models.watch.drift import DriftMonitor
 from driftgauge.models.watch.sequential import budget
@@ -23,7 +24,12 @@ def _without_detectors(saved: list[Any]) -> list[Any]:
     return [identity, since, last_key, {}, watch, [-1, -math.inf]]
 
 
-DOMAIN = SavedFormat("domain", (_without_detectors,), since="0.2.0")
+def _without_traffic(saved: list[Any]) -> list[Any]:
+    """Format 2 had no counts of the traffic: they are made from the window."""
+    return [*saved, [0.0, []]]
+
+
+DOMAIN = SavedFormat("domain", (_without_detectors, _without_traffic), since="0.2.0")
 
 
 class DomainState:
@@ -41,6 +47,7 @@ class DomainState:
     def __init__(self, settings: PipelineSettings, series: SeriesKey, rank: int) -> None:
         self.series, self.rank = series, rank
         self.window = Window(settings.windows, len(settings.feature_names))
+        self.traffic = Traffic(settings.windows)
         self.drift = DriftMonitor(delta=settings.drift_delta)
         target = settings.targets.get(series.domain, settings.default_target)
         self.watch = AccuracyWatch(
@@ -68,18 +75,22 @@ class DomainState:
         identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]
         last = [self.last_response, self.last_boundary]
-        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot(), last])
+        traffic = [self.traffic.part_s, sorted(self.traffic.counts.items())]
+        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot(), last, traffic])
 
     @classmethod
     def restore(cls, settings: PipelineSettings, blob: bytes) -> DomainState:
         """Make the state that gave this snapshot; `rebuild` adds its window and last estimate."""
-        (domain, fingerprint, rank), since, last_key, drift, watch, last = DOMAIN.unpack(blob)
+        (domain, fingerprint, rank), since, last_key, drift, watch, last, traffic = DOMAIN.unpack(blob)
         state = cls(settings, SeriesKey(domain, fingerprint), rank)
         state.last_key = last_key
         state.last_response, state.last_boundary = last
         state.events_since, state.labels_since, state.is_changed = since
         state.drift.restore(drift)
         state.watch.restore(watch)
+        part_s, counts = traffic
+        if part_s == state.traffic.part_s:
+            state.traffic.counts = dict(counts)
         return state
 
     def rebuild(self, boundary: float, memory: Memory, estimate: Callable[[str], Estimate | None]) -> None:
@@ -87,6 +98,9 @@ class DomainState:
         self.last_estimate = estimate(self.last_key) if self.last_key else None
         start = boundary - self.window.spec.window_s
         self.window.load(memory.window(self.series, start, math.inf, self.window.capacity + 1))
+        if not self.traffic.counts:  # none were saved, or those of other settings of windows
+            for event_time in self.window.times:
+                self.traffic.add(event_time, boundary)
 
     def leave(self) -> None:
         """Drop what `rebuild` reads again."""

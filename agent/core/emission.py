@@ -108,9 +108,14 @@ class Emission:
 
     def _emit_acquisition(self, boundary: float) -> None:
         domains, settings = self._batch.state.domains, self._batch.settings
-        newest = [d.last_estimate for _, d in sorted(domains.items()) if d.last_estimate and d.last_estimate.n_events]
-        if newest:
-            ranked = acquisition.rank(newest, settings.targets, settings.default_target)
+        listed = [
+            (domain.last_estimate, domain.traffic.in_window(boundary))
+            for _, domain in sorted(domains.items())
+            if domain.last_estimate and domain.last_estimate.n_events
+        ]
+        if listed:
+            estimates, traffic = zip(*listed, strict=True)
+            ranked = acquisition.rank(estimates, traffic, settings.targets, settings.default_target)
             made = Acquisition(boundary, ranked)
             if previous := self._batch.newest_acquisition(made.key):  # emitted early, at a pause
                 if previous.priorities == made.priorities:

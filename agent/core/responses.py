@@ -108,6 +108,7 @@ class Responses:
         for (arrival, domain), row in zip(run, rows, strict=True):
             by_domain[id(domain)].append(row)
             self._count(arrival, row)
+            domain.traffic.add(row.event_time, self._batch.state.boundary)
             self._watching.see_response(domain, row, by_domain[id(domain)])
         for domain in {id(d): d for _, d in run}.values():
             domain.window.add(by_domain[id(domain)])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from driftgauge.agent.core.pipeline import Pipeline
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.acquisition import rank
+from driftgauge.models import acquisition
 from driftgauge.models.events import Context, Event, Generation, Tick
-from driftgauge.models.outputs import Acquisition, Estimate
+from driftgauge.models.outputs import Acquisition, Estimate, Priority
+from driftgauge.models.traffic import PARTS, Traffic
+from driftgauge.models.windows import WindowSpec
 from tests.pipeline.logs import SETTINGS, START, signal
 
 SURE = Estimate(
@@ -26,6 +29,11 @@ UNKNOWN = replace(
     SURE, domain="unknown", status="insufficient_data", status_reason="no prediction", accuracy=None, ci_low=None,
     ci_high=None, n_labels=0,
 )  # fmt: skip
+
+
+def rank(estimates: Sequence[Estimate], targets: Mapping[str, float], default_target: float) -> tuple[Priority, ...]:
+    """Rank series whose windows hold all of their traffic."""
+    return acquisition.rank(estimates, [estimate.n_events for estimate in estimates], targets, default_target)
 
 
 def order(*estimates: Estimate) -> list[str]:
@@ -47,9 +55,9 @@ def responses(domain: str, n: int, start: float) -> Iterator[Generation]:
         yield Generation(f"{domain}-{start:.0f}-{i}", start + i * 60 / n, domain, Context(model="m"), tokens)
 
 
-def newest_acquisition(events: list[Event]) -> Acquisition:
+def newest_acquisition(events: list[Event], settings: PipelineSettings = SETTINGS) -> Acquisition:
     with MemoryStore().transaction() as memory:
-        outputs = Pipeline(SETTINGS).step(sorted(events, key=lambda event: getattr(event, "event_time", 0.0)), memory)
+        outputs = Pipeline(settings).step(sorted(events, key=lambda event: getattr(event, "event_time", 0.0)), memory)
     return [output for output in outputs if isinstance(output, Acquisition)][-1]
 
 
@@ -62,6 +70,14 @@ def test_traffic_shares_are_the_shares_of_the_responses_in_the_newest_windows() 
     acquisition = newest_acquisition([*minute, Tick(START + 100)])
     assert shares(acquisition) == {"math": 0.75, "law": 0.25}
     assert [row.n_events for row in acquisition.priorities] == [45, 15]
+
+
+def test_responses_that_a_window_is_too_small_to_hold_count_as_traffic() -> None:
+    settings = replace(SETTINGS, windows=replace(SETTINGS.windows, window_events=20))
+    minute: list[Event] = [*responses("math", 90, START), *responses("law", 10, START)]
+    newest = newest_acquisition([*minute, Tick(START + 100)], settings)
+    assert shares(newest) == {"math": 0.9, "law": 0.1}
+    assert [row.n_events for row in newest.priorities] == [20, 10]
 
 
 def test_a_response_that_comes_twice_is_one_response_of_the_traffic() -> None:
@@ -108,3 +124,19 @@ def test_a_domain_without_traffic_comes_last_and_alone_has_priority_0() -> None:
 def test_a_domain_far_above_its_target_still_has_some_priority() -> None:
     [row] = rank([replace(SURE, accuracy=1.0, ci_low=1.0, ci_high=1.0)], {}, 0.5)
     assert row.priority > 0
+
+
+def test_the_counts_of_traffic_are_bounded_and_keep_the_present_wherever_clocks_run_ahead() -> None:
+    spec = WindowSpec(window_s=86_400.0, hop_s=3_600.0)
+    traffic, now = Traffic(spec), 400 * 86_400.0
+    for i in range(1_000):
+        traffic.add(now + 3_600.0 * (i + 1), boundary=now)  # a clock that runs further and further ahead
+        traffic.add(now - 90_000.0 * (i + 1), boundary=now)  # and one that runs late
+        traffic.add(now - 10.0, boundary=now)
+    assert len(traffic.counts) <= 2 * PARTS
+    assert traffic.in_window(now) == 1_000
+
+
+@pytest.mark.parametrize(("window_s", "hop_s", "part_s"), [(86_400, 3_600, 3_600), (86_400, 60, 3_600), (100, 10, 10)])
+def test_a_window_has_at_most_24_parts_that_are_multiples_of_the_hop(window_s: int, hop_s: int, part_s: int) -> None:
+    assert Traffic(WindowSpec(window_s=window_s, hop_s=hop_s)).part_s == part_s
