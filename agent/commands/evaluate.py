@@ -46,6 +46,9 @@ def evaluate(
     target: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Estimate the domains of this recording.")
     ] = None,
+    confidence_level: Annotated[
+        float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
+    ] = 0.9,
     seed: SeedOption = 0,
     jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
@@ -58,7 +61,7 @@ def evaluate(
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
     with stage_progress() as show:
         result = evaluation.evaluate(
-            traffic, protocol, ks, max_compositions, counts, target, seed=seed, jobs=jobs, progress=show
+            traffic, protocol, ks, max_compositions, counts, target, seed, jobs, show, confidence_level
         )
     console.print(render(result))
     for line in account_lines(result):

@@ -97,13 +97,17 @@ def compositions(domains: Iterable[str], k: int, limit: int, seed: int) -> list[
 
 
 class Bench:
-    """One recording to train on and one (often the same) to estimate; each domain is split once."""
+    """One recording to train on and one (often the same) to estimate; each domain is split once.
 
-    def __init__(self, source: Traffic, target: Traffic | None, seed: int) -> None:
+    ``confidence_level`` is that of all intervals.
+    """
+
+    def __init__(self, source: Traffic, target: Traffic | None, seed: int, confidence_level: float = 0.9) -> None:
         self.source = source
         self.target = target or source
         self.is_same = target is None
         self.seed = seed
+        self.confidence_level = confidence_level
         draw = np.random.default_rng(seed)
         self.train: dict[str, npt.NDArray[np.intp]] = {}
         self.held_out: dict[str, npt.NDArray[np.intp]] = {}

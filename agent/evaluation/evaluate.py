@@ -44,7 +44,7 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
-from driftgauge.models.estimate.default_estimator import label_dispersion
+from driftgauge.models.estimate.estimators import label_dispersion
 from driftgauge.models.signals.features import FEATURES
 
 Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms", "live", "responses"]
@@ -70,6 +70,7 @@ def evaluate(
     seed: int = 0,
     jobs: int = 1,
     progress: Progress = unseen,
+    confidence_level: float = 0.9,
 ) -> dict[str, Any]:
     """Run one protocol on every file.
 
@@ -79,12 +80,13 @@ def evaluate(
     max_compositions : of each size, chosen by the seed where there are more; replays of the protocol ``live``
     labels : numbers of labels from the estimated domain, for the protocols ``labels``, ``coverage`` and ``live``
     target : a recording to estimate; None: the other domains of each file itself
+    confidence_level : of the intervals whose coverage and width are measured
 
     Returns
     -------
-    ``default_method``; ``cells``: one for each file, method, k and number of labels; ``responses``: how good the
-    predictions of single responses were, see `response_cell`; ``accounts``: for each file, how many responses were
-    used, and why the others were not.
+    ``default_method``; ``confidence_level``; ``cells``: one for each file, method, k and number of labels;
+    ``responses``: how good the predictions of single responses were, see `response_cell`; ``accounts``: for each file,
+    how many responses were used, and why the others were not.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def evaluate(
     responses: list[Cell] = []
     accounts = {} if other is None else {str(target): other.account.to_json()}
     for path in paths:
-        bench = Bench(read_traffic(path), other, seed)
+        bench = Bench(read_traffic(path), other, seed, confidence_level)
         accounts[str(path)] = bench.source.account.to_json()
         where = {"file": bench.source.name, "target": None if other is None else other.name, "protocol": protocol}
         if protocol == "live":
@@ -108,7 +110,8 @@ def evaluate(
         cells += [{**where, **_EMPTY, **cell} for cell in found]
         responses += [{**where, **cell} for cell in predicted]
     return {
-        "default_method": DEFAULT_METHOD, "seed": seed, "cells": cells, "responses": responses, "accounts": accounts,
+        "default_method": DEFAULT_METHOD, "seed": seed, "confidence_level": confidence_level, "cells": cells,
+        "responses": responses, "accounts": accounts,
     }  # fmt: skip
 
 
@@ -152,6 +155,8 @@ def _composed(
     trials = LabelTrials(bench, labels)
     for i, composition in enumerate(every):
         trials.run(composition, fit_on(bench, composition, forests), forests.target(composition))
+        if len(composition) == 1 and bench.is_same:
+            trials.run_alone(composition[0])
         progress("compositions", i + 1, len(every))
     return trials.cells(), []
 
@@ -205,7 +210,7 @@ def _default(
     bounds = []
     for rows in bench.estimated(composition).values():
         sample = bench.target.sample("", rows, p[rows, None])
-        estimate = estimator.estimate(replace(sample, correct=np.full(len(rows), np.nan)))
+        estimate = estimator.estimate(replace(sample, correct=np.full(len(rows), np.nan)), bench.confidence_level)
         bounds.append((estimate.ci_low, estimate.ci_high))
         components = dict(estimate.components)
         components |= _under_label_shift(p[rows].astype(np.float64), outside, correct)

@@ -1,7 +1,8 @@
 """Label trials: error, width and coverage of every method with a few labels from a domain outside the training set.
 
 Every method gets the same labels. They are drawn at random or, for methods that end in ``_chosen``, with probabilities
-that follow the uncertainty of the forest and that the method gets as weights.
+that follow the uncertainty of the forest and that the method gets as weights. ``averaged_alone`` is the default
+estimator where the estimated domain is the only one with labels: the fit has these labels and no others.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, norm, t
+from scipy.stats import beta, t
 
 from driftgauge.agent.evaluation.compositions import Bench, Domains
 from driftgauge.agent.evaluation.ppi import ppi_mean
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Averaged
+from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import Estimator, Sample
 
 Interval = tuple[float, float, float]  # accuracy, low, high
 
-CONFIDENCE_LEVEL = 0.9
+_DRAWS_ALONE = 5
+"""Draws of labels for each domain and number of labels in `LabelTrials.run_alone`."""
+
 _CHOICE_FLOOR = 0.3  # share of the labels that is drawn evenly, in case the forest misjudges its uncertainty
 
 
@@ -49,6 +53,16 @@ class LabelTrials:
         for (method, n), outcomes in errors.items():
             self.found[method, len(composition), n].append(np.nanmean(outcomes, axis=0))
 
+    def run_alone(self, domain: str) -> None:
+        """Try every number of labels on a domain that alone has labels, several times."""
+        sample = self.bench.target.sample(domain, self.bench.target.rows[domain])
+        truth, seed = float(sample.correct.mean()), self.bench.seed
+        for n in [n for n in self.labels if n] * _DRAWS_ALONE:
+            at = self.draw.choice(len(sample), min(n, len(sample) // 2), replace=False)
+            given = replace(sample, correct=_only(sample.correct, at))
+            interval = _of(fit_default({domain: given}, seed=seed), given, self.bench.confidence_level)
+            self.found[f"{Averaged.name}_alone", 1, n].append(_outcome(interval, truth))
+
     def cells(self) -> list[dict[str, Any]]:
         """One cell for every method, k and number of labels."""
         return [
@@ -57,26 +71,29 @@ class LabelTrials:
         ]
 
     def _tried(self, sample: Sample, estimator: Averaged, n: int) -> dict[str, Interval]:
+        name, level = estimator.name, self.bench.confidence_level
         blank = replace(sample, correct=np.full(len(sample), np.nan))
         if n == 0:
-            found = {estimator.name: _of(estimator, blank)}
-            return found | ({"lodo_t": _lodo_t(found[estimator.name], estimator)} if len(estimator.residuals) else {})
+            found = {name: _of(estimator, blank, level)}
+            return found | ({"lodo_t": _lodo_t(found[name], estimator, level)} if len(estimator.residuals) else {})
         at = self.draw.choice(len(sample), n, replace=False)
         given = replace(blank, correct=_only(sample.correct, at))
         p = np.asarray(sample.scores, dtype=np.float64)[:, 0]
         at, weight = chosen(p, n, self.draw)
         picked = replace(blank, correct=_only(sample.correct, at), weight=weight)
-        return {
-            estimator.name: _of(estimator, given),
-            "labels_alone": labels_alone(given.correct[given.is_labelled]),
-            "ppi": ppi_mean(p, given.correct, given.weight, CONFIDENCE_LEVEL, tuned=False),
-            "ppi_plus_plus": ppi_mean(p, given.correct, given.weight, CONFIDENCE_LEVEL),
-            **(
-                {f"{estimator.name}_chosen": _of(estimator, picked), "labels_alone_chosen": _weighted_alone(picked)}
-                if len(at)
-                else {}
-            ),
+        found = {
+            name: _of(estimator, given, level),
+            "labels_alone": labels_alone(given.correct[given.is_labelled], level),
+            "ppi": ppi_mean(p, given.correct, given.weight, level, tuned=False),
+            "ppi_plus_plus": ppi_mean(p, given.correct, given.weight, level),
         }
+        if len(at) > 1:
+            found |= {
+                f"{name}_chosen": _of(estimator, picked, level),
+                "labels_alone_chosen": ppi_mean(np.zeros(len(p)), picked.correct, weight, level),
+                "ppi_plus_plus_chosen": ppi_mean(p, picked.correct, weight, level),
+            }
+        return found
 
 
 def chosen(p: Float64s, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[np.intp], Float64s]:
@@ -86,33 +103,25 @@ def chosen(p: Float64s, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[
     return np.flatnonzero(draw.random(len(p)) < probability), 1 / probability
 
 
-def labels_alone(correct: Float64s) -> Interval:
+def labels_alone(correct: Float64s, confidence_level: float) -> Interval:
     """Mean of the labels with Jeffreys' interval (graded labels: as many successes as their sum)."""
     n, right = len(correct), float(correct.sum())
-    tails = ((1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2)
+    tails = ((1 - confidence_level) / 2, (1 + confidence_level) / 2)
     low, high = (float(beta.ppf(tail, right + 0.5, n - right + 0.5)) for tail in tails)
     return right / n, low, high
 
 
-def _weighted_alone(sample: Sample) -> Interval:
-    """Inverse-probability weighted mean (Hájek) with its normal interval."""
-    y, w = sample.correct[sample.is_labelled], sample.weight[sample.is_labelled]
-    mean = float(np.average(y, weights=w))
-    half = float(norm.ppf((1 + CONFIDENCE_LEVEL) / 2) * np.sqrt((w**2 * (y - mean) ** 2).sum()) / w.sum())
-    return mean, mean - half, mean + half
-
-
-def _lodo_t(estimate: Interval, estimator: Averaged) -> Interval:
+def _lodo_t(estimate: Interval, estimator: Averaged, confidence_level: float) -> Interval:
     """Student's interval from the errors on left-out domains."""
     n = len(estimator.residuals)
     if n < 2:
         return estimate[0], 0.0, 1.0
-    half = t.ppf((1 + CONFIDENCE_LEVEL) / 2, n - 1) * estimator.residuals.std(ddof=1) * np.sqrt(1 + 1 / n)
+    half = t.ppf((1 + confidence_level) / 2, n - 1) * estimator.residuals.std(ddof=1) * np.sqrt(1 + 1 / n)
     return estimate[0], max(estimate[0] - half, 0.0), min(estimate[0] + half, 1.0)
 
 
-def _of(estimator: Estimator, sample: Sample) -> Interval:
-    estimate = estimator.estimate(sample, CONFIDENCE_LEVEL)
+def _of(estimator: Estimator, sample: Sample, confidence_level: float) -> Interval:
+    estimate = estimator.estimate(sample, confidence_level)
     if estimate.accuracy is None or estimate.ci_low is None or estimate.ci_high is None:
         return np.nan, np.nan, np.nan
     return estimate.accuracy, estimate.ci_low, estimate.ci_high

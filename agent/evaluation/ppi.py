@@ -1,8 +1,12 @@
 """Prediction-powered inference: labels correct the mean of predictions, without trusting them.
 
-Sources: Angelopoulos et al., arXiv 2301.09633 (PPI) and 2311.01453 (PPI++, the tuned form). Intervals are normal
-approximations, too narrow below some fifty labels and near accuracy 0 or 1. A baseline for comparison: the default
-estimator treats few labels exactly.
+Sources: Angelopoulos et al., arXiv 2301.09633 (PPI) and 2311.01453 (PPI++, the tuned form); Zrnic and Candès, arXiv
+2403.03208, for labels drawn with unequal probabilities. Intervals are normal approximations, too narrow below some
+fifty labels and near accuracy 0 or 1. A baseline for comparison: the default estimator treats few labels exactly.
+
+The papers have n labelled rows and N others: λ · mean of p over the others + mean of (y - λ p) over the labelled ones.
+Here the labelled rows are among all M = n + N rows. The same estimate is μ · mean of p over all rows + mean of
+(y - μ p) over the labelled ones with μ = λ M / N, and in this form labels can have weights.
 """
 
 from __future__ import annotations
@@ -16,11 +20,12 @@ from driftgauge.models.arrays import Float64s
 def ppi_mean(
     p: Float64s, correct: Float64s, weight: Float64s, confidence_level: float = 0.9, *, tuned: bool = True
 ) -> tuple[float, float, float]:
-    """Accuracy of n responses, and its interval, from at least two labels.
+    """Accuracy of the source of M responses, and its interval, from at least two labels.
 
     Parameters
     ----------
-    p : (n,) predictions; correct : (n,) labels, NaN = none; weight : (n,) 1 / inclusion probability of the labels
+    p : (M,) predictions; correct : (M,) labels, NaN = none; weight : (M,) 1 / inclusion probability of the labels, up
+        to a factor
     tuned : whether predictions are weighted by their covariance with the labels (PPI++) or by one (PPI)
 
     Examples
@@ -32,16 +37,21 @@ def ppi_mean(
     0.5
     """
     at = np.flatnonzero(~np.isnan(correct))
-    y, q, w = correct[at], p[at], weight[at] / weight[at].mean()
+    y, q, share = correct[at], p[at], weight[at] / weight[at].sum()
     n, total = len(at), len(p)
-    scale = _tuned(y, q, p, n / total) if tuned else 1.0
+    scale = (_lambda(y, q, share, p) if tuned else 1.0) * total / max(total - n, 1)
     rest = y - scale * q
-    middle = scale * float(p.mean()) + float(np.average(rest, weights=w))
-    spread = np.sqrt(np.var(w * (rest - np.average(rest, weights=w)), ddof=1) / n + scale**2 * p.var() / total)
-    half = float(norm.ppf((1 + confidence_level) / 2) * spread)
+    mean_rest = float(share @ rest)
+    middle = scale * float(p.mean()) + mean_rest
+    # the responses are a sample of their source, and the labelled ones a sample of the responses
+    of_source = float(share @ (y - share @ y) ** 2) / total
+    of_labelled = float(share * np.maximum(share - 1 / total, 0.0) @ (rest - mean_rest) ** 2)
+    half = float(norm.ppf((1 + confidence_level) / 2) * np.sqrt((of_source + of_labelled) * n / (n - 1)))
     return float(np.clip(middle, 0, 1)), max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def _tuned(y: Float64s, q: Float64s, p: Float64s, share: float) -> float:
-    variance = (1 + share) * float(p.var())
-    return float(np.clip(np.cov(y, q)[0, 1] / variance, 0, 1)) if variance > 0 else 0.0
+def _lambda(y: Float64s, q: Float64s, share: Float64s, p: Float64s) -> float:
+    """The paper's λ, in [0, 1]: Cov(y, p) / ((1 + n / N) Var(p)), the covariance over the weighted labelled rows."""
+    covariance = float(share @ ((y - share @ y) * (q - share @ q))) * len(y) / (len(y) - 1)
+    variance = len(p) / max(len(p) - len(y), 1) * float(p.var(ddof=1))
+    return float(np.clip(covariance / variance, 0, 1)) if variance > 0 else 0.0

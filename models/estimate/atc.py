@@ -34,13 +34,16 @@ class Threshold:
         return float(np.count_nonzero(passes) / n_present) if n_present else float("nan")
 
 
-def fit_threshold(score: npt.NDArray[np.floating], correct: Float64s) -> Threshold | None:
+def fit_threshold(
+    score: npt.NDArray[np.floating], correct: Float64s, weight: Float64s | None = None
+) -> Threshold | None:
     """The threshold that a share of the labelled responses passes which equals the share of right ones.
 
     Parameters
     ----------
     score, correct : (n,) a score that rises or falls with correctness (the labels give the sign), and labels in
         [0, 1]; rows without a score are left out
+    weight : (n,) 1 / inclusion probability of the labels, up to a factor; None: all equal. Both shares are weighted
 
     Returns
     -------
@@ -57,7 +60,16 @@ def fit_threshold(score: npt.NDArray[np.floating], correct: Float64s) -> Thresho
     if not present.any():
         return None
     s, y = score[present].astype(np.float64), correct[present]
+    w = np.ones(len(s)) if weight is None else weight[present]
+    accuracy = float(np.average(y, weights=w))
     ranks = np.argsort(np.argsort(s))
-    sign = 1.0 if (ranks - ranks.mean()) @ (y - y.mean()) > 0 else -1.0
-    value = float(np.quantile(sign * s, 1 - y.mean()))
-    return Threshold(sign, value, float(np.abs((sign * s >= value) - y).mean()))
+    sign = 1.0 if (w * (ranks - np.average(ranks, weights=w))) @ (y - accuracy) > 0 else -1.0
+    value = _quantile(sign * s, w, 1 - accuracy)
+    return Threshold(sign, value, float(np.average(np.abs((sign * s >= value) - y), weights=w)))
+
+
+def _quantile(values: Float64s, weight: Float64s, share: float) -> float:
+    """The weighted quantile, interpolated; numpy's own where weights are equal."""
+    order = np.argsort(values)
+    below = np.cumsum(weight[order]) - weight[order]
+    return float(np.interp(share * below[-1], below, values[order]))

@@ -1,20 +1,18 @@
 """The default estimator: a weighted average of candidates, corrected by the labels of the estimated domain.
 
-A candidate weighs more, the better it estimates domains that its fit left out. The errors on those domains also give
-the width of the interval. Assumes that the labelled domains differ from each other as new domains will differ from
-them.
+A candidate weighs more, the better it estimates domains that its fit left out. These domains also give the width of the
+interval (`shift_scale`). Assumes that the labelled domains differ from each other as new domains will differ from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.special import logit
 
-from driftgauge.models.arrays import Float32s, Float64s, Int64s
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.candidates import (
     ABOVE_FLOOR,
     PRIOR_WEIGHTS,
@@ -22,15 +20,14 @@ from driftgauge.models.estimate.candidates import (
     fit_candidates,
     surprisal_logits,
 )
-from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, summarized
+from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, pooled_dispersion, summarized
 from driftgauge.models.estimate.recalibration import ShiftPrior
+from driftgauge.models.estimate.shift_scale import FREEDOM, OWN_DOMAIN, LeftOut, learned_scale, spread
 
 Domains = tuple[str, ...]
 
 _ERROR_FLOOR = 0.08  # accuracy; smaller errors of candidates count as equal
 _DISAGREEMENT_FLOOR = 0.02
-_SPREAD_FLOOR = 0.3  # logits; candidates that agree may all be wrong
-_PRIOR_SCALE, _PRIOR_DOMAINS = 1.4, 3.0  # shift over spread expected before any fold, and the domains it counts as
 
 
 class Forests(Protocol):
@@ -41,7 +38,7 @@ class Forests(Protocol):
         ...
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
-        """(n,) probabilities for rows of a domain."""
+        """(n,) probabilities for rows of a domain; out-of-bag ones for rows that the forest was fitted on."""
         ...
 
 
@@ -52,6 +49,15 @@ class Fold:
     trained_on: Domains
     candidates: Candidates
 
+    def values(self, features: Float32s, forest: Float64s) -> tuple[dict[str, float], Float64s]:
+        """The accuracy of one window by each candidate, and (n,) probabilities above the floor of the window.
+
+        ``forest`` (n,) are the probabilities of the rows by the forest; a row without surprisal keeps its one.
+        """
+        doubt = surprisal_logits(features)
+        above = np.where(np.isnan(doubt), forest, self.candidates.surprisal.from_logits(doubt))
+        return self.candidates.values(features, forest, doubt), above
+
 
 class Averaged:
     """Fitted by `fit_averaged`. A domain it was fitted on is estimated by the fold that left this domain out.
@@ -60,7 +66,8 @@ class Averaged:
     ----------
     whole, folds : candidates fitted on all domains, and for each domain those fitted without it
     weights : of the candidates, sum 1
-    prior : of the shift of a new domain, in units of `spread`
+    scale : of the shift of a new domain, in units of `spread`
+    dispersion : of the labels, see `ShiftPrior`
     residuals : (domains left out once,) truth minus estimate
     """
 
@@ -73,14 +80,16 @@ class Averaged:
         whole: Fold,
         folds: Mapping[str, Fold],
         weights: Mapping[str, float],
-        prior: ShiftPrior,
+        scale: float,
+        dispersion: float,
         residuals: Float64s,
     ) -> None:
         self.forests = forests
         self.whole = whole
         self.folds = folds
         self.weights = weights
-        self.prior = prior
+        self.scale = scale
+        self.dispersion = dispersion
         self.residuals = residuals
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
@@ -91,15 +100,20 @@ class Averaged:
     def estimate(self, sample: Sample, confidence_level: float = 0.9) -> AccuracyEstimate:
         """The weighted mean of the candidates, recalibrated by the labels of the sample."""
         if not len(sample):
-            return summarized(sample, sample.p_correct, {}, self.name, self.prior, confidence_level)
+            return summarized(sample, sample.p_correct, {}, self.name, ShiftPrior(), confidence_level)
         scores = self.row_scores(sample.features, sample.domain) if sample.scores is None else sample.scores
-        forest, doubt = scores[:, 0].astype(np.float64), surprisal_logits(sample.features)
-        candidates = self.folds.get(sample.domain, self.whole).candidates
-        values = candidates.values(sample.features, forest, doubt)
-        share = sum(self.weights.get(name, 0.0) for name in ABOVE_FLOOR)
-        p = (1 - share) * forest + share * np.where(np.isnan(doubt), forest, candidates.surprisal.from_logits(doubt))
-        prior = replace(self.prior, scale=self.prior.scale * spread(values, self.weights))
+        fold, forest = self.folds.get(sample.domain, self.whole), scores[:, 0].astype(np.float64)
+        values, above = fold.values(sample.features, forest)
+        p = mixed(forest, above, self.weights)
+        scale = OWN_DOMAIN if sample.domain in fold.trained_on else self.scale
+        prior = ShiftPrior(scale * spread(values, self.weights), FREEDOM, dispersion=self._dispersion(sample, p))
         return summarized(sample, p, values, self.name, prior, confidence_level, average(values, self.weights))
+
+    def _dispersion(self, sample: Sample, p: Float64s) -> float:
+        """That of the fit or, where it saw one domain only, that and the labels of the sample together."""
+        if len(self.whole.trained_on) > 1:
+            return self.dispersion
+        return pooled_dispersion(self.dispersion, sample.correct[sample.is_labelled], p[sample.is_labelled])
 
 
 def fit_averaged(
@@ -119,15 +133,24 @@ def fit_averaged(
     for left_out in folds:
         fold = _fit_fold(labelled, forests, tuple(d for d in everything if d not in left_out))
         by_domain |= dict.fromkeys(left_out, fold)
-    values = [_values(labelled[domain], domain, fold, forests) for domain, fold in by_domain.items()]
-    truth = np.array([labelled[domain].correct.mean() for domain in by_domain])
+    predicted = [forests.probabilities(fold.trained_on, d, labelled[d].features) for d, fold in by_domain.items()]
+    found = [by_domain[d].values(labelled[d].features, p) for d, p in zip(by_domain, predicted, strict=True)]
+    truth = np.array([np.average(labelled[d].correct, weights=labelled[d].weight) for d in by_domain])
     disagreement = {name: whole.candidates.disagreement(name) for name in PRIOR_WEIGHTS}
-    weights = judged_weights(values, truth, disagreement)
-    estimates = np.array([average(found, weights) for found in values])
-    counts = np.array([len(labelled[domain]) for domain in by_domain])
-    spreads = np.array([spread(found, weights) for found in values])
-    prior = shift_prior(estimates, spreads, truth, counts, dispersion)
-    return Averaged(forests, whole, by_domain, weights, prior, truth - estimates)
+    weights = judged_weights([values for values, _ in found], truth, disagreement)
+    estimates = np.array([average(values, weights) for values, _ in found])
+    left_out_domains = [
+        LeftOut(labelled[domain], mixed(p, above, weights), float(level), spread(values, weights))
+        for domain, p, (values, above), level in zip(by_domain, predicted, found, estimates, strict=True)
+    ]
+    scale = learned_scale(left_out_domains, dispersion)
+    return Averaged(forests, whole, by_domain, weights, scale, dispersion, truth - estimates)
+
+
+def mixed(forest: Float64s, above: Float64s, weights: Mapping[str, float]) -> Float64s:
+    """(n,) probabilities of the rows: those of the forest and those above the floor, by weight."""
+    share = sum(weights.get(name, 0.0) for name in ABOVE_FLOOR)
+    return (1 - share) * forest + share * above
 
 
 def judged_weights(
@@ -160,33 +183,5 @@ def average(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
     return float(weight @ np.array(list(values.values())) / weight.sum())
 
 
-def spread(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The weighted standard deviation of the candidates on the logit scale, with a floor added in square."""
-    weight, logits = np.array([weights[name] for name in values]), _logits(np.array(list(values.values())))
-    variance = weight @ (logits - weight @ logits / weight.sum()) ** 2 / weight.sum()
-    return float(np.hypot(np.sqrt(variance), _SPREAD_FLOOR))
-
-
-def shift_prior(
-    estimates: Float64s, spreads: Float64s, truth: Float64s, counts: Int64s, dispersion: float
-) -> ShiftPrior:
-    """Size of the errors on left-out domains, on the logit scale and in units of `spread`, without label noise."""
-    bounded = np.clip(truth, 0.5 / (counts + 1), 1 - 0.5 / (counts + 1))
-    noise = dispersion / (counts * bounded * (1 - bounded))
-    squares = np.maximum((logit(bounded) - _logits(estimates)) ** 2 - noise, 0.0) / spreads**2
-    n = _PRIOR_DOMAINS + len(estimates)
-    scale = float(np.sqrt((_PRIOR_DOMAINS * _PRIOR_SCALE**2 + squares.sum()) / n))
-    return ShiftPrior(scale=scale, freedom=n, dispersion=dispersion)
-
-
-def _logits(accuracy: Float64s) -> Float64s:
-    return np.asarray(logit(np.clip(accuracy, 0.02, 0.98)))
-
-
 def _fit_fold(labelled: Mapping[str, Sample], forests: Forests, trained_on: Domains) -> Fold:
     return Fold(trained_on, fit_candidates([labelled[domain] for domain in trained_on], forests.outside(trained_on)))
-
-
-def _values(sample: Sample, domain: str, fold: Fold, forests: Forests) -> dict[str, float]:
-    forest = forests.probabilities(fold.trained_on, domain, sample.features)
-    return fold.candidates.values(sample.features, forest, surprisal_logits(sample.features))

@@ -77,9 +77,10 @@ def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
     features = np.concatenate([s.features for s in samples])
     correct = np.concatenate([s.correct for s in samples])
     doubt = np.concatenate([surprisal_logits(s.features) for s in samples])
-    weight = np.concatenate([np.full(len(s), _MAX_DOMAIN_WEIGHT / max(len(s), _MAX_DOMAIN_WEIGHT)) for s in samples])
+    relative = [s.weight / s.weight.mean() for s in samples]
+    weight = np.concatenate([w * _MAX_DOMAIN_WEIGHT / max(len(w), _MAX_DOMAIN_WEIGHT) for w in relative])
     scores = _scores(features, outside, doubt)
-    fitted = {name: fit_threshold(score, correct) for name, score in scores.items()}
+    fitted = {name: fit_threshold(score, correct, np.concatenate(relative)) for name, score in scores.items()}
     return Candidates(
         {name: threshold for name, threshold in fitted.items() if threshold is not None},
         fit_surprisal(doubt, correct, weight),

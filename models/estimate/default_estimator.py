@@ -11,7 +11,7 @@ import numpy as np
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Domains, fit_averaged
-from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
+from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample, label_dispersion
 from driftgauge.models.estimate.regression_forest import RegressionForest, fit_regression_forest
 
 MAX_ROWS = 4_000
@@ -47,15 +47,27 @@ class FittedForests:
         self.samples = samples
         self.seed = seed
         self.fitted: dict[Domains, RegressionForest] = {}
+        self.by_row: dict[Domains, dict[bytes, float]] = {}
 
     def outside(self, trained_on: Domains) -> Float64s:
         """Out-of-bag probabilities of the rows of these domains, in their order."""
         return self._forest(trained_on).outside
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
-        """(n,) probabilities for rows of any domain."""
-        del domain
-        return self._forest(trained_on).probabilities(features)
+        """(n,) probabilities for rows of any domain; out-of-bag ones for rows that the forest was fitted on."""
+        p = self._forest(trained_on).probabilities(features)
+        if domain in trained_on:
+            outside = self._outside_by_row(trained_on)
+            rows = np.ascontiguousarray(features)
+            p = np.array([outside.get(row.tobytes(), known) for row, known in zip(rows, p.tolist(), strict=True)])
+        return p
+
+    def _outside_by_row(self, trained_on: Domains) -> dict[bytes, float]:
+        if trained_on not in self.by_row:
+            features = np.concatenate([self.samples[domain].features for domain in trained_on])
+            outside = self.outside(trained_on).tolist()
+            self.by_row[trained_on] = {row.tobytes(): p for row, p in zip(features, outside, strict=True)}
+        return self.by_row[trained_on]
 
     def _forest(self, trained_on: Domains) -> RegressionForest:
         if trained_on not in self.fitted:
@@ -63,17 +75,6 @@ class FittedForests:
             features, correct = np.concatenate([r.features for r in rows]), np.concatenate([r.correct for r in rows])
             self.fitted[trained_on] = fit_regression_forest(features, correct, self.seed, trees=_TREES)
         return self.fitted[trained_on]
-
-
-def label_dispersion(correct: Float64s, p: Float64s) -> float:
-    """Var(y - p) over the mean of p (1 - p): the variance of graded labels relative to labels that are 0 or 1.
-
-    >>> round(label_dispersion(np.array([0.4, 0.6]), np.array([0.5, 0.5])), 3)
-    0.04
-    """
-    if np.isin(correct, (0.0, 1.0)).all():
-        return 1.0
-    return float(np.clip(np.mean((correct - p) ** 2) / max(float(np.mean(p * (1 - p))), 1e-6), 0.02, 1.0))
 
 
 def _thinned(sample: Sample, limit: int) -> Sample:

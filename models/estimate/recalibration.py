@@ -10,13 +10,13 @@ two small tensor products, whatever the number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit, logsumexp, ndtri
 
 from driftgauge.models.arrays import Float64s
 
@@ -92,16 +92,40 @@ def recalibrate(
     everything = unlabelled + np.bincount(bins[labelled], minlength=len(_CENTRES))
     if level is None:
         level = float(expit(_CENTRES) @ everything / everything.sum())
-    posterior = _log_prior(prior, level, everything / everything.sum())
-    y, w = correct[labelled], weight[labelled]
-    if len(y):
-        w = w * (w.sum() / (w**2).sum())
-        right = np.bincount(bins[labelled], weights=w * y, minlength=len(_CENTRES))
-        wrong = np.bincount(bins[labelled], weights=w * (1 - y), minlength=len(_CENTRES))
-        _, _, log_right, log_wrong = _tables()
-        posterior = posterior + (log_right @ right + log_wrong @ wrong) / prior.dispersion
+    y = correct[labelled]
+    posterior = _log_prior(prior, _shifts(level, everything / everything.sum()))
+    posterior = posterior + _log_likelihood(bins[labelled], y, weight[labelled], prior.dispersion)
     posterior = np.exp(posterior - posterior.max())
     return _summary(posterior / posterior.sum(), unlabelled, y, prior.dispersion, confidence_level)
+
+
+def log_evidence(
+    p: Float64s, correct: Float64s, weight: Float64s, priors: Sequence[ShiftPrior], level: float
+) -> Float64s:
+    """(priors,) logarithm of the probability of n labels under each prior, up to one constant.
+
+    Parameters
+    ----------
+    p, correct, weight, level : of a domain whose responses all have labels, as for `recalibrate`
+    priors : of one dispersion
+    """
+    bins = _binned(p)
+    shifts = _shifts(level, np.bincount(bins, minlength=len(_CENTRES)) / len(bins))
+    likelihood = _log_likelihood(bins, correct, weight, priors[0].dispersion)
+    return np.array([logsumexp(_log_prior(prior, shifts) + likelihood) for prior in priors])
+
+
+def _log_likelihood(
+    bins: npt.NDArray[np.intp], correct: Float64s, weight: Float64s, dispersion: float
+) -> Float64s | float:
+    """(slopes, offsets) logarithm of the likelihood of labels, given the bins of their responses."""
+    if not len(correct):
+        return 0.0
+    weight = weight * (weight.sum() / (weight**2).sum())
+    right = np.bincount(bins, weights=weight * correct, minlength=len(_CENTRES))
+    wrong = np.bincount(bins, weights=weight * (1 - correct), minlength=len(_CENTRES))
+    _, _, log_right, log_wrong = _tables()
+    return np.asarray((log_right @ right + log_wrong @ wrong) / dispersion)
 
 
 def _binned(p: Float64s) -> npt.NDArray[np.intp]:
@@ -121,13 +145,17 @@ def _bin_table() -> npt.NDArray[np.intp]:
     return np.rint((values + _LOGIT_LIMIT) * 8).astype(np.intp)
 
 
-def _log_prior(prior: ShiftPrior, level: float, share: Float64s) -> Float64s:
-    """(slopes, offsets) logarithm of the prior weight of every grid point; ``share`` (bins,) sums to 1."""
+def _shifts(level: float, share: Float64s) -> Float64s:
+    """(slopes, offsets) the shift ``b`` at every grid point; ``share`` (bins,) of the responses sums to 1."""
     means = _tables()[0] @ share
     unshifted = np.array([np.interp(level, row, _OFFSETS) for row in means])
-    shift = (_OFFSETS - unshifted[:, None]) / prior.scale
+    return np.asarray(_OFFSETS - unshifted[:, None])
+
+
+def _log_prior(prior: ShiftPrior, shifts: Float64s) -> Float64s:
+    """(slopes, offsets) logarithm of the prior weight of every grid point; comparable between scales."""
     slopes = np.asarray(prior.slopes, dtype=np.float64)
-    student = -(prior.freedom + 1) / 2 * np.log1p(shift**2 / prior.freedom)
+    student = -(prior.freedom + 1) / 2 * np.log1p((shifts / prior.scale) ** 2 / prior.freedom) - np.log(prior.scale)
     return np.asarray(student + np.log(slopes / slopes.sum())[:, None])
 
 
