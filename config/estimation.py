@@ -188,8 +188,11 @@ class DriftSettings(Section):
     enabled: bool = True
     """Whether change detectors run."""
 
-    delta: Annotated[float, Field(gt=0, lt=1)] = 0.002
-    """Probability of a false detection, per test and signal. Smaller values detect changes later."""
+    false_warnings: Annotated[float, Field(gt=0, le=1_000)] = 1.0
+    """Largest expected number of false warnings in a million responses, over all domains. Smaller: found later."""
+
+    season: Literal["none", "day", "week"] = "day"
+    """Pattern of the traffic: values are compared with those of the same hour of the day or of the week."""
 
     features: Names = ("entropy_sum",)
     """Features to watch in addition to the predicted correctness."""

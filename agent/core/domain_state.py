@@ -24,12 +24,13 @@ def _without_detectors(saved: list[Any]) -> list[Any]:
     return [identity, since, last_key, {}, watch, [-1, -math.inf]]
 
 
-def _without_traffic(saved: list[Any]) -> list[Any]:
-    """Format 2 had no counts of the traffic: they are made from the window."""
-    return [*saved, [0.0, []]]
+def _with_ranks(saved: list[Any]) -> list[Any]:
+    """Format 2 had detectors of another kind, which start anew, and no counts of the traffic: the window gives them."""
+    identity, since, last_key, _, watch, last = saved
+    return [identity, since, last_key, DriftMonitor().snapshot(), watch, last, [0.0, []]]
 
 
-DOMAIN = SavedFormat("domain", (_without_detectors, _without_traffic), since="0.2.0")
+DOMAIN = SavedFormat("domain", (_without_detectors, _with_ranks), since="0.2.0")
 
 
 class DomainState:
@@ -48,7 +49,7 @@ class DomainState:
         self.series, self.rank = series, rank
         self.window = Window(settings.windows, len(settings.feature_names))
         self.traffic = Traffic(settings.windows)
-        self.drift = DriftMonitor(delta=settings.drift_delta)
+        self.drift = DriftMonitor(delta=settings.drift_delta, season_hours=settings.drift_season_hours)
         target = settings.targets.get(series.domain, settings.default_target)
         self.watch = AccuracyWatch(
             target,

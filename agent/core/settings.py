@@ -18,7 +18,8 @@ class PipelineSettings:
     """Settings of a `Pipeline`. Times are seconds, probabilities are in [0, 1].
 
     ``label_scale`` names the scale from which labels were brought to [0, 1], for people; another scale starts the
-    judgement of topics again.
+    judgement of topics again. ``drift_false_warnings`` is the number expected at most in a million responses, over all
+    domains and signals; ``false_alarms`` is a probability over all domains and all time.
     """
 
     windows: WindowSpec = field(default_factory=WindowSpec)
@@ -45,7 +46,8 @@ class PipelineSettings:
     refit_estimator_every_labels: int = 200
     max_training_rows: int = 20_000
     detect_drift: bool = True
-    drift_delta: float = 0.002
+    drift_false_warnings: float = 1.0
+    drift_season_hours: int = 24
     drift_features: tuple[str, ...] = ("entropy_sum",)
     targets: Mapping[str, float] = field(default_factory=dict)
     default_target: float = 0.8
@@ -62,3 +64,9 @@ class PipelineSettings:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns of every feature matrix."""
         return SEGMENT_FEATURES if self.segments else FEATURES
+
+    @property
+    def drift_delta(self) -> float:
+        """Expected false warnings about one signal of one response: all signals of a domain have the same share."""
+        n_signals = 2 + len(self.drift_features)  # p_correct, and the gap between labels and predictions
+        return self.drift_false_warnings / n_signals / 1e6

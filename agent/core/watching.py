@@ -9,9 +9,7 @@ import numpy as np
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.models.rows import ResponseRow
-from driftgauge.models.watch.drift import Change
-
-GAP = "accuracy_minus_predicted"
+from driftgauge.models.watch.drift import GAP, Change, described
 
 
 class Watching:
@@ -27,15 +25,16 @@ class Watching:
         if not self._batch.settings.detect_drift:
             return
         values = {name: float(row.features[column]) for name, column in self._columns.items()}
-        changes = domain.drift.update({"p_correct": row.p_correct, **values})
+        changes = domain.drift.update({"p_correct": row.p_correct, **values}, row.event_time)
         self._warn(domain, self._of_traffic(domain, changes, so_far), row, row.event_time, so_far)
 
     def see_gap(self, domain: DomainState, row: ResponseRow, correct: float) -> None:
         """Update the detector of the gap between labels and predictions."""
         if not self._batch.settings.detect_drift:
             return
-        changes = domain.drift.update({GAP: correct - row.p_correct})
-        self._warn(domain, changes, row, self._batch.state.event_time)
+        change = domain.drift.update_gap(correct, row.p_correct)
+        if change is not None:
+            self._warn(domain, [change], row, self._batch.state.event_time)
 
     def see_label(self, domain: DomainState, row: ResponseRow) -> None:
         """Count the first truth about a response as evidence for or against the target of its domain."""
@@ -59,23 +58,23 @@ class Watching:
     def _of_traffic(
         self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
     ) -> Iterator[Change]:
-        """Changes of the traffic: without those of ``p_correct`` that only the learning of the classifier caused.
+        """Changes of the traffic in units of the signals, without those of ``p_correct`` that only learning caused.
 
         The present classifier predicts the responses of the window again. Its predictions show a change of the traffic
         too.
         """
         for change in changes:
-            if change.what != "p_correct":
-                yield change
-                continue
             features = domain.window.latest(so_far)
+            if change.what != "p_correct":
+                yield described(change, features[:, self._columns[change.what]].astype(np.float64))
+                continue
             committee = self._batch.state.contexts[domain.series.fingerprint].committee
             p_correct = committee.predict_proba(features, [domain.series.domain] * len(features))
             confirmed = domain.drift.confirm(change, p_correct[~np.isnan(p_correct)].tolist())
             if confirmed is None:
                 self._batch.state.counters["classifier_moved"] += 1
             else:
-                yield confirmed
+                yield described(confirmed, p_correct)
 
     def _warn(
         self, domain: DomainState, changes: Iterable[Change], row: ResponseRow, at: float,

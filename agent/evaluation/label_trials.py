@@ -103,7 +103,7 @@ def chosen(p: Float64s, n: int, draw: np.random.Generator) -> tuple[npt.NDArray[
     return np.flatnonzero(draw.random(len(p)) < probability), 1 / probability
 
 
-def labels_alone(correct: Float64s, confidence_level: float) -> Interval:
+def labels_alone(correct: Float64s, confidence_level: float = 0.9) -> Interval:
     """Mean of the labels with Jeffreys' interval (graded labels: as many successes as their sum)."""
     n, right = len(correct), float(correct.sum())
     tails = ((1 - confidence_level) / 2, (1 + confidence_level) / 2)

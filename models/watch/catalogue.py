@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from driftgauge.models.watch.adwin import Adwin
 from driftgauge.models.watch.detector import ChangeDetector, DetectorSettings, MeanChangeDetector
+from driftgauge.models.watch.rank_shift import RankShift
 from driftgauge.models.watch.sequential import BelowTarget
 
-_KINDS: tuple[type[ChangeDetector], ...] = (Adwin, BelowTarget)
+_KINDS: tuple[type[ChangeDetector], ...] = (RankShift, BelowTarget)
 DETECTORS: Mapping[str, type[ChangeDetector]] = {kind.description.kind: kind for kind in _KINDS}
 
 
 def new_detector(kind: str, settings: DetectorSettings | None = None) -> ChangeDetector:
     """Make a detector that has seen no values; ValueError for a kind that does not exist.
 
-    >>> new_detector("adwin").description.finds
+    >>> new_detector("rank_shift").description.finds
     'change_of_mean'
     """
     if kind not in DETECTORS:

@@ -18,13 +18,13 @@ class DetectorSettings:
 
     Attributes
     ----------
-    delta : probability of a false detection: of one test, or ever, see `ChangeDetector.false_alarm_share`
-    grace : values before the first detection
+    delta : probability of a false detection: ever, or per value, see `ChangeDetector.false_alarm_share`
+    season_hours : hours after which the values repeat their pattern; detectors that compare by hour read it
     target : the mean below which values should not fall, in [0, 1]; detectors of a change of mean ignore it
     """
 
     delta: float = 0.002
-    grace: int = 30
+    season_hours: int = 24
     target: float = 0.8
 
 
@@ -94,6 +94,10 @@ class ChangeDetector(Protocol):
 @runtime_checkable
 class MeanChangeDetector(ChangeDetector, Protocol):
     """A detector of a change of mean, which also describes the change: `DriftMonitor` can use it."""
+
+    def update(self, value: float, event_time: float = 0.0, /) -> bool:
+        """Take the next value of a response at this event time; as `ChangeDetector.update`."""
+        ...
 
     @property
     def change(self) -> MeanChange | None:

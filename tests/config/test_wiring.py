@@ -79,7 +79,8 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "estimates.max_training_rows": (135, ("pipeline.max_training_rows",)),
     "estimates.min_events": (36, ("pipeline.min_events",)),
     "drift.enabled": (False, ("pipeline.detect_drift",)),
-    "drift.delta": (0.037, ("pipeline.drift_delta",)),
+    "drift.false_warnings": (0.37, ("pipeline.drift_false_warnings",)),
+    "drift.season": ("week", ("pipeline.drift_season_hours",)),
     "drift.features": (("perplexity",), ("pipeline.drift_features",)),
     "targets.default": (0.38, ("pipeline.default_target", "report.default_target")),
     "targets.domains": ({"math": 0.39}, ("pipeline.targets", "report.targets")),
@@ -149,6 +150,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
 """A value that is not the default, and the places where it must arrive; `built` names the places."""
 
 ARRIVES_AS: dict[str, Any] = {
+    "drift.season": 168,
     "labels.unknown_probability": False,
     "labels.scale": "1 to 5",
     "decode.payload": ("response", "body"),
