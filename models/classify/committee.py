@@ -350,9 +350,8 @@ class Committee:
         parts = WHOLE.unpack(saved, dict[str, bytes]) if isinstance(saved, bytes) else saved
         live, new = read_live(parts), cls(settings)
         new._touched = {*parts} - {"live"} if isinstance(saved, bytes) else set()
-        new.classifier_version, new.n_labels, new._refit_at, new._signal_problem, *largest = live.numbers
-        if largest:  # not saved by version 0.1
-            new.largest_weight.restore(largest[0])
+        new.classifier_version, new.n_labels, new._refit_at, new._signal_problem, largest_weight = live.numbers
+        new.largest_weight.restore(largest_weight)
         new.history = live.history
         new.offsets.mean_weight = RunningMean(*live.mean_weight)
         for name in sorted(parts):

@@ -7,14 +7,23 @@ holds the tally and the offset of one domain, ``version/...`` a stored version. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, NamedTuple
 
 from driftgauge.models.classify.members import StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
+from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.saved_format import SavedFormat
 
-LIVE = SavedFormat("committee", (lambda numbered: numbered[1:],), since="0.2.0")
+
+def _without_evidence(saved: list[Any]) -> list[Any]:
+    """Format 2 had evidence from bets that were not fair for all responses: the round of promotion starts again."""
+    configured, numbers, members, *others = saved
+    members = [[*member[:-1], astuple(Evidence())] for member in members]
+    return [configured, [*numbers, 0.0], members, *others]
+
+
+LIVE = SavedFormat("committee", (lambda numbered: numbered[1:], _without_evidence), since="0.2.0")
 DOMAIN = SavedFormat("tally of a domain")
 
 

@@ -183,6 +183,4 @@ class Member:
         elif fit is not None:
             self.classifier = restore_classifier(fit)
         self.calibrator.restore(calibrator)
-        self.tally = Tally.restore(tally)
-        # version 0.1 saved a fifth number, and bets that were not fair for all responses: the round starts again
-        self.evidence = Evidence(*evidence) if len(evidence) == len(astuple(Evidence())) else Evidence()
+        self.tally, self.evidence = Tally.restore(tally), Evidence(*evidence)

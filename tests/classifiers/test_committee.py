@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from driftgauge.models.classify.classifier import SNAPSHOT
 from driftgauge.models.classify.committee import BLOCK_LABELS, VERSION, WHOLE, Committee
+from driftgauge.models.classify.committee_record import LIVE
 from driftgauge.models.classify.members import CommitteeSettings
 from driftgauge.models.rows import Rows
-from driftgauge.models.saved_format import NewerStateError
+from driftgauge.models.saved_format import NewerStateError, SavedFormat
 
 SETTINGS = CommitteeSettings(refit_every_labels=150, max_training_rows=400, min_labels=5, seed=1)
 ALL = replace(SETTINGS, challengers=("random_forest", "gradient_boosting", "sparse_logistic_regression"))
@@ -115,14 +116,16 @@ def test_a_revised_label_is_learned_but_not_judged_by_members_that_have_learned_
     assert (p_after != p_before).any()
 
 
-def test_evidence_saved_by_version_0_1_is_collected_again() -> None:
+def test_evidence_of_an_older_format_is_collected_again() -> None:
     committee = feed(Committee(ALL), traffic(120))
-    live = msgspec.msgpack.decode(committee.changes()["live"] or b"")
-    for member in live[3]:
-        member[6] = [1_000, 9.0, 300.0, 1.0, 2.0]  # its fifth number was the mean weight
-    parts = msgspec.msgpack.decode(committee.snapshot())
-    restored = Committee.restore(ALL, parts | {"live": msgspec.msgpack.encode([*live[:2], live[2][:4], *live[3:]])})
+    parts = WHOLE.unpack(committee.snapshot(), dict[str, bytes])
+    configured, numbers, members, *others = LIVE.unpack(parts["live"])
+    members = [[*member[:-1], [1_000, 9.0, 300.0, 1.0, 2.0]] for member in members]  # the fifth was the mean weight
+    format_2 = SavedFormat("committee", LIVE.steps[:1])
+    parts["live"] = format_2.pack([configured, numbers[:4], members, *others])
+    restored = Committee.restore(ALL, parts)
     assert {member.evidence.n for member in restored.members} == {0}
+    assert restored.n_labels == committee.n_labels
 
 
 def test_the_classifier_version_grows_whenever_predictions_change() -> None:

