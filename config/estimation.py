@@ -20,7 +20,7 @@ from driftgauge.config.section import (
 )
 from driftgauge.models.labels import Policy
 from driftgauge.models.signals.entropy import EntropyVariant
-from driftgauge.models.signals.features import SEGMENT_FEATURES
+from driftgauge.models.signals.feature_sets import ALL_FEATURES, FeatureSet
 
 DAY_S = 86_400.0
 
@@ -35,13 +35,16 @@ ClassifierKind: TypeAlias = Literal[
 
 
 class FeatureSettings(Section):
-    """Features from log-probabilities. Other values need other classifiers: nothing learned carries over."""
+    """Features from log-probabilities. Another entropy needs other classifiers: nothing learned carries over."""
+
+    set: FeatureSet = "extended"
+    """The 17 published features, or extended: 5 more of tail mass and varentropy. Rows of both can be in one store."""
 
     entropy: EntropyVariant = "published"
     """Entropy over the top k: as published, renormalised to mass one, or lower_bound (the tail is one symbol)."""
 
     segments: bool = False
-    """Whether to compute the 17 features also for reasoning and for answer alone (51 in all)."""
+    """Whether to compute the features also for reasoning and for answer alone (66 in all; 51 of the published set)."""
 
     min_coverage: Share = 0.9
     """Share of generated tokens, in [0, 1], that must have log-probabilities; below it a response is not used."""
@@ -199,8 +202,8 @@ class DriftSettings(Section):
 
     @model_validator(mode="after")
     def _known_features(self) -> Self:
-        if unknown := sorted({*self.features} - {*SEGMENT_FEATURES}):
-            raise ValueError(f"features has unknown names {', '.join(unknown)}; known: {', '.join(SEGMENT_FEATURES)}")
+        if unknown := sorted({*self.features} - {*ALL_FEATURES}):
+            raise ValueError(f"features has unknown names {', '.join(unknown)}; known: {', '.join(ALL_FEATURES)}")
         return self
 
 

@@ -31,6 +31,7 @@ from driftgauge.config.estimation import (
     TargetSettings,
     WindowSettings,
 )
+from driftgauge.models.signals.feature_sets import FeatureSpec
 
 
 class Settings(BaseSettings):
@@ -76,6 +77,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"store.retention_s must be 0 or at least {needed_s:.12g}: labels and windows need the rows"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _watched_features_are_computed(self) -> Self:
+        computed = FeatureSpec(self.features.set, segments=self.features.segments).names
+        if missing := sorted({*self.drift.features} - {*computed}):
+            raise ValueError(f"drift.features has names that are not computed: {', '.join(missing)}; see `features`")
         return self
 
     @classmethod

@@ -33,11 +33,11 @@ class Signal:
     top_logprobs : (T, k) float32, or float16 where the producer sent float16; each row is sorted from the likeliest
         down, with NaN at its end where an alternative is absent
     entropy : (T,) float32, nats: a profile that the producer computed; NaN where missing
-    features : (17,) float32: summaries that the producer computed
+    features : (17,) or (22,) float32: summaries that the producer computed, a set of `models.signals.feature_sets`
     segments : (T,) uint8, one of ``SEGMENT_*``; None when the payload does not separate reasoning and answer
     censored : (T,) whether the token is known only to be less likely than every listed alternative; None: no token is
     problems : problems that the normaliser found, reason -> number of tokens (or of entries) concerned
-    alternative_sums : (T, 2) float32, the result of `models.signals.entropy.alternative_sums`; None: not computed yet
+    alternative_sums : (T, 3) float32, the result of `models.signals.entropy.alternative_sums`; None: not computed yet
     """
 
     chosen_logprobs: Floats | None = None

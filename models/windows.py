@@ -19,6 +19,7 @@ import numpy as np
 
 from driftgauge.models.arrays import Bools, Float32s
 from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.signals.feature_sets import in_width
 
 _COLUMNS = ("event_time", "features", "correct", "weight", "is_usable", "scores", "is_scored")
 
@@ -119,7 +120,8 @@ class Window:
     def load(self, rows: Rows) -> None:
         """Replace the content with rows from the store: one more than `capacity` where there are more."""
         self.ids = [str(i) for i in rows.id]
-        self.event_time, self.features = rows.event_time.copy(), rows.features.copy()
+        self.event_time = rows.event_time.copy()
+        self.features = in_width(rows.features, self.features.shape[1]).copy()
         self.correct, self.weight = rows.correct.copy(), rows.weight.copy()
         self.is_usable, self.is_scored = usable(self.features), np.zeros(len(rows), dtype=np.bool_)
         self.scores, self._scorer = np.empty((len(rows), 0), dtype=np.float32), None

@@ -9,6 +9,7 @@ import typer
 
 from driftgauge.agent.commands.options import (
     ConfigOption,
+    FeatureSetOption,
     FilesArgument,
     JsonOption,
     SeedOption,
@@ -46,6 +47,10 @@ def evaluate(
     target: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Estimate the domains of this recording.")
     ] = None,
+    feature_set: FeatureSetOption = "extended",
+    top_k: Annotated[
+        str, typer.Option(help="Numbers of alternatives to cut the recordings to, separated by commas; empty: all.")
+    ] = "",
     confidence_level: Annotated[
         float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
     ] = 0.9,
@@ -59,10 +64,13 @@ def evaluate(
     from driftgauge.agent.evaluation.view import account_lines, plot, render
 
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
+    cuts = whole_numbers(top_k, "--top-k", least=1) if top_k else (None,)
     with stage_progress() as show:
         result = evaluation.evaluate(
-            traffic, protocol, ks, max_compositions, counts, target, seed, jobs, show, confidence_level
-        )
+            traffic, protocol, ks, max_compositions, counts, target,
+            feature_set=feature_set, top_k=cuts, seed=seed, jobs=jobs, progress=show,
+            confidence_level=confidence_level,
+        )  # fmt: skip
     console.print(render(result))
     for line in account_lines(result):
         print_line(line)
@@ -94,13 +102,16 @@ def curves(
     print_line(markdown(measured))
 
 
-def whole_numbers(text: str, option: str) -> list[int]:
-    """Read the numbers of an option such as ``1,2,3``.
+def whole_numbers(text: str, option: str, least: int = 0) -> list[int]:
+    """Read the numbers of an option such as ``1,2,3``, each at least ``least``.
 
     >>> whole_numbers("1,2,3", "--k")
     [1, 2, 3]
     """
     try:
-        return [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not whole numbers separated by commas", param_hint=option) from error
+    if min(numbers) < least:
+        raise typer.BadParameter(f"{min(numbers)} is below {least}", param_hint=option)
+    return numbers

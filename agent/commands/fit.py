@@ -43,7 +43,7 @@ def fit(
         rows = fitting.rows_of_store(url, context, settings.max_training_rows)
     else:
         recordings = [read_recording(path) for path in files or []]
-        rows = fitting.rows_of(recordings, entropy=settings.entropy, segments=settings.segments, seed=seed)
+        rows = fitting.rows_of(recordings, settings.features, seed)
     with progress("learning", len(rows)) as advance:
         fitted = fitting.fit(rows, settings, advance)
     save_fit(out, fitted.context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +22,9 @@ ContextOption = Annotated[
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
+FeatureSetOption = Annotated[
+    Literal["published", "extended"], typer.Option(help="The 17 published features, or the 22 of the extended set.")
+]
 FilesArgument = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files to read, in this order.")]
 OptionalFilesArgument = Annotated[
     list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Files to read, in this order.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from driftgauge.agent.core.settings import PipelineSettings
@@ -13,6 +14,7 @@ from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.signals.feature_sets import in_width
 from driftgauge.models.stale_windows import StaleWindow
 
 Severity: TypeAlias = Literal["info", "warning", "alarm"]
@@ -80,10 +82,18 @@ class Batch:
         if ids or pending:
             labels = self.memory.labels(ids | pending)
             self.labels.update(labels)
-            self.rows.update(self.memory.responses(ids | (pending & labels.keys())))
+            stored = self.memory.responses(ids | (pending & labels.keys()))
+            self.rows.update({name: self._in_todays_columns(row) for name, row in stored.items()})
         self._recalled |= ids
         self._recalled_aliases |= aliases
         self._recalled_pending |= pending
+
+    def _in_todays_columns(self, row: ResponseRow) -> ResponseRow:
+        """A row that was stored when another set of features was configured, with the columns of the present one."""
+        width = self.settings.features.width
+        if len(row.features) == width:
+            return row
+        return replace(row, features=in_width(row.features[None], width)[0])
 
     def emit(self, output: Output) -> None:
         """Add an output after the outputs of all earlier events."""

@@ -13,6 +13,7 @@ from driftgauge.models.estimate.default_estimator import MAX_ROWS
 from driftgauge.models.estimate.estimators import Estimator, Sample
 from driftgauge.models.rows import Rows
 from driftgauge.models.saved_format import SavedFormat
+from driftgauge.models.signals.feature_sets import in_width
 from driftgauge.models.windows import usable
 
 HEAD = SavedFormat("context")
@@ -91,7 +92,7 @@ class ContextState:
         state.committee = Committee.restore(settings.committee, committee)
         if training is not None:
             state.training = training
-            state._fit(_unpack_samples(training))
+            state._fit(_unpack_samples(training, settings.features.width))
         state.is_fit_saved = not isinstance(saved, bytes)
         state.labels_since_fit = labels_since_fit
         return state
@@ -151,13 +152,16 @@ def _pack_samples(samples: Mapping[str, Sample]) -> bytes:
     )
 
 
-def _unpack_samples(blob: bytes) -> dict[str, Sample]:
-    return {domain: _unpack_sample(*packed) for domain, packed in TRAINING.unpack(blob).items()}
+def _unpack_samples(blob: bytes, width: int) -> dict[str, Sample]:
+    """The rows, with the columns of the set that has this width."""
+    return {domain: _unpack_sample(width, *packed) for domain, packed in TRAINING.unpack(blob).items()}
 
 
-def _unpack_sample(width: int, features: bytes, p_correct: bytes, correct: bytes, weight: bytes) -> Sample:
+def _unpack_sample(
+    width: int, saved_width: int, features: bytes, p_correct: bytes, correct: bytes, weight: bytes
+) -> Sample:
     return Sample(
-        np.frombuffer(features, np.float32).reshape(-1, width),
+        in_width(np.frombuffer(features, np.float32).reshape(-1, saved_width), width),
         np.frombuffer(p_correct),
         np.frombuffer(correct),
         np.frombuffer(weight),

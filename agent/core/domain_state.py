@@ -47,7 +47,7 @@ class DomainState:
 
     def __init__(self, settings: PipelineSettings, series: SeriesKey, rank: int) -> None:
         self.series, self.rank = series, rank
-        self.window = Window(settings.windows, len(settings.feature_names))
+        self.window = Window(settings.windows, settings.features.width)
         self.traffic = Traffic(settings.windows)
         self.drift = DriftMonitor(delta=settings.drift_delta, season_hours=settings.drift_season_hours)
         target = settings.targets.get(series.domain, settings.default_target)

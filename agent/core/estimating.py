@@ -16,6 +16,7 @@ from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate, Status, estimate_key
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.signals.feature_sets import in_width
 from driftgauge.models.windows import Window, usable
 
 
@@ -56,7 +57,7 @@ def estimate_past(
     ends : in ascending order
     """
     spec, estimates = state.settings.windows, list[Estimate]()
-    window = Window(spec, len(state.settings.feature_names))
+    window = Window(spec, state.settings.features.width)
     is_loaded = False
     for end in reversed(ends):
         if not (is_loaded and window.covers(end)):
@@ -82,7 +83,8 @@ def _window_sample(
 def _stored_sample(state: State, memory: Memory, context: ContextState, series: SeriesKey, end: float) -> Sample:
     spec = state.settings.windows
     rows = memory.window(series, end - spec.window_s, end, spec.window_events)
-    return _sample(context, series, usable(rows.features), rows.features, rows.correct, rows.weight)
+    features = in_width(rows.features, state.settings.features.width)
+    return _sample(context, series, usable(features), features, rows.correct, rows.weight)
 
 
 def _sample(

@@ -13,6 +13,7 @@ from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.labels import Truth
 from driftgauge.models.rows import ResponseRow, Rows
+from driftgauge.models.signals.feature_sets import in_width
 
 
 class Learning:
@@ -50,5 +51,7 @@ class Learning:
 
     def _training_rows(self, fingerprint: str) -> Rows:
         """Labelled rows; a label that does not count in estimates teaches with weight 1."""
-        rows = self._batch.memory.labelled(fingerprint, self._batch.settings.max_training_rows)
-        return replace(rows, weight=np.where(rows.weight > 0, rows.weight, 1.0))
+        settings = self._batch.settings
+        rows = self._batch.memory.labelled(fingerprint, settings.max_training_rows)
+        features = in_width(rows.features, settings.features.width)
+        return replace(rows, features=features, weight=np.where(rows.weight > 0, rows.weight, 1.0))

@@ -72,7 +72,7 @@ class Pieces:
         """The response, unless only the end of a known response came again."""
         self._batch.recall_responses([response.head])  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
-        features = response.features(segments=settings.segments)
+        features = response.features()
         arrival = arrive(response.complete(), features, settings.min_coverage, response.form, response.observed_k)
         name = response.head.id
         if self._responses.is_known(name) and is_end_of(arrival, self._responses.row_of(name)):
@@ -108,7 +108,7 @@ class Pieces:
         context = self._batch.state.contexts.get(fingerprint)
         if context is None:
             return
-        features = response.features_so_far(segments=self._batch.settings.segments)
+        features = response.features_so_far()
         p_correct = float(context.committee.predict_proba(features[None], [head.domain])[0])
         self._batch.emit(
             Prediction(

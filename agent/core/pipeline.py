@@ -58,7 +58,7 @@ class Pipeline:
         resume another one.
         """
         settings = self.settings
-        events = with_features(events, settings.entropy, segments=settings.segments, min_coverage=settings.min_coverage)
+        events = with_features(events, settings.features, min_coverage=settings.min_coverage)
         step = _Step(Batch(settings, self.state, memory))
         outputs = step.apply(events)
         memory.save_state(self.state.changes())

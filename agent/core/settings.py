@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.labels import Policy
 from driftgauge.models.signals.assembly import AssemblySettings
-from driftgauge.models.signals.entropy import EntropyVariant
-from driftgauge.models.signals.features import FEATURES, SEGMENT_FEATURES
+from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.windows import WindowSpec
 
 
@@ -25,8 +24,7 @@ class PipelineSettings:
     windows: WindowSpec = field(default_factory=WindowSpec)
     committee: CommitteeSettings = field(default_factory=CommitteeSettings)
     assembly: AssemblySettings = field(default_factory=AssemblySettings)
-    entropy: EntropyVariant = "published"
-    segments: bool = False
+    features: FeatureSpec = field(default_factory=FeatureSpec)
     min_coverage: float = 0.9
     allowed_lateness_s: float = 0.0
     max_ahead_s: float = 3_600.0
@@ -59,11 +57,6 @@ class PipelineSettings:
     fitted: bytes | None = None
     predictions: str = "none"
     seed: int = 0
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns of every feature matrix."""
-        return SEGMENT_FEATURES if self.segments else FEATURES
 
     @property
     def drift_delta(self) -> float:

@@ -78,7 +78,7 @@ class State:
             tuple[SeriesKey, float], None
         ] = {}  # of series that left: to be estimated when they close
         self.has_open_marks = False  # others than were last saved
-        self.assembly = Assembly(settings.assembly, settings.entropy)
+        self.assembly = Assembly(settings.assembly, settings.features)
         self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
         self.alerted: dict[str, float] = {}  # event time of the last alert, for kinds that are emitted once a day
         self.has_alerted = False  # since the state was last saved

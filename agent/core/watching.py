@@ -17,7 +17,7 @@ class Watching:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        names = batch.settings.feature_names
+        names = batch.settings.features.names
         self._columns = {name: names.index(name) for name in batch.settings.drift_features}
 
     def see_response(self, domain: DomainState, row: ResponseRow, so_far: Sequence[ResponseRow]) -> None:

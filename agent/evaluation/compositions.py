@@ -28,6 +28,7 @@ from driftgauge.models.account import Account
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
 from driftgauge.models.estimate.regression_forest import fit_regression_forest
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSet
 
 Domains: TypeAlias = tuple[str, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -39,7 +40,7 @@ MIN_ROWS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    """The labelled responses of one recording: (n, 17) features, (n,) labels in [0, 1], rows of each domain.
+    """The labelled responses of one recording: (n, d) features, (n,) labels in [0, 1], rows of each domain.
 
     ``account`` says how many responses of the recording are used, and why the others are not.
     """
@@ -61,15 +62,17 @@ def unseen(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
-def read_traffic(path: Path) -> Traffic:
+def read_traffic(path: Path, feature_set: FeatureSet = DEFAULT_SPEC.set, top_k: int | None = None) -> Traffic:
     """Read a recording; responses without a label and domains with fewer than `MIN_ROWS` of them are left out.
+
+    ``top_k`` is the number of alternatives of a token that are used; None: all of them (`Recording.with_top_k`).
 
     Raises
     ------
     ConnectorError
-        When the file is not a recording, or has no domain with enough labels.
+        When the file is not a recording, has no domain with enough labels, or has fewer alternatives.
     """
-    recording = read_recording(path)
+    recording = read_recording(path).with_top_k(top_k)
     correct = np.asarray(recording.labels, dtype=np.float64)
     known = {str(d): np.flatnonzero((recording.domain == d) & ~np.isnan(correct)) for d in np.unique(recording.domain)}
     rows = {domain: at for domain, at in known.items() if len(at) >= MIN_ROWS}
@@ -79,7 +82,7 @@ def read_traffic(path: Path) -> Traffic:
     if not rows:
         text = f"{path}: no domain has {MIN_ROWS} labelled responses. {' '.join(account_lines(account))}"
         raise ConnectorError(text, retriable=False)
-    return Traffic(recording.name, recording.features().astype(np.float32), correct, rows, account)
+    return Traffic(recording.name, recording.features(feature_set).astype(np.float32), correct, rows, account)
 
 
 def compositions(domains: Iterable[str], k: int, limit: int, seed: int) -> list[Domains]:

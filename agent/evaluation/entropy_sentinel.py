@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.signals.features import ENTROPY_FEATURES, FEATURES
+from driftgauge.models.signals.feature_sets import ENTROPY_FEATURES, FEATURES
 
 Predict: TypeAlias = Callable[[Float32s], Float64s]  # (n, d) features -> (n,) probabilities of being correct
 Fit: TypeAlias = Callable[[Float32s, Float64s, int], Predict]  # features, labels, seed

@@ -6,6 +6,7 @@ the rows it estimates, except those that a protocol gives to every method alike.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from scipy.stats import spearmanr
 
+from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.evaluation.alarm_trials import alarm_cells
 from driftgauge.agent.evaluation.compositions import (
     Bench,
@@ -45,7 +47,7 @@ from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
 from driftgauge.models.estimate.estimators import label_dispersion
-from driftgauge.models.signals.features import FEATURES
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, LAYOUTS, FeatureSet, FeatureSpec
 
 Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms", "live", "responses"]
 Cell: TypeAlias = dict[str, Any]
@@ -67,6 +69,8 @@ def evaluate(
     max_compositions: int = 400,
     labels: Sequence[int] = (0, 5, 20, 50, 100),
     target: Path | None = None,
+    feature_set: FeatureSet = DEFAULT_SPEC.set,
+    top_k: Sequence[int | None] = (None,),
     seed: int = 0,
     jobs: int = 1,
     progress: Progress = unseen,
@@ -80,11 +84,14 @@ def evaluate(
     max_compositions : of each size, chosen by the seed where there are more; replays of the protocol ``live``
     labels : numbers of labels from the estimated domain, for the protocols ``labels``, ``coverage`` and ``live``
     target : a recording to estimate; None: the other domains of each file itself
+    feature_set : what forests and thresholds read; the published methods read the published features
+    top_k : numbers of alternatives of a token that the recordings are cut to, one after another; None: all
     confidence_level : of the intervals whose coverage and width are measured
 
     Returns
     -------
-    ``default_method``; ``confidence_level``; ``cells``: one for each file, method, k and number of labels;
+    ``default_method``; ``feature_set``; ``confidence_level``; ``cells``: one for each file, cut, method, k and number of
+    labels;
     ``responses``: how good the predictions of single responses were, see `response_cell`; ``accounts``: for each file,
     how many responses were used, and why the others were not.
 
@@ -93,26 +100,29 @@ def evaluate(
     ConnectorError
         When a file is not a recording with labels.
     """
-    other = None if target is None else read_traffic(target)
     cells: list[Cell] = []
     responses: list[Cell] = []
-    accounts = {} if other is None else {str(target): other.account.to_json()}
-    for path in paths:
-        bench = Bench(read_traffic(path), other, seed, confidence_level)
+    accounts: dict[str, Any] = {}
+    for path, cut in itertools.product(paths, top_k):
+        other = None if target is None else read_traffic(target, feature_set, cut)
+        bench = Bench(read_traffic(path, feature_set, cut), other, seed, confidence_level)
+        accounts |= {} if other is None else {str(target): other.account.to_json()}
         accounts[str(path)] = bench.source.account.to_json()
-        where = {"file": bench.source.name, "target": None if other is None else other.name, "protocol": protocol}
+        names = bench.source.name, None if other is None else other.name
+        where = dict(zip(("file", "target", "protocol", "top_k"), (*names, protocol, cut), strict=True))
         if protocol == "live":
             runs = min(max_compositions, MAX_RUNS)
-            recording = read_recording(path if target is None else target)
-            found, predicted = live_cells(recording, bench.target.rows, labels, runs, seed, progress), list[Cell]()
+            recording = read_recording(target or path).with_top_k(cut)
+            domains, agent = bench.target.rows, PipelineSettings(features=FeatureSpec(feature_set))
+            found, predicted = live_cells(recording, domains, labels, runs, seed, progress, agent), list[Cell]()
         else:
             found, predicted = _measured(bench, protocol, ks, max_compositions, labels, jobs, progress)
         cells += [{**where, **_EMPTY, **cell} for cell in found]
         responses += [{**where, **cell} for cell in predicted]
-    return {
-        "default_method": DEFAULT_METHOD, "seed": seed, "confidence_level": confidence_level, "cells": cells,
-        "responses": responses, "accounts": accounts,
+    settings = {
+        "default_method": DEFAULT_METHOD, "feature_set": feature_set, "seed": seed, "confidence_level": confidence_level,
     }  # fmt: skip
+    return {**settings, "cells": cells, "responses": responses, "accounts": accounts}
 
 
 def _measured(
@@ -234,7 +244,7 @@ def _thresholds(bench: Bench, composition: Domains) -> dict[str, Float64s]:
     """ATC on every feature."""
     features, correct = bench.training(composition)
     estimates = {}
-    for column, name in enumerate(FEATURES):
+    for column, name in enumerate(LAYOUTS[features.shape[1]]):
         threshold = fit_threshold(features[:, column], correct)
         if threshold is not None:
             rows = bench.estimated(composition).values()

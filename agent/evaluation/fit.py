@@ -24,7 +24,7 @@ from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.committee import BLOCK_LABELS, Committee, Metric
 from driftgauge.models.classify.prequential import Tally
 from driftgauge.models.rows import Rows
-from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec, in_width
 from driftgauge.models.signals.features import extract
 
 
@@ -48,6 +48,7 @@ def fit(rows: Rows, settings: PipelineSettings, advance: Callable[[int], None] =
     ConnectorError
         When no labelled row is left.
     """
+    rows = replace(rows, features=in_width(rows.features, settings.features.width))
     rows = chosen(rows, np.flatnonzero(~np.isnan(rows.correct) & np.isfinite(rows.features).any(axis=1)))
     if not len(rows):
         raise ConnectorError("no labelled response with features to learn from", retriable=False)
@@ -93,9 +94,7 @@ def chosen(rows: Rows, at: np.typing.NDArray[np.intp]) -> Rows:
     return Rows(*(getattr(rows, name)[at] for name in Rows.__slots__))
 
 
-def rows_of(
-    recordings: Sequence[Recording], *, entropy: EntropyVariant = "published", segments: bool = False, seed: int = 0
-) -> Rows:
+def rows_of(recordings: Sequence[Recording], spec: FeatureSpec = DEFAULT_SPEC, seed: int = 0) -> Rows:
     """Labelled responses of recordings, one recording after another, each in a shuffled order.
 
     Event time is the position in that order. Features are those that the agent computes from the same responses.
@@ -119,7 +118,7 @@ def rows_of(
         id=np.concatenate([np.char.add(f"{r.name}-", o.astype(str)) for r, o in pairs]),
         domain=np.concatenate([r.domain[o] for r, o in pairs]),
         event_time=np.arange(n, dtype=np.float64),
-        features=np.concatenate([extract([r.signal(int(i)) for i in o], entropy, segments=segments) for r, o in pairs]),
+        features=np.concatenate([extract([r.signal(int(i)) for i in o], spec) for r, o in pairs]),
         p_correct=np.full(n, np.nan),
         correct=np.concatenate([r.labels[o] for r, o in pairs]).astype(np.float64),
         weight=np.ones(n),

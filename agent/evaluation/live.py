@@ -39,8 +39,9 @@ _FEWEST_OF_OTHERS = 20  # labels of the other domains, where a domain without la
 
 
 def live_cells(
-    recording: Recording, domains: Collection[str], labels: Sequence[int], runs: int, seed: int, progress: Progress
-) -> list[dict[str, Any]]:
+    recording: Recording, domains: Collection[str], labels: Sequence[int], runs: int, seed: int, progress: Progress,
+    settings: PipelineSettings | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """One cell for each method and number of labels; errors are means over these domains, and medians over ``runs``.
 
     ``agent`` is what the agent emits; ``missing`` is the share of estimates without a value, which have no error.
@@ -48,7 +49,9 @@ def live_cells(
     found: dict[tuple[str, int], list[list[Outcome]]] = defaultdict(list)
     tried = list(itertools.product(sorted(set(labels)), range(runs)))
     for i, (n, run) in enumerate(tried):
-        outcomes = _outcomes(recording, sorted(domains), n, max(*labels, _FEWEST_OF_OTHERS), seed + run)
+        outcomes = _outcomes(
+            recording, sorted(domains), n, max(*labels, _FEWEST_OF_OTHERS), seed + run, settings or PipelineSettings()
+        )
         for method, of_domains in outcomes.items():
             found[method, n].append(of_domains)
         progress("replays", i + 1, len(tried))
@@ -56,7 +59,7 @@ def live_cells(
 
 
 def _outcomes(
-    recording: Recording, domains: Sequence[str], n: int, of_others: int, seed: int
+    recording: Recording, domains: Sequence[str], n: int, of_others: int, seed: int, settings: PipelineSettings
 ) -> dict[str, list[Outcome]]:
     """One replay: for each method the outcome of every domain judged."""
     judged, plan = frozenset(domains), LabelPlan(per_domain=n)
@@ -64,7 +67,7 @@ def _outcomes(
         half = np.random.default_rng(seed).choice(domains, max(len(domains) // 2, 1), replace=False)
         judged = frozenset(map(str, half))
         plan = LabelPlan(per_domain=of_others, without=judged)
-    traffic, settings = Traffic([recording], plan, seed=seed), PipelineSettings()
+    traffic = Traffic([recording], plan, seed=seed)
     found = defaultdict(list)
     for estimate in _last_estimates(traffic, settings):
         window = estimate.window_start, estimate.window_end

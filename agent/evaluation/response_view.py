@@ -16,11 +16,21 @@ _KEPT = (80, 50)
 """Shares kept, in percent, for which the table has the accuracy."""
 
 
+def recording_of(cell: Mapping[str, Any]) -> str:
+    """Names of the recordings of a cell, and to how many alternatives they were cut.
+
+    >>> recording_of({"file": "a", "target": "b", "top_k": 5})
+    'a -> b, 5 alternatives'
+    """
+    names = " -> ".join(name for name in (cell["file"], cell["target"]) if name)
+    return names if cell["top_k"] is None else f"{names}, {cell['top_k']} alternatives"
+
+
 def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each cell of one file, target and protocol."""
     first = cells[0]
     way = "predicted before the label" if first["k"] is None else "predicted from k other domains"
-    title = f"{first['file']}{' -> ' + first['target'] if first['target'] else ''}, single responses, {way}"
+    title = f"{recording_of(first)}, single responses, {way}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("domain" if first["k"] is None else "k", no_wrap=True)
     for title in (*_COLUMNS.values(), *(f"top {share} %" for share in _KEPT)):

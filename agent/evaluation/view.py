@@ -14,7 +14,7 @@ from rich.table import Table
 
 from driftgauge.agent.evaluation.figure import drawing
 from driftgauge.agent.evaluation.live import AGENT
-from driftgauge.agent.evaluation.response_view import draw_curves, response_table
+from driftgauge.agent.evaluation.response_view import draw_curves, recording_of, response_table
 
 _COLUMNS = {
     "median_mae": "median MAE", "iqr": "IQR", "median_mae_outside": "MAE outside", "spearman": "rho",
@@ -29,7 +29,7 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     """Tables of the cells, one for every file, target, protocol, k and number of labels; the best error first."""
     cells = sorted(result["cells"], key=_place)
     tables = [_table(list(group), result["default_method"]) for _, group in groupby(cells, key=_place)]
-    return Group(*tables, *(response_table(list(group)) for _, group in groupby(result["responses"], key=_file)))
+    return Group(*tables, *(response_table(list(group)) for _, group in groupby(result["responses"], key=recording_of)))
 
 
 def account_lines(result: Mapping[str, Any]) -> Iterator[str]:
@@ -47,31 +47,28 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     """
     cells = [cell for cell in result["cells"] if cell["median_mae"] is not None]
     rows = [found for found in (cells, result["responses"]) if found] or [cells]
-    files = list(dict.fromkeys(map(_file, itertools.chain(*rows))))
+    files = list(dict.fromkeys(map(recording_of, itertools.chain(*rows))))
     figure = drawing()(figsize=(7.5 * max(len(files), 1), 4.5 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), max(len(files), 1), squeeze=False)
     for row, found in zip(panels, rows, strict=True):
         for panel, file in zip(row, files, strict=False):
-            of_file = [cell for cell in found if _file(cell) == file]
+            of_file = [cell for cell in found if recording_of(cell) == file]
             if found is cells:
                 _draw(panel, of_file, result["default_method"])
             else:
                 draw_curves(panel, of_file)
-            panel.set_title(" -> ".join(name for name in file if name) + ("" if found is cells else ", kept responses"))
+            panel.set_title(file + ("" if found is cells else ", kept responses"))
     figure.savefig(path)
 
 
-def _file(cell: Mapping[str, Any]) -> tuple[str, str]:
-    return cell["file"], cell["target"] or ""
-
-
 def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (cell["file"], cell["target"] or "", cell["protocol"], cell["k"] or 0, cell["n_labels"])
+    where = cell["file"], cell["target"] or "", cell["protocol"]
+    return (*where, cell["k"] or 0, cell["n_labels"], cell["top_k"] or 0)
 
 
 def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:
     first = cells[0]
-    title = f"{first['file']}{' -> ' + first['target'] if first['target'] else ''}, {first['protocol']}"
+    title = f"{recording_of(first)}, {first['protocol']}"
     title += "" if first["k"] is None else f", k = {first['k']}"
     table = Table(
         title=f"{title}, {first['n_labels']} labels", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)

@@ -36,6 +36,7 @@ from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
+from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.windows import WindowSpec
 
 HISTORY_BYTES = 4 << 20
@@ -61,8 +62,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
             max_waiting=bounds.max_waiting_chunks,
             expiry_s=bounds.in_flight_expiry_s,
         ),
-        entropy=settings.features.entropy,
-        segments=settings.features.segments,
+        features=feature_spec(settings),
         min_coverage=settings.features.min_coverage,
         allowed_lateness_s=windows.allowed_lateness_s,
         max_ahead_s=windows.max_ahead_s,
@@ -214,18 +214,18 @@ def topic_creation(settings: Settings) -> Callable[[], None]:
     )
 
 
+def feature_spec(settings: Settings) -> FeatureSpec:
+    """Which features are computed."""
+    features = settings.features
+    return FeatureSpec(features.set, features.entropy, features.segments)
+
+
 def reader_task(settings: Settings, number: int) -> ReaderTask:
     """The task of the reader process with this number, counted from 0."""
-    features = settings.features
     return ReaderTask(
         open_source=_open_kafka_source(settings, share=(number, settings.kafka.readers)),
         decoder=decoder(settings),
-        take_features=partial(
-            with_features,
-            entropy=features.entropy,
-            segments=features.segments,
-            min_coverage=features.min_coverage,
-        ),
+        take_features=partial(with_features, spec=feature_spec(settings), min_coverage=settings.features.min_coverage),
         log_level=settings.logging.level,
         log_json_lines=settings.logging.json_lines,
     )

@@ -13,6 +13,7 @@ import msgspec
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.models.signals.feature_sets import LAYOUTS
 
 FORMAT = 1
 
@@ -25,10 +26,11 @@ def save_fit(path: Path, context: ContextState) -> None:
     ConnectorError
         When the file cannot be written.
     """
+    spec = context.settings.features
     unfinished = path.with_name(path.name + ".part")
     try:
         unfinished.write_bytes(
-            msgspec.msgpack.encode(["driftgauge-fit", FORMAT, *_features(context.settings), context.snapshot()])
+            msgspec.msgpack.encode(["driftgauge-fit", FORMAT, spec.entropy, spec.width, context.snapshot()])
         )
         unfinished.replace(path)
     except OSError as error:
@@ -41,7 +43,8 @@ def load_fit(path: Path, settings: PipelineSettings) -> bytes:
     Raises
     ------
     ConnectorError
-        When the file cannot be read, is not a fitted file, or was fitted to other features than ``settings`` compute.
+        When the file cannot be read, is not a fitted file, or was fitted to another entropy than ``settings`` compute.
+        A fit to another set of features is brought to the configured one.
     """
     try:
         name, version, entropy, width, blob = msgspec.msgpack.decode(
@@ -49,13 +52,9 @@ def load_fit(path: Path, settings: PipelineSettings) -> bytes:
         )
         if (name, version) != ("driftgauge-fit", FORMAT):
             raise ValueError(f"it holds {name!r} in format {version}")
-        if (entropy, width) != _features(settings):
+        if entropy != settings.features.entropy or width not in LAYOUTS:
             raise ValueError(f"it was fitted to {width} features of entropy {entropy!r}, the settings ask for others")
         ContextState.restore(settings, blob)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConnectorError(f"{path} is no fit to start from: {error}", retriable=False) from error
     return blob
-
-
-def _features(settings: PipelineSettings) -> tuple[str, int]:
-    return settings.entropy, len(settings.feature_names)

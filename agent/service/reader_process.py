@@ -24,7 +24,7 @@ from driftgauge.agent.service.logs import Level, start_logging
 from driftgauge.connectors.base import ConnectorError, Positions, Record, Source, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Arrival, Context, Event, Generation, Signal
-from driftgauge.models.signals.features import N_FEATURES
+from driftgauge.models.signals.feature_sets import N_PARTS, WIDTHS
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +157,6 @@ def _without_signal(event: Event) -> Event:
         return event
     generation, features = event.generation, event.features
     # the same array where possible: pickle then sends it once
-    contract = features if len(features) == N_FEATURES else features[:N_FEATURES]
+    contract = features if len(features) in WIDTHS else features[: len(features) // N_PARTS]
     light = generation.with_signal(Signal(features=contract, problems=generation.signal.problems))
     return Arrival(light, features, event.form, event.n_tokens, event.problem, event.k_may_be_less)

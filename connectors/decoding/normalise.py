@@ -87,8 +87,7 @@ def _unusual_rows(top: Floats, sums: Float32s) -> Mask:
     falls = in_order(top)
     if not falls.all():
         unusual |= ~falls.reshape(top.shape).all(axis=1)
-    pairs = sums.view(np.complex64)[:, 0]
-    unusual[1:] |= pairs[1:] == pairs[:-1]
+    unusual[1:] |= (sums[1:, 0] == sums[:-1, 0]) & (sums[1:, 1] == sums[:-1, 1])
     return unusual
 
 

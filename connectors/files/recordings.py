@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,16 @@ import numpy.typing as npt
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.models.arrays import Float64s, Floats, Int64s, Integers, Strings
 from driftgauge.models.events import Context, Generation, Signal
-from driftgauge.models.signals.entropy import entropy_profile, precision_of
-from driftgauge.models.signals.features import summarize
+from driftgauge.models.signals.entropy import (
+    N_SUMS,
+    alternative_sums,
+    entropy_from,
+    precision_of,
+    tail_mass,
+    varentropy,
+)
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSet
+from driftgauge.models.signals.features import Profile, summarize
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 _NO_LOGPROB = -9998.0  # servers write -9999 for "not available"
@@ -126,17 +134,37 @@ class Recording:
         for i in range(len(self)):
             yield self.generation(i, f"{self.name}-{i}", start_time + i / rate)
 
-    def features(self) -> Float64s:
-        """Features of all responses, (n, 17) in the order of `FEATURES`; NaN where missing.
+    def features(self, feature_set: FeatureSet = DEFAULT_SPEC.set) -> Float64s:
+        """Features of all responses, (n, d), the columns of the set; NaN where missing.
 
         The recorded entropy is used if the file has it, because it is more precise than that of the logprobs.
         """
-        nothing = np.full(self.offsets[-1], np.nan, dtype=np.float32)
-        entropy = self.entropy
-        if entropy is None:
-            entropy = nothing if self.topk_logprobs is None else entropy_profile(self.topk_logprobs)
-        nll = nothing if self.chosen_logprob is None else np.maximum(-self.chosen_logprob, 0)
-        return summarize(entropy, nll, self.offsets)
+        nothing = np.full((self.offsets[-1], N_SUMS), np.nan, dtype=np.float32)
+        sums = nothing if self.topk_logprobs is None else alternative_sums(self.topk_logprobs)
+        entropy = entropy_from(sums) if self.entropy is None else self.entropy
+        nll = nothing[:, 0] if self.chosen_logprob is None else np.maximum(-self.chosen_logprob, 0)
+        return summarize(Profile(entropy, nll, tail_mass(sums), varentropy(sums)), self.offsets, feature_set)
+
+    def with_top_k(self, k: int | None) -> Recording:
+        """The recording that a server asked for k alternatives would have given; log-probabilities stay as they are.
+
+        None: as many as there are.
+
+        Only the k likeliest alternatives remain, and the entropy follows from them. A single one says no more than the
+        chosen token, so the agent leaves it out (`models.signals.whole`), and so does this method.
+
+        Raises
+        ------
+        ConnectorError
+            When the recording has fewer alternatives.
+        """
+        width = 0 if self.topk_logprobs is None else self.topk_logprobs.shape[1]
+        if k is None or k == width:
+            return self
+        if k > width or self.topk_logprobs is None:
+            raise ConnectorError(f"{self.name} has {width} alternatives of a token, not {k}", retriable=False)
+        is_left_out = k == 1 and self.chosen_logprob is not None
+        return replace(self, entropy=None, topk_logprobs=None if is_left_out else self.topk_logprobs[:, :k])
 
 
 def read_recording(path: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Recording:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.rows import Rows
-from driftgauge.models.signals.features import N_FEATURES
+from driftgauge.models.signals.feature_sets import FEATURES, common_width, in_width
 
 
 class Remembered(NamedTuple):
@@ -70,11 +70,9 @@ def known(value: float | None) -> float | None:
 
 
 def _stack(features: Sequence[bytes]) -> Float32s:
-    """(n, d), where d is the width of the widest row; the last features of a narrower row are NaN."""
-    width = max(map(len, features), default=4 * N_FEATURES) // 4
-    if all(len(row) == 4 * width for row in features):
-        return from_bytes(b"".join(features)).reshape(len(features), width)
-    table = np.full((len(features), width), np.nan, dtype=np.float32)
-    for place, row in zip(table, features, strict=True):
-        place[: len(row) // 4] = from_bytes(row)
-    return table
+    """(n, d) with every column that one of the rows has; NaN in columns that a row lacks."""
+    widths = {len(row) // 4 for row in features} or {len(FEATURES)}
+    if len(widths) == 1:
+        return from_bytes(b"".join(features)).reshape(len(features), *widths)
+    width = common_width(widths)
+    return np.concatenate([in_width(from_bytes(row)[None], width) for row in features])

@@ -3,7 +3,8 @@
 A classifier turns the features of a response into the probability that the response is correct. Calls take arrays, but
 labels have the effect of being learned one at a time. A classifier owns its parameters and nothing else; its memory
 does not grow with the number of labels. It belongs to one context fingerprint, so all its rows were measured in the
-same way. Features are (n, d) float32, NaN (and ±inf) where absent.
+same way. Features are (n, d) float32, NaN (and ±inf) where absent. Rows of another set of features than a classifier
+learned from are read by the names of their columns (`feature_sets.in_width`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.saved_format import SavedFormat
+from driftgauge.models.signals.feature_sets import shared_columns
 
 Imbalance: TypeAlias = Literal["keep", "balance"]
 
@@ -116,21 +118,16 @@ class LabelCount:
 
 
 def check_labels(features: Float32s, correct: Float64s, weight: Float64s, n_features: int | None) -> None:
-    """Raise ValueError unless these are n labels with n rows of the expected width."""
+    """Raise ValueError unless these are n labels with n rows that can be read as rows of ``n_features`` (None: any)."""
     if features.ndim != 2 or len(features) != len(correct) or len(features) != len(weight):
         shapes = features.shape, np.shape(correct), np.shape(weight)
         raise ValueError(f"features, correct and weight must be (n, d), (n,) and (n,), not {shapes}")
-    check_width(features, n_features)
+    if n_features not in (None, features.shape[1]):
+        shared_columns(features.shape[1], n_features)
     if not ((correct >= 0) & (correct <= 1)).all():
         raise ValueError("correct must lie in [0, 1]")
     if not ((weight > 0) & (weight < np.inf)).all():
         raise ValueError("weight must be positive and finite")
-
-
-def check_width(features: Float32s, n_features: int | None) -> None:
-    """Raise ValueError when rows have another number of features than the rows learned from (None: any number)."""
-    if n_features is not None and features.shape[1] != n_features:
-        raise ValueError(f"this classifier learned from {n_features} features, not {features.shape[1]}")
 
 
 def compressed(features: Float32s) -> Float64s:

@@ -24,6 +24,7 @@ from driftgauge.models.classify.refitted import Refitted
 from driftgauge.models.label_weights import LargestWeight
 from driftgauge.models.rows import Rows
 from driftgauge.models.saved_format import SavedFormat
+from driftgauge.models.signals.feature_sets import in_width
 
 __all__ = ["Committee", "CommitteeSettings", "Metric", "StoredVersion"]
 
@@ -167,7 +168,8 @@ class Committee:
         """Score the refitted members, add the evidence of each label, promote a challenger that has proved better."""
         if not self._block:
             return
-        features = np.concatenate([label.features for label in self._block])
+        width = self._block[-1].features.shape[1]  # after a restart, older labels may have another set of features
+        features = np.concatenate([in_width(label.features, width) for label in self._block])
         for member in self.members:
             if not member.is_online:
                 raws = member.classifier.predict_proba(features).tolist()

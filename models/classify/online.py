@@ -24,10 +24,10 @@ from driftgauge.models.classify.classifier import (
     ClassifierSettings,
     LabelCount,
     check_labels,
-    check_width,
     compressed,
     pack,
 )
+from driftgauge.models.signals.feature_sets import in_width, shared_columns
 
 Features: TypeAlias = dict[int, float]
 
@@ -87,9 +87,9 @@ class LogisticRegression:
 
     def predict_proba(self, features: Float32s) -> Float64s:
         """P(correct), (n,). An absent feature adds nothing, as in river; a row without features gets the intercept."""
-        check_width(features, self.n_features)
-        if self.not_ready():
+        if self.n_features is None or self.not_ready():
             return np.full(len(features), np.nan)
+        features = in_width(features, self.n_features)
         mean, scale, weights = self._arrays = self._arrays or self._read_arrays()
         scaled = np.clip((compressed(features) - mean) * scale, -MAX_DEVIATIONS, MAX_DEVIATIONS)
         # no matrix product: BLAS rounds a row differently depending on how many others come with it
@@ -110,10 +110,21 @@ class LogisticRegression:
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
         """Predict each response, then learn from its label."""
         check_labels(features, correct, weight, self.n_features)
-        self.n_features = features.shape[1]
+        self._take_columns(features.shape[1])
         self._arrays = None
         labels = zip(compressed(features).tolist(), correct.tolist(), weight.tolist(), strict=True)
         return np.array([self._take(_present(row), c, w) for row, c, w in labels])
+
+    def _take_columns(self, width: int) -> None:
+        """Bring the state to another set of features: new columns were absent from every row so far, others leave."""
+        if self.n_features not in (None, width):
+            place = dict(zip(*shared_columns(self.n_features, width), strict=True))
+            for part in (self.scaler.counts, self.scaler.means, self.scaler.vars, self.average):
+                kept = {place[j]: value for j, value in part.items() if j in place}
+                part.clear()
+                part.update(kept)
+            _set_weights(self.model, {place[j]: value for j, value in self.model.weights.items() if j in place})
+        self.n_features = width
 
     def _take(self, x: Features, correct: float, weight: float) -> float:
         scaled = self.scaler.transform_one(x)
@@ -229,16 +240,16 @@ class AdaptiveRandomForest:
 
     def predict_proba(self, features: Float32s) -> Float64s:
         """P(correct), (n,); about 0.15 ms a row."""
-        check_width(features, self.n_features)
-        if self.not_ready():
+        if self.n_features is None or self.not_ready():
             return np.full(len(features), np.nan)
-        votes = [self.forest.predict_proba_one(_present(row)) for row in compressed(features).tolist()]
+        rows = compressed(in_width(features, self.n_features)).tolist()
+        votes = [self.forest.predict_proba_one(_present(row)) for row in rows]
         return np.array([vote.get(True, 0.0) if vote else 0.5 for vote in votes])
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
         """Learn from the labels in order, one at a time."""
         check_labels(features, correct, weight, self.n_features)
-        self.n_features = features.shape[1]
+        self._take_columns(features.shape[1])
         rows = np.ascontiguousarray(features, dtype=np.float32)
         for row, c, w in zip(rows, correct.tolist(), weight.tolist(), strict=True):
             self.count.add(c)
@@ -257,6 +268,17 @@ class AdaptiveRandomForest:
             self.learn(features[one], correct[one], weight[one])
         return predicted
 
+    def _take_columns(self, width: int) -> None:
+        """Bring the held labels to another set of features, and learn them again."""
+        is_another = self.n_features not in (None, width)
+        if is_another:
+            rows = in_width(_table(self.held), width)
+            self.held = [(row.tobytes(), c, w) for row, (_, c, w) in zip(rows, self.held, strict=True)]
+        self.n_features = width
+        if is_another:
+            self._start()
+            self._replay(self.held)
+
     def _hold(self, row: bytes, correct: float, weight: float) -> None:
         if not self.held:
             self._start()
@@ -268,8 +290,7 @@ class AdaptiveRandomForest:
         self._replay(self.held[-1:])
 
     def _replay(self, labels: list[tuple[bytes, float, float]]) -> None:
-        table = np.frombuffer(b"".join(row for row, _, _ in labels), dtype=np.float32).reshape(len(labels), -1)
-        for row, (_, correct, weight) in zip(compressed(table).tolist(), labels, strict=True):
+        for row, (_, correct, weight) in zip(compressed(_table(labels)).tolist(), labels, strict=True):
             is_right, extra = self.draws.random(2) < (correct, weight % 1)
             for _ in range(int(weight) + int(extra)):
                 self.forest.learn_one(_present(row), bool(is_right))
@@ -294,6 +315,11 @@ class AdaptiveRandomForest:
             new._start()
             new._replay(new.held)
         return new
+
+
+def _table(labels: list[tuple[bytes, float, float]]) -> Float32s:
+    """The features of held labels."""
+    return np.frombuffer(b"".join(row for row, _, _ in labels), dtype=np.float32).reshape(len(labels), -1)
 
 
 def _present(row: list[float]) -> Features:

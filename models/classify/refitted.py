@@ -27,10 +27,10 @@ from driftgauge.models.classify.classifier import (
     ClassifierSettings,
     LabelCount,
     check_labels,
-    check_width,
     compressed,
     pack,
 )
+from driftgauge.models.signals.feature_sets import in_width
 
 Predict: TypeAlias = Callable[[Float32s], Float64s]
 
@@ -78,9 +78,8 @@ class Refitted:
         """P(correct), (n,)."""
         if self._predict is None or self._training is None or not len(features):
             return np.full(len(features), np.nan)
-        check_width(features, self._training[0].shape[1])
         with threadpool_limits(1):
-            return self._predict(compressed(features).astype(np.float32))
+            return self._predict(compressed(in_width(features, self._training[0].shape[1])).astype(np.float32))
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
         """Check the labels only; they are learned at the next `refit`."""

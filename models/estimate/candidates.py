@@ -16,7 +16,7 @@ from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.atc import Threshold, fit_threshold
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.estimate.surprisal import SurprisalModel, above_floor, doubt_logit, fit_surprisal
-from driftgauge.models.signals.features import FEATURES
+from driftgauge.models.signals.feature_sets import FEATURES
 
 PRIOR_WEIGHTS: Mapping[str, float] = {
     "forest": 2.0,

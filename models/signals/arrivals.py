@@ -13,7 +13,7 @@ import numpy as np
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Arrival, Context, Event, Generation, SignalForm
 from driftgauge.models.signals.context_guard import is_uninformative
-from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.signal_counts import ObservedK, observed_k
 
@@ -21,15 +21,14 @@ _FORMS_WITHOUT_PROFILE = ("features", "none")
 
 
 def with_features(
-    events: Sequence[Event], entropy: EntropyVariant = "published", *, segments: bool = False, min_coverage: float = 0.9
+    events: Sequence[Event], spec: FeatureSpec = DEFAULT_SPEC, *, min_coverage: float = 0.9
 ) -> list[Event]:
     """Compute the features of all whole responses together.
 
     Parameters
     ----------
     events : in any mixture
-    entropy : variant of the entropy
-    segments : whether features of reasoning and answer are added
+    spec : which features
     min_coverage : smallest share of the generated tokens that must have an entry, in [0, 1]
 
     Returns
@@ -45,7 +44,7 @@ def with_features(
     ('chosen_logprobs', 2, Tick(event_time=1.0))
     """
     whole = [event.signal for event in events if isinstance(event, Generation)]
-    table = iter(extract(whole, entropy, segments=segments))
+    table = iter(extract(whole, spec))
     return [arrive(event, next(table), min_coverage) if isinstance(event, Generation) else event for event in events]
 
 

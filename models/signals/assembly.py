@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from driftgauge.models.events import Chunk, Generation
 from driftgauge.models.signals.accumulator import Accumulator
-from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
 from driftgauge.models.signals.in_flight import InFlight, latest
 from driftgauge.models.signals.in_flight_state import pack, unpack
 from driftgauge.models.signals.signal_counts import SignalCounts
@@ -80,9 +80,9 @@ class Assembly:
     n_news : pieces taken or refused so far
     """
 
-    def __init__(self, settings: AssemblySettings, variant: EntropyVariant = "published") -> None:
+    def __init__(self, settings: AssemblySettings, spec: FeatureSpec = DEFAULT_SPEC) -> None:
         self.settings = settings
-        self.variant: EntropyVariant = variant
+        self.spec = spec
         self.in_flight: dict[str, InFlight] = {}
         self.touched: set[str] = set()
         self.ended: dict[str, None] = {}
@@ -94,7 +94,7 @@ class Assembly:
         response = self.in_flight.pop(piece.id, None)
         if response is None:
             evicted = self._make_room()
-            response = InFlight(piece, Accumulator(self.variant), piece.signal.form)
+            response = InFlight(piece, Accumulator(self.spec), piece.signal.form)
         self.n_news += 1
         response.news_number = self.n_news
         self.in_flight[piece.id] = response  # moved to the end: the dictionary is in the order of the newest pieces
@@ -203,7 +203,7 @@ class Assembly:
 
     def restore(self, state: dict[str, bytes]) -> Assembly:
         """Continue from a snapshot; returns self."""
-        unpacked = [unpack(blob, self.variant) for blob in state.values()]
+        unpacked = [unpack(blob, self.spec) for blob in state.values()]
         unpacked.sort(key=lambda response: response.news_number)
         self.in_flight = {response.head.id: response for response in unpacked}
         self.ended = {i: None for i, response in self.in_flight.items() if response.has_ended}

@@ -1,69 +1,100 @@
-"""From token log-probabilities to features: the entropy profile of a response and its 17 published summaries.
+"""From token log-probabilities to features: the profile of a response, token by token, and its summaries.
 
 Owns the numbers that classifiers and estimators read. Everything is vectorised over ragged batches (responses of
 different lengths laid end to end), and the features of a response do not depend on the others in its batch, to the
-bit. `accumulator.Accumulator` gives the same numbers for a response that arrives in pieces. Source of the formulas:
-Entropy Sentinel, arXiv 2601.09001. Missing stays missing: a summary without a single usable token is NaN.
+bit. `accumulator.Accumulator` gives the same numbers for a response that arrives in pieces. Source of the 17 published
+formulas: Entropy Sentinel, arXiv 2601.09001. The extended set adds mean and maximum of the tail mass, and mean, maximum
+and sum of the varentropy. Missing stays missing: a summary without a single usable token is NaN.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s
-from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Signal
-from driftgauge.models.signals.entropy import CACHED_POSITIONS, EntropyVariant, alternative_sums, entropy_from
+from driftgauge.models.arrays import Bools, Float32s, Float64s, Floats, Int64s, UInt8s
+from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, SEGMENT_UNKNOWN, Signal
+from driftgauge.models.signals.entropy import (
+    CACHED_POSITIONS,
+    N_SUMS,
+    EntropyVariant,
+    alternative_sums,
+    entropy_from,
+    tail_mass,
+    varentropy,
+)
+from driftgauge.models.signals.feature_sets import (
+    DEFAULT_SPEC,
+    ENTROPY_FEATURES,
+    NLL_FEATURES,
+    FeatureSet,
+    FeatureSpec,
+    in_width,
+)
 
 Offsets: TypeAlias = Int64s
-
-ENTROPY_FEATURES = (
-    "entropy_mean", "entropy_std", "entropy_max",
-    "entropy_q10", "entropy_q25", "entropy_q50", "entropy_q75", "entropy_q90",
-    "entropy_skewness", "entropy_kurtosis", "entropy_sum",
-)  # fmt: skip
-NLL_FEATURES = ("nll_mean", "nll_max", "nll_sum", "nll_log_nll_sum", "nll_log_nll_max", "perplexity")
-FEATURES = ENTROPY_FEATURES + NLL_FEATURES
-N_FEATURES = len(FEATURES)
-SEGMENT_FEATURES = FEATURES + tuple(f"{s}_{name}" for s in ("reasoning", "answer") for name in FEATURES)
 
 QUANTILES = np.array([0.10, 0.25, 0.50, 0.75, 0.90])
 EPSILON = 1e-8
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def summarize(entropy: Floats, nll: Floats, offsets: Offsets) -> Float64s:
-    """The 17 summaries of n responses laid end to end.
+class Profile(NamedTuple):
+    """The tokens of n responses laid end to end: one number for each token, (T,) float32, NaN where missing.
+
+    Attributes
+    ----------
+    entropy : nats
+    nll : negative log-probability of the chosen token, at least 0
+    tail_mass : probability outside the listed alternatives, in [0, 1]
+    varentropy : variance of -ln p under the listed alternatives, square nats
+    """
+
+    entropy: Floats
+    nll: Floats
+    tail_mass: Floats
+    varentropy: Floats
+
+    def where(self, wanted: Bools) -> Profile:
+        """The same without the tokens that are not wanted: these are missing."""
+        return Profile(*(np.where(wanted, column, np.float32(np.nan)) for column in self))
+
+
+def summarize(profile: Profile, offsets: Offsets, feature_set: FeatureSet = "extended") -> Float64s:
+    """The summaries of n responses laid end to end.
 
     Parameters
     ----------
-    entropy, nll : (T,) entropy in nats and negative log-probability of the chosen token; NaN where missing
+    profile : of all T tokens
     offsets : (n + 1,) response i owns ``[offsets[i], offsets[i + 1])``
 
     Returns
     -------
-    (n, 17) float64 in the order of `FEATURES`. Summaries without a usable token are NaN. With one token, std, skewness
+    (n, d) float64, the columns of the set. Summaries without a usable token are NaN. With one token, std, skewness
     and kurtosis are 0.
 
     Examples
     --------
     >>> import numpy as np
-    >>> table = summarize(np.array([0.0, 1.0]), np.array([0.5, 1.5]), np.array([0, 2]))
-    >>> dict(zip(FEATURES, table[0].round(3).tolist()))["entropy_std"]
+    >>> nothing = np.full(2, np.nan)
+    >>> profile = Profile(np.array([0.0, 1.0]), np.array([0.5, 1.5]), nothing, nothing)
+    >>> table = summarize(profile, np.array([0, 2]))
+    >>> dict(zip(DEFAULT_SPEC.names, table[0].round(3).tolist()))["entropy_std"]
     0.707
     """
-    table = np.full((len(offsets) - 1, N_FEATURES), np.nan)
-    values, ends, rows = _usable(entropy, offsets)
-    if len(rows):
-        table[rows, : len(ENTROPY_FEATURES)] = _entropy_summaries(values, ends)
-    values, ends, rows = _usable(nll, offsets)
-    if len(rows):
-        table[rows, len(ENTROPY_FEATURES) :] = _nll_summaries(values, ends)
-    return table
+    formulas = _SUMMARIES if feature_set == "extended" else _SUMMARIES[:2]
+    parts = []
+    for values, (width, formula) in zip(profile, formulas, strict=False):
+        part = np.full((len(offsets) - 1, width), np.nan)
+        usable, ends, rows = _usable(values, offsets)
+        if len(rows):
+            part[rows] = formula(usable, ends)
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
 
 
 def _usable(values: Floats, offsets: Offsets) -> tuple[Floats, Offsets, npt.NDArray[np.intp]]:
@@ -119,16 +150,32 @@ def _nll_summaries(values: Floats, offsets: Offsets) -> Float64s:
     ])  # fmt: skip
 
 
-def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -> tuple[Float32s, Float32s, Offsets]:
-    """Entropy and negative log-probability of all tokens of a batch, as `summarize` takes them.
+def _tail_mass_summaries(values: Floats, offsets: Offsets) -> Float64s:
+    mass = values.astype(np.float64)
+    starts = offsets[:-1]
+    return np.column_stack([np.add.reduceat(mass, starts) / np.diff(offsets), np.maximum.reduceat(mass, starts)])
 
-    Returns
-    -------
-    (T,) entropy in nats and (T,) negative log-probability, NaN where missing; (n + 1,) offsets of the n responses
-    """
+
+def _varentropy_summaries(values: Floats, offsets: Offsets) -> Float64s:
+    variance = values.astype(np.float64)
+    starts = offsets[:-1]
+    total = np.add.reduceat(variance, starts)
+    return np.column_stack([total / np.diff(offsets), np.maximum.reduceat(variance, starts), total])
+
+
+_SUMMARIES: tuple[tuple[int, Callable[[Floats, Offsets], Float64s]], ...] = (
+    (len(ENTROPY_FEATURES), _entropy_summaries), (len(NLL_FEATURES), _nll_summaries),
+    (2, _tail_mass_summaries), (3, _varentropy_summaries),
+)  # fmt: skip
+"""Number of summaries of each column of a `Profile`, and how they are made; the published set has the first two."""
+
+
+def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -> tuple[Profile, Offsets]:
+    """The profile of all tokens of a batch, as `summarize` takes it, and the (n + 1,) offsets of its responses."""
     lengths = [signal.n_tokens for signal in signals]
     offsets = np.array([0, *itertools.accumulate(lengths)], dtype=np.int64)
-    entropy = entropy_from(_sums(signals, offsets), variant)
+    sums = _sums(signals, offsets)
+    entropy = entropy_from(sums, variant)
     for i, signal in enumerate(signals):
         if signal.form == "entropy":
             entropy[offsets[i] : offsets[i + 1]] = signal.entropy
@@ -136,12 +183,12 @@ def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -
     chosen = [missing[: s.n_tokens] if s.chosen_logprobs is None else s.chosen_logprobs for s in signals]
     # a log-probability just above 0 is a certain token with a rounding error
     nll = np.maximum(0 - np.concatenate([missing[:0], *chosen], dtype=np.float32), 0)
-    return entropy, nll, offsets
+    return Profile(entropy, nll, tail_mass(sums), varentropy(sums)), offsets
 
 
 def _sums(signals: Sequence[Signal], offsets: Offsets) -> Float32s:
-    """(T, 2) `alternative_sums` of all tokens, computed for neighbours together; NaN without alternatives."""
-    sums = np.full((offsets[-1], 2), np.nan, dtype=np.float32)
+    """(T, 3) `alternative_sums` of all tokens, computed for neighbours together; NaN without alternatives."""
+    sums = np.full((N_SUMS, offsets[-1]), np.nan, dtype=np.float32).T
     start = 0
     for n_tokens, members in runs(signals):
         tokens = slice(start, start := start + n_tokens)
@@ -186,34 +233,37 @@ def joined(arrays: Sequence[Floats | None]) -> Floats | None:
     return (np.concatenate(present) if len(present) > 1 else present[0]) if present else None
 
 
-def extract(signals: Sequence[Signal], variant: EntropyVariant = "published", *, segments: bool = False) -> Float32s:
+def extract(signals: Sequence[Signal], spec: FeatureSpec = DEFAULT_SPEC) -> Float32s:
     """Features of a batch of responses.
 
     Returns
     -------
-    (n, 17) float32 in the order of `FEATURES`; with ``segments``, (n, 51) in the order of `SEGMENT_FEATURES`:
-    the whole response, its reasoning, its answer (NaN where the payload does not separate them).
+    (n, d) float32, the columns of ``spec.names``. Features that a producer computed are taken as they are.
 
     Examples
     --------
     >>> import numpy as np
-    >>> extract([Signal(chosen_logprobs=np.log([0.5, 0.25]))])[0, -6:].round(3).tolist()[2]
-    2.0789999961853027
+    >>> one = extract([Signal(chosen_logprobs=np.log([0.5, 0.25]))])[0]
+    >>> round(float(one[DEFAULT_SPEC.names.index("nll_sum")]), 3)
+    2.079
     """
-    entropy, nll, offsets = profiles(signals, variant)
-    table = summarize(entropy, nll, offsets)
-    if segments:
-        parts = [_only(part, signals, entropy, nll, offsets) for part in (SEGMENT_REASONING, SEGMENT_ANSWER)]
-        table = np.concatenate([table, *parts], axis=1)
+    profile, offsets = profiles(signals, spec.entropy)
+    table = summarize(profile, offsets, spec.set)
+    whole = table.shape[1]
+    if spec.segments:
+        segments = _segments(signals, offsets)
+        parts = (profile.where(segments == part) for part in (SEGMENT_REASONING, SEGMENT_ANSWER))
+        table = np.concatenate([table, *(summarize(part, offsets, spec.set) for part in parts)], axis=1)
     for i, signal in enumerate(signals):
         if signal.features is not None:
-            table[i, :N_FEATURES] = signal.features
+            table[i, :whole] = in_width(signal.features[None], whole)[0]
     return table.astype(np.float32)
 
 
-def _only(part: int, signals: Sequence[Signal], entropy: Float32s, nll: Float32s, offsets: Offsets) -> Float64s:
-    wanted = np.zeros(len(entropy), dtype=bool)
+def _segments(signals: Sequence[Signal], offsets: Offsets) -> UInt8s:
+    """(T,) the segment of every token."""
+    segments = np.full(offsets[-1], SEGMENT_UNKNOWN, dtype=np.uint8)
     for i, signal in enumerate(signals):
         if signal.segments is not None:
-            wanted[offsets[i] : offsets[i + 1]] = signal.segments == part
-    return summarize(np.where(wanted, entropy, np.nan), np.where(wanted, nll, np.nan), offsets)
+            segments[offsets[i] : offsets[i + 1]] = signal.segments
+    return segments

@@ -6,9 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from driftgauge.models.arrays import Float32s, Float64s, Floats
+from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.events import SEGMENT_ANSWER, SEGMENT_REASONING, Signal
-from driftgauge.models.signals.features import ENTROPY_FEATURES, EPSILON, LARGEST, N_FEATURES, QUANTILES, profiles
+from driftgauge.models.signals.feature_sets import (
+    DEFAULT_SPEC,
+    ENTROPY_FEATURES,
+    FEATURE_SETS,
+    NLL_FEATURES,
+    FeatureSpec,
+    in_width,
+)
+from driftgauge.models.signals.features import EPSILON, LARGEST, QUANTILES, Profile, profiles
 
 BIN_NATS = 16 / 8192
 """Width of a histogram bin, and so the largest error of a folded quantile, in nats."""
@@ -27,38 +35,41 @@ class Fold:
         self.bins = np.zeros(8192, dtype=np.int64)
         self.moments = np.zeros(5)  # n, mean, and sums of the centred 2nd, 3rd, 4th powers
         self.totals = np.array([-np.inf, 0.0, -np.inf, 0.0, 0.0, -np.inf])  # max h; n, max, sum, sum x, max x of nll
+        self.tail = np.array([0.0, -np.inf, 0.0] * 2)  # n, max, sum of the tail mass; of the varentropy
 
-    def add(self, entropy: Floats, nll: Floats) -> None:
-        """Add the next tokens: their entropy in nats and negative log-probability, NaN where missing."""
-        h = entropy[np.isfinite(entropy)].astype(np.float64)
+    def add(self, profile: Profile) -> None:
+        """Add the next tokens."""
+        h, x, *tail = (column[np.isfinite(column)].astype(np.float64) for column in profile)
         if len(h):
             place = np.clip(h / BIN_NATS, 0, len(self.bins) - 1).astype(np.int64)
             self.bins += np.bincount(place, minlength=len(self.bins))
             d = h - h.mean()
             self.moments = _merged(self.moments, np.array([len(h), h.mean(), (d**2).sum(), (d**3).sum(), (d**4).sum()]))
             self.totals[0] = max(self.totals[0], h.max())
-        x = nll[np.isfinite(nll)].astype(np.float64)
         if len(x):
             weighted = x * np.log(x + EPSILON)
             t = self.totals
             self.totals[1:] = [t[1] + len(x), max(t[2], x.max()), t[3] + x.sum(), t[4] + weighted.sum(),
                                max(t[5], weighted.max())]  # fmt: skip
+        for t, values in zip(self.tail.reshape(2, 3), tail, strict=True):
+            t[:] = t[0] + len(values), max(t[1], values.max(initial=-np.inf)), t[2] + values.sum()
 
     def summaries(self) -> Float64s:
-        """(17,) in the order of `FEATURES`; NaN without a usable token."""
-        table = np.full(N_FEATURES, np.nan)
+        """(22,) the columns of the extended set; NaN without a usable token."""
         n, mean, m2, m3, m4 = self.moments
         highest, n_nll, nll_max, nll_sum, weighted_sum, weighted_max = self.totals
+        n_tail, tail_max, tail_sum, n_var, var_max, var_sum = self.tail
+        entropy, nll = np.full(len(ENTROPY_FEATURES), np.nan), np.full(len(NLL_FEATURES), np.nan)
         if n:
             std = np.sqrt(m2 / max(n - 1, 1))
             shape = (m3 / n / (std**3 + EPSILON), m4 / n / (std**4 + EPSILON))
-            table[: len(ENTROPY_FEATURES)] = [mean, std, highest, *self._quantiles(), *shape, mean * n]
+            entropy[:] = [mean, std, highest, *self._quantiles(), *shape, mean * n]
         if n_nll:
             perplexity = np.exp(min(nll_sum / n_nll, np.log(LARGEST)))
-            table[len(ENTROPY_FEATURES) :] = [
-                nll_sum / n_nll, nll_max, nll_sum, weighted_sum, weighted_max, perplexity
-            ]  # fmt: skip
-        return table
+            nll[:] = [nll_sum / n_nll, nll_max, nll_sum, weighted_sum, weighted_max, perplexity]
+        tail = [tail_sum / n_tail, tail_max] if n_tail else [np.nan] * 2
+        varentropy = [var_sum / n_var, var_max, var_sum] if n_var else [np.nan] * 3
+        return np.array([*entropy, *nll, *tail, *varentropy])
 
     def _quantiles(self) -> Float64s:
         """(5,) by linear interpolation between the bins of the two order statistics."""
@@ -70,13 +81,14 @@ class Fold:
 
     def snapshot(self) -> list[bytes]:
         """State as bytes; `restore` takes it."""
-        return [self.bins.tobytes(), self.moments.tobytes(), self.totals.tobytes()]
+        return [part.tobytes() for part in (self.bins, self.moments, self.totals, self.tail)]
 
     def restore(self, state: list[bytes]) -> Fold:
         """Continue from a snapshot; returns self."""
         self.bins = np.frombuffer(state[0], dtype=np.int64).copy()
         self.moments = np.frombuffer(state[1]).copy()
         self.totals = np.frombuffer(state[2]).copy()
+        self.tail = np.frombuffer(state[3]).copy()
         return self
 
 
@@ -101,23 +113,24 @@ class RunningFeatures:
 
     Parameters
     ----------
-    segments : whether features of reasoning and of answer are added
+    spec : which features
 
     Examples
     --------
     >>> signal = Signal(chosen_logprobs=np.full(1_000, -0.5))
     >>> features = RunningFeatures().of(signal.n_tokens, lambda start, stop: Signal(signal.chosen_logprobs[start:stop]))
-    >>> float(features[-6])
+    >>> float(features[DEFAULT_SPEC.names.index("nll_mean")])
     0.5
     """
 
-    def __init__(self, *, segments: bool = False) -> None:
-        self._parts = (None, SEGMENT_REASONING, SEGMENT_ANSWER) if segments else (None,)
+    def __init__(self, spec: FeatureSpec = DEFAULT_SPEC) -> None:
+        self._width = len(FEATURE_SETS[spec.set])
+        self._parts = (None, SEGMENT_REASONING, SEGMENT_ANSWER) if spec.segments else (None,)
         self._folds = [Fold() for _ in self._parts]
         self._n_folded = 0
 
     def of(self, n_tokens: int, read: Callable[[int, int], Signal]) -> Float32s:
-        """Features of the first ``n_tokens`` tokens: (17,) float32, or (51,) with ``segments``.
+        """Features of the first ``n_tokens`` tokens, (d,) float32: the columns of ``spec.names``.
 
         ``read(start, stop)`` returns these tokens as a signal with an entropy profile. Each token of a complete block
         is read once. ``n_tokens`` never falls from call to call.
@@ -127,13 +140,13 @@ class RunningFeatures:
             self._n_folded += BLOCK_TOKENS
         folds = [Fold().restore(fold.snapshot()) for fold in self._folds]
         self._add(folds, read(self._n_folded, n_tokens))
-        return np.concatenate([fold.summaries() for fold in folds]).astype(np.float32)
+        summaries = np.array([fold.summaries() for fold in folds], dtype=np.float32)
+        return np.asarray(in_width(summaries, self._width).ravel())
 
     def _add(self, folds: list[Fold], signal: Signal) -> None:
-        entropy, nll, _ = profiles([signal])
+        profile, _ = profiles([signal])
         for fold, part in zip(folds, self._parts, strict=True):
             if part is None:
-                fold.add(entropy, nll)
+                fold.add(profile)
             elif signal.segments is not None:
-                wanted = signal.segments == part
-                fold.add(entropy[wanted], nll[wanted])
+                fold.add(profile.where(signal.segments == part))

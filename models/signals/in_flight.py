@@ -10,7 +10,8 @@ import numpy as np
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalForm
 from driftgauge.models.signals.accumulator import Accumulator
-from driftgauge.models.signals.features import ENTROPY_FEATURES, N_FEATURES, extract
+from driftgauge.models.signals.feature_sets import NLL_FEATURES
+from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.fold import RunningFeatures
 from driftgauge.models.signals.signal_counts import ObservedK, SignalCounts, count
 from driftgauge.models.signals.whole import without_bare_zeros
@@ -58,18 +59,20 @@ class InFlight:
     def signal(self) -> Signal:
         """The tokens so far, after the rules for whole responses; empty once their profile is folded."""
         signal = self.accumulator.signal()
-        return without_bare_zeros(replace(signal, entropy=None) if self.lists_one else signal)
+        return without_bare_zeros(replace(signal, entropy=None, alternative_sums=None) if self.lists_one else signal)
 
-    def features(self, *, segments: bool = False) -> Float32s:
-        """Features of the tokens so far, after the rules for whole responses: (17,) float32, or (51,)."""
+    def features(self) -> Float32s:
+        """Features of the tokens so far, after the rules for whole responses, (d,) float32."""
         if not self.accumulator.is_folded:
-            return np.asarray(extract([self.signal()], self.accumulator.variant, segments=segments)[0])
-        features = self.accumulator.features(segments=segments)
+            return np.asarray(extract([self.signal()], self.accumulator.spec)[0])
+        return self._without_single_alternatives(self.accumulator.features())
+
+    def _without_single_alternatives(self, features: Float32s) -> Float32s:
         if self.lists_one:
-            features[: len(ENTROPY_FEATURES)] = np.nan
+            features[[not name.endswith(NLL_FEATURES) for name in self.accumulator.spec.names]] = np.nan
         return features
 
-    def features_so_far(self, *, segments: bool = False) -> Float32s:
+    def features_so_far(self) -> Float32s:
         """`features`, at a cost that does not grow with the response.
 
         Beyond `EXACT_TOKENS` tokens, quantiles are off by at most `fold.BIN_NATS`, and the rules for whole responses
@@ -77,15 +80,13 @@ class InFlight:
         """
         n_tokens = self.accumulator.n_tokens
         if n_tokens <= EXACT_TOKENS or self.accumulator.is_folded:
-            return self.features(segments=segments)
+            return self.features()
         if self.running is None:
-            self.running = RunningFeatures(segments=segments)
+            self.running = RunningFeatures(self.accumulator.spec)
         features = self.running.of(
             n_tokens, lambda start, stop: without_bare_zeros(self.accumulator.tokens(start, stop))
         )
-        if self.lists_one:
-            features.reshape(-1, N_FEATURES)[:, : len(ENTROPY_FEATURES)] = np.nan
-        return features
+        return self._without_single_alternatives(features)
 
     @property
     def lists_one(self) -> bool:

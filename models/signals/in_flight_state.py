@@ -12,11 +12,31 @@ import numpy.typing as npt
 from driftgauge.models.events import Chunk, Context, Generation, Origin, Signal
 from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.signals.accumulator import Accumulator
-from driftgauge.models.signals.entropy import EntropyVariant
+from driftgauge.models.signals.entropy import N_SUMS
+from driftgauge.models.signals.feature_sets import FeatureSpec
+from driftgauge.models.signals.fold import Fold
 from driftgauge.models.signals.in_flight import InFlight
 from driftgauge.models.signals.signal_counts import SignalCounts
 
-FLIGHT = SavedFormat("response in pieces")
+
+def _with_three_sums(state: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had two sums over the alternatives of a token, and an accumulator kept none.
+
+    Those of its tokens are missing now; those of waiting pieces follow from their alternatives again.
+    """
+    accumulator = dict(state["accumulator"])
+    if accumulator["fold"]:
+        accumulator["fold"] = [*accumulator["fold"], Fold().snapshot()[-1]]
+    elif accumulator["n_tokens"]:
+        accumulator["sums"] = np.full((accumulator["n_tokens"], N_SUMS), np.nan, dtype=np.float32).tobytes()
+    waiting = {
+        n: [{**piece, "signal": {**piece["signal"], "alternative_sums": None}}, *marks]
+        for n, (piece, *marks) in state["waiting"].items()
+    }
+    return {**state, "accumulator": accumulator, "waiting": waiting}
+
+
+FLIGHT = SavedFormat("response in pieces", (_with_three_sums,), since="0.2.0")
 
 _ARRAYS = ("chosen_logprobs", "top_logprobs", "entropy", "features", "segments", "censored", "alternative_sums")
 
@@ -39,7 +59,7 @@ def pack(response: InFlight) -> bytes:
     )
 
 
-def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
+def unpack(blob: bytes, spec: FeatureSpec) -> InFlight:
     """Make the response in flight that gave this state."""
     state = FLIGHT.unpack(blob)
     waiting = {int(n): Chunk(_unpack_generation(piece), *marks) for n, (piece, *marks) in state["waiting"].items()}
@@ -48,7 +68,7 @@ def unpack(blob: bytes, variant: EntropyVariant) -> InFlight:
     counters = {name: Counter(counts[name]) for name in names if name in counts}
     return InFlight(
         head=_unpack_generation(state["head"]),
-        accumulator=Accumulator(variant).restore(state["accumulator"]),
+        accumulator=Accumulator(spec).restore(state["accumulator"]),
         first_form=state["form"],
         next_sequence=state["next_sequence"],
         last_news=state["last_news"],

@@ -23,16 +23,23 @@ def traffic(n: int, length: int) -> list[Signal]:
 
 
 def token_loop(signals: list[Signal]) -> list[list[float]]:
-    """The same 17 features, computed token by token without arrays."""
+    """The same 22 features, computed token by token without arrays."""
     table = []
     for signal in signals:
         assert signal.top_logprobs is not None
         assert signal.chosen_logprobs is not None
-        entropy, nll = [], []
+        entropy, nll, tail, variance = [], [], [], []
         for row, chosen in zip(signal.top_logprobs, signal.chosen_logprobs, strict=True):
-            entropy.append(-sum(math.exp(logp) * logp for logp in row))
+            p = [math.exp(logp) for logp in row]
+            mass = sum(p)
+            total = sum(x * logp for x, logp in zip(p, row, strict=True))
+            square = sum(x * logp * logp for x, logp in zip(p, row, strict=True))
+            entropy.append(-total)
             nll.append(-chosen)
-        table.append(_entropy_summaries(entropy) + _nll_summaries(nll))
+            tail.append(max(1 - mass, 0))
+            variance.append(max(square / mass - (total / mass) ** 2, 0))
+        tails = [sum(tail) / len(tail), max(tail), sum(variance) / len(variance), max(variance), sum(variance)]
+        table.append(_entropy_summaries(entropy) + _nll_summaries(nll) + tails)
     return table
 
 

@@ -16,12 +16,12 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Context, Generation, Signal
-from driftgauge.models.signals.features import N_FEATURES
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from driftgauge.models.windows import WindowSpec
 
 N_BEGUN, N_FULL, N_NEW, ROUNDS = 100, 2, 40, 40
 WINDOWS = WindowSpec()
-ROW_BYTES = 4 * N_FEATURES + 3 * 8
+ROW_BYTES = 4 * DEFAULT_SPEC.width + 3 * 8
 """Of one response in a window: its features, time, label and weight."""
 
 
@@ -75,7 +75,7 @@ def _play(pipeline: Pipeline, store: SqlStore, first: int, n_domains: int, n_res
 
 
 def _response(rng: np.random.Generator, domain: int, at: int) -> Generation:
-    signal = Signal(features=rng.random(N_FEATURES, dtype=np.float32))
+    signal = Signal(features=rng.random(DEFAULT_SPEC.width, dtype=np.float32))
     return Generation(f"{domain}-{at}", 1.7e9 + at, f"domain-{domain}", Context(model="m"), signal)
 
 

@@ -24,7 +24,7 @@ from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Context, Event, Generation, Label, Signal
 from driftgauge.models.rows import Rows
-from driftgauge.models.signals.features import FEATURES
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from driftgauge.models.windows import WindowSpec
 
 N_DOMAINS, N_ROWS, N_HOURS, N_RECORDS = 1_000, 2_000, 12, 500
@@ -80,5 +80,5 @@ def _fill_windows(pipeline: Pipeline) -> None:
     seq, none, times = np.arange(n), np.full(n, np.nan), np.linspace(0, DAY_S, n, endpoint=False)
     ids = np.char.add("w", seq.astype(np.str_))
     for series, domain in pipeline.state.domains.items():
-        features = rng.gamma(2.0, 1.0, (n, len(FEATURES))).astype(np.float32)
+        features = rng.gamma(2.0, 1.0, (n, DEFAULT_SPEC.width)).astype(np.float32)
         domain.window.load(Rows(seq, ids, np.full(n, series.domain), times, features, none, none, np.ones(n)))

@@ -18,6 +18,7 @@ from driftgauge.models.classify.classifier import SNAPSHOT, Classifier, Classifi
 from driftgauge.models.classify.online import AdaptiveRandomForest, LogisticRegression, _set_weights
 from driftgauge.models.classify.refitted import Refitted
 from driftgauge.models.saved_format import NewerStateError
+from driftgauge.models.signals.feature_sets import LAYOUTS, in_width
 
 SETTINGS = ClassifierSettings(seed=3)
 REFITTED = [kind for kind in KINDS if isinstance(new_classifier(kind, SETTINGS), Refitted)]
@@ -151,6 +152,36 @@ def test_a_bad_label_raises_and_nothing_of_its_batch_is_learned(kind: str) -> No
     with pytest.raises(ValueError, match="features"):
         classifier.predict_proba(features[:, :5])
     assert classifier.snapshot() == before
+
+
+@kinds
+def test_labels_of_another_set_of_features_are_learned_as_rows_without_its_columns(kind: str) -> None:
+    narrow, wide, (new, _, _) = labels(150), labels(150, seed=1, d=22), labels(50, seed=2, d=22)
+    features = np.concatenate([in_width(narrow[0], 22), wide[0]])
+    correct, weight = np.concatenate([narrow[1], wide[1]]), np.concatenate([narrow[2], wide[2]])
+    classifier = restore_classifier(trained(kind, narrow).snapshot())
+    assert (classifier.predict_proba(new) == classifier.predict_proba(new[:, :17])).all()
+    classifier.learn(*wide)
+    if isinstance(classifier, Refitted):
+        classifier.refit(features, correct, weight)
+    expected = trained(kind, (features, correct, weight))
+    assert (classifier.predict_proba(new) == expected.predict_proba(new)).all()
+    assert np.isfinite(classifier.predict_proba(new[:, :17])).all()
+
+
+def test_columns_that_the_new_set_does_not_have_leave_the_logistic_regression() -> None:
+    classifier = LogisticRegression(SETTINGS)
+    classifier.learn(*labels(100, d=51))
+    kept = {j: classifier.average[j] for j in range(17)}
+    classifier.learn(in_width(labels(1)[0], 66), np.ones(1), np.ones(1))
+    assert all({LAYOUTS[66][j] for j in part} == {*LAYOUTS[51]} for part in _parts(classifier))
+    classifier.learn(in_width(labels(1)[0], 22), np.ones(1), np.ones(1))
+    assert all({*part} == {*range(17)} for part in _parts(classifier))
+    assert classifier.average == pytest.approx(kept, abs=0.2)
+
+
+def _parts(classifier: LogisticRegression) -> tuple[dict[int, float], ...]:
+    return classifier.average, classifier.model.weights, classifier.scaler.means, classifier.scaler.vars
 
 
 @kinds

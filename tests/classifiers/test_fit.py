@@ -20,6 +20,7 @@ from driftgauge.connectors.files.recordings import Recording, read_recording
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.classify.committee import Committee, CommitteeSettings
 from driftgauge.models.rows import Rows
+from driftgauge.models.signals.feature_sets import FeatureSpec
 
 DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"
 SETTINGS = CommitteeSettings()
@@ -101,11 +102,19 @@ def test_a_context_started_from_a_fit_predicts_its_first_response_and_survives_a
     assert after.committee.n_labels == 400
 
 
-def test_a_fit_on_other_features_raises(tmp_path: Path, fitted_context: ContextState) -> None:
+def test_a_fit_on_another_set_of_features_predicts_and_estimates(tmp_path: Path, fitted_context: ContextState) -> None:
     save_fit(tmp_path / "start.fit", fitted_context)
-    for configured in (replace(PIPELINE, segments=True), replace(PIPELINE, entropy="renormalised")):
-        with pytest.raises(ConnectorError, match="17 features of entropy 'published'"):
-            load_fit(tmp_path / "start.fit", configured)
+    configured = replace(PIPELINE, features=FeatureSpec("published"))
+    context = ContextState.restore(configured, load_fit(tmp_path / "start.fit", configured))
+    rows = np.full((2, 17), 0.5, np.float32)
+    assert np.isfinite(context.committee.predict_proba(rows)).all()
+    assert np.isfinite(context.estimator.row_scores(rows)).all()
+
+
+def test_a_fit_on_another_entropy_raises(tmp_path: Path, fitted_context: ContextState) -> None:
+    save_fit(tmp_path / "start.fit", fitted_context)
+    with pytest.raises(ConnectorError, match="22 features of entropy 'published'"):
+        load_fit(tmp_path / "start.fit", replace(PIPELINE, features=FeatureSpec(entropy="renormalised")))
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,10 @@ def test_a_file_with_any_bytes_gives_settings_or_one_error(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert gives_settings_or_one_error(tmp_path_factory.getbasetemp() / "bytes.yaml", content)
+
+
+def test_a_watched_feature_that_is_not_computed_is_an_error() -> None:
+    for name, flags in (("varentropy_sum", {"features__set": "published"}), ("answer_entropy_sum", {})):
+        message = problems(None, drift__features=name, **flags)
+        assert f"drift.features has names that are not computed: {name}; see `features`" in message
+    load_settings(overrides={"drift.features": "answer_varentropy_sum", "features.segments": "true"})

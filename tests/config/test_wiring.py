@@ -37,8 +37,9 @@ from tests.store.examples import response
 from tests.store.test_faults import sqlite_connections
 
 PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "features.entropy": ("renormalised", ("pipeline.entropy", "reader.entropy")),
-    "features.segments": (True, ("pipeline.segments", "reader.segments")),
+    "features.set": ("published", ("pipeline.features.set", "reader.spec.set")),
+    "features.entropy": ("renormalised", ("pipeline.features.entropy", "reader.spec.entropy")),
+    "features.segments": (True, ("pipeline.features.segments", "reader.spec.segments")),
     "features.min_coverage": (0.7, ("pipeline.min_coverage", "reader.min_coverage")),
     "classifier.kind": ("random_forest", ("pipeline.committee.champion",)),
     "classifier.challengers": (("gradient_boosting",), ("pipeline.committee.challengers",)),

@@ -26,6 +26,9 @@ BEYOND: list[dict[str, Any]] = [
     {**OWN, "token_ids": [-(2**63) - 1]},
     {**OWN, "signal": {"features": [1e39, *FEATURES[1:]]}},
     {**OWN, "signal": {"features": [None, -1e39, *FEATURES[2:]]}},
+    {**OWN, "signal": {"features": FEATURES[:16]}},
+    {**OWN, "signal": {"features": [*FEATURES, 0.5]}},
+    {**OWN, "signal": {"features": [0.5] * 23}},
     {**OWN, "signal": {"entropy": [-0.5]}},
     {**OWN, "signal": {"entropy": [65.0]}},
     {**OWN, "signal": {"entropy": [1e38]}},
@@ -46,6 +49,7 @@ BEYOND: list[dict[str, Any]] = [
 WITHIN: list[dict[str, Any]] = [
     {**OWN, "token_ids": [2**63 - 1, -(2**63)]},
     {**OWN, "signal": {"features": [3.4028234663852886e38, *FEATURES[1:]]}},
+    {**OWN, "signal": {"features": [0.5] * 22}},
     {**OWN, "signal": {"entropy": [-0.0005, 64, None]}},
     {**OWN, "domain": 42, "slices": {"a": 1, "b": True}, "context": {"model_revision": 7, "k": 0}},
     {**OWN, "id": 17, "event_time": "2026-01-01T00:00:00"},

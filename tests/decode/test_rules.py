@@ -12,7 +12,8 @@ from driftgauge.connectors.decoding.rules import apply_rules, floats, raw_signal
 from driftgauge.models.events import Context, Signal
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.entropy import alternative_sums, entropy_profile, tail_mass
-from driftgauge.models.signals.features import FEATURES, extract
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
+from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.signal_counts import count
 from tests.decode.chat import OTHER, USUAL, body, entry, events, generation, signal
 
@@ -179,7 +180,7 @@ def test_small_mass_is_kept_and_the_tail_mass_recorded() -> None:
 
 def test_chosen_logprobs_without_alternatives_give_nll_features_only() -> None:
     found = signal(entry("a", -0.5), entry("b", -1.5))
-    features = dict(zip(FEATURES, extract([found])[0].tolist(), strict=True))
+    features = dict(zip(DEFAULT_SPEC.names, extract([found])[0].tolist(), strict=True))
     assert found.form == "chosen_logprobs"
     assert features["nll_mean"] == 1.0
     assert math.isnan(features["entropy_mean"])

@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
-from driftgauge.agent.evaluation.compositions import compositions
+from driftgauge.agent.evaluation.compositions import compositions, read_traffic
 from driftgauge.agent.evaluation.evaluate import Protocol, evaluate
 from driftgauge.agent.evaluation.view import plot, render
 from driftgauge.connectors.base import ConnectorError
@@ -21,7 +21,9 @@ FIELDS = {
 }  # fmt: skip
 
 
-def recording(path: Path, *, graded: bool = False, alternatives: bool = True, domains: int = 4, size: int = 60) -> Path:
+def recording(
+    path: Path, *, graded: bool = False, alternatives: bool = True, domains: int = 4, size: int = 60, top_k: int = 0
+) -> Path:
     rng = np.random.default_rng(0)
     rows, n_tokens = size * domains, 6
     domain = np.repeat([f"d{i}" for i in range(domains)], size)
@@ -29,6 +31,9 @@ def recording(path: Path, *, graded: bool = False, alternatives: bool = True, do
     right = rng.random(rows) < accuracy
     nll = rng.exponential(np.where(right, 0.05, 0.6)[:, None], (rows, n_tokens)).ravel().astype(np.float32)
     arrays = {"entropy": nll * 1.2} if alternatives else {}
+    if top_k:
+        share = (1 - np.exp(-nll))[:, None] * rng.dirichlet(np.ones(top_k), len(nll))[:, :-1]
+        arrays["topk_logprobs"] = np.sort(np.log(np.column_stack([np.exp(-nll), share]) + 1e-9), axis=1)[:, ::-1]
     correct = np.where(right, 0.8, 0.3).astype(np.float32) if graded else right.astype(np.int8)
     offsets = np.arange(0, rows * n_tokens + 1, n_tokens)
     np.savez(path, offsets=offsets, chosen_logprob=-nll, domain=domain, correct=correct, **arrays)  # type: ignore[arg-type]  # numpy types the rest as bool
@@ -102,6 +107,28 @@ def test_another_recording_can_be_the_target(traffic: Path, tmp_path: Path) -> N
     assert {cell["target"] for cell in cells} == {"later"}
 
 
+def test_a_recording_is_evaluated_with_each_number_of_alternatives(tmp_path: Path) -> None:
+    path, out = recording(tmp_path / "small.npz", domains=2, top_k=5), tmp_path / "cells.json"
+    few = ["--protocol", "coverage", "--labels", "0", "--k", "1", "--max-compositions", "1", "--jobs", "1"]
+    arguments = ["evaluate", str(path), "--top-k", "2,5", *few, "--json", str(out), "--plot", str(tmp_path / "p.png")]
+    ended = CliRunner().invoke(app, arguments)
+    assert (ended.exit_code, "small, 2 alternatives" in ended.output) == (0, True)
+    errors = {(c["top_k"], c["method"]): c["median_mae"] for c in json.loads(out.read_text())["cells"]}
+    assert {top_k for top_k, _ in errors} == {2, 5}
+    assert errors[2, "averaged"] != errors[5, "averaged"]
+    whole = evaluate([path], "coverage", ks=(1,), max_compositions=1, labels=(0,))["cells"]
+    assert {c["method"]: c["median_mae"] for c in whole} == {m: error for (k, m), error in errors.items() if k == 5}
+
+
+def test_traffic_has_the_features_of_the_set_that_is_asked_for(tmp_path: Path) -> None:
+    path = recording(tmp_path / "small.npz", domains=2, top_k=5)
+    published, extended = (read_traffic(path, name).features for name in ("published", "extended"))
+    assert (published.shape[1], extended.shape[1]) == (17, 22)
+    assert not np.isnan(extended).any()
+    assert (extended[:, :17] == published).all()
+    assert np.isnan(read_traffic(path, "extended", 1).features[:, 17:]).all()
+
+
 def test_a_recording_with_one_domain_is_evaluated(tmp_path: Path) -> None:
     cells = evaluate([recording(tmp_path / "one.npz", domains=1)], ks=(1, 2))["cells"]
     assert {cell["k"] for cell in cells} == {1}
@@ -136,7 +163,16 @@ def test_the_command_prints_tables_and_writes_cells(traffic: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--k", "two"), ("--labels", "5;20"), ("--protocol", "guess"), ("--plot", "x.txt")]
+    ("option", "value"),
+    [
+        ("--k", "two"),
+        ("--labels", "5;20"),
+        ("--protocol", "guess"),
+        ("--plot", "x.txt"),
+        ("--top-k", "0"),
+        ("--top-k", "many"),
+        ("--feature-set", "mine"),
+    ],
 )
 def test_a_wrong_option_is_refused_before_any_work(traffic: Path, option: str, value: str) -> None:
     ended = CliRunner().invoke(app, ["evaluate", str(traffic), option, value])

@@ -86,7 +86,10 @@ def measured(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
             limit = options.runs if protocol == "live" else options.compositions
             with stage_progress() as show:
                 progress = partial(_show, show, f"{(target or source).stem}, {protocol}")
-                result = evaluate([source], protocol, ks, limit, LABELS, target, options.seed, options.jobs, progress)
+                result = evaluate(
+                    [source], protocol, ks, limit, LABELS, target,
+                    seed=options.seed, jobs=options.jobs, progress=progress,
+                )  # fmt: skip
             for part, cells in found.items():
                 cells += result[part]
     return found

@@ -15,7 +15,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.connectors.files.feature_tables import write_features
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Chunk, Generation, Signal
-from driftgauge.models.signals.features import FEATURES
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 
 BUNDLED = Path(__file__).parents[2] / "agent" / "demo" / "data" / "drift.npz"
 
@@ -27,7 +27,7 @@ def events(n: int) -> list[bytes]:
 
 def table(path: Path) -> tuple[npt.NDArray[Any], list[str]]:
     with np.load(path, allow_pickle=False) as archive:
-        assert archive["names"].tolist() == list(FEATURES)
+        assert archive["names"].tolist() == list(DEFAULT_SPEC.names)
         return archive["features"], archive["ids"].tolist()
 
 
@@ -35,7 +35,7 @@ def test_features_of_a_recording_are_rows_in_its_order(tmp_path: Path) -> None:
     advanced: list[int] = []
     assert write_features(BUNDLED, tmp_path / "out.npz", advanced.append).responses == sum(advanced) == 1_500
     features, ids = table(tmp_path / "out.npz")
-    assert features.shape == (1_500, 17)
+    assert features.shape == (1_500, 22)
     np.testing.assert_array_equal(features, read_recording(BUNDLED).features())
     assert ids[:2] == ["drift-0", "drift-1"]
 
@@ -46,7 +46,7 @@ def test_features_of_events_equal_those_of_their_recording(tmp_path: Path, name:
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     assert write_features(tmp_path / name, tmp_path / "out.npz").responses == 700
     features, _ = table(tmp_path / "out.npz")
-    np.testing.assert_allclose(features, read_recording(BUNDLED).features()[:700], rtol=1e-5)
+    np.testing.assert_allclose(features, read_recording(BUNDLED).features()[:700], rtol=1e-5, atol=1e-6)
 
 
 def test_json_lines_name_every_feature_and_write_null_for_a_missing_one(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_json_lines_name_every_feature_and_write_null_for_a_missing_one(tmp_path
     (tmp_path / "in.jsonl").write_text(json.dumps(only_chosen))
     assert write_features(tmp_path / "in.jsonl", tmp_path / "out.jsonl").responses == 1
     row = json.loads((tmp_path / "out.jsonl").read_text())
-    assert (row["id"], row["domain"], list(row["features"])) == ("r", "d", list(FEATURES))
+    assert (row["id"], row["domain"], list(row["features"])) == ("r", "d", list(DEFAULT_SPEC.names))
     assert row["features"]["entropy_mean"] is None
     assert row["features"]["nll_sum"] == 1.0
 
@@ -79,7 +79,8 @@ def test_features_of_a_response_in_pieces_are_one_row(tmp_path: Path) -> None:
     chunks = [Chunk(piece(whole, tokens), i, i == 2) for i, tokens in enumerate(parts)]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(encode_generation(c, "json", dtype="float32") for c in chunks))
     assert write_features(tmp_path / "in.jsonl", tmp_path / "out.npz").responses == 1
-    np.testing.assert_allclose(table(tmp_path / "out.npz")[0][0], read_recording(BUNDLED).features()[0], rtol=1e-6)
+    features, _ = table(tmp_path / "out.npz")
+    np.testing.assert_allclose(features[0], read_recording(BUNDLED).features()[0], rtol=1e-6, atol=1e-6)
 
 
 def test_lines_and_responses_without_features_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Recordings: which files are read, which are refused, and the stream of events made of them."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from driftgauge.connectors.base import ConnectorError, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.normalise import normalise
 from driftgauge.connectors.files.recordings import Recording, read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
 from driftgauge.models.events import Event, Generation, Label
-from driftgauge.models.signals.features import FEATURES, extract
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
+from driftgauge.models.signals.features import extract
 
 BUNDLED = Path(__file__).parents[2] / "agent" / "demo" / "data"
 LENGTHS = [3, 1, 0, 4]
@@ -69,7 +72,8 @@ def test_a_recording_may_lack_every_optional_array(tmp_path: Path) -> None:
     assert np.isnan(only_chosen.labels).all()
     features = only_chosen.features()
     assert np.isnan(features[:, :11]).all()
-    assert not np.isnan(features[[0, 1, 3], 11:]).any()
+    assert not np.isnan(features[[0, 1, 3], 11:17]).any()
+    assert np.isnan(features[:, 17:]).all()
 
 
 def test_an_entropy_array_full_of_nan_counts_as_absent(tmp_path: Path) -> None:
@@ -84,12 +88,32 @@ def test_filler_values_for_not_available_are_missing(tmp_path: Path) -> None:
     r = recording(tmp_path, chosen_logprob=chosen)
     assert r.chosen_logprob is not None
     assert np.isnan(r.chosen_logprob[:3]).all()
-    assert np.isnan(r.features()[0, 11:]).all()
+    assert np.isnan(r.features()[0, 11:17]).all()
 
 
 def test_features_of_a_recording_are_those_of_its_signals(tmp_path: Path) -> None:
     r = recording(tmp_path, entropy=None)
     np.testing.assert_array_equal(r.features().astype(np.float32), extract([r.signal(i) for i in range(len(r))]))
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_a_recording_cut_to_k_alternatives_has_the_features_of_an_answer_with_k(tmp_path: Path, k: int) -> None:
+    r = recording(tmp_path)
+    assert r.topk_logprobs is not None
+    cut = r.with_top_k(k)
+    assert cut.context(0).k == (None if k == 1 else k)
+    answers = [replace(s, top_logprobs=s.top_logprobs[:, :k]) for s in map(r.signal, range(len(r)))]  # type: ignore[index]
+    expected = extract(normalise(answers, [True] * len(answers)))
+    np.testing.assert_allclose(cut.features().astype(np.float32), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(cut.features()[:, 11:17], r.features()[:, 11:17])
+    assert r.with_top_k(r.topk_logprobs.shape[1]) is r
+
+
+def test_a_recording_is_not_cut_to_more_alternatives_than_it_has(tmp_path: Path) -> None:
+    with pytest.raises(ConnectorError, match="has 5 alternatives of a token, not 6"):
+        recording(tmp_path).with_top_k(6)
+    with pytest.raises(ConnectorError, match="has 0 alternatives of a token, not 1"):
+        recording(tmp_path, topk_logprobs=None).with_top_k(1)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +170,7 @@ def test_the_bundled_recordings_are_complete_and_small() -> None:
     assert set(drift.domain) - set(reference.domain) == {"linu", "modn", "phys"}
     assert sum(path.stat().st_size for path in BUNDLED.glob("*.npz")) < 6_000_000
     assert not np.isnan(reference.features()).any()
-    assert reference.features().shape == (2_000, len(FEATURES))
+    assert reference.features().shape == (2_000, DEFAULT_SPEC.width)
 
 
 def test_each_label_follows_its_response_after_the_delay() -> None:
@@ -238,7 +262,7 @@ def test_a_replay_decodes_to_the_recorded_responses_and_labels() -> None:
             assert (there.id, there.domain, there.context, there.event_time, there.finish_reason, there.slices) == (
                 here.id, here.domain, here.context, here.event_time, here.finish_reason, here.slices,
             )  # fmt: skip
-            np.testing.assert_allclose(extract([there.signal]), extract([here.signal]), rtol=1e-5)
+            np.testing.assert_allclose(extract([there.signal]), extract([here.signal]), rtol=1e-5, atol=1e-6)
 
 
 def test_a_replay_resumes_at_its_position() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected, Signal
-from driftgauge.models.signals.features import N_FEATURES, extract, profiles
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
+from driftgauge.models.signals.features import extract, profiles
 
 SLACK = 2e-3
 
@@ -69,13 +70,14 @@ def check_signal(signal: Signal) -> None:
 
 def check_features(signals: Sequence[Signal]) -> None:
     """Entropies are those of at most k tokens; features are finite or missing."""
-    entropy, nll, _ = profiles(signals)
+    (entropy, nll, tail, variance), _ = profiles(signals)
     bound = max((math.log(signal.top_logprobs.shape[1] + 1) for signal in signals if signal.form == "top_logprobs"
                  and signal.top_logprobs is not None), default=math.inf)  # fmt: skip
     given = any(signal.entropy is not None for signal in signals)
     assert given or not (entropy > bound + SLACK).any()
     assert not (entropy < -SLACK).any()
     assert not (nll < 0).any()
+    assert not ((tail < 0) | (tail > 1) | (variance < 0)).any()
     table = extract(signals)
-    assert table.shape[1] >= N_FEATURES
+    assert table.shape[1] == DEFAULT_SPEC.width
     assert not np.isinf(table).any()

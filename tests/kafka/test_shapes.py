@@ -20,7 +20,8 @@ from driftgauge.models.events import Chunk, Context, Generation, Rejected, Signa
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.context_guard import is_uninformative
-from driftgauge.models.signals.features import N_FEATURES, extract
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
+from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.in_flight import InFlight
 from tests.decode.payloads import SERVERS, Fixture, fixtures
 from tests.kafka.agents import running, settings_for, wait_for
@@ -105,7 +106,7 @@ class Direct:
             self._add(whole.id, response.features(), is_uninformative(whole.signal, whole.context))
 
     def _add(self, response_id: str, features: Floats, tells_nothing: bool) -> None:
-        self.features[response_id] = np.full(N_FEATURES, np.nan) if tells_nothing else features
+        self.features[response_id] = np.full(DEFAULT_SPEC.width, np.nan) if tells_nothing else features
 
 
 @pytest.mark.parametrize("server", SERVERS)

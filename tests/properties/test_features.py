@@ -14,21 +14,17 @@ from scipy import stats
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Chunk, Context, Generation, Signal
 from driftgauge.models.signals.accumulator import Accumulator
-from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass
-from driftgauge.models.signals.features import (
-    ENTROPY_FEATURES,
-    FEATURES,
-    N_FEATURES,
-    extract,
-    profiles,
-    summarize,
-)
+from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass, varentropy
+from driftgauge.models.signals.feature_sets import ENTROPY_FEATURES, LAYOUTS, FeatureSpec, in_width
+from driftgauge.models.signals.features import extract, profiles, summarize
 from driftgauge.models.signals.fold import BIN_NATS, BLOCK_TOKENS, RunningFeatures
 from driftgauge.models.signals.in_flight import EXACT_TOKENS, InFlight
 
 Array = npt.NDArray[Any]
 N_ENTROPY = len(ENTROPY_FEATURES)
 LONG = (CACHED_POSITIONS - 1, CACHED_POSITIONS, CACHED_POSITIONS + 1)
+SPECS = (FeatureSpec(), FeatureSpec("published"), FeatureSpec(segments=True), FeatureSpec("published", segments=True))
+NAMES = FeatureSpec().names
 KINDS = ("top_logprobs", "chosen_logprobs", "entropy", "features", "none")
 
 
@@ -50,7 +46,7 @@ def make_signal(rng: np.random.Generator, length: int, kind: str, k: int, holes:
     if kind == "none":
         return Signal()
     if kind == "features":
-        return Signal(features=rng.random(N_FEATURES).astype(np.float32))
+        return Signal(features=rng.random(rng.choice([17, 22])).astype(np.float32))
     made = Signal(chosen_logprobs=chosen.astype(np.float32), segments=segments)
     if kind == "top_logprobs":
         rows = rows.astype(np.float16) if rng.random() < 0.3 else rows
@@ -72,10 +68,21 @@ def naive_entropy(rows: Array) -> Array:
     return np.array([-(np.exp(v) * v).sum() if len(v) else np.nan for v in values])
 
 
-def naive_summaries(h: Array, nll: Array) -> Array:
-    """The published formulas, written for one response, with numpy's and scipy's own functions."""
-    h, nll = (x[np.isfinite(x)].astype(np.float64) for x in (h, nll))
-    result = np.full(N_FEATURES, np.nan)
+def naive_varentropy(rows: Array) -> Array:
+    """The definition, position by position: the variance of -ln p, where p are weights."""
+    values = [row[np.isfinite(row)].astype(np.float64) for row in rows]
+    return np.array([_variance(v, np.exp(v)) if len(v) else np.nan for v in values])
+
+
+def _variance(values: Array, weights: Array) -> float:
+    mean = np.average(values, weights=weights)
+    return float(np.average((values - mean) ** 2, weights=weights))
+
+
+def naive_summaries(*profile: Array) -> Array:
+    """The formulas, written for one response, with numpy's and scipy's own functions."""
+    h, nll, tail, variance = (x[np.isfinite(x)].astype(np.float64) for x in profile)
+    result = np.full(22, np.nan)
     if len(h):
         std = np.std(h, ddof=1) if len(h) > 1 else 0.0
         result[:3] = h.mean(), std, h.max()
@@ -85,7 +92,11 @@ def naive_summaries(h: Array, nll: Array) -> Array:
         result[10] = h.sum()
     if len(nll):
         weighted = nll * np.log(nll + 1e-8)
-        result[11:] = nll.mean(), nll.max(), nll.sum(), weighted.sum(), weighted.max(), np.exp(nll.mean())
+        result[11:17] = nll.mean(), nll.max(), nll.sum(), weighted.sum(), weighted.max(), np.exp(nll.mean())
+    if len(tail):
+        result[17:19] = tail.mean(), tail.max()
+    if len(variance):
+        result[19:] = variance.mean(), variance.max(), variance.sum()
     return result
 
 
@@ -101,6 +112,15 @@ def test_float16_has_the_entropy_of_the_same_numbers_in_float32(seed: int, lengt
     np.testing.assert_allclose(entropy_profile(rows), entropy_profile(rows.astype(np.float32)), rtol=1e-6, atol=1e-6)
 
 
+@given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, 20))
+def test_the_varentropy_is_the_variance_of_the_surprisal_of_the_listed_tokens(seed: int, length: int, k: int) -> None:
+    rows = logprobs(np.random.default_rng(seed), length, k, holes=0.2)
+    for given_ in (rows, rows.astype(np.float16)):
+        found = varentropy(alternative_sums(given_))
+        np.testing.assert_allclose(found, naive_varentropy(given_), rtol=1e-4, atol=1e-4)
+        assert not (found < 0).any()
+
+
 @given(st.integers(0, 2**32), st.integers(2, 20))
 def test_each_variant_of_the_entropy_treats_the_tail_by_its_definition(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -112,33 +132,35 @@ def test_each_variant_of_the_entropy_treats_the_tail_by_its_definition(seed: int
 
 
 @given(st.lists(some_signal(kinds=("top_logprobs", "chosen_logprobs", "entropy", "none")), max_size=5))
-def test_the_summaries_follow_the_published_formulas(signals: list[Signal]) -> None:
-    entropy, nll, offsets = profiles(signals)
-    whole = summarize(entropy, nll, offsets)
+def test_the_summaries_follow_their_formulas(signals: list[Signal]) -> None:
+    profile, offsets = profiles(signals)
+    whole = summarize(profile, offsets)
     for row, start, stop in zip(whole, offsets[:-1], offsets[1:], strict=True):
-        naive = naive_summaries(entropy[start:stop], nll[start:stop])
+        naive = naive_summaries(*(column[start:stop] for column in profile))
         np.testing.assert_allclose(row, naive, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(summarize(profile, offsets, "published"), whole[:, :17])
 
 
 @settings(deadline=None)
-@given(st.lists(some_signal(), max_size=8), st.booleans())
-def test_a_response_has_the_same_features_in_any_batch(signals: list[Signal], segments: bool) -> None:
-    together, in_double = extract(signals, segments=segments), summarize(*profiles(signals))
+@given(st.lists(some_signal(), max_size=8), st.sampled_from(SPECS))
+def test_a_response_has_the_same_features_in_any_batch(signals: list[Signal], spec: FeatureSpec) -> None:
+    together, in_double = extract(signals, spec), summarize(*profiles(signals))
+    assert together.shape == (len(signals), spec.width)
     for i, signal in enumerate(signals):
-        assert extract([signal], segments=segments).tobytes() == together[i].tobytes()
+        assert extract([signal], spec).tobytes() == together[i].tobytes()
         assert summarize(*profiles([signal])).tobytes() == in_double[i].tobytes()
 
 
 @settings(deadline=None)
 @given(some_signal(kinds=("top_logprobs", "chosen_logprobs", "entropy")), st.lists(st.integers(0, 60), max_size=6))
 def test_a_response_in_pieces_has_the_features_of_the_whole_response(signal: Signal, cuts: list[int]) -> None:
-    pieces = Accumulator()
-    for part in cut(signal, cuts):
-        pieces = Accumulator().restore(pieces.snapshot())
-        pieces.add(part)
-    assert pieces.n_tokens == signal.n_tokens
-    for segments in (False, True):
-        np.testing.assert_array_equal(pieces.features(segments=segments), extract([signal], segments=segments)[0])
+    for spec in SPECS:
+        pieces = Accumulator(spec)
+        for part in cut(signal, cuts):
+            pieces = Accumulator(spec).restore(pieces.snapshot())
+            pieces.add(part)
+        assert pieces.n_tokens == signal.n_tokens
+        np.testing.assert_array_equal(pieces.features(), extract([signal], spec)[0])
 
 
 def cut(signal: Signal, cuts: list[int]) -> list[Signal]:
@@ -151,6 +173,7 @@ def piece(signal: Signal, tokens: slice) -> Signal:
         chosen_logprobs=None if signal.chosen_logprobs is None else signal.chosen_logprobs[tokens],
         top_logprobs=None if signal.top_logprobs is None else signal.top_logprobs[tokens],
         entropy=None if signal.entropy is None else signal.entropy[tokens],
+        alternative_sums=None if signal.alternative_sums is None else signal.alternative_sums[tokens],
         segments=None if signal.segments is None else signal.segments[tokens],
     )
 
@@ -161,19 +184,22 @@ def test_a_folded_response_stays_within_the_stated_error(seed: int, length: int,
     rng = np.random.default_rng(seed)
     levels = rng.choice([0.0, 0.01, 1.0, 2.9], size=length)  # gaps: interpolation between far order statistics
     h = (levels + rng.random(length) * 0.1).astype(np.float32)
-    whole = Signal(chosen_logprobs=-rng.exponential(1.0, length).astype(np.float32), entropy=h)
-    folded = Accumulator(max_exact_tokens=100)
+    sums = alternative_sums(logprobs(rng, length, 5, holes=0.2))
+    whole = Signal(chosen_logprobs=-rng.exponential(1.0, length).astype(np.float32), entropy=h, alternative_sums=sums)
+    spec = FeatureSpec(segments=True)
+    folded = Accumulator(spec, max_exact_tokens=100)
     for part in cut(whole, list(range(step, length, step))):
-        folded = Accumulator(max_exact_tokens=100).restore(folded.snapshot())
+        folded = Accumulator(spec, max_exact_tokens=100).restore(folded.snapshot())
         folded.add(part)
     assert folded.signal().n_tokens == 0
     assert sum(len(part) for part in folded.snapshot()["fold"]) < 66_000
-    error = np.abs(folded.features().astype(np.float64) - extract([whole])[0])
-    quantiles = slice(FEATURES.index("entropy_q10"), FEATURES.index("entropy_q90") + 1)
+    features = folded.features()
+    error = np.abs(features[: len(NAMES)].astype(np.float64) - extract([whole])[0])
+    quantiles = slice(NAMES.index("entropy_q10"), NAMES.index("entropy_q90") + 1)
     assert (error[quantiles] <= BIN_NATS).all()
-    exact = np.delete(error / np.maximum(1, np.abs(extract([whole])[0])), np.arange(N_FEATURES)[quantiles])
+    exact = np.delete(error / np.maximum(1, np.abs(extract([whole])[0])), np.arange(len(NAMES))[quantiles])
     assert (exact < 1e-6).all()
-    assert np.isnan(folded.features(segments=True)[N_FEATURES:]).all()
+    assert np.isnan(features[len(NAMES) :]).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -184,23 +210,27 @@ def test_running_features_depend_on_the_tokens_alone_and_stay_within_the_stated_
     rng = np.random.default_rng(seed)
     h = rng.choice([0.0, 0.01, 1.0, 2.9, np.nan], size=length).astype(np.float32)
     parts = rng.integers(0, 3, length).astype(np.uint8)
-    whole = Signal(-rng.exponential(1.0, length).astype(np.float32), entropy=h, segments=parts)
+    whole = Signal(
+        -rng.exponential(1.0, length).astype(np.float32), entropy=h, segments=parts,
+        alternative_sums=alternative_sums(logprobs(rng, length, 5, holes=0.2)),
+    )  # fmt: skip
 
     def read(start: int, stop: int) -> Signal:
         return piece(whole, slice(start, stop))
 
-    running = RunningFeatures(segments=True)
+    spec = FeatureSpec(segments=True)
+    running = RunningFeatures(spec)
     for n_tokens in range(step, length, step):
         running.of(n_tokens, read)
     features = running.of(length, read)
-    np.testing.assert_array_equal(features, RunningFeatures(segments=True).of(length, read))
-    exact = extract([whole], segments=True)[0]
+    np.testing.assert_array_equal(features, RunningFeatures(spec).of(length, read))
+    exact = extract([whole], spec)[0]
     np.testing.assert_array_equal(np.isnan(features), np.isnan(exact))
     error = np.nan_to_num(np.abs(features.astype(np.float64) - exact)).reshape(3, -1)
-    quantiles = slice(FEATURES.index("entropy_q10"), FEATURES.index("entropy_q90") + 1)
+    quantiles = slice(NAMES.index("entropy_q10"), NAMES.index("entropy_q90") + 1)
     assert (error[:, quantiles] <= BIN_NATS).all()
     relative = error / np.maximum(1, np.abs(np.nan_to_num(exact).reshape(3, -1)))
-    assert (np.delete(relative, np.arange(N_FEATURES)[quantiles], axis=1) < 2e-6).all()
+    assert (np.delete(relative, np.arange(len(NAMES))[quantiles], axis=1) < 2e-6).all()
 
 
 class CountingAccumulator(Accumulator):
@@ -220,21 +250,21 @@ def test_the_features_of_a_growing_response_cost_the_same_for_every_piece() -> N
     for i in range(4 * EXACT_TOKENS):
         before = accumulator.n_read
         response.take(Chunk(head.with_signal(Signal(np.array([-0.5], np.float32))), i, is_last=False))
-        assert np.isfinite(response.features_so_far()[-1])
+        assert np.isfinite(response.features_so_far()[NAMES.index("nll_sum")])
         dearest = max(dearest, accumulator.n_read - before)
     assert dearest <= EXACT_TOKENS + BLOCK_TOKENS
 
 
 def test_a_response_without_tokens_has_no_features() -> None:
     nothing = [Signal(), Signal(chosen_logprobs=np.empty(0), top_logprobs=np.empty((0, 5)))]
-    assert np.isnan(extract(nothing, segments=True)).all()
-    assert extract([]).shape == (0, N_FEATURES)
+    assert np.isnan(extract(nothing, FeatureSpec(segments=True))).all()
+    assert extract([]).shape == (0, 22)
     assert np.isnan(Accumulator().features()).all()
 
 
 def test_the_features_of_one_token_show_no_spread() -> None:
     one = extract([Signal(chosen_logprobs=np.log([0.5]), top_logprobs=np.log([[0.5, 0.5]]))])[0]
-    named = dict(zip(FEATURES, one, strict=True))
+    named = dict(zip(NAMES, one, strict=True))
     assert (named["entropy_std"], named["entropy_skewness"], named["entropy_kurtosis"]) == (0, 0, 0)
     assert named["entropy_q10"] == named["entropy_max"] == np.float32(np.log(2))
 
@@ -267,12 +297,26 @@ def test_a_logprob_rounded_above_zero_is_a_certain_token() -> None:
 
 def test_the_perplexity_of_an_absurd_response_stays_finite() -> None:
     features = extract([Signal(chosen_logprobs=np.array([-5_000.0]))])
-    assert np.isfinite(features[0, N_ENTROPY:]).all()
+    assert np.isfinite(features[0, N_ENTROPY:17]).all()
 
 
 def test_features_the_producer_computed_are_taken_as_they_are() -> None:
-    given_ = np.arange(N_FEATURES, dtype=np.float32)
-    np.testing.assert_array_equal(extract([Signal(features=given_)], segments=True)[0, :N_FEATURES], given_)
+    for width, spec in itertools.product((17, 22), SPECS):
+        given_ = np.arange(width, dtype=np.float32)
+        found, whole = extract([Signal(features=given_)], spec)[0], len(FeatureSpec(spec.set).names)
+        shared = min(width, whole)
+        np.testing.assert_array_equal(found[:shared], given_[:shared])
+        assert np.isnan(found[shared:whole]).all()
+
+
+def test_rows_of_one_set_become_rows_of_another_by_the_names_of_their_columns() -> None:
+    for width, other in itertools.product(LAYOUTS, LAYOUTS):
+        row = np.arange(width, dtype=np.float32)
+        known = dict(zip(LAYOUTS[width], row.tolist(), strict=True))
+        expected = [known.get(name, np.nan) for name in LAYOUTS[other]]
+        np.testing.assert_array_equal(in_width(row[None], other)[0], expected)
+    with pytest.raises(ValueError, match="5 features cannot be read as 22: 5 is none of 17, 51, 22, 66"):
+        in_width(np.zeros((1, 5), np.float32), 22)
 
 
 def test_extracting_features_does_not_change_the_signals() -> None:

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.estimators import Sample
-from driftgauge.models.signals.features import FEATURES
+from driftgauge.models.signals.feature_sets import FEATURES
 
 Domain: TypeAlias = tuple[Float64s, Float64s]  # what the features show of every response, and whether it is right
 Draw: TypeAlias = Callable[[np.random.Generator], Domain]

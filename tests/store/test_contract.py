@@ -15,6 +15,7 @@ from driftgauge.models.events import Label, Rejected
 from driftgauge.models.outputs import Output, Prediction
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.signals.feature_sets import LAYOUTS
 from driftgauge.models.stale_windows import StaleWindow
 from tests.store.conftest import AnyStore, Opener
 from tests.store.examples import acquisition, alert, estimate, label, rejected, response, same
@@ -142,13 +143,18 @@ def test_an_empty_window_has_columns_of_no_rows(store: AnyStore) -> None:
         assert memory.labelled("nobody", 10).features.shape == (0, 17)
 
 
-def test_missing_features_of_narrower_rows_are_nan(store: AnyStore) -> None:
+@pytest.mark.parametrize(("widths", "common"), [((17, 51), 51), ((17, 22), 22), ((22, 51), 66), ((17, 22, 66), 66)])
+def test_rows_of_several_sets_of_features_have_the_columns_of_all(
+    store: AnyStore, widths: tuple[int, ...], common: int
+) -> None:
     with store.transaction() as memory:
-        memory.add_responses([response(0), response(1, features=np.arange(51, dtype=np.float32))])
+        memory.add_responses([response(n, features=np.arange(d, dtype=np.float32)) for n, d in enumerate(widths)])
         window = memory.window(SeriesKey("law", "f1"), 0, 9999, 10)
-    assert window.features.shape == (2, 51)
-    assert np.isnan(window.features[0, 17:]).all()
-    assert window.features[1].tolist() == list(range(51))
+    assert window.features.shape == (len(widths), common)
+    for row, width in zip(window.features.tolist(), widths, strict=True):
+        named = dict(zip(LAYOUTS[common], row, strict=True))
+        assert [named[name] for name in LAYOUTS[width]] == list(range(width))
+        assert sum(value != value for value in row) == common - width
 
 
 def test_training_rows_are_the_last_labelled_of_one_fingerprint(store: AnyStore) -> None:

@@ -32,7 +32,7 @@ from driftgauge.models.events import (
     Label,
     Signal,
 )
-from driftgauge.models.signals.features import N_FEATURES
+from driftgauge.models.signals.feature_sets import WIDTHS
 
 VERSION = 1
 TYPES = frozenset({"generation", "generation.chunk", "label"})
@@ -58,6 +58,11 @@ Entropies: TypeAlias = list[Annotated[float, Meta(ge=-0.001, le=64)] | None]
 """In nats; a value slightly below 0 is rounding. No vocabulary reaches 64."""
 
 FeatureValues: TypeAlias = list[Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)] | None]
+_ONE_OF_THE_SETS = Meta(
+    min_length=min(WIDTHS),
+    max_length=max(WIDTHS),
+    extra_json_schema={"anyOf": [{"minItems": n, "maxItems": n} for n in WIDTHS]},
+)
 TokenId: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Probability: TypeAlias = Annotated[float, Meta(ge=1e-9, le=1)]
 """Of being chosen: its inverse is a weight, so it must not vanish."""
@@ -98,6 +103,8 @@ class Packed(Struct, omit_defaults=True):
 class SignalFields(Struct, omit_defaults=True):
     """One of five forms: ``top_logprobs``, ``packed``, ``chosen_logprobs`` alone, ``entropy``, ``features``.
 
+    ``features`` are those of a set: 17 published ones, or 22.
+
     ``chosen_logprobs`` goes with any of the first four. ``n_reasoning`` is the number of
     reasoning tokens, which come first; the rest is the answer. Leave it out where it is not known.
     """
@@ -106,7 +113,7 @@ class SignalFields(Struct, omit_defaults=True):
     packed: Packed | None = None
     chosen_logprobs: Logprobs | None = None
     entropy: Entropies | None = None
-    features: Annotated[FeatureValues, Meta(min_length=N_FEATURES, max_length=N_FEATURES)] | None = None
+    features: Annotated[FeatureValues, _ONE_OF_THE_SETS] | None = None
     n_reasoning: Count | None = None
 
 
@@ -276,6 +283,9 @@ def seconds(moment: datetime | float) -> float:
 def to_signal(fields: SignalFields) -> Signal:
     """The signal of these fields, not normalised."""
     if fields.features is not None:
+        if len(fields.features) not in WIDTHS:
+            sizes = " or ".join(map(str, WIDTHS))
+            raise PayloadError("invalid_value", f"`features` has {len(fields.features)} numbers, not {sizes}")
         return Signal(features=_floats(fields.features))
     top, chosen = None, None
     if fields.packed is not None:

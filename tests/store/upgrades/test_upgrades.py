@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import lzma
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,12 +24,15 @@ from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.saved_format import NewerStateError
+from driftgauge.models.signals.feature_sets import FeatureSpec
 from tests.store.conftest import POSTGRES
-from tests.store.upgrades.traffic import SETTINGS, events, play
+from tests.store.upgrades.traffic import N_RESPONSES, SETTINGS, events, play
 from tests.store.upgrades.write import STORES
 
 WRITERS = sorted(path.name.removesuffix(".db.xz") for path in STORES.glob("*.db.xz"))
 COMPARED = ("status", "estimator", "n_events", "n_labels")
+SAME_FEATURES = replace(SETTINGS, features=FeatureSpec("published"))
+"""Old code computed these; `SETTINGS` must be valid in every version, so they are named here."""
 FLOATS = ("accuracy", "ci_low", "ci_high", "effective_sample_size", "accuracy_labelled")
 
 
@@ -58,8 +62,8 @@ def newest_of_today() -> dict[tuple[str, float], Estimate]:
     """The newest estimate of each window that this code makes of the same events, without an upgrade."""
     store = MemoryStore()
     before, after = events()
-    play(store, before)
-    return newest(play(store, after))
+    play(store, before, SAME_FEATURES)
+    return newest(play(store, after, SAME_FEATURES))
 
 
 def newest(estimates: list[Estimate]) -> dict[tuple[str, float], Estimate]:
@@ -70,7 +74,7 @@ def test_the_agent_goes_on_from_an_old_store_with_the_estimates_of_an_agent_that
     old_store: str,
 ) -> None:
     with closing(open_store(old_store, topics=Topics())) as store:
-        estimates = newest(play(store, events()[1]))
+        estimates = newest(play(store, events()[1], SAME_FEATURES))
     expected = newest_of_today()
     assert estimates.keys() >= expected.keys()
     assert len(expected) > 8
@@ -79,6 +83,19 @@ def test_the_agent_goes_on_from_an_old_store_with_the_estimates_of_an_agent_that
         assert [getattr(estimate, name) for name in COMPARED] == [getattr(new, name) for name in COMPARED]
         for name in FLOATS:
             assert getattr(estimate, name) == pytest.approx(getattr(new, name), rel=1e-6), (name, estimate, new)
+
+
+def test_the_agent_goes_on_from_an_old_store_with_more_features(writer: str, old_store: str) -> None:
+    with closing(open_store(old_store, topics=Topics())) as store:
+        last = {(e.domain, e.window_end): e for e in play(store, events()[1])}
+        with store.transaction() as memory:
+            rows = memory.responses(["r1", f"r{N_RESPONSES - 1}"])
+    assert sorted(len(row.features) for row in rows.values()) == [17, 22]
+    expected = {(e["domain"], e["window_end"]): e for e in json.loads(content(f"{writer}.json.xz"))}
+    assert last.keys() == expected.keys()
+    for place, estimate in last.items():
+        assert (estimate.status, estimate.n_events) == (expected[place]["status"], expected[place]["n_events"])
+        assert estimate.accuracy == pytest.approx(expected[place]["accuracy"], abs=0.1)
 
 
 def test_an_old_store_is_not_read_before_an_agent_has_brought_it_up_to_date(old_store: str) -> None:

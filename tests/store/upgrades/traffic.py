@@ -62,11 +62,11 @@ def _response(rng: np.random.Generator, i: int, at: float, spread: float) -> lis
     return [first] if i % 100 == 0 else [first, last]
 
 
-def play(store: Store, log: list[Event]) -> list[Estimate]:
+def play(store: Store, log: list[Event], settings: PipelineSettings = SETTINGS) -> list[Estimate]:
     """Estimates that the agent emits for these events, from where the store ends."""
     emitted: list[Estimate] = []
     with store.transaction() as memory:
-        pipeline = Pipeline.resume(SETTINGS, memory)
+        pipeline = Pipeline.resume(settings, memory)
     for start in range(0, len(log), 50):
         with store.transaction() as memory:
             outputs = pipeline.step(log[start : start + 50], memory)
