@@ -90,8 +90,8 @@ def evaluate(
 
     Returns
     -------
-    ``default_method``; ``feature_set``; ``confidence_level``; ``cells``: one for each file, cut, method, k and number of
-    labels;
+    ``default_method``; ``feature_set``; ``confidence_level``;
+    ``cells``: one for each file, cut, method, k and number of labels;
     ``responses``: how good the predictions of single responses were, see `response_cell`; ``accounts``: for each file,
     how many responses were used, and why the others were not.
 
@@ -120,8 +120,11 @@ def evaluate(
         cells += [{**where, **_EMPTY, **cell} for cell in found]
         responses += [{**where, **cell} for cell in predicted]
     settings = {
-        "default_method": DEFAULT_METHOD, "feature_set": feature_set, "seed": seed, "confidence_level": confidence_level,
-    }  # fmt: skip
+        "default_method": DEFAULT_METHOD,
+        "feature_set": feature_set,
+        "seed": seed,
+        "confidence_level": confidence_level,
+    }
     return {**settings, "cells": cells, "responses": responses, "accounts": accounts}
 
 
