@@ -50,7 +50,7 @@ def crash_points(log: list[Record], settings: PipelineSettings = SETTINGS) -> tu
     [
         *((records(seed, 24), SETTINGS) for seed in SEEDS),
         (records(0, 40, make_colliding_log), SETTINGS),
-        (records(1, 24, make_roaming_log), CROWDED),
+        (records(1, 12, make_roaming_log), CROWDED),
     ],
     ids=[*map(str, SEEDS), "colliding", "roaming"],
 )

@@ -137,7 +137,7 @@ def _colliding_response(rng: np.random.Generator, number: int, at: float) -> lis
 CROWDED = replace(SETTINGS, max_domains=2, max_fingerprints=2, predictions="all")
 
 
-def make_roaming_log(seed: int, n_responses: int = 90) -> list[Event]:
+def make_roaming_log(seed: int, n_responses: int = 60) -> list[Event]:
     """More contexts and domains than `CROWDED` takes: some come and go, some are busy; labels come long after."""
     rng = np.random.default_rng(seed)
     placed: list[tuple[float, Event]] = []

@@ -197,7 +197,7 @@ def test_the_log_of_roaming_domains_exercises_what_it_should() -> None:
     counters: Counter[str] = Counter()
     for seed in range(3):
         store = MemoryStore()
-        play(store, [make_roaming_log(seed)], CROWDED)
+        play(store, [make_roaming_log(seed, 90)], CROWDED)
         with store.transaction() as transaction:
             counters += State.resume(CROWDED, transaction).counters
     expected = {
