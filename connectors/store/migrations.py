@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import msgspec
-from sqlalchemy import Connection, insert, inspect, select, text, update
+from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.output_tables import create_tables
 from driftgauge.connectors.store.rows import stale_values
+from driftgauge.connectors.store.statements import upsert
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.stale_windows import StaleWindow
+
+_VERSION, _READER = "schema_version", "oldest_reader"
 
 
 def _to_2(connection: Connection) -> None:
@@ -47,29 +50,32 @@ MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
 def migrate(connection: Connection) -> None:
     """Make the tables of a new store, or bring those of an old one up to date."""
     found = schema_version(connection)
-    if found is None:
-        create_tables(connection)
-        connection.execute(insert(schema.meta), {"name": "schema_version", "value": schema.SCHEMA_VERSION})
-        return
-    check_version(found)
-    for step in range(found, schema.SCHEMA_VERSION):
-        MIGRATIONS[step](connection)
+    if found is not None:
+        for step in range(found, schema.SCHEMA_VERSION):
+            MIGRATIONS[step](connection)
     create_tables(connection)
-    stored = update(schema.meta).where(schema.meta.c.name == "schema_version")
-    connection.execute(stored.values(value=schema.SCHEMA_VERSION))
+    needed = [{"name": _VERSION, "value": schema.SCHEMA_VERSION}, {"name": _READER, "value": schema.OLDEST_READER}]
+    connection.execute(upsert(schema.meta, connection.dialect.name), needed)
 
 
 def schema_version(connection: Connection) -> int | None:
-    """The schema version of a store; None when it has no tables yet."""
+    """The schema version of a store; None when it has no tables yet.
+
+    Raises
+    ------
+    ConnectorError
+        A newer driftgauge wrote the store; the text names the oldest version that reads it.
+    """
     if not inspect(connection).has_table(schema.meta.name):
         return None
-    return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
+    found = _meta(connection, _VERSION)
+    if found is not None and found > schema.SCHEMA_VERSION:
+        reader = _meta(connection, _READER) or 0
+        version = f"{reader // 10_000}.{reader // 100 % 100}.{reader % 100}"
+        known = f"this driftgauge knows {schema.SCHEMA_VERSION}: use {version} or newer"
+        raise ConnectorError(f"the store has schema version {found}, {known}", retriable=False)
+    return found
 
 
-def check_version(found: int) -> None:
-    """Refuse a store that a newer driftgauge wrote."""
-    if found > schema.SCHEMA_VERSION:
-        raise ConnectorError(
-            f"the store has schema version {found}, this driftgauge knows {schema.SCHEMA_VERSION}: use a newer one",
-            retriable=False,
-        )
+def _meta(connection: Connection, name: str) -> int | None:
+    return connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == name))

@@ -93,7 +93,6 @@ class StoreQueries:
             found = migrations.schema_version(connection)
         if found is None:
             raise ConnectorError(f"{self._name} is not a driftgauge store", retriable=False)
-        migrations.check_version(found)
         if found < schema.SCHEMA_VERSION:
             text = (
                 f"{self._name} has the older schema version {found}: start the agent on it once to bring it up to date"

@@ -27,6 +27,9 @@ from sqlalchemy.dialects import postgresql
 
 SCHEMA_VERSION = 3
 
+OLDEST_READER = 200
+"""The first version of driftgauge that reads this schema: 0.2.0 as 200, 1.2.3 as 10203."""
+
 METADATA = MetaData()
 
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")  # sorted by code point, as Python does

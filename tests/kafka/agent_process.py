@@ -104,7 +104,17 @@ def is_alive(pid: int) -> bool:
 
 def contents(store: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return every table of a closed store in a comparable form, without the owner epoch."""
-    tables = ("labels", "estimates", "alerts", "acquisitions", "dead_letters", "state", "positions", "outbox")
+    tables = (
+        "labels",
+        "estimates",
+        "alerts",
+        "acquisitions",
+        "dead_letters",
+        "stale_windows",
+        "state",
+        "positions",
+        "outbox",
+    )
     queries = {table: f"SELECT * FROM {table} ORDER BY 1, 2" for table in tables}  # noqa: S608 - our own names
     queries["responses"] = """
         SELECT d.name, f.name, r.* FROM responses r

@@ -100,7 +100,8 @@ def test_the_check_of_a_store_fails_when_its_schema_is_newer(url: str) -> None:
     open_store(url, topics=Topics()).close()
     with create_engine(url).begin() as connection:
         connection.execute(text("UPDATE meta SET value = 99 WHERE name = 'schema_version'"))
-    with pytest.raises(ConnectorError, match="use a newer one"):
+        connection.execute(text("UPDATE meta SET value = 10203 WHERE name = 'oldest_reader'"))
+    with pytest.raises(ConnectorError, match=r"schema version 99, .*: use 1\.2\.3 or newer"):
         check_store(settings(store__url=url))
 
 
