@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 
+from driftgauge.agent.core.context_state import TRAINING
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.connectors.testing import MemoryStore
@@ -67,7 +67,7 @@ def test_a_change_of_the_set_loses_nothing_wherever_batches_end(
         state = State.resume(new, memory)
         rows = memory.responses([f"r{i}" for i in range(120)])
     assert {len(row.features) for row in rows.values()} == {before.width, after.width}
-    fits = [msgspec.msgpack.decode(c.training) for c in state.contexts.values() if c.training]
+    fits = [TRAINING.unpack(c.training) for c in state.contexts.values() if c.training]
     assert {width for fit in fits for width, *_ in fit.values()} == {after.width}
     shared = [after.names.index(name) for name in before.names if name in after.names]
     for domain in state.domains.values():
