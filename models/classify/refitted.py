@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.classifier import (
@@ -36,6 +37,12 @@ Predict: TypeAlias = Callable[[Float32s], Float64s]
 
 N_TREES = 100
 LIBRARIES = {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__}
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """The thread pools of the libraries above. To look for them takes some 15 ms, so it is done once."""
+    return ThreadpoolController()
 
 
 class Refitted:
@@ -78,7 +85,7 @@ class Refitted:
         """P(correct), (n,)."""
         if self._predict is None or self._training is None or not len(features):
             return np.full(len(features), np.nan)
-        with threadpool_limits(1):
+        with _threads().limit(limits=1):
             return self._predict(compressed(in_width(features, self._training[0].shape[1])).astype(np.float32))
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
@@ -105,7 +112,7 @@ class Refitted:
     def _fit(self) -> None:
         assert self._training is not None  # noqa: S101 - both callers set it; for the type checker
         features, correct, weight = self._training
-        with threadpool_limits(1):
+        with _threads().limit(limits=1):
             self._predict = self.fit(
                 *hardened(compressed(features).astype(np.float32), correct, self._effective(correct, weight))
             )
