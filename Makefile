@@ -76,8 +76,10 @@ check: .venv/dev .links/driftgauge  ## lint, types, import rules
 soak: .venv/dev  ## load, kills and broker restarts for DURATION_S seconds (600) from SEED (0); writes soak.json
 	$(BIN)/python -m tests.soak
 
-year: .venv/dev  ## a simulated year through the whole agent: releases, seasons, imports, restarts; writes year.json
-	$(BIN)/python -m tests.year
+year: .venv/dev .venv-oldest/dev  ## a simulated year: releases, seasons, imports, restarts, an upgrade; writes year.json
+	@rm -rf out/year && mkdir -p out/year
+	.venv-oldest/bin/python -m tests.year --folder out/year --days 182
+	$(BIN)/python -m tests.year --folder out/year
 
 .venv/fuzz: .venv/dev
 	$(BIN)/pip install --quiet --group fuzz

@@ -1,6 +1,7 @@
 """python -m tests.year [--days N] [--seed N] [--folder F]: prints the year's table; year.json has the figures.
 
-A folder that holds the books of an earlier run goes on from there: so the first half can be lived by other versions.
+A folder that holds the books of an earlier run goes on from there. `make year` lives the first half with the oldest
+versions of all packages, and then upgrades them.
 """
 
 from __future__ import annotations
