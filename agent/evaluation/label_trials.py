@@ -21,7 +21,7 @@ from driftgauge.agent.evaluation.ppi import ppi_mean
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Averaged
 from driftgauge.models.estimate.default_estimator import fit_default
-from driftgauge.models.estimate.estimators import Estimator, Sample
+from driftgauge.models.estimate.estimators import MIN_EVENTS, Estimator, Sample
 
 Interval = tuple[float, float, float]  # accuracy, low, high
 
@@ -54,10 +54,10 @@ class LabelTrials:
             self.found[method, len(composition), n].append(np.nanmean(outcomes, axis=0))
 
     def run_alone(self, domain: str) -> None:
-        """Try every number of labels on a domain that alone has labels, several times."""
+        """Try every number of labels on a domain that alone has labels, several times; fewer than ten give nothing."""
         sample = self.bench.target.sample(domain, self.bench.target.rows[domain])
         truth, seed = float(sample.correct.mean()), self.bench.seed
-        for n in [n for n in self.labels if n] * _DRAWS_ALONE:
+        for n in [n for n in self.labels if n >= MIN_EVENTS] * _DRAWS_ALONE:
             at = self.draw.choice(len(sample), min(n, len(sample) // 2), replace=False)
             given = replace(sample, correct=_only(sample.correct, at))
             interval = _of(fit_default({domain: given}, seed=seed), given, self.bench.confidence_level)

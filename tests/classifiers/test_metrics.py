@@ -183,9 +183,10 @@ def promoted(seed: int, gain: float, *, ratio: float = 1.0, heavy_gain: float = 
     return False
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("ratio", [1.0, 10.0, 50.0])
-@pytest.mark.parametrize("heavy_gain", [-0.05, 0.05])
+@pytest.mark.parametrize(
+    ("ratio", "heavy_gain", "known"),
+    [(1, 0, True), (10, -0.05, True), (10, 0.05, True), (50, -0.05, True), (10, -0.05, False), (50, -0.05, False)],
+)
 def test_a_challenger_that_is_no_better_is_promoted_as_rarely_as_promised_however_unequal_the_weights(
     ratio: float, heavy_gain: float, known: bool
 ) -> None:
