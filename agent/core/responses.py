@@ -63,6 +63,7 @@ class Responses:
         if is_repeat(arrival, row):
             batch.state.counters["duplicate_responses"] += 1
             if names := self._claim_aliases(generation):
+                self.flush()  # the labels may change the classifier, and the run came before them
                 self._labels.join_adopted(row, names)
             return
         detail = "another response has this id; decode.response_id can name responses by more than their id"
