@@ -63,7 +63,7 @@ def main(folder: Path, days: int, seed: int, per_hour: float) -> int:
 
     live(folder, days, seed=seed, per_hour=per_hour, books=books, report=report)
     saved.write_bytes(msgspec.json.encode(books))
-    distance, coverage, n = books.distance_to_truth()
+    distance, coverage, n = books.distance_to_truth()  # drops the responses, so it comes last
     violations = books.judge(RETENTION_DAYS, BOUNDS)
     console.print(table(books.months))
     for line in (

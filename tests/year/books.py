@@ -1,4 +1,7 @@
-"""The books of a simulated year: what the agent did and held, month by month, and which promises it broke."""
+"""The books of a simulated year: what the agent did and held, month by month, and which promises it broke.
+
+What is older than two months is settled and dropped, so that the books do not grow beside the agent.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from driftgauge.models.outputs import Alert, Estimate
 from tests.year.traffic import DAY_S, START, Response
 
-MONTH_DAYS = 30
+MONTH_DAYS, KEPT_DAYS = 30, 60
 ROOM = 1.25
 """How much more memory and store the last month may take than the first one after the retention period."""
 
@@ -27,7 +30,7 @@ class Month:
     domains: int
     memory_mib: float  # the most so far
     store_mib: float
-    longest_step_s: float
+    longest_step_s: float  # of CPU time
     alerts: dict[str, int]
 
 
@@ -37,12 +40,16 @@ class Books:
 
     days: int = 0
     responses: list[Response] = field(default_factory=list)
+    n_responses: int = 0
     n_labels: int = 0
     n_delivered: int = 0
     n_accounted: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
-    contents: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, tuple[int, str]] = field(default_factory=dict)  # by name of the message: day, digest
     estimates: dict[str, Estimate] = field(default_factory=dict)
+    n_settled: int = 0
+    n_covered: int = 0
+    distance: float = 0.0
     alerts: list[Alert] = field(default_factory=list)
     most: dict[str, int] = field(default_factory=dict)
     now: dict[str, int] = field(default_factory=dict)
@@ -58,7 +65,7 @@ class Books:
         kinds = Counter(alert.kind for alert in self.alerts if end - MONTH_DAYS * DAY_S <= alert.event_time < end)
         month = Month(
             last_day=self.days,
-            responses=len(self.responses) - sum(month.responses for month in self.months),
+            responses=self.n_responses - sum(month.responses for month in self.months),
             labels=self.n_labels - sum(month.labels for month in self.months),
             contexts=self.now["contexts"],
             domains=self.now["domains"],
@@ -68,6 +75,8 @@ class Books:
             alerts=dict(sorted(kinds.items())),
         )
         self.longest_step_s = 0.0
+        self.settle(end - KEPT_DAYS * DAY_S)
+        self.contents = {name: kept for name, kept in self.contents.items() if kept[0] > self.days - KEPT_DAYS}
         self.months.append(month)
         return month
 
@@ -88,8 +97,8 @@ class Books:
                 found.append(f"{what} grew from {first:.0f} to {last:.0f} after the retention period")
         return found
 
-    def distance_to_truth(self) -> tuple[float, float, int]:
-        """Mean distance of the final estimates to the truth, the share of intervals that hold it, and their number."""
+    def settle(self, before: float) -> None:
+        """Compare estimates of windows that end before this time with the truth; drop what is no longer needed."""
         series: dict[tuple[str, str], list[Response]] = defaultdict(list)
         for response in self.responses:
             series[response.domain, response.context.fingerprint("top_logprobs")].append(response)
@@ -97,15 +106,20 @@ class Books:
             key: (np.array([r.event_time for r in listed]), np.cumsum([0, *(r.is_correct for r in listed)]))
             for key, listed in series.items()
         }
-        distances, are_inside = [], []
-        for estimate in self.estimates.values():
+        for key in [key for key, estimate in self.estimates.items() if estimate.window_end <= before]:
+            estimate = self.estimates.pop(key)
             if estimate.accuracy is None or estimate.ci_low is None or estimate.ci_high is None:
                 continue
             times, right = columns[estimate.domain, estimate.fingerprint]
             first, stop = np.searchsorted(times, (estimate.window_start, estimate.window_end))
             truth = float(right[stop] - right[first]) / max(stop - first, 1)
-            distances.append(abs(estimate.accuracy - truth))
-            are_inside.append(estimate.ci_low <= truth <= estimate.ci_high)
-        if not distances:
-            return math.nan, math.nan, 0
-        return float(np.mean(distances)), float(np.mean(are_inside)), len(distances)
+            self.n_settled += 1
+            self.n_covered += estimate.ci_low <= truth <= estimate.ci_high
+            self.distance += abs(estimate.accuracy - truth)
+        self.responses = [r for r in self.responses if r.event_time >= before - 2 * DAY_S]
+
+    def distance_to_truth(self) -> tuple[float, float, int]:
+        """Mean distance of the final estimates to the truth, the share of intervals that hold it, and their number."""
+        self.settle(math.inf)
+        n = max(self.n_settled, 1)
+        return self.distance / n, self.n_covered / n, self.n_settled

@@ -97,7 +97,7 @@ class Sink:
         for message in messages:
             name = f"{message.topic} {dict(message.headers)['ce_id'].decode()}"
             content = hashlib.blake2b(message.value, digest_size=8).hexdigest()
-            if self._books.contents.setdefault(name, content) != content:
+            if self._books.contents.setdefault(name, (self._books.days, content))[1] != content:
                 self._books.violations.append(f"two contents under one name: {name}")
 
     def close(self) -> None:
@@ -116,18 +116,18 @@ class Source:
         self._day: Day | None = None
         self._next = 0
         self._positions: Positions = {}
-        self._polled = time.perf_counter()
+        self._polled = time.process_time()
 
     def open(self, positions: Positions) -> None:
         """Read the day from its beginning, without what lies before the positions."""
         self._positions, self._next = dict(positions), 0
-        self._polled = time.perf_counter()
+        self._polled = time.process_time()
 
     def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - days never make a caller wait
         """The next records of the day; nothing once the agent is to stop."""
-        self._books.longest_step_s = max(self._books.longest_step_s, time.perf_counter() - self._polled)
+        self._books.longest_step_s = max(self._books.longest_step_s, time.process_time() - self._polled)
         records = self._records()
-        self._polled = time.perf_counter()
+        self._polled = time.process_time()
         return records
 
     def commit(self, positions: Positions) -> None:
@@ -148,6 +148,7 @@ class Source:
                 self.stopping.set()
                 return []
             self._books.responses += self._day.responses
+            self._books.n_responses += len(self._day.responses)
             self._books.n_labels += sum(record.topic == "labels" for record in self._day.records)
         found = self._day.records[self._next : self._next + MAX_RECORDS]
         is_first, self._next = self._next == 0, self._next + MAX_RECORDS
