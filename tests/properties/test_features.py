@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -112,12 +112,14 @@ def test_float16_has_the_entropy_of_the_same_numbers_in_float32(seed: int, lengt
     np.testing.assert_allclose(entropy_profile(rows), entropy_profile(rows.astype(np.float32)), rtol=1e-6, atol=1e-6)
 
 
+@example(7607821, 14, 1)
 @given(st.integers(0, 2**32), st.integers(0, 40), st.integers(1, 20))
 def test_the_varentropy_is_the_variance_of_the_surprisal_of_the_listed_tokens(seed: int, length: int, k: int) -> None:
     rows = logprobs(np.random.default_rng(seed), length, k, holes=0.2)
     for given_ in (rows, rows.astype(np.float16)):
         found = varentropy(alternative_sums(given_))
-        np.testing.assert_allclose(found, naive_varentropy(given_), rtol=1e-4, atol=1e-4)
+        rounding = 1e-6 * max(100.0, np.nanmax(np.square(rows), initial=0.0))  # of the squares, whose difference it is
+        np.testing.assert_allclose(found, naive_varentropy(given_), rtol=1e-4, atol=rounding)
         assert not (found < 0).any()
 
 
