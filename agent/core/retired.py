@@ -1,6 +1,7 @@
 """Contexts and domains that left: their names in memory, their state in the store until they return.
 
-The state of one is read when a batch first uses it, and written at the end of the batch.
+The state of one is read when a batch first uses it, and written at the end of the batch. Contexts that were read stay
+in memory, because to restore one takes a fit, and an import of old labels uses the same few in every batch.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Retired:
         self.domains: dict[SeriesKey, int] = {}
         self._read_contexts: dict[str, ContextState] = {}
         self._read_domains: dict[SeriesKey, RetiredDomain] = {}
+        self._left_now: set[str] = set()
         self._changed: set[str | SeriesKey] = set()
 
     @classmethod
@@ -76,6 +78,7 @@ class Retired:
         """Keep the state of a context that leaves."""
         self.contexts[fingerprint] = number
         self._read_contexts[fingerprint] = context
+        self._left_now.add(fingerprint)
         self.touch(fingerprint)
 
     def add_domain(self, series: SeriesKey, domain: RetiredDomain, number: int) -> None:
@@ -113,8 +116,10 @@ class Retired:
             memory.save_retired(changed)
         if gone:
             memory.save_state(gone)
+        for fingerprint in self._left_now:  # it knows parts as saved that are deleted now
+            self._read_contexts.pop(fingerprint, None)
+        self._left_now.clear()
         self._changed.clear()
-        self._read_contexts.clear()
         self._read_domains.clear()
 
     def _saved_context(self, fingerprint: str) -> tuple[int, bytes] | None:
