@@ -112,9 +112,9 @@ class Books:
                 continue
             times, right = columns[estimate.domain, estimate.fingerprint]
             first, stop = np.searchsorted(times, (estimate.window_start, estimate.window_end))
-            truth = float(right[stop] - right[first]) / max(stop - first, 1)
+            truth = float((right[stop] - right[first]) / max(stop - first, 1))
             self.n_settled += 1
-            self.n_covered += estimate.ci_low <= truth <= estimate.ci_high
+            self.n_covered += int(estimate.ci_low <= truth <= estimate.ci_high)
             self.distance += abs(estimate.accuracy - truth)
         self.responses = [r for r in self.responses if r.event_time >= before - 2 * DAY_S]
 
