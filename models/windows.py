@@ -198,14 +198,14 @@ class Window:
         return self.scores[span]
 
     def score_ahead(self, scorer: Scorer, domain: str) -> int:
-        """Score every row where the scorer is a new one; returns the number of rows scored.
+        """Score the rows of the newest window where the scorer is a new one; returns the number of those rows.
 
         A new scorer gives a thousand full windows seconds of work, which would otherwise all come at one boundary.
         """
         if scorer is self._scorer:
             return 0
-        self.scores_of(slice(0, self._size), scorer, domain)
-        return self._size
+        newest = slice(max(0, self._size - self.spec.window_events), self._size)
+        return len(self.scores_of(newest, scorer, domain))
 
     def forget(self, before: float) -> None:
         """Remove rows older than this event time."""

@@ -19,13 +19,13 @@ from driftgauge.models.windows import Window
 
 
 def _without_detectors(saved: list[Any]) -> list[Any]:
-    """Format 1 held the state of drift detectors as private bytes of a library: they start anew."""
+    """Format 1 held the state of drift detectors as private bytes of a library: they start without values."""
     identity, since, last_key, _, watch = saved
     return [identity, since, last_key, {}, watch, [-1, -math.inf]]
 
 
 def _with_ranks(saved: list[Any]) -> list[Any]:
-    """Format 2 had detectors of another kind, which start anew, and no counts of the traffic: the window gives them."""
+    """Format 2 had detectors of another kind, which start without values, and no counts of the traffic."""
     identity, since, last_key, _, watch, last = saved
     return [identity, since, last_key, DriftMonitor().snapshot(), watch, last, [0.0, []]]
 

@@ -1,7 +1,8 @@
 """Contexts and domains that left: their names in memory, their state in the store until they return.
 
 The state of one is read when a batch first uses it, and written at the end of the batch. Contexts that were read stay
-in memory, because to restore one takes a fit, and an import of old labels uses the same few in every batch.
+in memory: the estimator of a restored context must be fitted again, and an import of old labels uses the same few
+contexts in every batch.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class LabelTrials:
             sample = self.bench.target.sample("", rows, p[rows, None])
             for n in self.labels:
                 for method, interval in self._tried(sample, estimator, min(n, len(rows) // 2)).items():
-                    errors[method, n].append(_outcome(interval, float(sample.correct.mean())))
+                    errors[method, n].append(outcome(interval, float(sample.correct.mean())))
         for (method, n), outcomes in errors.items():
             self.found[method, len(composition), n].append(np.nanmean(outcomes, axis=0))
 
@@ -61,12 +61,12 @@ class LabelTrials:
             at = self.draw.choice(len(sample), min(n, len(sample) // 2), replace=False)
             given = replace(sample, correct=_only(sample.correct, at))
             interval = _of(fit_default({domain: given}, seed=seed), given, self.bench.confidence_level)
-            self.found[f"{Averaged.name}_alone", 1, n].append(_outcome(interval, truth))
+            self.found[f"{Averaged.name}_alone", 1, n].append(outcome(interval, truth))
 
     def cells(self) -> list[dict[str, Any]]:
         """One cell for every method, k and number of labels."""
         return [
-            {"method": method, "k": k, "n_labels": n, **_summary(np.array(found))}
+            {"method": method, "k": k, "n_labels": n, **summary(np.array(found))}
             for (method, k, n), found in sorted(self.found.items())
         ]
 
@@ -133,12 +133,14 @@ def _only(correct: Float64s, at: npt.NDArray[np.intp]) -> Float64s:
     return given
 
 
-def _outcome(interval: Interval, truth: float) -> Float64s:
+def outcome(interval: Interval, truth: float) -> Float64s:
+    """(3,) the error, whether the interval covers the truth (0 or 1), and its width."""
     accuracy, low, high = interval
     return np.array([abs(accuracy - truth), low <= truth <= high, high - low], dtype=np.float64)
 
 
-def _summary(found: Float64s) -> dict[str, float | int]:
+def summary(found: Float64s) -> dict[str, float | int]:
+    """What a cell says of (n, 3) outcomes, one for each composition or replay."""
     errors, covered, widths = found.T
     return {
         "median_mae": float(np.median(errors)),

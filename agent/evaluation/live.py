@@ -17,11 +17,12 @@ import numpy as np
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.evaluation.compositions import Progress
-from driftgauge.agent.evaluation.label_trials import Interval, labels_alone
+from driftgauge.agent.evaluation.label_trials import Interval, labels_alone, outcome, summary
 from driftgauge.agent.outlets.live_table import LatestOutputs
 from driftgauge.connectors.files.recordings import Recording
 from driftgauge.connectors.files.traffic import LabelPlan, Traffic
 from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.events import Tick
 from driftgauge.models.outputs import Estimate
 
@@ -31,8 +32,8 @@ AGENT = "agent"
 MAX_RUNS = 10
 """Most replays with the same number of labels; each has another order and other labels."""
 
-Outcome: TypeAlias = tuple[float, float, float] | None
-"""Error, whether the interval covers (0 or 1), and its width; None: there is no estimate."""
+Outcome: TypeAlias = Float64s | None
+"""That of `outcome`; None: there is no estimate."""
 
 _BATCH_EVENTS = 500
 _FEWEST_OF_OTHERS = 20  # labels of the other domains, where a domain without labels is judged
@@ -74,7 +75,7 @@ def _outcomes(
         truth = traffic.true_accuracy(estimate.domain, *window, last=settings.windows.window_events)
         if estimate.domain in judged and truth is not None:
             for method, interval in _intervals(estimate):
-                found[method].append(None if interval is None else _outcome(interval, truth))
+                found[method].append(None if interval is None else outcome(interval, truth))
     return found
 
 
@@ -98,24 +99,9 @@ def _intervals(estimate: Estimate) -> Iterator[tuple[str, Interval | None]]:
         yield "labels_alone", labels_alone(np.full(estimate.n_labels, estimate.accuracy_labelled))
 
 
-def _outcome(interval: Interval, truth: float) -> tuple[float, float, float]:
-    accuracy, low, high = interval
-    return abs(accuracy - truth), float(low <= truth <= high), high - low
-
-
 def _summary(of_runs: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
-    known = [[outcome for outcome in of_domains if outcome is not None] for of_domains in of_runs]
+    known = [[found for found in of_domains if found is not None] for of_domains in of_runs]
     means = np.array([np.mean(outcomes, axis=0) for outcomes in known if outcomes])
     missing = 1 - sum(map(len, known)) / sum(map(len, of_runs))
-    if not len(means):
-        return {"missing": missing, "n_compositions": len(of_runs)}
-    errors, covered, widths = means.T
-    return {
-        "median_mae": float(np.median(errors)),
-        "iqr": float(np.subtract(*np.percentile(errors, [75, 25]))),
-        "median_mae_outside": float(np.median(errors)),
-        "coverage": float(covered.mean()),
-        "mean_width": float(widths.mean()),
-        "missing": missing,
-        "n_compositions": len(of_runs),
-    }
+    of_all = {"missing": missing, "n_compositions": len(of_runs)}
+    return of_all if not len(means) else summary(means) | of_all

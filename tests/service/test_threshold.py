@@ -105,22 +105,26 @@ def test_without_a_threshold_the_reason_is_given_and_the_exit_code_is_1(
     assert reason in answer["reason"]
 
 
-def test_an_accuracy_that_the_labels_contradict_is_out_of_reach(store: Path, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+def copy_with(store: Path, folder: Path, statement: str) -> Path:
+    """A copy of the store, changed by an SQL statement."""
+    file = folder / "copy.db"
+    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(file)) as copy:
         source.backup(copy)
-        copy.execute("update responses set correct = (seq % 2) where correct is not null")
+        copy.execute(statement)
         copy.commit()
-    code, answer = found(tmp_path / "copy.db", "--accuracy", 0.8)
+    return file
+
+
+def test_an_accuracy_that_the_labels_contradict_is_out_of_reach(store: Path, tmp_path: Path) -> None:
+    changed = copy_with(store, tmp_path, "update responses set correct = (seq % 2) where correct is not null")
+    code, answer = found(changed, "--accuracy", 0.8)
     assert code == 1
     assert answer["reason"].startswith("accuracy 0.8 is out of reach")
 
 
 def test_labels_that_do_not_count_in_estimates_do_not_count_here(store: Path, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
-        source.backup(copy)
-        copy.execute("update responses set weight = 0 where correct = 0")
-        copy.commit()
-    _, answer = found(tmp_path / "copy.db", "--accuracy", 0.8)
+    changed = copy_with(store, tmp_path, "update responses set weight = 0 where correct = 0")
+    _, answer = found(changed, "--accuracy", 0.8)
     assert answer["n_labels"] == sum(correct == 1 for _, correct in rows(store))
 
 

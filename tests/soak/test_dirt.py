@@ -32,19 +32,19 @@ def log(kind: Kind) -> list[Record]:
     return records
 
 
-def run(records: list[Record]) -> tuple[Loop, MemoryStore]:
+def run(records: list[Record]) -> tuple[Loop, list[Rejected], dict[str, float]]:
+    """An agent on these records: its loop, its dead letters, and the labelled values by response id."""
     store = MemoryStore()
     loop = Loop(SETTINGS, Decoder(encoding="msgpack"), store, lambda: MemorySource(records, max_records=7), MemorySink)
     loop.run()
-    return loop, store
+    correct = {row.id: row.correct for row in store.tables.responses.values()}
+    return loop, store.newest(Rejected, 10_000), correct
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_planted_records_become_what_they_must(kind: Kind) -> None:
     records = log(kind)
-    loop, store = run(records)
-    letters = store.newest(Rejected, 10_000)
-    correct = {row.id: row.correct for row in store.tables.responses.values()}
+    loop, letters, correct = run(records)
     assert problems(records, letters, correct) == []
     assert account_violations(loop.account, records, letters) == []
     assert letters or kind == "corrections"
@@ -53,9 +53,7 @@ def test_planted_records_become_what_they_must(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_record_that_became_something_else_is_noticed(kind: Kind) -> None:
     records = log(kind)
-    loop, store = run(records)
-    letters = store.newest(Rejected, 10_000)
-    correct = {row.id: row.correct for row in store.tables.responses.values()}
+    loop, letters, correct = run(records)
     if kind == "corrections":
         assert problems(records, letters, dict.fromkeys(correct, 1.0))
         return

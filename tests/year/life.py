@@ -75,7 +75,8 @@ class Observer:
         self._books.n_accounted += account.records - self._account.records
         for reason, n in (account.dead_letters - self._account.dead_letters).items():
             self._books.dead_letters[reason] = self._books.dead_letters.get(reason, 0) + n
-        self._account = Account(account.used, account.tombstones, account.dead_letters.copy(), account.given_up.copy())
+        self._account = Account()  # a copy: the loop goes on with its own
+        self._account.add(account)
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """The lag does not matter."""
