@@ -122,3 +122,12 @@ def test_a_row_is_scored_once_and_never_without_features() -> None:
     assert scores[[0, 2]].tolist() == [[0.0], [4.0]]
     assert np.isnan(scores[1]).all()
     assert scorer.n_scored == 2
+
+
+def test_a_window_scored_ahead_scores_nothing_more_when_its_scores_are_read() -> None:
+    window, scorer = Window(WindowSpec(100.0, 3, 50.0), 2), Doubler()
+    window.add([row(i, float(i)) for i in range(5)])
+    assert window.score_ahead(scorer, "d") == 3
+    assert window.score_ahead(scorer, "d") == 0
+    assert window.scores_of(window.span(50.0), scorer, "d").tolist() == (2 * window.features[2:5, :1]).tolist()
+    assert scorer.n_scored == 3
