@@ -235,8 +235,8 @@ class BoundSettings(Section):
     in_flight_expiry_s: PositiveSeconds = 600.0
     """Seconds of event time without a piece after which an incomplete response is evicted."""
 
-    stale_windows_at_once: Annotated[int, Field(ge=1, le=10_000)] = 25
-    """Largest number of past windows that are estimated again at once because of late events; the others wait."""
+    windows_at_once: Annotated[int, Field(ge=1, le=10_000)] = 25
+    """Largest number of live windows that are estimated at once, and of past windows beside them; the others wait."""
 
 
 class ContextSettings(Section):

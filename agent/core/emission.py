@@ -1,4 +1,8 @@
-"""When estimates and acquisition lists are emitted: at boundaries, and before them when an estimate moved."""
+"""When estimates and acquisition lists are emitted: at boundaries, and before them when an estimate moved.
+
+At a boundary with many domains, some estimates are emitted at once and the others with the events that follow, so that
+no batch takes long. When the next boundary comes first, the rest is emitted there.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live, estimate_past
 from driftgauge.agent.core.roster import Roster
+from driftgauge.agent.core.state import Closing
 from driftgauge.models import acquisition
 from driftgauge.models.outputs import Acquisition, Estimate
 
@@ -21,20 +26,51 @@ class Emission:
         self._batch = batch
         self._roster = roster
 
-    def emit_pending(self, boundary: float) -> None:
-        """Emit some of the closed windows that changed, the windows that end at this boundary, the acquisition list."""
-        state, windows = self._batch.state, self._batch.settings.windows
+    def close(self, boundary: float) -> None:
+        """Begin to emit the windows that end at this boundary, after the rest of those of the boundary before."""
+        self._close_domains(math.inf)
         self._batch.close_marked(boundary)
         self.make_stale_due()
-        self.emit_stale()
-        for series in sorted(state.domains):
-            domain = state.domains[series]
-            if self._is_due(domain, boundary):
-                self._emit_live(domain, estimate_live(state, self._batch.memory, domain, boundary))
-            elif domain.is_changed and not domain.window.has_rows(boundary - windows.window_s, math.inf):
-                domain.is_changed = False  # its responses were all late: they belong to past windows
-                state.touched_domains.add(series)
+        self._batch.state.closing = Closing(boundary)
+        self.go_on()
+
+    def emit_early(self) -> None:
+        """Begin to emit the open windows that changed; where estimates are due already, emit some of those instead."""
+        if self._batch.state.closing is None:
+            self.close(self._batch.state.boundary)
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Emit some of the estimates that are due: those of closed windows that changed, then those of live domains."""
+        self._emit_stale()
+        self._close_domains(self._batch.settings.windows_at_once)
+
+    def _close_domains(self, limit: float) -> None:
+        """Emit the windows of at most ``limit`` live domains, in order; after the last one, the acquisition list."""
+        state = self._batch.state
+        if state.closing is None:
+            return
+        boundary, last = state.closing
+        for series in sorted(series for series in state.domains if last is None or series > last):
+            if limit <= 0:
+                return
+            limit -= self._close_domain(state.domains[series], boundary)
+            state.closing = Closing(boundary, series)
+            state.domains[series].window.forget(state.boundary - self._batch.settings.windows.window_s)
+        state.closing = None
         self._emit_acquisition(boundary)
+
+    def _close_domain(self, domain: DomainState, boundary: float) -> bool:
+        """Emit the window of a domain if it is due; returns whether it was."""
+        state, window_s = self._batch.state, self._batch.settings.windows.window_s
+        is_due = self._is_due(domain, boundary)
+        if is_due:
+            self._emit_live(domain, estimate_live(state, self._batch.memory, domain, boundary))
+        elif domain.is_changed and not domain.window.has_rows(boundary - window_s, math.inf):
+            domain.is_changed = False  # its responses were all late: they belong to past windows
+            state.touched_domains.add(domain.series)
+        return is_due
 
     def make_stale_due(self) -> None:
         """Let the windows marked so far be estimated again.
@@ -44,11 +80,11 @@ class Emission:
         self._batch.save_stale()
         self._batch.state.n_due = self._batch.state.n_stale
 
-    def emit_stale(self) -> None:
-        """Emit closed windows that changed and are due: ``stale_windows_at_once`` of them, the oldest marks first."""
+    def _emit_stale(self) -> None:
+        """Emit closed windows that changed and are due: ``windows_at_once`` of them, the oldest marks first."""
         batch, state = self._batch, self._batch.state
         batch.save_stale()
-        taken = batch.memory.take_stale(min(state.n_due, batch.settings.stale_windows_at_once))
+        taken = batch.memory.take_stale(min(state.n_due, batch.settings.windows_at_once))
         state.n_stale, state.n_due = state.n_stale - len(taken), state.n_due - len(taken)
         state.corrected_at = state.event_time
         for series, marks in groupby(taken, key=lambda mark: mark.series):
@@ -63,6 +99,8 @@ class Emission:
 
     def emit_if_material(self, domain: DomainState) -> None:
         """Emit the estimate of a domain before the boundary if it differs from the last one by enough to matter."""
+        if (end := self._batch.state.open_end(domain.series)) < self._batch.state.boundary:
+            self._close_domain(domain, end)
         estimate = estimate_live(self._batch.state, self._batch.memory, domain, self._batch.state.boundary)
         domain.events_since = domain.labels_since = 0
         if domain.last_estimate is None and not self._has_rows(domain, self._batch.state.boundary):
@@ -74,6 +112,8 @@ class Emission:
         """Whether the estimate of a domain over the window that ends at this boundary is to be emitted."""
         if domain.last_estimate is None and not self._has_rows(domain, boundary):
             return False  # its responses all belong to other windows
+        if domain.last_estimate is not None and domain.last_estimate.window_end > boundary:
+            return False  # emitted for this boundary, and for the next one
         is_changed = domain.is_changed or domain.has_rows_after_estimate(boundary)
         return is_changed or _has_fallen_silent(domain, boundary)
 
@@ -88,8 +128,9 @@ class Emission:
         """Emit the estimate of a past window; the next estimate of a live domain for the same window follows it."""
         state, domain = self._batch.state, self._batch.state.domains.get(estimate.series)
         last = None if domain is None else domain.last_estimate
-        is_last = last is not None and last.window_end == estimate.window_end
-        if domain is not None and (is_last or estimate.window_end >= state.boundary):
+        newest_end = -math.inf if last is None else last.window_end
+        may_be_last = estimate.window_end == newest_end or estimate.window_end >= state.open_end(estimate.series)
+        if domain is not None and may_be_last and estimate.window_end >= newest_end:
             domain.last_estimate = estimate
             state.touched_domains.add(estimate.series)
         self._emit(estimate)

@@ -83,7 +83,7 @@ class EventTime:
                     state.boundary = max(state.boundary, windows.boundary_after(end))
             state.boundary = max(state.boundary, boundary)
             for series in sorted(state.domains):
-                state.domains[series].window.forget(boundary - windows.window_s)
+                state.domains[series].window.forget(min(boundary, state.open_end(series)) - windows.window_s)
         state.event_time = event_time
         state.boundary = max(boundary, state.boundary)
 
@@ -98,7 +98,7 @@ class EventTime:
 
     def _close(self, boundary: float) -> Iterator[Arrival]:
         """Emit what ends at this boundary; evict responses and labels that have waited for too long."""
-        self._emission.emit_pending(boundary)
+        self._emission.close(boundary)
         yield from self._pieces.expire()
         self._labels.expire()
 

@@ -32,8 +32,8 @@ from driftgauge.models.outputs import Output
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.topic_scale import OUT_OF_SCALE
 
-STALE_EVERY_EVENTS, STALE_EVERY_S = 100, 10.0
-"""Events, and seconds of event time, after which some of the past windows that are due are estimated again."""
+GO_ON_EVERY_EVENTS, GO_ON_EVERY_S = 100, 10.0
+"""Events, and seconds of event time, after which some more of the windows that are due are estimated."""
 
 TIME_EVERY_EVENTS = 5
 """Events after which event time is looked at, so that one event causes little work where event time runs fast."""
@@ -97,15 +97,15 @@ class _Step:
         return self.batch.outputs
 
     def _count(self, event: Event) -> None:
-        """Estimate some past windows again every so often, in events or event time, and when event time is ticked."""
+        """Emit some of the estimates that are due every so often, in events or event time, and when time is ticked."""
         state = self.batch.state
         state.n_events += 1
-        if not state.n_due:
+        if not state.is_behind:
             return
-        is_time = state.n_events % TIME_EVERY_EVENTS == 0 and state.event_time >= state.corrected_at + STALE_EVERY_S
-        if is_time or state.n_events % STALE_EVERY_EVENTS == 0 or isinstance(event, Tick):
+        is_time = state.n_events % TIME_EVERY_EVENTS == 0 and state.event_time >= state.corrected_at + GO_ON_EVERY_S
+        if is_time or state.n_events % GO_ON_EVERY_EVENTS == 0 or isinstance(event, Tick):
             self.responses.flush()
-            self.emission.emit_stale()
+            self.emission.go_on()
 
     def _apply(self, event: Event) -> None:
         if isinstance(event, Arrival):
@@ -124,7 +124,7 @@ class _Step:
             self.emission.make_stale_due()
         elif isinstance(event, Pause):
             self.responses.flush()
-            self.emission.emit_pending(self.batch.state.boundary)
+            self.emission.emit_early()
         elif isinstance(event, Rejected):
             self.batch.reject(event)
             if event.reason == OUT_OF_SCALE:

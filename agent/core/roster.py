@@ -84,12 +84,11 @@ class Roster:
 
     def _live(self, domain: DomainState) -> DomainState:
         """Make a domain live, with the window and the newest estimate that it has where it left or was forgotten."""
-        boundary = self._state.boundary
-        domain.rebuild(boundary, self._batch.memory, self._batch.newest_estimate)
+        domain.rebuild(self._state.open_end(domain.series), self._batch.memory, self._batch.newest_estimate)
         # its open windows, which may have been estimated meanwhile, are those of a live domain again
-        if estimate := self._batch.newest_estimate(estimate_key(domain.series, boundary)):
-            domain.last_estimate = estimate
         for end in self._open_ends(domain):
+            if estimate := self._batch.newest_estimate(estimate_key(domain.series, end)):
+                domain.last_estimate = estimate
             self._state.forget_open(domain.series, end)
         return self._state.add_domain(domain)
 
@@ -167,11 +166,12 @@ class Roster:
                 self._state.mark_open(domain.series, end)
 
     def _open_ends(self, domain: DomainState) -> list[float]:
-        """The open boundary, and the one after the newest response where that is later."""
-        ends = {self._state.boundary}
+        """The next boundary, the open one, and the one after the newest response where that is later."""
+        next_end = self._state.open_end(domain.series)
+        ends = {next_end, self._state.boundary}
         if len(domain.window):
             ends.add(self._batch.settings.windows.boundary_after(domain.window.newest(1, ())))
-        return sorted(end for end in ends if end >= self._state.boundary)
+        return sorted(end for end in ends if end >= next_end)
 
     def _forget_context(self, fingerprint: str) -> None:
         self._retired.remove(fingerprint)

@@ -52,7 +52,7 @@ class PipelineSettings:
     false_alarms: float = 0.05
     max_domains: int = 1_000
     max_fingerprints: int = 16
-    stale_windows_at_once: int = 25
+    windows_at_once: int = 25
     warm_start: bool = False
     fitted: bytes | None = None
     predictions: str = "none"

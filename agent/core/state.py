@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from driftgauge.agent.core.context_state import ContextState, context_parts, contexts_saved, under
 from driftgauge.agent.core.domain_state import DOMAIN, DomainState, domain_name
@@ -39,18 +39,30 @@ def _without_stale(saved: list[Any]) -> list[Any]:
     return [[*scalars, 0, len(stale), 0, -math.inf], counters, delays, n_news, clocks]
 
 
-STREAM = SavedFormat("state of the stream", (_without_stale,), since="0.2.0")
+def _without_closing(saved: list[Any]) -> list[Any]:
+    """Format 2 closed every boundary at once."""
+    return [*saved, None]
+
+
+STREAM = SavedFormat("state of the stream", (_without_stale, _without_closing), since="0.2.0")
 SCALE = SavedFormat("judgement of a topic")
 ALERTED = SavedFormat("times of daily alerts")
 OPEN_MARKS = SavedFormat("marks of open windows")
 
 
+class Closing(NamedTuple):
+    """A boundary that is being closed: the domains up to ``last`` are done, in order of their keys."""
+
+    boundary: float
+    last: SeriesKey | None = None
+
+
 class State:
     """Everything between batches.
 
-    ``boundary`` is where the next windows end; -inf before the first response. ``n_stale`` closed windows are marked to
-    be estimated again. ``n_due`` of them need not wait for the next boundary. ``corrected_at`` is the event time at
-    which some were last estimated again.
+    ``boundary`` is where the next windows end; -inf before the first response. ``closing`` is a boundary at which some
+    domains still wait for their estimate. ``n_stale`` closed windows are marked to be estimated again. ``n_due`` of
+    them need not wait for the next boundary. ``corrected_at`` is the event time at which some were last emitted.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -66,6 +78,7 @@ class State:
         self.event_time = -math.inf
         self.oldest_pending: float | None = None  # event time, exact at boundaries; None: no label is pending
         self.boundary = -math.inf
+        self.closing: Closing | None = None
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
         self.contexts: dict[str, ContextState] = {}
@@ -103,11 +116,22 @@ class State:
     def has_news(self) -> bool:
         """Whether the next emission has estimates to emit."""
         start, end = self.boundary - self.settings.windows.window_s, self.end
-        is_marked = self.n_stale > 0 or any(end <= self.boundary for _, end in self.open_marks)
+        is_marked = self.is_behind or self.n_stale > 0 or any(end <= self.boundary for _, end in self.open_marks)
         return is_marked or any(
             domain.is_changed and (domain.last_estimate is not None or domain.window.has_rows(start, end))
             for domain in self.domains.values()
         )
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether estimates are due that were not emitted yet, to keep a batch short."""
+        return self.closing is not None or self.n_due > 0
+
+    def open_end(self, series: SeriesKey) -> float:
+        """The end of the next window of a series that is to be estimated."""
+        if self.closing is None or (self.closing.last is not None and series <= self.closing.last):
+            return self.boundary
+        return self.closing.boundary
 
     @property
     def has_open_windows(self) -> bool:
@@ -196,7 +220,7 @@ class State:
         scalars = [self.n_responses, self.n_alerts, self.n_pending, *times, *stale]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         clocks = [self.clock.snapshot(), self.wrong_clock_alert]
-        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks])
+        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks, self.closing])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -204,7 +228,9 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, state.assembly.n_news, clocks = STREAM.unpack(saved["stream"])
+        scalars, counters, delays, state.assembly.n_news, clocks, closing = STREAM.unpack(saved["stream"])
+        if closing is not None:
+            state.closing = Closing(closing[0], SeriesKey(*closing[1]) if closing[1] else None)
         state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary, *scalars = scalars
         state.n_events, state.n_stale, state.n_due, state.corrected_at = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
@@ -214,7 +240,7 @@ class State:
         state.contexts = dict(sorted(restored.items(), key=lambda item: item[1].number))
         for blob in under("domain/", saved).values():
             domain = DomainState.restore(settings, blob)
-            domain.rebuild(state.boundary, memory, memory.estimate)
+            domain.rebuild(state.open_end(domain.series), memory, memory.estimate)
             state.add_domain(domain)
         # saved in the newest format once, so that it is counted once
         state.touched_domains = {d for d in state.domains if DOMAIN.is_old(saved[domain_name(d)])}

@@ -90,7 +90,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         false_alarms=settings.targets.false_alarms,
         max_domains=bounds.max_domains,
         max_fingerprints=settings.context.max_fingerprints,
-        stale_windows_at_once=bounds.stale_windows_at_once,
+        windows_at_once=bounds.windows_at_once,
         warm_start=settings.context.warm_start,
         predictions=settings.predictions.publish,
         seed=settings.classifier.seed,

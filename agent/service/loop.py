@@ -45,12 +45,13 @@ T = TypeVar("T")
 
 OUTBOX_BATCH = 1_000
 ROWS_SCORED_AHEAD = 20_000
-"""Rows that are scored ahead in each round of the loop: some 0.1 s of work after a fit, and else none."""
+"""Rows that are scored ahead in each round of the loop: at most 0.1 s of work after a fit, and else none."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
 RECORDS_AT_ONCE = 50
-"""Records in one transaction while past windows wait to be estimated again, so that no transaction takes long."""
+MANY_DOMAINS = 300
+"""Records in one transaction while windows wait to be estimated, or where a boundary makes that many wait."""
 
 
 class RecordDecoder(Protocol):
@@ -206,11 +207,11 @@ class Loop:
             last_record = time.monotonic()
             while not self.stopping.is_set():
                 is_paused = time.monotonic() - last_record >= self.pause_after_s
-                records = source.poll(0.0 if is_paused and pipeline.state.n_due else self.poll_timeout_s)
+                records = source.poll(0.0 if is_paused and pipeline.state.is_behind else self.poll_timeout_s)
                 if records:
-                    for part in _parts(pipeline.state, records):
+                    for part in in_parts(pipeline.state, records):
                         self._batch(pipeline, part, positions)
-                    self._publish(sink)
+                        self._publish(sink)
                     source.commit(positions)
                     last_record = time.monotonic()
                 elif source.is_exhausted:  # event time reaches the end of the last window, so that all windows close
@@ -221,6 +222,12 @@ class Loop:
                     self._emit_pending(pipeline, sink, Pause())
                 pipeline.score_ahead(ROWS_SCORED_AHEAD)
                 self._report_success(source)
+            self._emit_all(pipeline, sink)
+
+    def _emit_all(self, pipeline: Pipeline, sink: Sink) -> None:
+        """Emit the open windows that changed, in short transactions; closed ones that changed may stay in the store."""
+        self._emit_pending(pipeline, sink, Pause())
+        while pipeline.state.closing is not None:
             self._emit_pending(pipeline, sink, Pause())
 
     def _emit_after_failure(self) -> None:
@@ -230,7 +237,7 @@ class Loop:
                 with self.store.transaction() as transaction:
                     pipeline = Pipeline.resume(self.settings, transaction)
                 self._publish(sink)
-                self._emit_pending(pipeline, sink, Pause())
+                self._emit_all(pipeline, sink)
         except ConnectorError as error:
             if not error.retriable:
                 raise
@@ -319,10 +326,11 @@ class Loop:
             observer.failure(None)
 
 
-def _parts(state: State, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """The records of a batch as they are applied: all at once, or in parts while past windows wait."""
+def in_parts(state: State, records: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The records of a poll as they are applied: all at once, or in parts where windows wait to be estimated."""
     start = 0
     while start < len(records):
-        stop = start + RECORDS_AT_ONCE if state.n_stale else len(records)
+        is_long = state.n_stale or state.is_behind or len(state.domains) >= MANY_DOMAINS
+        stop = start + RECORDS_AT_ONCE if is_long else len(records)
         yield records[start:stop]
         start = stop

@@ -90,7 +90,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "bounds.max_in_flight": (43, ("pipeline.assembly.max_in_flight",)),
     "bounds.max_waiting_chunks": (44, ("pipeline.assembly.max_waiting",)),
     "bounds.in_flight_expiry_s": (45.0, ("pipeline.assembly.expiry_s",)),
-    "bounds.stale_windows_at_once": (46, ("pipeline.stale_windows_at_once",)),
+    "bounds.windows_at_once": (46, ("pipeline.windows_at_once",)),
     "context.warm_start": (True, ("pipeline.warm_start",)),
     "context.max_fingerprints": (47, ("pipeline.max_fingerprints",)),
     "predictions.publish": ("final", ("pipeline.predictions",)),

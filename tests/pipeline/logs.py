@@ -27,7 +27,7 @@ SETTINGS = PipelineSettings(
     label_horizon_s=200.0,
     refit_estimator_every_labels=40,
     predictions="final",
-    stale_windows_at_once=3,
+    windows_at_once=3,
 )
 
 

@@ -30,7 +30,7 @@ SETTINGS = PipelineSettings(
     max_domains=10,
     max_fingerprints=4,
     max_pending_labels=7,
-    stale_windows_at_once=5,
+    windows_at_once=5,
     label_horizon_s=1e6,
     detect_drift=False,
     committee=CommitteeSettings(round_labels=50, max_training_rows=100),

@@ -15,7 +15,7 @@ from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent
 
 N_DOMAINS, PER_DOMAIN, N_LABELS = 3, 120, 150
-BOUNDED = replace(SETTINGS, windows=WindowSpec(240.0, 60, 10.0), max_pending_labels=10, stale_windows_at_once=7)
+BOUNDED = replace(SETTINGS, windows=WindowSpec(240.0, 60, 10.0), max_pending_labels=10, windows_at_once=7)
 Window = tuple[str, float]
 
 
@@ -50,7 +50,7 @@ def past(outputs: Sequence[Output], boundary: float) -> list[Window]:
 
 
 def agent_after_the_import(at_once: int = 7) -> Agent:
-    agent = Agent(replace(BOUNDED, stale_windows_at_once=at_once))
+    agent = Agent(replace(BOUNDED, windows_at_once=at_once))
     agent.take(*traffic())
     agent.take(*imported())
     return agent
@@ -64,7 +64,7 @@ def test_every_window_that_an_import_of_labels_changes_is_estimated_again_once_b
     live = iter(traffic(T0 + 600.0, 2_000))
     while agent.state.n_stale:
         found = past(agent.take(next(live)), boundary)
-        assert len(found) <= 2 * BOUNDED.stale_windows_at_once  # where a boundary is the hundredth event
+        assert len(found) <= 2 * BOUNDED.windows_at_once  # where a boundary is the hundredth event
         again += found
     assert sorted(again) == sorted(expected)
     assert agent.state.n_due == 0
@@ -91,7 +91,7 @@ def test_pauses_and_ticks_go_on_until_no_window_waits(is_file: bool) -> None:
 
 
 def test_a_trickle_of_events_works_windows_off_by_event_time() -> None:
-    agent = Agent(replace(BOUNDED, windows=WindowSpec(240.0, 60, 60.0), stale_windows_at_once=1))
+    agent = Agent(replace(BOUNDED, windows=WindowSpec(240.0, 60, 60.0), windows_at_once=1))
     agent.take(*traffic(), *imported())
     n_minutes = agent.state.n_stale // 4
     assert n_minutes > 5
@@ -108,23 +108,23 @@ def test_dense_traffic_works_windows_off_by_the_number_of_events() -> None:
 
 
 def test_windows_estimated_together_give_the_estimates_of_windows_estimated_alone() -> None:
-    one, many = agent_after_the_import(1), agent_after_the_import(1_000)
-    for agent in (one, many):
+    few, many = agent_after_the_import(N_DOMAINS), agent_after_the_import(1_000)
+    for agent in (few, many):
         while agent.state.has_news:
             agent.take(Pause())
-    assert one.store.tables.outputs["estimates"] == many.store.tables.outputs["estimates"]
+    assert few.store.tables.outputs["estimates"] == many.store.tables.outputs["estimates"]
 
 
 def test_windows_of_a_busy_domain_are_estimated_from_their_newest_rows_together_and_alone() -> None:
     busy = replace(BOUNDED, windows=WindowSpec(240.0, 5, 10.0))
-    agents = [Agent(replace(busy, stale_windows_at_once=n)) for n in (1, 1_000)]
+    agents = [Agent(replace(busy, windows_at_once=n)) for n in (N_DOMAINS, 1_000)]
     for agent in agents:
         agent.take(*traffic(), *imported())
         while agent.state.has_news:
             agent.take(Pause())
-    one, many = (agent.store.tables.outputs["estimates"] for agent in agents)
-    assert one == many
-    assert max(estimate.n_events for estimate in one.values()) == 5
+    few, many = (agent.store.tables.outputs["estimates"] for agent in agents)
+    assert few == many
+    assert max(estimate.n_events for estimate in few.values()) == 5
 
 
 def test_a_window_whose_responses_were_deleted_meanwhile_keeps_its_estimate_and_is_counted() -> None:
