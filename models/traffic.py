@@ -42,7 +42,7 @@ class Traffic:
         """Count a response; ``boundary`` is the end of the window in progress."""
         part = math.floor(event_time / self.part_s)
         if part not in self.counts:
-            first = self._first(boundary)
+            first = self._first(boundary) - 1  # the window before may still wait for its estimate
             self.counts = {known: n for known, n in self.counts.items() if known >= first}
             if part < first:
                 return

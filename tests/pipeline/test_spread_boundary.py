@@ -15,7 +15,7 @@ from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent
 
 N_DOMAINS, AT_ONCE, HOP_S = 40, 6, 100.0
-SPREAD = replace(SETTINGS, windows=WindowSpec(400.0, 60, HOP_S), windows_at_once=AT_ONCE, min_events=1)
+SPREAD = replace(SETTINGS, windows=WindowSpec(2 * HOP_S, 60, HOP_S), windows_at_once=AT_ONCE, min_events=1)
 
 
 def response(domain: int, at: float, name: str = "") -> Generation:
@@ -76,17 +76,19 @@ def test_pauses_and_ticks_emit_the_rest_of_a_boundary_in_steps(event: Event) -> 
     assert sorted(ends(found)) == [(f"d{d:02}", T0 + HOP_S) for d in range(N_DOMAINS)]
 
 
-def test_a_restart_in_the_middle_of_a_boundary_goes_on_with_the_same_rows() -> None:
+def test_the_rows_of_a_window_are_kept_until_its_turn_also_over_a_restart() -> None:
     estimates = []
     for is_restarted in (False, True):
-        agent, found = agent_at_a_boundary()
+        agent = Agent(SPREAD)
+        agent.take(*one_each(T0 - 90), *one_each(T0))  # the former ones are too old for the window after this one
+        found = agent.take(response(0, T0 + HOP_S))
         if is_restarted:
             agent.restart()
         while agent.state.closing is not None:
             found += agent.take(Pause())
         estimates.append([output for output in found if isinstance(output, Estimate)])
     assert estimates[0] == estimates[1]
-    assert {estimate.n_events for estimate in estimates[0]} == {1}
+    assert {e.n_events for e in estimates[0] if e.window_end == T0 + HOP_S and e.domain != "d00"} == {2}
 
 
 def test_a_domain_that_moves_before_its_turn_gets_both_estimates() -> None:
