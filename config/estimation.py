@@ -25,12 +25,7 @@ from driftgauge.models.signals.feature_sets import ALL_FEATURES, FeatureSet
 DAY_S = 86_400.0
 
 ClassifierKind: TypeAlias = Literal[
-    "logistic_regression",
-    "adaptive_random_forest",
-    "random_forest",
-    "published_forest",
-    "sparse_logistic_regression",
-    "gradient_boosting",
+    "random_forest", "logistic_regression", "neural_network", "gradient_boosting", "published_forest"
 ]
 
 
@@ -51,31 +46,28 @@ class FeatureSettings(Section):
 
 
 class LearningSettings(Section):
-    """The classifiers that predict correctness."""
+    """The classifiers that predict the correctness of responses and estimate the accuracy of domains."""
 
-    kind: ClassifierKind = "logistic_regression"
-    """The classifier whose predictions are used at first (the champion)."""
+    kind: ClassifierKind = "random_forest"
+    """The classifier that predicts and estimates at first (the champion)."""
 
     challengers: Annotated[tuple[ClassifierKind, ...], LISTED, Field(max_length=5)] = ()
     """Classifiers that learn the same labels; one that is proved better replaces the champion."""
 
     min_labels: Count = 10
-    """Number of right labels and of wrong labels that are needed before the first prediction."""
+    """Number of right labels and of wrong labels that are needed before the first prediction and the first fit."""
 
     memory_labels: CountOrNone = 5_000
-    """Number of labels after which the influence of an older label has faded; 0: labels never fade."""
-
-    imbalance: Literal["keep", "balance"] = "keep"
-    """Weight of right and wrong labels: keep the same weight for each label, or balance the totals of both kinds."""
+    """Number of labels after which an older label has faded from what learns from every label; 0: labels never fade."""
 
     correct_domains: bool = True
     """Whether the labels of a domain shift the predictions of that domain."""
 
     refit_every_labels: Count = 500
-    """Number of labels between refits of classifiers that cannot be updated; the first refits come sooner."""
+    """Number of labels between two fits at most; the first fit comes after 50 labels, the next ones soon."""
 
-    max_training_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 5_000
-    """Number of newest labelled responses that a refit uses."""
+    max_training_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
+    """Number of newest labelled responses that a fit uses, thinned to 4,000 with the same share for each domain."""
 
     promote_after_labels: Count = 200
     """Number of labels that champion and challenger must both have predicted before the challenger can replace it."""
@@ -92,7 +84,7 @@ class LearningSettings(Section):
     gate_min_labels: Count = 20
     """Number of labels that a domain needs to be held out in the check of `gate_auroc`."""
 
-    max_versions: Annotated[int, Field(ge=1, le=1_000)] = 20
+    max_versions: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Number of stored versions that can be rolled back to."""
 
     seed: CountOrNone = 0
@@ -175,12 +167,6 @@ class EstimateSettings(Section):
     confidence_level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.9
     """Probability with which an interval contains the true accuracy."""
 
-    refit_every_labels: Count = 200
-    """Number of labels of a context between refits of its estimator; it grows with all labels, up to 2,000."""
-
-    max_training_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
-    """Number of newest labelled responses of a context that its estimator is fitted to."""
-
     min_events: Annotated[int, Field(ge=2, le=1_000_000)] = 30
     """Number of responses that a window needs for an estimate."""
 
@@ -243,7 +229,7 @@ class ContextSettings(Section):
     """Contexts: a change of model, temperature or the like starts a new one. Estimates of two contexts never mix."""
 
     warm_start: bool = False
-    """Whether a new context starts with a copy of the classifiers and the estimator of the last context."""
+    """Whether a new context starts with a copy of the learner of the last context."""
 
     start_from: str = ""
     """File by `driftgauge fit` that new contexts start from (with warm_start: only the first); empty: untrained."""

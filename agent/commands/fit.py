@@ -40,7 +40,7 @@ def fit(
         raise typer.BadParameter("give either recordings or --store", param_hint="FILES")
     settings = build.unfitted_pipeline_settings(settings_from(config, overrides))
     if url := store_url(store):
-        rows = fitting.rows_of_store(url, context, settings.max_training_rows)
+        rows = fitting.rows_of_store(url, context, settings.committee.max_training_rows)
     else:
         recordings = [read_recording(path) for path in files or []]
         rows = fitting.rows_of(recordings, settings.features, seed)

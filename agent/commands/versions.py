@@ -25,8 +25,8 @@ from driftgauge.agent.commands.terminal import print_line, print_table, write_js
 
 if TYPE_CHECKING:
     from driftgauge.connectors.base import Store
-    from driftgauge.models.classify.committee import CommitteeSettings
-    from driftgauge.models.classify.committee_record import CommitteeRecord
+    from driftgauge.models.learn.committee import CommitteeSettings
+    from driftgauge.models.learn.committee_record import CommitteeRecord
 
 HEADER = ("context", "version", "kind", "labels", "Brier", "AUROC", "calibration error", "digest", "why stored")
 
@@ -88,7 +88,7 @@ def roll_back(store: Store, settings: CommitteeSettings, number: int, fingerprin
     from driftgauge.agent.core.context_state import contexts_saved, under
     from driftgauge.agent.outlets.versions import named_context, record_of
     from driftgauge.connectors.base import ConnectorError
-    from driftgauge.models.classify.committee import Committee
+    from driftgauge.models.learn.committee import Committee
 
     with store.transaction() as transaction:
         contexts = contexts_saved(transaction.state("context/"))

@@ -1,4 +1,4 @@
-"""Learning from labels: the classifiers of a context are scored and updated, and fitted again when due."""
+"""Learning from labels: the learner of a context is scored and updated, and fitted again when due."""
 
 from __future__ import annotations
 
@@ -45,13 +45,10 @@ class Learning:
             self._watching.see_gap(domain, row, truth.correct)
         if context.committee.wants_refit():
             context.committee.refit(self._training_rows(row.fingerprint))
-        context.labels_since_fit += 1
-        if context.wants_fit():
-            context.fit_estimator(self._training_rows(row.fingerprint))
 
     def _training_rows(self, fingerprint: str) -> Rows:
         """Labelled rows; a label that does not count in estimates teaches with weight 1."""
         settings = self._batch.settings
-        rows = self._batch.memory.labelled(fingerprint, settings.max_training_rows)
+        rows = self._batch.memory.labelled(fingerprint, settings.committee.max_training_rows)
         features = in_width(rows.features, settings.features.width)
         return replace(rows, features=features, weight=np.where(rows.weight > 0, rows.weight, 1.0))

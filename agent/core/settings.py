@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.labels import Policy
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.windows import WindowSpec
@@ -41,8 +41,6 @@ class PipelineSettings:
     label_scale: str = "0 to 1"
     confidence_level: float = 0.9
     min_events: int = 30
-    refit_estimator_every_labels: int = 200
-    max_training_rows: int = 20_000
     detect_drift: bool = True
     drift_false_warnings: float = 1.0
     drift_season_hours: int = 24

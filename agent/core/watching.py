@@ -69,7 +69,7 @@ class Watching:
                 yield described(change, features[:, self._columns[change.what]].astype(np.float64))
                 continue
             committee = self._batch.state.contexts[domain.series.fingerprint].committee
-            p_correct = committee.predict_proba(features, [domain.series.domain] * len(features))
+            p_correct = committee.predict_proba(features, domain.series.domain, may_be_seen=True)
             confirmed = domain.drift.confirm(change, p_correct[~np.isnan(p_correct)].tolist())
             if confirmed is None:
                 self._batch.state.counters["classifier_moved"] += 1

@@ -26,8 +26,8 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.account import Account
 from driftgauge.models.arrays import Float32s, Float64s
+from driftgauge.models.classify.regression_forest import fit_regression_forest
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Sample
-from driftgauge.models.estimate.regression_forest import fit_regression_forest
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSet
 
 Domains: TypeAlias = tuple[str, ...]
@@ -172,7 +172,8 @@ def in_parallel(jobs: int, function: Callable[[Domains], Any], arguments: Iterab
 
 
 def _forest(bench: Bench, domains: Domains) -> tuple[Float32s, Float32s, Float32s]:
-    forest = fit_regression_forest(*bench.training(domains), bench.seed)
+    features, correct = bench.training(domains)
+    forest = fit_regression_forest(features, correct, np.ones(len(correct)), bench.seed)
     source = forest.probabilities(bench.source.features).astype(np.float32)
     target = source if bench.is_same else forest.probabilities(bench.target.features).astype(np.float32)
     return forest.outside.astype(np.float32), source, target

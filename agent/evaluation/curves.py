@@ -17,12 +17,12 @@ from driftgauge.agent.evaluation.figure import drawing
 from driftgauge.agent.evaluation.fit import prequential, rows_of
 from driftgauge.connectors.files.recordings import Recording
 from driftgauge.models.arrays import Float64s
-from driftgauge.models.classify.catalogue import KINDS
-from driftgauge.models.classify.committee import Committee, CommitteeSettings, Metric
+from driftgauge.models.classify.fits import KINDS
 from driftgauge.models.classify.prequential import Tally
+from driftgauge.models.learn.committee import Committee, CommitteeSettings, Metric
 
 CONSTANT = "constant (share of right ones so far)"
-WITH_OFFSETS = "logistic_regression, with domain offsets"
+WITH_OFFSETS = "{}, with domain offsets"
 SPAN = 500
 """Number of labels behind one point of a curve."""
 
@@ -75,10 +75,10 @@ def measure(
             show(f"{name}: {kind}")
             alone = replace(settings, champion=kind, challengers=(), gate_auroc=0.0)
             curves.append(Curve(name, kind, rows.correct, prequential(Committee(alone), rows)))
-        if "logistic_regression" in kinds:
+        if settings.champion in kinds:
             champion = Committee(replace(settings, gate_auroc=0.0))
             predicted = prequential(champion, rows, with_domain_offsets=True)
-            curves.append(Curve(name, WITH_OFFSETS, rows.correct, predicted))
+            curves.append(Curve(name, WITH_OFFSETS.format(settings.champion), rows.correct, predicted))
     return curves
 
 

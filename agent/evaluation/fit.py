@@ -21,8 +21,8 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.models.arrays import Float64s
-from driftgauge.models.classify.committee import BLOCK_LABELS, Committee, Metric
 from driftgauge.models.classify.prequential import Tally
+from driftgauge.models.learn.committee import Committee, Metric
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec, in_width
 from driftgauge.models.signals.features import extract
@@ -55,7 +55,7 @@ def fit(rows: Rows, settings: PipelineSettings, advance: Callable[[int], None] =
     context = ContextState(settings)
     predicted = prequential(context.committee, rows, advance=advance)
     rows = replace(rows, p_correct=predicted)
-    context.fit_estimator(chosen(rows, np.arange(max(len(rows) - settings.max_training_rows, 0), len(rows))))
+    context.committee.refit(rows)
     return Fitted(context, _metrics(context.committee.champion.name, rows))
 
 
@@ -75,9 +75,7 @@ def prequential(
     """Let a committee predict each labelled row before it learns it; the predictions, (n,), are NaN while not ready."""
     predicted, at = np.full(len(rows), np.nan), 0
     while at < len(rows):
-        # a champion that does not learn from every label changes its predictions only when a block is full
-        step = 1 if committee.champion.is_online else BLOCK_LABELS - committee.n_labels % BLOCK_LABELS
-        now = slice(at, at + min(step, committee.labels_to_refit()))
+        now = slice(at, at + 1)
         features, domain = rows.features[now], rows.domain[now].tolist()
         predicted[now] = committee.predict_proba(features, domain if with_domain_offsets else None)
         nothing = np.full(len(features), np.nan)

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.classify.gate import auroc
+from driftgauge.models.learn.gate import auroc
 
 MIN_EFFECTIVE_LABELS = 50.0
 MAX_AUROC = 0.95

@@ -15,9 +15,9 @@ import numpy as np
 from driftgauge.agent.evaluation.compositions import Bench, Progress, Traffic
 from driftgauge.agent.evaluation.fit import prequential
 from driftgauge.models.arrays import Float64s
-from driftgauge.models.classify.committee import Committee, CommitteeSettings
 from driftgauge.models.classify.prequential import Tally
 from driftgauge.models.classify.risk_coverage import risk_coverage
+from driftgauge.models.learn.committee import Committee, CommitteeSettings
 from driftgauge.models.rows import Rows
 
 CURVE_POINTS = 100

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from driftgauge.agent.core.context_state import context_model, contexts_saved, under
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import StoreQueries
-from driftgauge.models.classify.committee_record import CommitteeRecord, read_record
+from driftgauge.models.learn.committee_record import CommitteeRecord, read_record
 
 Parts: TypeAlias = Mapping[str, bytes]
 """The saved parts of one context, by name."""

@@ -33,7 +33,7 @@ from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
-from driftgauge.models.classify.committee import CommitteeSettings
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
@@ -79,8 +79,6 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         max_pending_labels=settings.labels.max_pending,
         confidence_level=settings.estimates.confidence_level,
         min_events=settings.estimates.min_events,
-        refit_estimator_every_labels=settings.estimates.refit_every_labels,
-        max_training_rows=settings.estimates.max_training_rows,
         detect_drift=settings.drift.enabled,
         drift_false_warnings=settings.drift.false_warnings,
         drift_season_hours={"none": 1, "day": 24, "week": 168}[settings.drift.season],
@@ -98,14 +96,13 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
 
 
 def committee_settings(settings: Settings) -> CommitteeSettings:
-    """Settings of the classifiers of a context."""
+    """Settings of the learner of a context."""
     classifier = settings.classifier
     return CommitteeSettings(
         champion=classifier.kind,
         challengers=classifier.challengers,
         min_labels=classifier.min_labels,
         memory_labels=classifier.memory_labels or None,
-        imbalance=classifier.imbalance,
         correct_domains=classifier.correct_domains,
         refit_every_labels=classifier.refit_every_labels,
         max_training_rows=classifier.max_training_rows,

@@ -1,17 +1,17 @@
-"""Classifiers that learn from every label: river's logistic regression and river's adaptive random forest.
+"""The classifier that learns from every label, and bridges the time to the next fit: river's logistic regression.
 
-river's objects do the learning, one label at a time. A missing feature is a key that is absent. A soft label
-c in [0, 1] is learned as a right one of weight c and a wrong one of weight 1 - c. Weights (1 / inclusion probability)
-count relative to their running mean, at most `MAX_WEIGHT` times it, so that one heavy label cannot undo many others.
+river's objects do the learning, one label at a time; memory does not grow with the number of labels. A missing feature
+is a key that is absent. A soft label c in [0, 1] is learned as a right one of weight c and a wrong one of weight
+1 - c. Weights (1 / inclusion probability) count relative to their running mean, at most `MAX_WEIGHT` times it, so that
+one heavy label cannot undo many others.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from river.forest import ARFClassifier
 from river.linear_model import LogisticRegression as RiverLogisticRegression
 from river.optim import SGD
 from river.optim.schedulers import InverseScaling
@@ -20,16 +20,14 @@ from river.utils import VectorDict
 from scipy.special import expit
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.classify.classifier import (
-    ClassifierSettings,
-    LabelCount,
-    check_labels,
-    compressed,
-    pack,
-)
+from driftgauge.models.classify.labelled_rows import LabelCount, check_labels, compressed
+from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.signals.feature_sets import in_width, shared_columns
 
 Features: TypeAlias = dict[int, float]
+
+SNAPSHOT = SavedFormat("classifier", (lambda numbered: numbered[1:],), since="0.2.0")
+_KIND = "logistic_regression"
 
 MAX_WEIGHT = 10.0
 MAX_DEVIATIONS = 5.0
@@ -37,7 +35,7 @@ MAX_DEVIATIONS = 5.0
 response must not undo the effect of a thousand labels."""
 
 
-class LogisticRegression:
+class OnlineRegression:
     """river's StandardScaler and LogisticRegression, on features compressed by `compressed`.
 
     SGD with learning rate 0.2 / t^0.3; predictions use the weights averaged over about the last fifth of the labels
@@ -46,10 +44,15 @@ class LogisticRegression:
     their values at the m-th label, so older labels fade. Learning costs about 50 µs a label. Prediction is
     vectorised over arrays that are kept until the next label.
 
+    Parameters
+    ----------
+    min_labels : right labels, and as many wrong ones, before the first prediction; a soft label counts in part as each
+    memory_labels : labels older than about this many fade; None: all count alike
+
     Examples
     --------
     >>> entropy = np.linspace(0, 1, 100, dtype=np.float32)[:, None]
-    >>> classifier = LogisticRegression(ClassifierSettings())
+    >>> classifier = OnlineRegression()
     >>> classifier.not_ready()
     'needs 10 labels of each kind, has 0 right and 0 wrong'
     >>> classifier.learn(entropy, (entropy[:, 0] < 0.5).astype(float), np.ones(100))
@@ -57,10 +60,9 @@ class LogisticRegression:
     True
     """
 
-    kind: ClassVar[str] = "logistic_regression"
-
-    def __init__(self, settings: ClassifierSettings) -> None:
-        self.settings = settings
+    def __init__(self, min_labels: int = 10, memory_labels: int | None = 5_000) -> None:
+        self.min_labels = min_labels
+        self.memory_labels = memory_labels
         self.count = LabelCount()
         self.weights_seen = 0.0
         self.n_features: int | None = None
@@ -72,21 +74,19 @@ class LogisticRegression:
         self._arrays: tuple[Float64s, Float64s, Float64s] | None = None
 
     @property
-    def n_updates(self) -> int:
-        """Number of labels learned."""
-        return self.count.n
-
-    @property
     def n_labels(self) -> int:
         """Number of labels learned."""
         return self.count.n
 
     def not_ready(self) -> str | None:
         """Why there is no prediction yet."""
-        return self.count.missing(self.settings.min_labels)
+        return self.count.missing(self.min_labels)
 
     def predict_proba(self, features: Float32s) -> Float64s:
-        """P(correct), (n,). An absent feature adds nothing, as in river; a row without features gets the intercept."""
+        """P(correct), (n,); NaN while not ready.
+
+        An absent feature adds nothing, as in river; a row without features gets the intercept.
+        """
         if self.n_features is None or self.not_ready():
             return np.full(len(features), np.nan)
         features = in_width(features, self.n_features)
@@ -104,7 +104,7 @@ class LogisticRegression:
         return np.array(mean), np.array(scale), np.array([self.average.get(j, 0.0) for j in columns])
 
     def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Learn from the labels in order, one at a time."""
+        """Learn from n labels in order, one at a time; ValueError for labels that `check_labels` refuses."""
         self.test_then_train(features, correct, weight)
 
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
@@ -135,8 +135,7 @@ class LogisticRegression:
         relative = min(weight * self.count.n / self.weights_seen, MAX_WEIGHT)
         for is_right, share in ((True, correct), (False, 1 - correct)):
             if share:
-                balance = self.count.balance(is_right) if self.settings.imbalance == "balance" else 1.0
-                self.model.learn_one(scaled, is_right, w=share * relative * balance)
+                self.model.learn_one(scaled, is_right, w=share * relative)
         self.scaler.learn_one(x)
         self._average()
         self._forget(x)
@@ -147,7 +146,7 @@ class LogisticRegression:
         return float(self.model.loss.mean_func(z))
 
     def _average(self) -> None:
-        n, average = min(self.count.n, self.settings.memory_labels or self.count.n), self.average
+        n, average = min(self.count.n, self.memory_labels or self.count.n), self.average
         share = 6 / (5 + n)
         for j, weight in self.model.weights.items():
             before = average.get(j, 0.0)
@@ -163,7 +162,7 @@ class LogisticRegression:
         return x, scaled
 
     def _forget(self, x: Features) -> None:
-        memory, counts = self.settings.memory_labels, self.scaler.counts
+        memory, counts = self.memory_labels, self.scaler.counts
         if memory is not None and self.count.n > memory:
             self.model.optimizer.n_iterations = min(self.model.optimizer.n_iterations, memory)
             for j in x:
@@ -172,154 +171,38 @@ class LogisticRegression:
 
     def snapshot(self) -> bytes:
         """Counts, scaling, weights: a few kilobytes."""
-        return pack(self.kind, self.settings, {
+        settings = {"min_labels": self.min_labels, "memory_labels": self.memory_labels}
+        return SNAPSHOT.pack([_KIND, settings, {
             "count": [self.count.n, self.count.right, self.count.wrong],
             "weights_seen": self.weights_seen,
             "n_features": self.n_features,
             "scaler": [list(part.items()) for part in (self.scaler.counts, self.scaler.means, self.scaler.vars)],
             "average": [self.average_intercept, list(self.average.items())],
             "model": [self.model.intercept, self.model.optimizer.n_iterations, list(self.model.weights.items())],
-        })  # fmt: skip
+        }])  # fmt: skip
 
     @classmethod
-    def restore(cls, settings: ClassifierSettings, state: dict[str, Any]) -> LogisticRegression:
-        """Make the classifier that gave this state."""
-        new = cls(settings)
-        new.count = LabelCount(*state["count"])
-        new.weights_seen, new.n_features = state["weights_seen"], state["n_features"]
-        for part, items in zip((new.scaler.counts, new.scaler.means, new.scaler.vars), state["scaler"], strict=True):
+    def restore(cls, blob: bytes, min_labels: int = 10, memory_labels: int | None = 5_000) -> OnlineRegression:
+        """Make the classifier that gave this snapshot, with these settings; ValueError for any other bytes."""
+        kind, _, state = SNAPSHOT.unpack(blob, tuple[str, dict[str, Any], dict[str, Any]])
+        if kind != _KIND:
+            raise ValueError(f"a snapshot of a {kind} classifier, not of a {_KIND}")
+        try:
+            return cls(min_labels, memory_labels)._with(state)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"damaged snapshot of a {_KIND} classifier: {error!r}") from error
+
+    def _with(self, state: dict[str, Any]) -> OnlineRegression:
+        self.count = LabelCount(*state["count"])
+        self.weights_seen, self.n_features = state["weights_seen"], state["n_features"]
+        for part, items in zip((self.scaler.counts, self.scaler.means, self.scaler.vars), state["scaler"], strict=True):
             for j, value in items:
                 part[j] = value
-        new.average_intercept, average = state["average"]
-        new.average = dict(map(tuple, average))
-        new.model.intercept, new.model.optimizer.n_iterations, weights = state["model"]
-        _set_weights(new.model, dict(map(tuple, weights)))
-        return new
-
-
-class AdaptiveRandomForest:
-    """river's adaptive random forest: Hoeffding trees, each with drift detectors.
-
-    Its state has no plain form, so it is defined by labels: it keeps the last `KEEP` to 2 · `KEEP` of them and is
-    restored by learning them again. When 2 · `KEEP` are held, a new forest learns the last `KEEP` and the older labels
-    are forgotten (``memory_labels``, when smaller, takes the place of `KEEP`). Learning costs 1 to 2 ms a label, and
-    every `KEEP` labels the held labels are learned again. A label of weight w is learned w times; a fraction is
-    rounded at random.
-    """
-
-    kind: ClassVar[str] = "adaptive_random_forest"
-    KEEP: ClassVar[int] = 2_000
-
-    def __init__(self, settings: ClassifierSettings) -> None:
-        self.settings = settings
-        self.keep = min(settings.memory_labels or self.KEEP, self.KEEP)
-        self.count = LabelCount()
-        self.weights_seen = 0.0
-        self.n_features: int | None = None
-        self.held: list[tuple[bytes, float, float]] = []  # raw features, correct, relative weight
-
-    def _start(self) -> None:
-        self.forest: Any = ARFClassifier(seed=self.settings.seed)
-        # the first row that river sees decides how many features a split considers; the first label may lack some
-        self.forest.predict_proba_one(dict.fromkeys(range(self.n_features or 0), 0.0))
-        self.draws = np.random.default_rng(self.settings.seed)
-
-    @property
-    def n_updates(self) -> int:
-        """Number of labels learned."""
-        return self.count.n
-
-    @property
-    def n_labels(self) -> int:
-        """Number of labels that the present forest has learned."""
-        return len(self.held)
-
-    def not_ready(self) -> str | None:
-        """Why there is no prediction yet."""
-        return self.count.missing(self.settings.min_labels)
-
-    def predict_proba(self, features: Float32s) -> Float64s:
-        """P(correct), (n,); about 0.15 ms a row."""
-        if self.n_features is None or self.not_ready():
-            return np.full(len(features), np.nan)
-        rows = compressed(in_width(features, self.n_features)).tolist()
-        votes = [self.forest.predict_proba_one(_present(row)) for row in rows]
-        return np.array([vote.get(True, 0.0) if vote else 0.5 for vote in votes])
-
-    def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Learn from the labels in order, one at a time."""
-        check_labels(features, correct, weight, self.n_features)
-        self._take_columns(features.shape[1])
-        rows = np.ascontiguousarray(features, dtype=np.float32)
-        for row, c, w in zip(rows, correct.tolist(), weight.tolist(), strict=True):
-            self.count.add(c)
-            self.weights_seen += w
-            relative = min(w * self.count.n / self.weights_seen, MAX_WEIGHT)
-            if self.settings.imbalance == "balance":
-                relative *= c * self.count.balance(is_right=True) + (1 - c) * self.count.balance(is_right=False)
-            self._hold(row.tobytes(), c, relative)
-
-    def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
-        """Predict each response, then learn from its label."""
-        predicted = np.full(len(correct), np.nan)
-        for i in range(len(correct)):
-            one = slice(i, i + 1)
-            predicted[one] = self.predict_proba(features[one])
-            self.learn(features[one], correct[one], weight[one])
-        return predicted
-
-    def _take_columns(self, width: int) -> None:
-        """Bring the held labels to another set of features, and learn them again."""
-        is_another = self.n_features not in (None, width)
-        if is_another:
-            rows = in_width(_table(self.held), width)
-            self.held = [(row.tobytes(), c, w) for row, (_, c, w) in zip(rows, self.held, strict=True)]
-        self.n_features = width
-        if is_another:
-            self._start()
-            self._replay(self.held)
-
-    def _hold(self, row: bytes, correct: float, weight: float) -> None:
-        if not self.held:
-            self._start()
-        if len(self.held) == 2 * self.keep:
-            del self.held[: self.keep]
-            self._start()
-            self._replay(self.held)
-        self.held.append((row, correct, weight))
-        self._replay(self.held[-1:])
-
-    def _replay(self, labels: list[tuple[bytes, float, float]]) -> None:
-        for row, (_, correct, weight) in zip(compressed(_table(labels)).tolist(), labels, strict=True):
-            is_right, extra = self.draws.random(2) < (correct, weight % 1)
-            for _ in range(int(weight) + int(extra)):
-                self.forest.learn_one(_present(row), bool(is_right))
-
-    def snapshot(self) -> bytes:
-        """The labels held: 80 bytes each with 17 features."""
-        return pack(self.kind, self.settings, {
-            "count": [self.count.n, self.count.right, self.count.wrong],
-            "weights_seen": self.weights_seen,
-            "n_features": self.n_features,
-            "held": self.held,
-        })  # fmt: skip
-
-    @classmethod
-    def restore(cls, settings: ClassifierSettings, state: dict[str, Any]) -> AdaptiveRandomForest:
-        """Make the classifier that gave this state, by learning its labels again (seconds)."""
-        new = cls(settings)
-        new.count = LabelCount(*state["count"])
-        new.weights_seen, new.n_features = state["weights_seen"], state["n_features"]
-        new.held = [(row, correct, weight) for row, correct, weight in state["held"]]
-        if new.held:
-            new._start()
-            new._replay(new.held)
-        return new
-
-
-def _table(labels: list[tuple[bytes, float, float]]) -> Float32s:
-    """The features of held labels."""
-    return np.frombuffer(b"".join(row for row, _, _ in labels), dtype=np.float32).reshape(len(labels), -1)
+        self.average_intercept, average = state["average"]
+        self.average = dict(map(tuple, average))
+        self.model.intercept, self.model.optimizer.n_iterations, weights = state["model"]
+        _set_weights(self.model, dict(map(tuple, weights)))
+        return self
 
 
 def _present(row: list[float]) -> Features:

@@ -27,10 +27,15 @@ class Threshold:
     value: float
     disagreement: float = 0.0
 
-    def share(self, score: npt.NDArray[np.floating]) -> float:
-        """Estimated accuracy from (n,) scores; rows without a score are left out; NaN when no row has one."""
-        n_present = len(score) - np.count_nonzero(np.isnan(score))
+    def share(self, score: npt.NDArray[np.floating], weight: Float64s | None = None) -> float:
+        """Estimated accuracy from (n,) scores; rows without a score are left out; NaN when no row has one.
+
+        ``weight`` (n,) is that of the rows; None: all count alike.
+        """
         passes = score >= self.value if self.sign > 0 else score <= -self.value  # False for NaN
+        if weight is not None:
+            return mean_present(np.where(np.isnan(score), np.nan, passes), weight)
+        n_present = len(score) - np.count_nonzero(np.isnan(score))
         return float(np.count_nonzero(passes) / n_present) if n_present else float("nan")
 
 
@@ -66,6 +71,18 @@ def fit_threshold(
     sign = 1.0 if (w * (ranks - np.average(ranks, weights=w))) @ (y - accuracy) > 0 else -1.0
     value = _quantile(sign * s, w, 1 - accuracy)
     return Threshold(sign, value, float(np.average(np.abs((sign * s >= value) - y), weights=w)))
+
+
+def mean_present(values: Float64s, weight: Float64s | None = None) -> float:
+    """The mean of the values that are not NaN, by weight; NaN when there is none.
+
+    >>> mean_present(np.array([1.0, np.nan, 4.0]), np.array([2.0, 9.0, 1.0]))
+    2.0
+    """
+    present = ~np.isnan(values)
+    if not present.any():
+        return float("nan")
+    return float(np.mean(values[present]) if weight is None else np.average(values[present], weights=weight[present]))
 
 
 def _quantile(values: Float64s, weight: Float64s, share: float) -> float:

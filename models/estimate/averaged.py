@@ -21,24 +21,23 @@ from driftgauge.models.estimate.candidates import (
     surprisal_logits,
 )
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, pooled_dispersion, summarized
+from driftgauge.models.estimate.fold_fits import MIN_ROWS, Domains
 from driftgauge.models.estimate.recalibration import ShiftPrior
 from driftgauge.models.estimate.shift_scale import FREEDOM, OWN_DOMAIN, LeftOut, learned_scale, spread
-
-Domains = tuple[str, ...]
 
 _ERROR_FLOOR = 0.08  # accuracy; smaller errors of candidates count as equal
 _DISAGREEMENT_FLOOR = 0.02
 
 
-class Forests(Protocol):
-    """Forests by the domains they were fitted on."""
+class Fits(Protocol):
+    """Fits of one kind of classifier by the domains they were fitted on: `FoldFits`."""
 
     def outside(self, trained_on: Domains) -> Float64s:
-        """Out-of-bag probabilities of the rows of these domains, in their order."""
+        """(n,) out-of-bag probabilities of the rows of these domains, in their order."""
         ...
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
-        """(n,) probabilities for rows of a domain; out-of-bag ones for rows that the forest was fitted on."""
+        """(n,) probabilities for rows of a domain; out-of-bag ones for rows that the fit has seen."""
         ...
 
 
@@ -49,14 +48,17 @@ class Fold:
     trained_on: Domains
     candidates: Candidates
 
-    def values(self, features: Float32s, forest: Float64s) -> tuple[dict[str, float], Float64s]:
+    def values(
+        self, features: Float32s, p: Float64s, weight: Float64s | None = None
+    ) -> tuple[dict[str, float], Float64s]:
         """The accuracy of one window by each candidate, and (n,) probabilities above the floor of the window.
 
-        ``forest`` (n,) are the probabilities of the rows by the forest; a row without surprisal keeps its one.
+        ``p`` (n,) are the probabilities of the rows by the classifier; a row without surprisal keeps its one.
+        ``weight`` (n,) is that of labels, where only the labelled rows of the window are known.
         """
-        doubt = surprisal_logits(features)
-        above = np.where(np.isnan(doubt), forest, self.candidates.surprisal.from_logits(doubt))
-        return self.candidates.values(features, forest, doubt), above
+        doubt = surprisal_logits(features, weight)
+        above = np.where(np.isnan(doubt), p, self.candidates.surprisal.from_logits(doubt))
+        return self.candidates.values(features, p, doubt, weight), above
 
 
 class Averaged:
@@ -76,7 +78,7 @@ class Averaged:
 
     def __init__(
         self,
-        forests: Forests,
+        fits: Fits,
         whole: Fold,
         folds: Mapping[str, Fold],
         weights: Mapping[str, float],
@@ -84,7 +86,7 @@ class Averaged:
         dispersion: float,
         residuals: Float64s,
     ) -> None:
-        self.forests = forests
+        self.fits = fits
         self.whole = whole
         self.folds = folds
         self.weights = weights
@@ -93,18 +95,18 @@ class Averaged:
         self.residuals = residuals
 
     def row_scores(self, features: Float32s, domain: str = "") -> Float32s:
-        """(n, 1) the forest's probabilities."""
+        """(n, 1) the probabilities by the fit without the domain."""
         fold = self.folds.get(domain, self.whole)
-        return self.forests.probabilities(fold.trained_on, domain, features)[:, None].astype(np.float32)
+        return self.fits.probabilities(fold.trained_on, domain, features)[:, None].astype(np.float32)
 
     def estimate(self, sample: Sample, confidence_level: float = 0.9) -> AccuracyEstimate:
         """The weighted mean of the candidates, recalibrated by the labels of the sample."""
         if not len(sample):
             return summarized(sample, sample.p_correct, {}, self.name, ShiftPrior(), confidence_level)
         scores = self.row_scores(sample.features, sample.domain) if sample.scores is None else sample.scores
-        fold, forest = self.folds.get(sample.domain, self.whole), scores[:, 0].astype(np.float64)
-        values, above = fold.values(sample.features, forest)
-        p = mixed(forest, above, self.weights)
+        fold, of_fit = self.folds.get(sample.domain, self.whole), scores[:, 0].astype(np.float64)
+        values, above = fold.values(sample.features, of_fit)
+        p = mixed(of_fit, above, self.weights)
         scale = OWN_DOMAIN if sample.domain in fold.trained_on else self.scale
         prior = ShiftPrior(scale * spread(values, self.weights), FREEDOM, dispersion=self._dispersion(sample, p))
         return summarized(sample, p, values, self.name, prior, confidence_level, average(values, self.weights))
@@ -117,9 +119,9 @@ class Averaged:
 
 
 def fit_averaged(
-    labelled: Mapping[str, Sample], forests: Forests, folds: Sequence[Domains], dispersion: float = 1.0
+    labelled: Mapping[str, Sample], fits: Fits, folds: Sequence[Domains], dispersion: float = 1.0
 ) -> Averaged:
-    """Fit on domains that have labels (every row labelled).
+    """Fit on domains that have labels (every row labelled). Domains with few labels judge no candidate and no width.
 
     Parameters
     ----------
@@ -128,29 +130,33 @@ def fit_averaged(
     dispersion : of the labels, see `ShiftPrior`
     """
     everything = tuple(labelled)
-    whole = _fit_fold(labelled, forests, everything)
+    whole = _fit_fold(labelled, fits, everything)
     by_domain: dict[str, Fold] = {}
     for left_out in folds:
-        fold = _fit_fold(labelled, forests, tuple(d for d in everything if d not in left_out))
+        fold = _fit_fold(labelled, fits, tuple(d for d in everything if d not in left_out))
         by_domain |= dict.fromkeys(left_out, fold)
-    predicted = [forests.probabilities(fold.trained_on, d, labelled[d].features) for d, fold in by_domain.items()]
-    found = [by_domain[d].values(labelled[d].features, p) for d, p in zip(by_domain, predicted, strict=True)]
-    truth = np.array([np.average(labelled[d].correct, weights=labelled[d].weight) for d in by_domain])
+    judged = {domain: labelled[domain] for domain in by_domain if len(labelled[domain]) >= MIN_ROWS}
+    predicted = [fits.probabilities(by_domain[d].trained_on, d, sample.features) for d, sample in judged.items()]
+    found = [
+        by_domain[d].values(sample.features, p, sample.weight)
+        for (d, sample), p in zip(judged.items(), predicted, strict=True)
+    ]
+    truth = np.array([np.average(sample.correct, weights=sample.weight) for sample in judged.values()])
     disagreement = {name: whole.candidates.disagreement(name) for name in PRIOR_WEIGHTS}
     weights = judged_weights([values for values, _ in found], truth, disagreement)
     estimates = np.array([average(values, weights) for values, _ in found])
     left_out_domains = [
-        LeftOut(labelled[domain], mixed(p, above, weights), float(level), spread(values, weights))
-        for domain, p, (values, above), level in zip(by_domain, predicted, found, estimates, strict=True)
+        LeftOut(sample, mixed(p, above, weights), float(level), spread(values, weights))
+        for sample, p, (values, above), level in zip(judged.values(), predicted, found, estimates, strict=True)
     ]
     scale = learned_scale(left_out_domains, dispersion)
-    return Averaged(forests, whole, by_domain, weights, scale, dispersion, truth - estimates)
+    return Averaged(fits, whole, by_domain, weights, scale, dispersion, truth - estimates)
 
 
-def mixed(forest: Float64s, above: Float64s, weights: Mapping[str, float]) -> Float64s:
-    """(n,) probabilities of the rows: those of the forest and those above the floor, by weight."""
+def mixed(of_fit: Float64s, above: Float64s, weights: Mapping[str, float]) -> Float64s:
+    """(n,) probabilities of the rows: those of the classifier and those above the floor, by weight."""
     share = sum(weights.get(name, 0.0) for name in ABOVE_FLOOR)
-    return (1 - share) * forest + share * above
+    return (1 - share) * of_fit + share * above
 
 
 def judged_weights(
@@ -183,5 +189,5 @@ def average(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
     return float(weight @ np.array(list(values.values())) / weight.sum())
 
 
-def _fit_fold(labelled: Mapping[str, Sample], forests: Forests, trained_on: Domains) -> Fold:
-    return Fold(trained_on, fit_candidates([labelled[domain] for domain in trained_on], forests.outside(trained_on)))
+def _fit_fold(labelled: Mapping[str, Sample], fits: Fits, trained_on: Domains) -> Fold:
+    return Fold(trained_on, fit_candidates([labelled[domain] for domain in trained_on], fits.outside(trained_on)))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.estimate.atc import Threshold, fit_threshold
+from driftgauge.models.estimate.atc import Threshold, fit_threshold, mean_present
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.estimate.surprisal import SurprisalModel, above_floor, doubt_logit, fit_surprisal
 from driftgauge.models.signals.feature_sets import FEATURES
@@ -43,18 +43,20 @@ class Candidates:
     thresholds: Mapping[str, Threshold]
     surprisal: SurprisalModel
 
-    def values(self, features: Float32s, forest: Float64s, doubt: Float64s) -> dict[str, float]:
+    def values(
+        self, features: Float32s, of_fit: Float64s, doubt: Float64s, weight: Float64s | None = None
+    ) -> dict[str, float]:
         """The accuracy of one window by each candidate; a candidate without a value is left out.
 
         Parameters
         ----------
-        features : (n, d); forest : (n,) probabilities; doubt : (n,) `surprisal_logits` of the window
+        features, of_fit, doubt : (n, d), (n,) probabilities by the classifier, (n,) `surprisal_logits` of the window
+        weight : (n,) of labels, where only the labelled rows of the window are known; None: all rows count alike
         """
-        scores = _scores(features, forest, doubt)
-        values = {name: threshold.share(scores[name]) for name, threshold in self.thresholds.items()}
-        values["forest"] = float(np.mean(forest))
-        p = self.surprisal.from_logits(doubt[~np.isnan(doubt)])
-        values["surprisal"] = float(np.mean(p)) if len(p) else float("nan")
+        scores = _scores(features, of_fit, doubt)
+        values = {name: threshold.share(scores[name], weight) for name, threshold in self.thresholds.items()}
+        values["forest"] = mean_present(of_fit, weight)
+        values["surprisal"] = mean_present(self.surprisal.from_logits(doubt), weight)
         return {name: values[name] for name in PRIOR_WEIGHTS if np.isfinite(values.get(name, np.nan))}
 
     def disagreement(self, name: str) -> float:
@@ -63,20 +65,23 @@ class Candidates:
         return 1.0 if threshold is None else threshold.disagreement
 
 
-def surprisal_logits(features: Float32s) -> Float64s:
-    """(n,) logit exp(-S) of the responses of one window; S from entropies when no response has chosen logprobs."""
+def surprisal_logits(features: Float32s, weight: Float64s | None = None) -> Float64s:
+    """(n,) logit exp(-S) of the responses of one window; S from entropies when no response has chosen logprobs.
+
+    ``weight`` (n,) is that of labels, where only the labelled rows of the window are known.
+    """
     nll, entropy = features[:, _NLL_SUM], features[:, _ENTROPY_SUM]
-    return doubt_logit(above_floor(entropy if np.isnan(nll).all() else nll))
+    return doubt_logit(above_floor(entropy if np.isnan(nll).all() else nll, weight))
 
 
 def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
     """Fit on the labelled rows of one or more domains.
 
-    ``outside`` (sum of n,) are out-of-bag probabilities of these rows from a forest fitted on them, in their order.
+    ``outside`` (sum of n,) are out-of-bag probabilities of these rows by a fit to them, in their order.
     """
     features = np.concatenate([s.features for s in samples])
     correct = np.concatenate([s.correct for s in samples])
-    doubt = np.concatenate([surprisal_logits(s.features) for s in samples])
+    doubt = np.concatenate([surprisal_logits(s.features, s.weight) for s in samples])
     relative = [s.weight / s.weight.mean() for s in samples]
     weight = np.concatenate([w * _MAX_DOMAIN_WEIGHT / max(len(w), _MAX_DOMAIN_WEIGHT) for w in relative])
     scores = _scores(features, outside, doubt)
@@ -87,7 +92,7 @@ def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
     )
 
 
-def _scores(features: Float32s, forest: Float64s, doubt: Float64s) -> dict[str, npt.NDArray[np.floating]]:
+def _scores(features: Float32s, of_fit: Float64s, doubt: Float64s) -> dict[str, npt.NDArray[np.floating]]:
     """The scores that the thresholds apply to, by candidate."""
     columns = {name: features[:, column] for name, column in _ATC_FEATURES.items()}
-    return {"atc_forest": forest, "atc_surprisal": doubt, **columns}
+    return {"atc_forest": of_fit, "atc_surprisal": doubt, **columns}

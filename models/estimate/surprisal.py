@@ -24,18 +24,30 @@ _INTERCEPT_SD, _SLOPE_SD = 1.5, 0.5  # p = exp(-S) is intercept 0, slope 1
 _STEPS = 30
 
 
-def above_floor(total: npt.NDArray[np.floating]) -> Float64s:
+def above_floor(total: npt.NDArray[np.floating], weight: Float64s | None = None) -> Float64s:
     """S of every response of one domain from its sums of surprisals, both (n,) in nats; NaN stays NaN.
+
+    ``weight`` (n,) is that of the responses in the quantile that is the floor; None: all count alike.
 
     >>> import numpy as np
     >>> above_floor(np.array([7.0, 7.0, 7.5, 9.0])).round(2).tolist()
     [0.0, 0.0, 0.5, 2.0]
     """
-    present = total[~np.isnan(total)]
+    is_present = ~np.isnan(total)
+    present = total[is_present]
     if not len(present):
         return np.full(len(total), np.nan)
-    place = int(FLOOR_QUANTILE * (len(present) - 1))
-    return np.asarray(np.maximum(total.astype(np.float64) - np.partition(present, place)[place], 0.0))
+    floor = _floor(present, None if weight is None else weight[is_present])
+    return np.asarray(np.maximum(total.astype(np.float64) - floor, 0.0))
+
+
+def _floor(present: npt.NDArray[np.floating], weight: Float64s | None) -> float:
+    if weight is None or weight.min() == weight.max():
+        place = int(FLOOR_QUANTILE * (len(present) - 1))
+        return float(np.partition(present, place)[place])
+    order = np.argsort(present)
+    below = np.cumsum(weight[order]) - weight[order]
+    return float(present[order[int(np.searchsorted(below, FLOOR_QUANTILE * below[-1], side="right")) - 1]])
 
 
 def doubt_logit(s: Float64s) -> Float64s:

@@ -47,7 +47,7 @@ def _state() -> State:
     context = state.contexts["f"] = ContextState(state.settings, "m")
     labelled = [_rows(f"d{i}", 400, 400) for i in range(8)]
     columns = zip(*([getattr(rows, field.name) for field in fields(Rows)] for rows in labelled), strict=True)
-    context.fit_estimator(Rows(*map(np.concatenate, columns)))
+    context.committee.refit(Rows(*map(np.concatenate, columns)))
     state.boundary = state.event_time = END
     for i in range(N_WINDOWS):
         state.add_domain(state.new_domain(SeriesKey(f"d{i}", "f"))).window.load(_rows(f"d{i}", N_ROWS, N_LABELS))

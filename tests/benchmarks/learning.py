@@ -16,9 +16,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.classify.classifier import ClassifierSettings
-from driftgauge.models.classify.committee import Committee, CommitteeSettings
-from driftgauge.models.classify.online import LogisticRegression
+from driftgauge.models.classify.online import OnlineRegression
+from driftgauge.models.learn.committee import Committee, CommitteeSettings
 from tests.benchmarks.timing import seconds
 
 Result = dict[str, float | str]
@@ -34,7 +33,7 @@ def measure(many_labels: int = 1_000_000) -> dict[str, Result]:
     """
     features, correct = _labels(N)
     ones = np.ones(N)
-    classifier = LogisticRegression(ClassifierSettings())
+    classifier = OnlineRegression()
     river, sgd = _River(), _PartialFit()
     learned, committee, river_learned, sgd_learned, sgd_batches = seconds(
         lambda: classifier.test_then_train(features, correct, ones),
@@ -121,7 +120,7 @@ def _one_by_one(features: Float32s, correct: Float64s) -> None:
 
 def _long_run(n: int) -> tuple[float, float]:
     """Labels per second, and megabytes by which the peak memory of the process grew after the first tenth."""
-    classifier, batch = LogisticRegression(ClassifierSettings()), 10_000
+    classifier, batch = OnlineRegression(), 10_000
     start, before = time.perf_counter(), 0
     for i in range(0, n, batch):
         features, correct = _labels(batch, seed=i)

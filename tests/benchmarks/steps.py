@@ -22,8 +22,8 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service.loop import ROWS_SCORED_AHEAD, in_parts
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
-from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Context, Event, Generation, Label, Signal
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from driftgauge.models.windows import WindowSpec

@@ -12,8 +12,7 @@ import driftgauge.agent
 from driftgauge.agent.evaluation.fit import rows_of
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float64s
-from driftgauge.models.classify.catalogue import new_classifier
-from driftgauge.models.classify.classifier import ClassifierSettings
+from driftgauge.models.classify.online import OnlineRegression
 from driftgauge.models.rows import Rows
 
 RECORDING = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data" / "reference.npz"
@@ -29,7 +28,7 @@ def rows() -> Rows:
 
 def brier(rows: Rows, order: Indices, correct: Float64s) -> float:
     """On responses not learned, after learning these labels in this order."""
-    classifier = new_classifier("logistic_regression", ClassifierSettings())
+    classifier = OnlineRegression()
     classifier.learn(rows.features[order], correct, np.ones(len(order)))
     p = classifier.predict_proba(rows.features[LEARNED:])
     return float(np.mean((p - rows.correct[LEARNED:]) ** 2))

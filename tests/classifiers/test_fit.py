@@ -18,7 +18,7 @@ from driftgauge.agent.service.fit_files import load_fit, save_fit
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import Recording, read_recording
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.classify.committee import Committee, CommitteeSettings
+from driftgauge.models.learn.committee import Committee, CommitteeSettings
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
@@ -83,7 +83,7 @@ def test_a_context_started_from_a_saved_fit_predicts_like_the_fitted_one(
     assert predicted.tobytes() == fitted_context.committee.predict_proba(rows.features).tobytes()
     assert np.isfinite(predicted).all()
     assert loaded.estimator.name == fitted_context.estimator.name
-    assert loaded.training == fitted_context.training is not None
+    assert loaded.committee.classifier_version == fitted_context.committee.classifier_version > 0
     assert [path.name for path in tmp_path.iterdir()] == ["start.fit"]
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_a_fit_raises_a_clear_error(tmp_path: Path, content: 
         load_fit(tmp_path / "start.fit", PIPELINE)
 
 
-@pytest.mark.parametrize("champion", ["logistic_regression", "sparse_logistic_regression"])
+@pytest.mark.parametrize("champion", ["random_forest", "logistic_regression"])
 def test_prequential_predicts_like_a_committee_that_predicts_before_every_label(champion: str, rows: Rows) -> None:
     few, configured = chosen(rows, np.arange(260)), replace(SETTINGS, champion=champion)
     committee, one_by_one = Committee(configured), np.full(260, np.nan)
@@ -153,11 +153,11 @@ def test_curves_of_every_run_and_classifier_become_a_table_and_a_picture(tmp_pat
         correct=np.tile([0.0, 1.0], 150).astype(np.float32),
     )
     shown: list[str] = []
-    curves = measure([[small], [small, small]], SETTINGS, ["logistic_regression"], show=shown.append)
-    assert shown == ["reference: logistic_regression", "reference then reference: logistic_regression"]
-    assert [c.classifier for c in curves] == [CONSTANT, "logistic_regression", WITH_OFFSETS] * 2
+    curves = measure([[small], [small, small]], SETTINGS, ["random_forest"], show=shown.append)
+    assert shown == ["reference: random_forest", "reference then reference: random_forest"]
+    assert [c.classifier for c in curves] == [CONSTANT, "random_forest", WITH_OFFSETS.format("random_forest")] * 2
     text = markdown(curves)
-    assert text.count("| logistic_regression |") == 2
+    assert text.count("| random_forest |") == 2
     assert "### reference then reference" in text
     draw(curves, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -14,10 +14,10 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.calibration import Calibrator, DomainOffsets
-from driftgauge.models.classify.gate import auroc
 from driftgauge.models.classify.prequential import Tally
-from driftgauge.models.classify.promotion import Evidence
 from driftgauge.models.label_weights import LargestWeight
+from driftgauge.models.learn.gate import auroc
+from driftgauge.models.learn.promotion import Evidence
 
 Column = Float64s
 

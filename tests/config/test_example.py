@@ -12,7 +12,7 @@ from driftgauge.config.estimation import ClassifierKind
 from driftgauge.config.example import example
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
-from driftgauge.models.classify.catalogue import KINDS
+from driftgauge.models.classify.fits import KINDS
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
 

@@ -54,11 +54,11 @@ def test_the_environment_names_the_file_when_no_path_is_given(tmp_path: Path, mo
 def test_environment_and_flags_can_set_lists_and_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS", "a:9092, b:9092")
     monkeypatch.setenv("DRIFTGAUGE_TARGETS__DOMAINS__MATH", "0.9")
-    monkeypatch.setenv("DRIFTGAUGE_CLASSIFIER__CHALLENGERS", '["adaptive_random_forest"]')
+    monkeypatch.setenv("DRIFTGAUGE_CLASSIFIER__CHALLENGERS", '["neural_network"]')
     settings = load_settings(overrides={"targets.domains": "{law: 0.7}", "report.formats": "json"})
     assert settings.kafka.bootstrap_servers == ("a:9092", "b:9092")
     assert settings.targets.domains == {"law": 0.7}
-    assert settings.classifier.challengers == ("adaptive_random_forest",)
+    assert settings.classifier.challengers == ("neural_network",)
     assert settings.report.formats == ("json",)
 
 
@@ -120,7 +120,7 @@ def test_a_word_that_yaml_reads_as_something_else_is_reported_with_its_line(
         ({"kafka__ssl_certfile": "a.pem"}, "ssl_certfile and ssl_keyfile belong together"),
         ({"report__cron": "61 * * * *"}, "cron is not a crontab line"),
         ({"report__cron": "0 6 * * *", "report__interval_s": 60}, "cron and interval_s exclude each other"),
-        ({"classifier__challengers": "logistic_regression"}, "kind and challengers must all be different"),
+        ({"classifier__challengers": "random_forest"}, "kind and challengers must all be different"),
         ({"store__retention_s": 60}, "store.retention_s must be 0 or at least 2592000"),
         ({"targets__domains": "{math: 1.5}"}, "targets.domains.math (flag): must be less than or equal to 1"),
         ({"targets__domains": "{math"}, "not valid YAML"),

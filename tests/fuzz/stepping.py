@@ -27,8 +27,8 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemorySource, MemoryStore, NoSink
 from driftgauge.models.account import Account
-from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Output, Prediction
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
@@ -45,8 +45,6 @@ SETTINGS = PipelineSettings(
     min_events=5,
     label_horizon_s=300.0,
     max_pending_labels=500,
-    refit_estimator_every_labels=10,
-    max_training_rows=500,
     max_domains=50,
     max_fingerprints=60,
     predictions="all",

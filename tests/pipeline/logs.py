@@ -12,6 +12,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
@@ -25,7 +26,7 @@ SETTINGS = PipelineSettings(
     emit_every_labels=4,
     min_events=5,
     label_horizon_s=200.0,
-    refit_estimator_every_labels=40,
+    committee=CommitteeSettings(refit_every_labels=40),
     predictions="final",
     windows_at_once=3,
 )

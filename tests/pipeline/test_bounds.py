@@ -18,8 +18,8 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import OVERFLOW_DOMAIN
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Pause, Rejected, Signal
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
@@ -34,8 +34,6 @@ SETTINGS = PipelineSettings(
     label_horizon_s=1e6,
     detect_drift=False,
     committee=CommitteeSettings(round_labels=50, max_training_rows=100),
-    max_training_rows=100,
-    refit_estimator_every_labels=10**9,
 )
 TOKENS = Signal(chosen_logprobs=np.array([-0.1, -0.2], np.float32))
 

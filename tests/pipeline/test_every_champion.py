@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.classify.catalogue import KINDS
-from driftgauge.models.classify.committee import CommitteeSettings
+from driftgauge.models.classify.fits import KINDS
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Prediction
 from tests.pipeline.logs import SETTINGS, make_log, play, remembered
 
@@ -17,11 +17,11 @@ LOG = make_log(3, 180)
 
 @pytest.mark.parametrize("champion", KINDS)
 def test_batches_and_restarts_change_nothing_for_any_champion(champion: str) -> None:
-    challenger = "logistic_regression" if champion != "logistic_regression" else "sparse_logistic_regression"
+    challenger = "logistic_regression" if champion != "logistic_regression" else "random_forest"
     committee = CommitteeSettings(
         champion=champion, challengers=(challenger,), min_labels=3, refit_every_labels=40, gate_min_labels=5
     )
-    settings = replace(SETTINGS, committee=committee, refit_estimator_every_labels=10**9)
+    settings = replace(SETTINGS, committee=committee)
     straight, restarted = MemoryStore(), MemoryStore()
     expected = play(straight, [LOG], settings)
     assert any(isinstance(output, Prediction) and output.p_correct is not None for output in expected)

@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.agent.core.context_state import TRAINING
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.classify.catalogue import KINDS
-from driftgauge.models.classify.committee import CommitteeSettings
-from driftgauge.models.classify.online import LogisticRegression
+from driftgauge.models.classify.fits import KINDS
 from driftgauge.models.events import Context, Event, Generation, Label, Rejected, Signal, Tick
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Prediction
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.windows import WindowSpec
@@ -29,14 +27,13 @@ HALF = 110
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.classify.refitted.N_TREES", 5)
-    monkeypatch.setattr("driftgauge.models.estimate.default_estimator._TREES", 5)
+    monkeypatch.setattr("driftgauge.models.classify.fits._TREES", 5)
 
 
 def configured(spec: FeatureSpec, **committee: object) -> PipelineSettings:
     settings = CommitteeSettings(min_labels=3, refit_every_labels=40, gate_min_labels=5)
     committee_settings = replace(settings, **committee)  # type: ignore[arg-type]
-    return replace(SETTINGS, features=spec, committee=committee_settings, refit_estimator_every_labels=10)
+    return replace(SETTINGS, features=spec, committee=committee_settings)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +64,8 @@ def test_a_change_of_the_set_loses_nothing_wherever_batches_end(
         state = State.resume(new, memory)
         rows = memory.responses([f"r{i}" for i in range(120)])
     assert {len(row.features) for row in rows.values()} == {before.width, after.width}
-    fits = [TRAINING.unpack(c.training) for c in state.contexts.values() if c.training]
-    assert {width for fit in fits for width, *_ in fit.values()} == {after.width}
+    fits = [context.committee.champion.fits for context in state.contexts.values()]
+    assert {fit.width for fit in fits if fit} == {after.width}
     shared = [after.names.index(name) for name in before.names if name in after.names]
     for domain in state.domains.values():
         for name, found in zip(domain.window.ids, domain.window.features, strict=False):
@@ -91,8 +88,7 @@ def test_old_rows_are_learned_and_their_windows_estimated_again_after_a_change()
     assert {estimate.status for estimate in past} == {"ok"}
     with store.transaction() as memory:
         (context,) = State.resume(new, memory).contexts.values()
-    classifier = context.committee.champion.classifier
-    assert isinstance(classifier, LogisticRegression)
+    classifier = context.committee.online
     assert (classifier.count.n, classifier.n_features) == (120, 22)
     assert classifier.model.weights[21] != 0
 

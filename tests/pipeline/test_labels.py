@@ -228,7 +228,7 @@ def test_how_likely_a_label_was_weighs_it_in_learning_and_in_estimates() -> None
     assert (agent.row("r0").weight, agent.row("r0").label_kind) == (10.0, "designed")
     assert agent.window(T0 + 60).accuracy_labelled == pytest.approx(10 / 12)
     context = next(iter(agent.state.contexts.values()))
-    assert context.committee.champion.classifier.weights_seen == pytest.approx(12.0)  # type: ignore[attr-defined]  # of the default kind
+    assert context.committee.online.weights_seen == pytest.approx(12.0)
 
 
 @pytest.mark.parametrize("count", [True, False])

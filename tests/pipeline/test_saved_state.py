@@ -11,14 +11,14 @@ import pytest
 from driftgauge.agent.commands.terminal import EXIT_FAILED, exit_on
 from driftgauge.agent.core.state import STREAM, State
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.classify.committee import CommitteeSettings
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.saved_format import NewerStateError, SavedFormat
 from tests.pipeline.logs import SETTINGS, START, make_log, play
 from tests.pipeline.stepping import Agent, response
 
 ROOT = Path(__file__).parents[2]
 ALL_KINDS = replace(
-    SETTINGS, committee=CommitteeSettings(challengers=("adaptive_random_forest", "random_forest"), min_labels=3)
+    SETTINGS, committee=CommitteeSettings(challengers=("logistic_regression", "neural_network"), min_labels=3)
 )
 
 

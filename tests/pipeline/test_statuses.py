@@ -13,22 +13,22 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
 from driftgauge.connectors.publishing.payload import to_json
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Context, Event, Generation, Label, Tick
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Status
 from tests.pipeline.logs import START, signal
 
-SETTINGS = PipelineSettings(refit_estimator_every_labels=10_000, committee=CommitteeSettings(gate_auroc=0.7))
+SETTINGS = PipelineSettings(committee=CommitteeSettings(gate_auroc=0.7))
 
 
 def respond(n: int, domain: str = "law") -> list[Event]:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(ord(domain[0]) + 1)
     return [Generation(f"{domain}{i}", START + i, domain, Context(model="m"), signal(rng, 5)) for i in range(n)]
 
 
 def random_labels(n: int, domain: str) -> list[Event]:
     """Labels that have nothing to do with the responses."""
-    right = np.random.default_rng(1).random(n) < 0.5
+    right = np.random.default_rng(ord(domain[0])).random(n) < 0.5
     return [Label(f"l-{domain}{i}", f"{domain}{i}", START + 1000, float(c)) for i, c in enumerate(right)]
 
 
@@ -73,7 +73,7 @@ def test_an_estimate_without_enough_data_has_a_status_and_no_number(status: Stat
 
 
 def test_an_estimate_contains_every_part_that_it_was_computed_from() -> None:
-    open_gate = replace(SETTINGS, committee=CommitteeSettings(gate_auroc=0.0), refit_estimator_every_labels=100)
+    open_gate = replace(SETTINGS, committee=CommitteeSettings(gate_auroc=0.0))
     for estimate in last_estimates(MemoryStore(), RANDOM, later(3600), settings=open_gate):
         payload = json.loads(to_json(estimate))
         assert payload["status"] == "ok"

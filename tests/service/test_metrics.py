@@ -218,7 +218,7 @@ def test_metrics_show_classifier_scores_by_domain_and_for_all_domains(
     context.committee.score_and_learn(entropy, correct, np.ones(n), ["math"] * n, np.full(n, 0.5))
     Metrics(registry).batch([], [], state)
     labels = {"classifier": "published", "domain": "math", "model": "m", "context": "f00d"}
-    champion = {**labels, "classifier": "logistic_regression", "domain": "(all)"}
+    champion = {**labels, "classifier": "random_forest", "domain": "(all)"}
     assert registry.get_sample_value("driftgauge_classifier_labels", labels) == 40
     assert registry.get_sample_value("driftgauge_brier_score_ratio", labels) == 0.25
     assert registry.get_sample_value("driftgauge_calibration_error_upper_ratio", labels) is not None

@@ -18,7 +18,7 @@ from scipy.special import expit, logit
 from scipy.stats import binom
 
 from driftgauge.models.arrays import Float64s
-from driftgauge.models.estimate.catalogue import DEFAULT_ESTIMATOR, new_estimator
+from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
 from driftgauge.models.estimate.recalibration import ShiftPrior
 from tests.statistics.worlds import N_ROWS, Draw, covariate, label_shift, noisy_features, sample, style
@@ -164,7 +164,7 @@ def covered_in(kind: str, n: int = N_WORLDS) -> Mapping[tuple[int, float], int]:
     for seed in range(n):
         rng = np.random.default_rng(seed)
         labelled = {f"d{i}": sample(KINDS[kind](rng), rng, f"d{i}", is_labelled=True) for i in range(3)}
-        estimator = new_estimator(DEFAULT_ESTIMATOR, labelled, seed=0)
+        estimator = fit_default(labelled, seed=0)
         domain = KINDS[kind](rng)
         made, right = sample(domain, rng), domain[1]
         for n_labels, level in wanted:
@@ -199,7 +199,7 @@ def test_intervals_of_the_only_labelled_domain_cover_as_often_as_recorded() -> N
         domain = draw(rng)
         labels = np.where(np.arange(N_ROWS) < 60, domain[1], np.nan)
         made = replace(sample(domain, rng, "only"), correct=labels)
-        covered += covers(new_estimator(DEFAULT_ESTIMATOR, {"only": made}, seed=0), made, domain[1].mean())[0]
+        covered += covers(fit_default({"only": made}, seed=0), made, domain[1].mean())[0]
     assert is_plausible(covered, N_ALONE, REACHED_ALONE - 0.01, REACHED_ALONE + 0.02), covered
 
 
@@ -207,7 +207,7 @@ def test_graded_labels_of_a_domain_count_where_only_one_other_domain_has_labels(
     rng = np.random.default_rng(4)
     source, target = covariate(rng), covariate(rng)
     labelled = replace(sample(source, rng, "source", is_labelled=True), correct=0.4 + 0.2 * source[1])
-    estimator = new_estimator(DEFAULT_ESTIMATOR, {"source": labelled}, seed=0)
+    estimator = fit_default({"source": labelled}, seed=0)
     widths = []
     for spread in (0.2, 1.0):  # the target's own labels vary as those of the source, and much more
         labels = np.where(np.arange(N_ROWS) < 60, 0.5 + spread * (target[1] - 0.5), np.nan)

@@ -33,6 +33,7 @@ WRITERS = sorted(path.name.removesuffix(".db.xz") for path in STORES.glob("*.db.
 COMPARED = ("status", "estimator", "n_events", "n_labels")
 SAME_FEATURES = replace(SETTINGS, features=FeatureSpec("published"))
 """Old code computed these; `SETTINGS` must be valid in every version, so they are named here."""
+N_MEMBERS = 2  # of the committee in `SETTINGS`; each stores a version at the upgrade
 FLOATS = ("accuracy", "ci_low", "ci_high", "effective_sample_size", "accuracy_labelled")
 
 
@@ -78,11 +79,17 @@ def test_the_agent_goes_on_from_an_old_store_with_the_estimates_of_an_agent_that
     expected = newest_of_today()
     assert estimates.keys() >= expected.keys()
     assert len(expected) > 8
+    exact = 0
     for window, new in expected.items():
         estimate = estimates[window]
+        # until the next fit, an upgraded agent estimates from the rows that the old code had fitted its estimator to
+        is_fitted_since = estimate.classifier_version > N_MEMBERS
+        exact += is_fitted_since
         assert [getattr(estimate, name) for name in COMPARED] == [getattr(new, name) for name in COMPARED]
         for name in FLOATS:
-            assert getattr(estimate, name) == pytest.approx(getattr(new, name), rel=1e-6), (name, estimate, new)
+            expected_value = pytest.approx(getattr(new, name), rel=1e-6, abs=0 if is_fitted_since else 0.02)
+            assert getattr(estimate, name) == expected_value, (name, estimate, new)
+    assert exact > 4
 
 
 def test_the_agent_goes_on_from_an_old_store_with_more_features(old_store: str) -> None:
@@ -113,8 +120,10 @@ def test_nothing_but_the_state_of_drift_detectors_is_lost(old_store: str) -> Non
     assert state.assembly.in_flight
     (context,) = state.contexts.values()
     assert [member.name for member in context.committee.members] == [
-        "logistic_regression", "adaptive_random_forest", "sparse_logistic_regression"
+        "random_forest", "logistic_regression"
     ]  # fmt: skip
+    assert context.committee.champion.fits
+    assert context.committee.online.n_labels == context.committee.n_labels > 200
 
 
 def test_state_of_a_newer_format_stops_the_agent_and_names_the_version_to_use(old_store: str) -> None:

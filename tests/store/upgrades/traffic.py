@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
-from driftgauge.models.classify.committee import CommitteeSettings
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Signal
+from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.windows import WindowSpec
 
@@ -19,15 +19,18 @@ N_RESPONSES = 700
 N_BEFORE = 500
 """Responses before the upgrade."""
 
+_NAMES = {field.name for field in fields(PipelineSettings)}
+_APART = {"refit_estimator_every_labels": 60} if "refit_estimator_every_labels" in _NAMES else {}
+"""Versions before 0.2.0 fitted the estimator apart from the classifiers, and had other kinds of these."""
+_CHALLENGERS = ("adaptive_random_forest", "sparse_logistic_regression") if _APART else ("logistic_regression",)
+
 SETTINGS = PipelineSettings(
     windows=WindowSpec(window_s=600.0, window_events=200, hop_s=120.0),
-    committee=CommitteeSettings(
-        challengers=("adaptive_random_forest", "sparse_logistic_regression"), refit_every_labels=60, max_versions=2
-    ),
-    refit_estimator_every_labels=60,
+    committee=CommitteeSettings(challengers=_CHALLENGERS, refit_every_labels=60, max_versions=2),
     emit_every_events=50,
     emit_every_labels=20,
     min_events=10,
+    **_APART,  # type: ignore[arg-type]  # a field of older versions
 )
 CONTEXT = Context(model="m", temperature=0.7, k=3)
 

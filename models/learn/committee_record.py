@@ -7,23 +7,28 @@ holds the tally and the offset of one domain, ``version/...`` a stored version. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from driftgauge.models.classify.members import StoredVersion
 from driftgauge.models.classify.prequential import Metric, Tally
-from driftgauge.models.classify.promotion import Evidence
+from driftgauge.models.learn.members import StoredVersion
 from driftgauge.models.saved_format import SavedFormat
 
 
 def _without_evidence(saved: list[Any]) -> list[Any]:
     """Format 2 had evidence from bets that were not fair for all responses: the round of promotion starts again."""
     configured, numbers, members, *others = saved
-    members = [[*member[:-1], astuple(Evidence())] for member in members]
     return [configured, [*numbers, 0.0], members, *others]
 
 
-LIVE = SavedFormat("committee", (lambda numbered: numbered[1:], _without_evidence), since="0.2.0")
+def _one_learner(saved: list[Any]) -> list[Any]:
+    """Format 3 had members that learned from every label, and fits without domains: the first of them bridges now."""
+    configured, (_, *numbers), members, mean_weight, _, _ = saved
+    online = [blob for name, _, _, blob, *_ in members if name == "logistic_regression" and blob is not None]
+    return [configured, numbers, [], mean_weight, online[0] if online else None, []]
+
+
+LIVE = SavedFormat("committee", (lambda numbered: numbered[1:], _without_evidence, _one_learner), since="0.2.0")
 DOMAIN = SavedFormat("tally of a domain")
 
 
@@ -31,10 +36,10 @@ class Live(NamedTuple):
     """The part that changes with every label; ``configured`` is the champion that the settings named."""
 
     configured: str
-    numbers: list[Any]  # classifier version, labels, label count of the next refit, problem, largest weight
+    numbers: list[Any]  # labels, label count of the next fit, problem, largest weight
     members: list[list[Any]]  # the champion first, each as `Member.snapshot` gives it
     mean_weight: list[float]
-    block: list[list[Any]]
+    online: bytes | None
     history: list[StoredVersion]
 
     def packed(self) -> bytes:
@@ -62,8 +67,7 @@ def read_domain(part: bytes) -> tuple[Tally | None, tuple[float, float] | None]:
 class CommitteeRecord:
     """The members of a committee (the champion first), the labels it learned from, and how well it predicted.
 
-    ``champion_version`` is the number of the stored version that predicts; None when the champion learns from every
-    label.
+    ``champion_version`` is the number of the stored version that predicts; None before the first fit.
     """
 
     configured: str
@@ -83,9 +87,9 @@ def read_record(parts: Mapping[str, bytes]) -> CommitteeRecord:
     return CommitteeRecord(
         configured=live.configured,
         members=tuple(name for name, _ in members),
-        champion_version=live.members[0][2],
-        n_labels=live.numbers[1],
-        signal_problem=live.numbers[3],
+        champion_version=live.members[0][3] if live.members else None,
+        n_labels=live.numbers[0],
+        signal_problem=live.numbers[2],
         versions=live.history,
         metrics=metrics_of({domain: tally for domain, tally in tallies.items() if tally}, members),
     )

@@ -1,4 +1,4 @@
-"""The regression forest behind the estimators: from labelled rows to probabilities of new rows, and out-of-bag ones.
+"""The regression forest: from labelled rows to probabilities of new rows, and out-of-bag ones.
 
 Labels are in [0, 1] and may be graded. Features may be NaN; a column without any value is left out. Deterministic given
 the seed. The mean of the probabilities over a window is unbiased only where they are calibrated on that domain, which
@@ -50,7 +50,9 @@ class RegressionForest:
         return total / len(self.trees)
 
 
-def fit_regression_forest(features: Float32s, correct: Float64s, seed: int, *, trees: int = 100) -> RegressionForest:
+def fit_regression_forest(
+    features: Float32s, correct: Float64s, weight: Float64s, seed: int, *, trees: int = 60
+) -> RegressionForest:
     """Fit a forest with leaves of five rows: no balancing, no calibration on top.
 
     It splits by variance, which for labels that are 0 or 1 is the Gini criterion, and takes graded labels as they are.
@@ -59,26 +61,30 @@ def fit_regression_forest(features: Float32s, correct: Float64s, seed: int, *, t
 
     Parameters
     ----------
-    features, correct : (n, d) with NaN where absent, and (n,) labels in [0, 1]
+    features, correct, weight : (n, d) with NaN where absent, (n,) labels in [0, 1], (n,) positive. A tree counts a row
+        as often as it was drawn, times its weight relative to the mean
 
     Examples
     --------
     >>> entropy = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
-    >>> forest = fit_regression_forest(entropy, (entropy[:, 0] < 0.5).astype(float), seed=0, trees=20)
+    >>> forest = fit_regression_forest(entropy, (entropy[:, 0] < 0.5).astype(float), np.ones(200), seed=0)
     >>> forest.probabilities(np.array([[0.1], [0.9]], dtype=np.float32)).round(1).tolist()
     [1.0, 0.0]
     """
-    columns, level, n = np.flatnonzero(~np.isnan(features).all(axis=0)), float(np.mean(correct)), len(correct)
+    columns, n = np.flatnonzero(~np.isnan(features).all(axis=0)), len(correct)
+    relative = weight / weight.mean()
+    level = float(np.average(correct, weights=relative))
     if not len(columns):
         return RegressionForest([], level, columns, np.full(n, level))
     rows = np.ascontiguousarray(features[:, columns], dtype=np.float32)
+    rows[np.isinf(rows)] = np.nan  # it is not a measurement
     has_nan = bool(np.isnan(rows).any())
     draw = np.random.RandomState(seed)
     grown, total, votes = [], np.zeros(n), np.zeros(n)
     with config_context(skip_parameter_validation=True, assume_finite=not has_nan):  # a quarter faster
         for _ in range(trees):
             drawn = np.bincount(draw.randint(n, size=min(n, _TREE_ROWS)), minlength=n)
-            predict = grow_tree(rows, correct, drawn.astype(np.float64), draw, has_nan=has_nan)
+            predict = grow_tree(rows, correct, drawn * relative, draw, has_nan=has_nan)
             outside = np.flatnonzero(drawn == 0)
             total[outside] += predict(rows[outside])[:, 0]
             votes[outside] += 1
@@ -87,7 +93,7 @@ def fit_regression_forest(features: Float32s, correct: Float64s, seed: int, *, t
 
 
 def grow_tree(
-    rows: Float32s, correct: Float64s, times_drawn: Float64s, draw: np.random.RandomState, *, has_nan: bool
+    rows: Float32s, correct: Float64s, weight: Float64s, draw: np.random.RandomState, *, has_nan: bool
 ) -> PredictTree:
     """Grow one tree on a bootstrap sample; the only place that uses scikit-learn below its estimators.
 
@@ -108,5 +114,5 @@ def grow_tree(
     """
     tree = DecisionTreeRegressor(min_samples_leaf=_MIN_LEAF_ROWS, max_features="sqrt", random_state=draw)
     # the trees handle NaN only after the checks of the input, so rows with NaN go through them
-    predict: PredictTree = tree.fit(rows, correct, sample_weight=times_drawn, check_input=has_nan).tree_.predict
+    predict: PredictTree = tree.fit(rows, correct, sample_weight=weight, check_input=has_nan).tree_.predict
     return predict

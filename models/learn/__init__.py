@@ -1,0 +1,1 @@
+"""The learner of a context: a committee that learns from labels, predicts responses, and estimates their domains."""
