@@ -26,7 +26,8 @@ class Estimate:
     the values of the single estimators by name, ``spread`` the difference of the largest and the smallest of them,
     ``interval_parts`` the standard errors that make up the interval. ``anytime_low`` and ``anytime_high`` are an
     interval from the labels of the domain alone, since an alarm was last raised or resolved. It may be read after every
-    label; None without such labels and for past windows.
+    label; None without such labels and for past windows. ``classifier_version`` is the number of the stored version
+    that the estimate was made with; 0 before the first fit.
     """
 
     domain: str

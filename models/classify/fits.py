@@ -8,7 +8,7 @@ prediction of a row does not depend on other rows, to the bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -90,6 +90,7 @@ class CrossFitted:
         self._rows = compressed(features).astype(np.float32), correct, weight / weight.mean()
         self._seed = seed
         self._predict = self._fitted(slice(None))
+        self._outside: Float64s | None = None
 
     def probabilities(self, features: Float32s) -> Float64s:
         """(m,) P(correct)."""
@@ -98,9 +99,14 @@ class CrossFitted:
         with _threads().limit(limits=1):
             return self._predict(compressed(features).astype(np.float32))
 
-    @cached_property
+    @property
     def outside(self) -> Float64s:
         """(n,) P(correct) of each row by the fit to the rows of the other parity."""
+        if self._outside is None:
+            self._outside = self._cross_predicted()
+        return self._outside
+
+    def _cross_predicted(self) -> Float64s:
         p = np.empty(len(self._rows[1]))
         for here, others in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
             if len(p[here]):
