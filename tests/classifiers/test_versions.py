@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -22,8 +23,10 @@ from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import backup, open_queries
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.events import Chunk, Event, Generation, Label
+from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Tick
+from driftgauge.models.outputs import Estimate, Prediction
 from tests.pipeline.logs import SETTINGS, make_log, play
+from tests.pipeline.logs import signal as make_signal
 
 ARGUMENTS = [
     "--set",
@@ -37,6 +40,7 @@ GIVEN = load_settings(
         "classifier.challengers": ["random_forest"],
         "classifier.min_labels": 3,
         "classifier.refit_every_labels": 40,
+        "classifier.gate_auroc": 0.0,  # the labels of the log are random
     }
 )
 CONFIGURED = replace(SETTINGS, committee=committee_settings(GIVEN))
@@ -106,6 +110,34 @@ def test_after_a_rollback_the_agent_predicts_with_that_version(path: Path) -> No
     last = listed(path)[-1]
     assert last["reason"] == f"rolled back to version {first['number']}"
     assert last["digest"] == first["digest"]
+
+
+def outputs_after_more_traffic(path: Path) -> tuple[set[int], float | None]:
+    """The versions that new predictions and an estimate name, and that estimate; the store stays as it is."""
+    backup(f"sqlite:///{path}", copy := path.with_name("copy.db"))
+    signal = make_signal(np.random.default_rng(0), 12)
+    with closing(store(GIVEN, f"sqlite:///{copy}")) as opened, opened.transaction() as transaction:
+        pipeline = Pipeline.resume(CONFIGURED, transaction)
+        at = pipeline.state.end
+        more = [Generation(f"new{i}", at, "a", Context(model="m", temperature=1.0), signal) for i in range(20)]
+        outputs = pipeline.step([*more, Tick(at + 3_600)], transaction)
+    copy.unlink()
+    predictions = [o for o in outputs if isinstance(o, Prediction)]
+    estimates = [o for o in outputs if isinstance(o, Estimate) and o.domain == "a" and o.n_events >= 20]
+    assert len(predictions) == 20
+    assert estimates[-1].status == "ok", estimates[-1]
+    return {o.classifier_version for o in (*estimates[-1:], *predictions)}, estimates[-1].accuracy
+
+
+def test_estimates_and_predictions_name_the_listed_version_before_and_after_a_rollback(path: Path) -> None:
+    versions, before = outputs_after_more_traffic(path)
+    assert versions == {v["number"] for v in listed(path) if v["predicts"]}
+    code, text = called("rollback", str(listed(path)[0]["number"]), "--store", str(path), *ARGUMENTS)
+    assert code == 0, text
+    again, after = outputs_after_more_traffic(path)
+    assert again == {v["number"] for v in listed(path) if v["predicts"]} == {max(v["number"] for v in listed(path))}
+    assert again != versions
+    assert after != before
 
 
 def test_a_rollback_is_refused_while_an_agent_uses_the_store(path: Path) -> None:
