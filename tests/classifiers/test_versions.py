@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def path(played: Path, tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
-def listed(path: Path) -> list[dict[str, object]]:
+def listed(path: Path) -> list[dict[str, Any]]:
     with closing(open_queries(f"sqlite:///{path}")) as reader:
         return stored_versions(contexts_in(reader))
 
@@ -126,7 +127,8 @@ def outputs_after_more_traffic(path: Path) -> tuple[set[int], float | None]:
     estimates = [o for o in outputs if isinstance(o, Estimate) and o.domain == "a" and o.n_events >= 20]
     assert len(predictions) == 20
     assert estimates[-1].status == "ok", estimates[-1]
-    return {o.classifier_version for o in (*estimates[-1:], *predictions)}, estimates[-1].accuracy
+    newest = estimates[-1]
+    return {newest.classifier_version, *(o.classifier_version for o in predictions)}, newest.accuracy
 
 
 def test_estimates_and_predictions_name_the_listed_version_before_and_after_a_rollback(path: Path) -> None:
