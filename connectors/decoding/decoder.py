@@ -9,29 +9,25 @@ names one.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple, TypeAlias
-
-import msgspec
+from typing import TypeAlias
 
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.decoding.documents import DONE, Reading, documents, read_document, read_payloads
+from driftgauge.connectors.decoding.documents import DONE, documents
 from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
 from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, is_answer
 from driftgauge.connectors.decoding.label_scale import LabelScale
-from driftgauge.connectors.decoding.lookup import Sources, path_of, text_of_key, unquoted, value_at
+from driftgauge.connectors.decoding.lookup import Sources, path_of, text_of_key, unquoted
 from driftgauge.connectors.decoding.names import name_of
 from driftgauge.connectors.decoding.naming import NameRules, Place
 from driftgauge.connectors.decoding.normalise import normalise
-from driftgauge.connectors.decoding.recovery import cause_of, repaired
-from driftgauge.connectors.decoding.streams import settle
+from driftgauge.connectors.decoding.reader import DECODING_ERRORS, Item, Wire, contents_of, payload_error
 from driftgauge.models.events import Chunk, Event, Generation, Label, Origin, Rejected, Signal
 from driftgauge.models.topic_scale import OUT_OF_SCALE
 
@@ -47,14 +43,6 @@ _ALSO_JSON = frozenset(
     {"text/json", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines"}
 )
 _WITH_SIGNAL = (Generation, Chunk)
-_ERRORS = (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-class Item(NamedTuple):
-    """One thing read from a record: its document, and a payload or an own event; ``reading`` None ends a stream."""
-
-    document: bytes
-    reading: Reading | None
 
 
 Found: TypeAlias = tuple[list[Event], list[PayloadError], int]
@@ -134,71 +122,38 @@ class Decoder:
             found = self._documents(value, wire)
             if wire.encoding == "msgpack" and wire.attributes is None:
                 return [self._own(own.parse(value, "msgpack"), value, wire, record)], [], 1
-        except _ERRORS as error:
-            return [], [_payload_error(error, value, encoding)], 1
-        items, errors = self._read_all(found, wire)
+        except DECODING_ERRORS as error:
+            return [], [payload_error(error, value, encoding)], 1
         is_stream = value.lstrip()[:1] not in (b"{", b"[") and wire.encoding == "json"
-        place = Place(record, len(items) - sum(item.reading is None for item in items), is_stream)
-        if len(items) > 1:
-            errors += _settled(items, is_stream=is_stream)
+        contents = contents_of(found, wire, is_stream=is_stream, joins=self.names.joins)
+        place = Place(record, contents.n_readings - found.count(DONE), is_stream)
         events: list[Event] = []
-        for place.document, item in enumerate(items):
+        for item in contents.items:
+            place.document = item.number
             try:
                 events += self._events_of(item, wire, place)
-            except _ERRORS as error:
-                errors.append(_payload_error(error, item.document))
-        return events, errors + place.errors, max(len(found), len(items))
+            except DECODING_ERRORS as error:
+                contents.errors.append(payload_error(error, item.document))
+        return events, contents.errors + place.errors, max(len(found), contents.n_readings)
 
-    def _wire(self, record: Record) -> _Wire:
+    def _wire(self, record: Record) -> Wire:
         """How this record is to be read, by its headers and the settings."""
         encoding, format_name = self.encoding, self.topic_formats.get(record.topic, self.format)
         for name, content in record.headers:
             if name.lower() == "content-type":
                 declared, format_name = _content_type(content, format_name, self.ignored_content_types)
                 encoding = declared or encoding
-        return _Wire(encoding, format_name, cloudevents.attributes_in(record.headers), _domain_in(record.headers))
+        attributes = cloudevents.attributes_in(record.headers)
+        return Wire(encoding, format_name, attributes, _domain_in(record.headers), self.payload_path)
 
-    def _documents(self, value: bytes, wire: _Wire) -> list[bytes]:
+    def _documents(self, value: bytes, wire: Wire) -> list[bytes]:
         if len(value) > self.limits.max_bytes:
             raise PayloadError("too_large", f"{len(value)} bytes; the bound is {self.limits.max_bytes}")
         if wire.attributes is not None and (not value or cloudevents.is_request(wire.attributes)):
             return []
         return [value] if wire.encoding == "msgpack" else documents(value)
 
-    def _read_all(self, found: Sequence[bytes], wire: _Wire) -> tuple[list[Item], list[PayloadError]]:
-        """Read every document; one that is not strict JSON is repaired where that is safe."""
-        items: list[Item] = []
-        errors: list[PayloadError] = []
-        for document in found:
-            if document == DONE:
-                items.append(Item(document, None))
-                continue
-            try:
-                items += self._read(document, wire)
-            except _ERRORS as error:
-                strict = _repaired(document, error, wire)
-                if not strict:
-                    errors.append(_payload_error(error, document))
-                for repaired_one, n_literals in strict:
-                    try:
-                        items += _noted(self._read(repaired_one, wire), n_literals)
-                    except _ERRORS as again:
-                        errors.append(_payload_error(again, repaired_one))
-        return items, errors
-
-    def _read(self, document: bytes, wire: _Wire) -> list[Item]:
-        def read(data: bytes) -> list[Reading]:
-            if wire.encoding == "msgpack":
-                return [own.parse(data, "msgpack")]
-            if self.payload_path and (inner := value_at(data, self.payload_path)) is not None:
-                data = inner.encode() if isinstance(inner, str) else msgspec.json.encode(inner)
-                return read_payloads(data, wire.format_name)
-            return read_document(data, wire.format_name)[1]
-
-        found = read(document) if wire.attributes is None else cloudevents.unwrap(wire.attributes, read, document)
-        return [Item(document, reading) for reading in found]
-
-    def _events_of(self, item: Item, wire: _Wire, place: Place) -> list[Event]:
+    def _events_of(self, item: Item, wire: Wire, place: Place) -> list[Event]:
         reading = item.reading
         if reading is None:
             return list(self.maker.end(place))
@@ -207,7 +162,7 @@ class Decoder:
             return list(self.maker.events(reading, place, item.document))
         return [self._own(reading, item.document, wire, place.record)]
 
-    def _own(self, parsed: own.OwnEvent, document: bytes, wire: _Wire, record: Record) -> Event:
+    def _own(self, parsed: own.OwnEvent, document: bytes, wire: Wire, record: Record) -> Event:
         key = text_of_key(record.key)
         event = own.to_event(
             parsed, default_domain=self.default_domain, keep_text=self.keep_text, key=key, scale=self.label_scale
@@ -223,44 +178,6 @@ class Decoder:
             return event
         piece = self.maker.named(piece, Sources(record, (document,), wire.encoding))
         return replace(event, piece=piece) if isinstance(event, Chunk) else piece
-
-
-class _Wire(NamedTuple):
-    """How one record is to be read."""
-
-    encoding: Encoding
-    format_name: str
-    attributes: cloudevents.Attributes | None
-    domain: str | None
-
-
-def _settled(items: Sequence[Item], *, is_stream: bool) -> list[PayloadError]:
-    """Put the streams of a record right; each ends where an event says so."""
-    errors: list[PayloadError] = []
-    payloads: list[Payload] = []
-    for item in [*items, Item(DONE, None)]:
-        if isinstance(item.reading, Payload):
-            payloads.append(item.reading)
-        elif item.reading is None:
-            errors += settle(payloads, is_stream=is_stream)
-            payloads = []
-    return errors
-
-
-def _repaired(document: bytes, error: Exception, wire: _Wire) -> list[tuple[bytes, int]]:
-    """The strict documents in one that is not; none where repairing it changes nothing."""
-    is_syntax = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
-    if wire.encoding == "msgpack" or not (is_syntax or "out of range" in str(error)):
-        return []
-    strict = repaired(document)
-    return [] if strict == [(document, 0)] else strict
-
-
-def _noted(items: list[Item], n_literals: int) -> list[Item]:
-    for item in items:
-        if n_literals and isinstance(item.reading, Payload):
-            item.reading.problems["nan_literal"] = n_literals
-    return items
 
 
 @lru_cache(maxsize=256)
@@ -284,24 +201,6 @@ def _domain_in(headers: Sequence[tuple[str, bytes]]) -> str | None:
     """The domain in the header ``driftgauge-domain``."""
     found = (value.decode("utf-8", "replace") for name, value in headers if name.lower() == "driftgauge-domain")
     return name_of(next(found, "")) or None
-
-
-def _payload_error(error: Exception, document: bytes, encoding: Encoding = "json") -> PayloadError:
-    """The error as a `PayloadError`, whose text never quotes the payload."""
-    if isinstance(error, PayloadError):
-        return error
-    if encoding == "msgpack" and document[:1] in (b"{", b"["):  # numbers in MessagePack, so no event begins like that
-        return PayloadError("malformed", "it looks like JSON, not like MessagePack")
-    if isinstance(error, msgspec.ValidationError):
-        return PayloadError("invalid_value", _without_values(str(error)))
-    if isinstance(error, RecursionError):
-        return PayloadError("malformed", "nested too deeply")
-    return PayloadError("malformed", "not MessagePack" if encoding == "msgpack" else cause_of(document))
-
-
-def _without_values(text: str) -> str:
-    """The text of a validation error without values of the payload, for logs and dead letters."""
-    return re.sub(r"'[^']*'", "…", text)[:200]
 
 
 def _origins(record: Record, events: Sequence[Event]) -> list[Origin]:

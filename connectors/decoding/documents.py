@@ -6,7 +6,8 @@ no other exception except `RecursionError`: the interpreter bounds the nesting.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -26,9 +27,13 @@ MAX_WRAPPINGS = 4
 """Records inside records that are unwrapped."""
 
 _MARK_WITHIN_BYTES = 512
+_EVENT_MARK = b'"delta":'
 _SSE_FIELDS = (b"data", b"event", b"id", b"retry")
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
-    wire: msgspec.json.Decoder(wire) for format_ in FORMATS for wire in (format_.wire, format_.quick) if wire
+    wire: msgspec.json.Decoder(wire)
+    for format_ in FORMATS
+    for wire in (format_.wire, format_.quick, format_.event)
+    if wire
 }
 _KEYS = msgspec.json.Decoder(dict[str, Raw])
 _ELEMENTS = msgspec.json.Decoder(list[Raw])
@@ -71,6 +76,34 @@ def read_document(document: bytes, format_name: str = "auto", depth: int = 0) ->
     return _unwrapped(keys, depth)
 
 
+def read_stream(found: Sequence[bytes], format_name: str = "auto") -> list[tuple[int, Reading]]:
+    """Read the events of a usual stream of one choice at once: the first that has a choice gets the tokens of all.
+
+    Returns readings, each with the place of its event; none where the stream is not a usual one. `read_document` and
+    `streams.join` make the same of any stream, in several times the time.
+
+    Raises `PayloadError` or a `msgspec` error where an event cannot be read.
+    """
+    format_ = _STREAMED if format_name == "auto" else format_named(format_name)
+    if format_.stream is None or not any(_EVENT_MARK in document[:_MARK_WITHIN_BYTES] for document in found[:2]):
+        return []
+    decode, stream, with_choice, others = _DECODERS[format_.event].decode, None, [], []
+    for place, document in enumerate(found):
+        event = decode(document)
+        if event.choices:
+            stream = stream or format_.stream(event)
+            if not stream.add(event):
+                return []
+            with_choice.append(place)
+        else:
+            others += [(place, reading) for reading in read_document(document, format_name)[1]]
+    joined = stream and stream.payload()
+    if joined is None or any(not isinstance(other, Payload) or other.id not in ("", joined.id) for _, other in others):
+        return []
+    joined.documents = tuple(found[place] for place in with_choice)
+    return sorted([(with_choice[0], joined), *others], key=itemgetter(0))
+
+
 def format_of(value: bytes, format_name: str = "auto") -> str | None:
     """The format name of the first document whose format is known; None where there is none."""
     if format_name != "auto":
@@ -96,6 +129,7 @@ def _format_of(document: bytes) -> str | None:
 
 
 _QUICK = tuple(format_ for format_ in FORMATS if format_.quick)
+_STREAMED = next(format_ for format_ in FORMATS if format_.stream)
 
 
 def _read_as(format_: Format, document: bytes, depth: int) -> list[Reading]:
@@ -151,7 +185,7 @@ def _checked(format_: Format, readings: list[Reading], document: bytes) -> list[
     """The same readings; raises `PayloadError` for a whole answer in which nothing was found."""
     for reading in readings:
         if isinstance(reading, Payload):
-            reading.document = document
+            reading.documents = (document,)
             if not reading.is_part and not reading.has_content:
                 raise PayloadError("unknown_format", f"it has keys of {format_.name}, but nothing of an answer")
     return readings
@@ -221,7 +255,7 @@ def documents(value: bytes) -> list[bytes]:
     if value[:1] == b"[":
         return _elements(value)
     if value[:1] == b":" or value.partition(b":")[0].strip() in _SSE_FIELDS:
-        return _without_duplicates([document for document in _server_sent(value) if document != b"null"])
+        return _without_duplicates([document for document in _server_sent(value) if document not in (b"", b"null")])
     raise PayloadError("malformed", cause_of(value))
 
 
@@ -255,24 +289,23 @@ def _lines(value: bytes) -> list[bytes]:
     return lines
 
 
-def _server_sent(value: bytes) -> Iterator[bytes]:
-    """The data of each server-sent event: its ``data`` lines up to a blank line, the space after the colon optional."""
+def _server_sent(value: bytes) -> list[bytes]:
+    """The data of each server-sent event: its ``data`` lines up to a blank line. White space around JSON is no part."""
+    found: list[bytes] = []
     data: list[bytes] = []
-    for line in (*value.splitlines(), b""):
-        name, _, rest = line.partition(b":")
-        if name == b"data":
-            data.append(rest.removeprefix(b" "))
-        elif not line.strip() and data:
-            yield from _documents_of_event(data)
+    for line in (*(value.splitlines() if b"\r" in value else value.split(b"\n")), b""):
+        if line[:5] == b"data:":
+            data.append(line[5:])
+        elif data and not line.strip():
+            found += _documents_of_event(data) if len(data) > 1 else [data[0].strip()]
             data = []
+    return found
 
 
-def _documents_of_event(data: list[bytes]) -> Iterator[bytes]:
+def _documents_of_event(data: list[bytes]) -> list[bytes]:
     """One document; several where the blank lines between events are missing."""
-    if len(data) > 1 and all(line.strip() == DONE or _is_document(line) for line in data):
-        yield from (line.strip() for line in data)
-    elif joined := b"\n".join(data).strip():
-        yield joined
+    lines = [line.strip() for line in data]
+    return lines if all(line == DONE or _is_document(line) for line in lines) else [b"\n".join(data).strip()]
 
 
 def _without_duplicates(found: list[bytes]) -> list[bytes]:

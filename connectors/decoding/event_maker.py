@@ -70,7 +70,7 @@ class EventMaker:
         """One event per choice; none for an empty piece of a stream."""
         self._check(payload)
         if self.names.is_set:
-            documents = tuple(dict.fromkeys((payload.document or document, document)))
+            documents = tuple(dict.fromkeys((*payload.documents, document)))
             self._look_up(payload, place, Sources(place.record, documents))
         if place.is_stream and not payload.is_part and all(piece.is_cumulative for piece in payload.pieces):
             _as_part(payload, place)
@@ -265,9 +265,12 @@ def _has_content(payload: Payload, piece: Piece) -> bool:
 
 
 def _signal_of_piece(piece: Piece) -> Signal:
-    if piece.tokens:
-        return raw_signal(piece.tokens)
-    return Signal(problems={"text_without_logprobs": 1} if piece.text and piece.tokens is None else {})
+    n_without = piece.n_without_logprobs or int(bool(piece.text and piece.tokens is None))
+    problems = {"text_without_logprobs": n_without} if n_without else {}
+    if not piece.tokens:
+        return Signal(problems=problems)
+    signal = raw_signal(piece.tokens)
+    return replace(signal, problems={**signal.problems, **problems}) if problems else signal
 
 
 def _whole_signal(payload: Payload, piece: Piece) -> Signal:

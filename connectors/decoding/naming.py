@@ -34,6 +34,14 @@ class NameRules:
         """Whether there is a rule for any name."""
         return bool(self.domain.paths or self.model_revision.paths or self.slices or self.response_id)
 
+    @cached_property
+    def joins(self) -> bool:
+        """Whether the id and the index of a payload tell to which response a piece of a stream belongs.
+
+        They do not where a setting names responses by other fields, or passes over the index.
+        """
+        return not self.single_choice and all(path[0] != "payload" for path in self.response_id)
+
 
 @dataclass(slots=True)
 class Place:

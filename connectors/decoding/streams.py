@@ -8,10 +8,13 @@ prompt, an error at the end. Pieces that come as records of their own are put to
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
-from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, Piece, is_answer
+from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, Piece, Tokens, is_answer
+
+Value = TypeVar("Value")
 
 _FEW = 4
 
@@ -138,3 +141,74 @@ def _drop_first(pieces: Sequence[Piece], n: int) -> None:
         if piece.tokens and n:
             n_here = min(n, len(piece.tokens))
             piece.tokens, n = piece.tokens.without_first(n_here), n - n_here
+
+
+def join(payloads: Sequence[Payload]) -> list[Payload]:
+    """Put the pieces of each choice into its first one, in place; returns the payloads whose only piece went there.
+
+    The one piece makes the same response as the many: fields come from the first piece that has them, ends and token
+    counts from the last. Numbered pieces stay apart, because their numbers find the lost ones. So do pieces without an
+    id where there are several choices: ids are then made by the order of their ends.
+    """
+    choices = list(_choices([payload for payload in payloads if payload.is_part]))
+    if sum(not name for (name, _), _ in choices) > 1:
+        choices = [choice for choice in choices if choice[0][0]]
+    joined = []
+    for _, pieces in choices:
+        of_choice = [payload for payload, _ in pieces]
+        if len(pieces) > 1 and all(map(_can_be_joined, of_choice)) and len({p.key for p in of_choice}) == 1:
+            _join(of_choice)
+            joined += of_choice[1:]
+    return joined
+
+
+def _can_be_joined(payload: Payload) -> bool:
+    if len(payload.pieces) != 1 or payload.sequence is not None or payload.is_keyed:
+        return False
+    piece = payload.pieces[0]
+    return piece.position is None and not (piece.is_cumulative or piece.is_repetition)
+
+
+def _join(payloads: Sequence[Payload]) -> None:
+    """Put the only pieces of these payloads, and what only later payloads say, into the first one."""
+    first, pieces = payloads[0], [payload.pieces[0] for payload in payloads]
+    for payload in payloads[1:]:
+        _complete(first, payload)
+    first.documents = tuple(document for payload in payloads for document in payload.documents)
+    first.usage_follows = all(p.usage_follows for p, piece in zip(payloads, pieces, strict=True) if piece.is_last)
+    first.pieces = [_joined(pieces)]
+
+
+def _complete(first: Payload, later: Payload) -> None:
+    """Take what the first payload lacks from a later one; token counts and time are those of the latest."""
+    for name in ("model", "domain", "other_id", "misread_created"):
+        setattr(first, name, getattr(first, name) or getattr(later, name))
+    for name in ("n_prompt", "n_completion", "n_reasoning"):
+        newer = getattr(later, name)
+        setattr(first, name, getattr(first, name) if newer is None else newer)
+    if later.created is not None:
+        first.created = max(first.created or later.created, later.created)
+    if later.parameters != first.parameters:
+        first.parameters = later.parameters.updated(first.parameters)
+    first.aliases += later.aliases
+    first.problems |= later.problems
+
+
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    tokens = Tokens()
+    tokens.extend(*(piece.tokens for piece in pieces if piece.tokens is not None))
+    return Piece(
+        index=pieces[0].index,
+        tokens=None if all(piece.tokens is None for piece in pieces) else tokens,
+        finish_reason=_latest(piece.finish_reason for piece in pieces),
+        text="".join(piece.text for piece in pieces),
+        is_last=any(piece.is_last for piece in pieces),
+        has_reasoning=any(piece.has_reasoning for piece in pieces),
+        n_completion=_latest(piece.n_completion for piece in pieces),
+        n_without_logprobs=sum(bool(piece.text) and piece.tokens is None for piece in pieces),
+    )
+
+
+def _latest(values: Iterable[Value | None]) -> Value | None:
+    """The last value that is not None."""
+    return next((value for value in reversed([*values]) if value is not None), None)

@@ -181,6 +181,27 @@ def shapes() -> dict[str, list[Record]]:
     return found
 
 
+def openai_stream(seed: int) -> bytes:
+    """The answer of `openai_chat` as the server-sent events of its stream, a token an event."""
+    body = openai_chat(seed)
+    (choice,) = body["choices"]
+    shared = {"id": body["id"], "object": "chat.completion.chunk", "created": body["created"], "model": body["model"]}
+
+    def event(delta: dict[str, str], logprobs: object = None, finish_reason: str | None = None) -> dict[str, Any]:
+        piece = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return {**shared, "choices": [piece]}
+
+    entries = choice["logprobs"]["content"]
+    documents = [
+        event({"role": "assistant", "content": ""}),
+        *(event({"content": entry["token"]}, {"content": [entry], "refusal": None}) for entry in entries),
+        event({}, finish_reason="stop"),
+        {**shared, "choices": [], "usage": body["usage"]},
+    ]
+    lines = [json.dumps(document, separators=(",", ":")).encode() for document in documents]
+    return b"".join(b"data: " + line + b"\n\n" for line in (*lines, b"[DONE]"))
+
+
 def _record(value: bytes, headers: tuple[tuple[str, bytes], ...] = ()) -> Record:
     return Record("t", 0, 0, b"k", value, headers, 1.76e9)
 
@@ -198,7 +219,9 @@ def measure() -> dict[str, dict[str, Any]]:
         results[f"decode_{name}_tokens"] = _result(ours * N_TOKENS, "tokens/s", None)
         for parser, rate in zip(compared, theirs, strict=True):
             results[f"decode_{name}_vs_{parser}"] = _result(ours, "events/s", rate)
-    openai, packed = records["openai"], records["packed"]
+    openai, packed, streams = records["openai"], records["packed"], [_record(openai_stream(i)) for i in range(N_EVENTS)]
+    of_streams, of_bodies = _rates((streams, Decoder().decode), (openai, Decoder().decode))
+    results["decode_openai_stream_vs_body"] = _result(of_streams, "events/s", of_bodies)
     of_openai, of_packed, bare = _rates((openai, _features), (packed, _features), (openai, _each(parsers["msgspec"])))
     results["openai_to_features_vs_parse"] = _result(of_openai, "events/s", bare)
     results["packed_to_features_vs_openai"] = _result(of_packed, "events/s", of_openai)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from driftgauge.connectors.base import TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.inspection import choices_of
 from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.splitting import Part, split
 from tests.files.test_source import read
@@ -155,4 +156,5 @@ def test_a_stream_in_a_file_is_decoded_as_one_response(tmp_path: Path) -> None:
     path = tmp_path / "stream.sse"
     path.write_text("".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n")
     (record,) = read(FileSource([path]))
-    assert len(Decoder().decode([record])) == 3
+    (response,) = choices_of(Decoder().decode([record]))
+    assert (response["id"], response["n_tokens"], response["complete"]) == ("s", 1, True)

@@ -162,10 +162,7 @@ def read(body: Body | NumberBody) -> Payload:
         id=id_of(body.id or body.request_id),
         model=text_of(body.model),
         created=body.created,
-        n_prompt=field_of(usage, "prompt_tokens"),
-        n_completion=field_of(usage, "completion_tokens"),
-        n_reasoning=field_of(usage, "completion_tokens_details", "reasoning_tokens")
-        or field_of(usage, "reasoning_tokens"),
+        **counts_in(usage),
         parameters=RequestParameters(
             logprobs_mode=_AFTER_SAMPLERS if any(p.tokens and p.tokens.are_probabilities for p in pieces) else None,
         ),
@@ -173,6 +170,16 @@ def read(body: Body | NumberBody) -> Payload:
         is_part=is_part,
         usage_follows=is_part and not usage,
     )
+
+
+def counts_in(usage: object) -> dict[str, Any]:
+    """The token counts of a payload, by the names that `Payload` has for them."""
+    n_reasoning = field_of(usage, "completion_tokens_details", "reasoning_tokens")
+    return {
+        "n_prompt": field_of(usage, "prompt_tokens"),
+        "n_completion": field_of(usage, "completion_tokens"),
+        "n_reasoning": n_reasoning or field_of(usage, "reasoning_tokens"),
+    }
 
 
 def _check(body: Body | NumberBody) -> None:
@@ -267,11 +274,14 @@ def _without_prompt(tokens: Tokens | None, prompt_ids: object) -> Tokens | None:
 
 def _segment(choice: Choice | NumberChoice, message: object, thought: object) -> int:
     """The segment of the tokens of a chunk; unknown for a whole body."""
-    if not isinstance(choice.delta, dict):
-        return SEGMENT_UNKNOWN
+    return segment_of(thought, field_of(message, "content")) if isinstance(choice.delta, dict) else SEGMENT_UNKNOWN
+
+
+def segment_of(thought: object, content: object) -> int:
+    """The segment of the tokens of a chunk, by the text that came with them."""
     if thought:
         return SEGMENT_REASONING
-    return SEGMENT_ANSWER if field_of(message, "content") else SEGMENT_UNKNOWN
+    return SEGMENT_ANSWER if content else SEGMENT_UNKNOWN
 
 
 def _joined(content: object) -> str:
@@ -285,7 +295,7 @@ def _tokens(choice: Choice | NumberChoice, segment: int) -> Tokens | None:
     if logprobs is None:
         return None
     if isinstance(logprobs, NumberLists):
-        return _numbers(logprobs.content, segment)
+        return numbers(logprobs.content, segment)
     if isinstance(logprobs, list):
         return entries(logprobs, segment)
     has_entries = logprobs.content is not None or logprobs.refusal is not None or logprobs.reasoning_content
@@ -343,7 +353,8 @@ def value_of(token: Any) -> Any:
     return math.log(prob) if 0 < prob <= 1 + 1e-6 else IMPOSSIBLE if prob == 0 else 1.0
 
 
-def _numbers(listed: list[NumberEntry], segment: int) -> Tokens:
+def numbers(listed: list[NumberEntry], segment: int = SEGMENT_UNKNOWN) -> Tokens:
+    """Columns from usual entries."""
     rows = [entry.top_logprobs for entry in listed]
     return Tokens(
         chosen=[entry.logprob for entry in listed],

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id
@@ -61,15 +62,16 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def extend(self, other: Tokens) -> None:
-        """Append the tokens of the next piece."""
-        self.chosen += other.chosen
-        self.counts += other.counts
-        self.top += other.top
-        self.chosen_names += other.chosen_names
-        self.segments += other.segments
-        self.are_probabilities |= other.are_probabilities
-        self.top_names = [*self.top_names, *other.top_names]
+    def extend(self, *others: Tokens) -> None:
+        """Append the tokens of the next pieces."""
+        for other in others:
+            self.chosen += other.chosen
+            self.counts += other.counts
+            self.top += other.top
+            self.chosen_names += other.chosen_names
+            self.segments += other.segments
+            self.are_probabilities |= other.are_probabilities
+        self.top_names = [*self.top_names, *chain.from_iterable(other.top_names for other in others)]
 
     def without_first(self, n: int) -> Tokens:
         """All but the first n tokens."""
@@ -139,6 +141,7 @@ class Piece:
     is_cumulative : it repeats everything sent before and adds to it
     is_repetition : it repeats tokens that earlier pieces may have sent
     has_reasoning : it has reasoning text apart from the answer text, although its tokens may not be apart
+    n_without_logprobs : pieces joined in it that have text and no log-probabilities
     """
 
     index: int = 0
@@ -151,6 +154,7 @@ class Piece:
     is_repetition: bool = False
     has_reasoning: bool = False
     n_completion: int | None = None
+    n_without_logprobs: int = 0
 
 
 @dataclass(slots=True)
@@ -186,7 +190,8 @@ class Payload:
     problems : fields that could not be used, by reason
     slices : parts of the domain that the response belongs to, by name
     misread_created : a ``created`` in another unit than seconds, as it was
-    document : the bytes that the payload was read from, for settings that name a path
+    documents : the bytes that the payload was read from, for settings that name a path; several where the pieces of a
+        stream were joined
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -208,7 +213,7 @@ class Payload:
     problems: dict[str, int] = field(default_factory=dict)
     slices: dict[str, str] = field(default_factory=dict)
     misread_created: float | None = None
-    document: bytes = b""
+    documents: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("n_prompt", "n_completion", "n_reasoning"):

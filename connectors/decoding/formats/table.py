@@ -23,6 +23,7 @@ from driftgauge.connectors.decoding.formats import (
     llama_cpp,
     ollama,
     openai,
+    openai_stream,
     own,
     responses,
     sglang,
@@ -48,6 +49,8 @@ class Format:
     read : from the struct to a payload, or to an own event; wrappers also take a function that reads nested bytes
     mark : bytes near the start of nearly every payload of this format
     quick : a struct for the usual case, tried on payloads with the mark before their keys are read
+    event : a struct for the events of a usual stream, where it can be read at once
+    stream : takes these events one by one, and makes one payload of them
     wraps : ``read`` takes a second argument, the reader of nested bodies, and gives a list
     """
 
@@ -57,6 +60,8 @@ class Format:
     read: Callable[..., Any]
     mark: bytes = b""
     quick: Any = None
+    event: Any = None
+    stream: Callable[[Any], Any] | None = None
     wraps: bool = False
 
 
@@ -220,7 +225,8 @@ def _unchanged(event: own.OwnEvent) -> own.OwnEvent:
 
 FORMATS: tuple[Format, ...] = (
     Format("cloudevents", _is_cloudevent, cloudevents.Envelope, cloudevents.read, wraps=True),
-    Format("openai", _is_openai, openai.Body, openai.read, b'"choices":', openai.NumberBody),
+    Format("openai", _is_openai, openai.Body, openai.read, b'"choices":', openai.NumberBody, openai_stream.Event,
+           openai_stream.UsualStream),
     Format("driftgauge", _is_own, own.OwnEvent, _unchanged, b'{"type":"', own.OwnEvent),
     Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True),
     Format("openai_batch", _is_batch_line, gateways.BatchLine, gateways.read_batch_line, wraps=True),
