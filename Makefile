@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka test test-oldest test-transformers check soak year bench figures fuzz clean
+.PHONY: help demo demo-kafka test test-oldest test-transformers test-litellm check soak year bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,10 @@ test-oldest: .venv-oldest/dev  ## test the core with the oldest version of each 
 test-transformers: .venv/dev  ## test the extra transformers; installs torch (some 3 GB)
 	$(BIN)/pip install --quiet --editable '.[transformers]'
 	$(BIN)/python -m pytest tests/transformers
+
+test-litellm: .venv/dev  ## test the logger for LiteLLM; installs LiteLLM (some 300 MB)
+	$(BIN)/pip install --quiet litellm
+	$(BIN)/python -m pytest tests/litellm
 
 check: .venv/dev .links/driftgauge  ## lint, types, import rules
 	$(BIN)/ruff check .

@@ -395,12 +395,13 @@ def _signal_fields(signal: Signal, packed: bool, dtype: DType) -> SignalFields:
 def _packed(signal: Signal, dtype: DType) -> Packed:
     kind = np.dtype("<f2" if dtype == "float16" else "<f4")
     top, chosen = signal.top_logprobs, signal.chosen_logprobs
-    return Packed(
-        dtype=dtype,
-        k=0 if top is None else top.shape[1],
-        top_logprobs=b"" if top is None else top.astype(kind).tobytes(),
-        chosen_logprobs=None if chosen is None else chosen.astype(kind).tobytes(),
-    )
+    with np.errstate(over="ignore"):  # what float16 cannot hold stands for minus infinity
+        return Packed(
+            dtype=dtype,
+            k=0 if top is None else top.shape[1],
+            top_logprobs=b"" if top is None else top.astype(kind).tobytes(),
+            chosen_logprobs=None if chosen is None else chosen.astype(kind).tobytes(),
+        )
 
 
 def _values(array: Floats) -> Logprobs:
