@@ -16,7 +16,7 @@ from driftgauge.models.arrays import Bools, Floats, Int64s, UInt8s
 AnnotatorKind: TypeAlias = Literal["human", "model", "code"]
 """Who or what gave a label: a person, a judge model, or a program that verifies the answer."""
 
-SignalForm: TypeAlias = Literal["top_logprobs", "chosen_logprobs", "entropy", "features", "none"]
+SignalForm: TypeAlias = Literal["vocabulary_entropy", "top_logprobs", "chosen_logprobs", "entropy", "features", "none"]
 """The richest part of a signal that is present; `Signal.form` has the order."""
 
 SEGMENT_UNKNOWN, SEGMENT_REASONING, SEGMENT_ANSWER = 0, 1, 2
@@ -38,6 +38,8 @@ class Signal:
     censored : (T,) whether the token is known only to be less likely than every listed alternative; None: no token is
     problems : problems that the normaliser found, reason -> number of tokens (or of entries) concerned
     alternative_sums : (T, 3) float32, the result of `models.signals.entropy.alternative_sums`; None: not computed yet
+    is_vocabulary : ``entropy`` is that of the distribution over the whole vocabulary. It then counts also where there
+        are alternatives, which give the tail mass and the varentropy
     """
 
     chosen_logprobs: Floats | None = None
@@ -48,6 +50,7 @@ class Signal:
     censored: Bools | None = None
     problems: Mapping[str, int] = field(default_factory=dict)
     alternative_sums: Floats | None = None
+    is_vocabulary: bool = False
 
     @property
     def n_censored(self) -> int:
@@ -59,6 +62,8 @@ class Signal:
         """The richest form present. It decides which features can exist, so it is part of the fingerprint."""
         if self.features is not None:
             return "features"
+        if self.is_vocabulary and self.entropy is not None:
+            return "vocabulary_entropy"
         if self.top_logprobs is not None and self.top_logprobs.shape[1] > 0:
             return "top_logprobs"
         if self.entropy is not None:
@@ -69,7 +74,7 @@ class Signal:
         """The signal without its first n tokens; ``features`` and ``problems`` stay those of all tokens."""
         names = ("chosen_logprobs", "top_logprobs", "entropy", "segments", "censored", "alternative_sums")
         arrays = {name: array[n:] for name in names if (array := getattr(self, name)) is not None}
-        return Signal(**arrays, features=self.features, problems=self.problems)
+        return Signal(**arrays, features=self.features, problems=self.problems, is_vocabulary=self.is_vocabulary)
 
     @property
     def n_tokens(self) -> int:

@@ -76,6 +76,7 @@ def _per_response(
             usual = Signal(
                 None if chosen is None else chosen[tokens], signal.top_logprobs, signal.entropy, signal.features,
                 signal.segments, signal.censored, signal.problems, None if sums is None else sums[tokens],
+                signal.is_vocabulary,
             )  # fmt: skip
             yield usual, True
 

@@ -177,7 +177,7 @@ def profiles(signals: Sequence[Signal], variant: EntropyVariant = "published") -
     sums = _sums(signals, offsets)
     entropy = entropy_from(sums, variant)
     for i, signal in enumerate(signals):
-        if signal.form == "entropy":
+        if signal.form in ("entropy", "vocabulary_entropy"):
             entropy[offsets[i] : offsets[i + 1]] = signal.entropy
     missing = np.full(max(lengths, default=0), np.nan, dtype=np.float32)
     chosen = [missing[: s.n_tokens] if s.chosen_logprobs is None else s.chosen_logprobs for s in signals]

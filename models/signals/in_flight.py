@@ -10,7 +10,7 @@ import numpy as np
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalForm
 from driftgauge.models.signals.accumulator import Accumulator
-from driftgauge.models.signals.feature_sets import NLL_FEATURES
+from driftgauge.models.signals.feature_sets import NLL_FEATURES, TAIL_FEATURES
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.fold import RunningFeatures
 from driftgauge.models.signals.signal_counts import ObservedK, SignalCounts, count
@@ -59,7 +59,10 @@ class InFlight:
     def signal(self) -> Signal:
         """The tokens so far, after the rules for whole responses; empty once their profile is folded."""
         signal = self.accumulator.signal()
-        return without_bare_zeros(replace(signal, entropy=None, alternative_sums=None) if self.lists_one else signal)
+        if self.lists_one:
+            entropy = signal.entropy if self.first_form == "vocabulary_entropy" else None
+            signal = replace(signal, entropy=entropy, alternative_sums=None)
+        return without_bare_zeros(signal)
 
     def features(self) -> Float32s:
         """Features of the tokens so far, after the rules for whole responses, (d,) float32."""
@@ -69,7 +72,9 @@ class InFlight:
 
     def _without_single_alternatives(self, features: Float32s) -> Float32s:
         if self.lists_one:
-            features[[not name.endswith(NLL_FEATURES) for name in self.accumulator.spec.names]] = np.nan
+            names, has_entropy = self.accumulator.spec.names, self.first_form == "vocabulary_entropy"
+            lost = [name.endswith(TAIL_FEATURES) if has_entropy else not name.endswith(NLL_FEATURES) for name in names]
+            features[lost] = np.nan
         return features
 
     def features_so_far(self) -> Float32s:

@@ -88,7 +88,8 @@ def _marks(chunk: Chunk) -> list[Any]:
 def _pack_generation(generation: Generation) -> dict[str, Any]:
     fields = {name: getattr(generation, name) for name in Generation.__slots__}
     signal = {name: _pack_array(getattr(generation.signal, name)) for name in _ARRAYS}
-    fields["signal"] = {**signal, "problems": dict(generation.signal.problems)}
+    marks = {"problems": dict(generation.signal.problems), "is_vocabulary": generation.signal.is_vocabulary}
+    fields["signal"] = {**signal, **marks}
     fields["token_ids"] = _pack_array(generation.token_ids)
     fields["slices"], fields["problems"] = dict(generation.slices), dict(generation.problems)
     fields["context"] = msgspec.to_builtins(generation.context)
@@ -98,10 +99,10 @@ def _pack_generation(generation: Generation) -> dict[str, Any]:
 
 def _unpack_generation(fields: dict[str, Any]) -> Generation:
     signal = {name: _unpack_array(fields["signal"][name]) for name in _ARRAYS}
-    problems = fields["signal"]["problems"]
+    marks = {name: fields["signal"][name] for name in ("problems", "is_vocabulary") if name in fields["signal"]}
     context, token_ids = Context(**fields["context"]), _unpack_array(fields["token_ids"])
     given = {
-        "signal": Signal(**signal, problems=problems),
+        "signal": Signal(**signal, **marks),
         "context": context,
         "token_ids": token_ids,
         "aliases": tuple(fields.get("aliases", ())),

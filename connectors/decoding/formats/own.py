@@ -101,11 +101,12 @@ class Packed(Struct, omit_defaults=True):
 
 
 class SignalFields(Struct, omit_defaults=True):
-    """One of five forms: ``top_logprobs``, ``packed``, ``chosen_logprobs`` alone, ``entropy``, ``features``.
+    """``top_logprobs``, ``packed``, ``chosen_logprobs`` alone, ``entropy``, ``vocabulary_entropy`` or ``features``.
 
+    ``vocabulary_entropy`` is that of the distribution over all tokens of the vocabulary; the first two go with it.
     ``features`` are those of a set: 17 published ones, or 22.
 
-    ``chosen_logprobs`` goes with any of the first four. ``n_reasoning`` is the number of
+    ``chosen_logprobs`` goes with any form but the last. ``n_reasoning`` is the number of
     reasoning tokens, which come first; the rest is the answer. Leave it out where it is not known.
     """
 
@@ -113,6 +114,7 @@ class SignalFields(Struct, omit_defaults=True):
     packed: Packed | None = None
     chosen_logprobs: Logprobs | None = None
     entropy: Entropies | None = None
+    vocabulary_entropy: Entropies | None = None
     features: Annotated[FeatureValues, _ONE_OF_THE_SETS] | None = None
     n_reasoning: Count | None = None
 
@@ -294,9 +296,14 @@ def to_signal(fields: SignalFields) -> Signal:
         top = _matrix(fields.top_logprobs)
     if fields.chosen_logprobs is not None:
         chosen = _floats(fields.chosen_logprobs)
-    entropy = None if fields.entropy is None else np.maximum(_floats(fields.entropy), 0)
+    if fields.entropy is not None and fields.vocabulary_entropy is not None:
+        raise PayloadError("invalid_value", "`entropy` and `vocabulary_entropy` exclude each other")
+    is_vocabulary = fields.vocabulary_entropy is not None
+    given = fields.vocabulary_entropy if is_vocabulary else fields.entropy
+    entropy = None if given is None else np.maximum(_floats(given), 0)
     _check_lengths(top, chosen, entropy)
-    return Signal(chosen, top, entropy, segments=_segments(fields.n_reasoning, top, chosen, entropy))
+    segments = _segments(fields.n_reasoning, top, chosen, entropy)
+    return Signal(chosen, top, entropy, segments=segments, is_vocabulary=is_vocabulary)
 
 
 def _unpack(packed: Packed) -> tuple[Floats | None, Floats | None]:
@@ -381,13 +388,15 @@ def _signal_fields(signal: Signal, packed: bool, dtype: DType) -> SignalFields:
     n_reasoning = None if signal.segments is None else int((signal.segments == SEGMENT_REASONING).sum())
     if signal.features is not None:
         return SignalFields(features=_values(signal.features))
-    if packed and signal.entropy is None:
-        return SignalFields(packed=_packed(signal, dtype), n_reasoning=n_reasoning)
+    entropy = None if signal.entropy is None else _values(signal.entropy)
+    if packed and (entropy is None or signal.is_vocabulary):
+        return SignalFields(packed=_packed(signal, dtype), vocabulary_entropy=entropy, n_reasoning=n_reasoning)
     top = signal.top_logprobs
     return SignalFields(
         top_logprobs=None if top is None else [_values(row) for row in top],
         chosen_logprobs=None if signal.chosen_logprobs is None else _values(signal.chosen_logprobs),
-        entropy=None if signal.entropy is None else _values(signal.entropy),
+        entropy=None if signal.is_vocabulary else entropy,
+        vocabulary_entropy=entropy if signal.is_vocabulary else None,
         n_reasoning=n_reasoning,
     )
 
