@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from driftgauge.connectors.capture.tap import Tap
+from driftgauge.connectors.decoding.formats.payload import domain_of, field_of
 
 _FIELDS = (
     "id", "call_type", "model", "model_parameters", "startTime", "endTime", "status", "metadata", "response",
@@ -49,4 +50,6 @@ def take(tap: Tap, details: Mapping[str, Any]) -> None:
     payload = details.get("standard_logging_object")
     if payload:
         said = {name: payload[name] for name in _FIELDS if name in payload}
-        tap.take(lambda: msgspec.json.encode(said, enc_hook=str), time.time())
+        metadata = field_of(details.get("litellm_params"), "metadata")  # the payload holds only keys that LiteLLM knows
+        domain = domain_of(metadata) or ""
+        tap.take(lambda: msgspec.json.encode(said, enc_hook=str), time.time(), domain=domain)

@@ -39,7 +39,7 @@ def signals_of(output: Any, end_ids: Collection[int], *, k: int = 20) -> list[tu
     tokens = output.sequences[:, -len(output.logits) :]
     top, chosen = _logprobs(output.logits, tokens, k)
     ids = tokens.cpu().numpy().astype(np.int64)
-    ends = [_length(row, end_ids) for row in ids]
+    ends = [length_of(row, end_ids) for row in ids]
     return [(Signal(chosen_logprobs=chosen[i, :n], top_logprobs=top[i, :n]), ids[i, :n]) for i, n in enumerate(ends)]
 
 
@@ -55,10 +55,10 @@ def _logprobs(logits: Any, tokens: Any, k: int) -> tuple[Float32s, Float32s]:
     return torch.stack(top, 1).cpu().numpy(), torch.stack(chosen, 1).cpu().numpy()
 
 
-def _length(tokens: Tokens, end_ids: Collection[int]) -> int:
+def length_of(tokens: Tokens, end_ids: Collection[int]) -> int:
     """Tokens up to and with the first that ends the response.
 
-    >>> _length(np.array([5, 2, 0, 0]), {2}), _length(np.array([5, 6]), {2})
+    >>> length_of(np.array([5, 2, 0, 0]), {2}), length_of(np.array([5, 6]), {2})
     (2, 2)
     """
     ends = np.flatnonzero(np.isin(tokens, list(end_ids)))

@@ -91,9 +91,16 @@ def test_a_logging_payload_of_litellm_is_read_as_its_record_would_be() -> None:
     payload = json.loads((FOLDER / "litellm" / "logging.json").read_bytes())
     events: list[bytes] = []
     tap = Tap(lambda _, value: events.append(value))
-    take(tap, {"standard_logging_object": payload | {"startTime": 1.76e9, "extra": object()}})
+    take(
+        tap,
+        {
+            "standard_logging_object": payload | {"startTime": 1.76e9, "extra": object()},
+            "litellm_params": {"metadata": {"domain": "law"}},
+        },
+    )
     take(tap, {"standard_logging_object": None})
     headers = (("content-type", b"application/msgpack"),)
     (response,) = Decoder().decode([Record("t", 0, 0, None, value, headers) for value in events])
     assert isinstance(response, Generation)
-    assert (response.signal.n_tokens, response.context.k, tap.counts) == (7, 3, {"published": 1})
+    assert (response.signal.n_tokens, response.context.k, response.domain) == (7, 3, "law")
+    assert tap.counts == {"published": 1}

@@ -63,7 +63,7 @@ def test_the_logger_makes_one_event_of_a_whole_answer_and_none_of_a_stream(serve
     records = [Record("t", 0, i, key, value, HEADERS) for i, (key, value) in enumerate(events)]
     first, second = (event for event in Decoder().decode(records) if isinstance(event, Generation))
     assert (first.context.k, first.signal.n_tokens, first.id) == (3, 7, "chatcmpl-D1aX")
-    assert second.signal.n_tokens == 7
+    assert (second.signal.n_tokens, first.domain) == (7, "billing")
     server.answer = STREAM.read_bytes()
     assert [*litellm.completion(**asked(server, stream=True))]
     until(lambda: n_answers(tap) == 3)
