@@ -31,6 +31,7 @@ from driftgauge.config.estimation import (
     TargetSettings,
     WindowSettings,
 )
+from driftgauge.config.gateway import GatewaySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
 
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     predictions: PredictionSettings = Field(default_factory=PredictionSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from driftgauge.agent import kafka_settings
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.report_files import write_latest_report
 from driftgauge.agent.service.fit_files import load_fit
@@ -30,7 +31,6 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.source import KafkaSource
-from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.learn.committee import CommitteeSettings
@@ -148,21 +148,7 @@ def lookup(found: LookupSettings) -> Lookup:
 
 def connection(settings: Settings) -> KafkaConnection:
     """The address of the Kafka cluster and the credentials for it."""
-    kafka = settings.kafka
-    return KafkaConnection(
-        bootstrap_servers=kafka.bootstrap_servers,
-        security_protocol=kafka.security_protocol,
-        sasl_mechanism=kafka.sasl_mechanism,
-        sasl_username=kafka.sasl_username,
-        sasl_password=kafka.sasl_password.get_secret_value(),
-        ssl_cafile=kafka.ssl_cafile,
-        ssl_certfile=kafka.ssl_certfile,
-        ssl_keyfile=kafka.ssl_keyfile,
-        ssl_key_password=kafka.ssl_key_password.get_secret_value(),
-        ssl_check_hostname=kafka.ssl_check_hostname,
-        client_id=kafka.client_id,
-        connect_timeout_s=kafka.connect_timeout_s,
-    )
+    return kafka_settings.connection(settings.kafka)
 
 
 def topics_read(settings: Settings) -> tuple[str, ...]:
@@ -205,10 +191,7 @@ def source(settings: Settings) -> Source:
 
 def topic_creation(settings: Settings) -> Callable[[], None]:
     """The call that creates the topics that do not exist yet."""
-    kafka, topics = settings.kafka, topics_used(settings)
-    return partial(
-        create_topics, connection(settings), topics, partitions=kafka.partitions, replication=kafka.replication
-    )
+    return kafka_settings.topic_creation(settings.kafka, topics_used(settings))
 
 
 def feature_spec(settings: Settings) -> FeatureSpec:

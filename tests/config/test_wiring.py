@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import os.path
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.gateway import build as gateway
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
@@ -139,6 +141,18 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "decode.limits.max_k": (58, ("decoder.limits.max_k",)),
     "decode.limits.max_choices": (59, ("decoder.limits.max_choices",)),
     "store.url": ("sqlite:///other.db", ("report.store_url",)),
+    "gateway.refused_pause_s": (81.0, ("gateway.pause_s",)),
+    "gateway.domain.found.paths": (("user",), ("gateway.names.domain.paths",)),
+    "gateway.domain.found.values": ({"a": "b"}, ("gateway.names.domain.values",)),
+    "gateway.domain.found.patterns": ({"c": "d"}, ("gateway.names.domain.patterns",)),
+    "gateway.domain.keys": ({"0f": "law"}, ("gateway.names.keys",)),
+    "gateway.domain.models": ({"m": "law"}, ("gateway.names.models",)),
+    "gateway.domain.function": ("os.path:basename", ("gateway.names.function",)),
+    "gateway.domain.allowed": (("law",), ("gateway.names.allowed",)),
+    "gateway.domain.max_domains": (82, ("gateway.names.max_domains",)),
+    "gateway.domain.slices": ({"language": "metadata.lang"}, ("gateway.names.slices",)),
+    "gateway.capture.prompt_hash_key": ("planted", ("gateway.names.prompt_hash_key",)),
+    "gateway.limits.max_outbox_bytes": (83 << 20, ("gateway.max_outbox_bytes",)),
     "report.folder": (Path("elsewhere"), ("report.folder",)),
     "report.period_s": (61.0, ("report.period_s",)),
     "report.formats": (("json",), ("report.formats",)),
@@ -156,6 +170,11 @@ ARRIVES_AS: dict[str, Any] = {
     "decode.response_id": (("key",),),
     "decode.domain.paths": (("topic",),),
     "decode.model_revision.paths": (("header", "x"),),
+    "gateway.domain.found.paths": (("payload", "user"),),
+    "gateway.domain.function": os.path.basename,
+    "gateway.domain.allowed": frozenset({"law"}),
+    "gateway.domain.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
+    "gateway.capture.prompt_hash_key": b"planted",
     "decode.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
 }
 """The value at the place, where it is not the value of the setting."""
@@ -167,6 +186,13 @@ TESTED_ELSEWHERE = {
     *("server.enabled", "server.host", "server.port"),  # below
     *("report.cron", "report.interval_s"),  # below
     *("store.retention_s", "store.daily_retention_s"),  # below
+    *(f"gateway.{name}" for name in ("upstream", "upstream_cafile", "host", "port", "tls_certfile", "tls_keyfile")),
+    *(f"gateway.{name}" for name in ("workers", "status_port", "connect_timeout_s", "read_timeout_s")),
+    *(f"gateway.{name}" for name in ("keepalive_s", "drain_s", "labels_token")),
+    *(f"gateway.capture.{name}" for name in ("models", "endpoints", "k", "sampling", "domain_sampling")),
+    *(f"gateway.capture.{name}" for name in ("keep_text", "keep_token_ids", "model_revision", "logprobs_mode")),
+    *(f"gateway.limits.{name}" for name in ("max_request_bytes", "max_body_bytes", "max_line_bytes")),
+    *(f"gateway.limits.{name}" for name in ("max_tokens", "max_open_bytes", "max_parser_bytes")),
 }
 
 NO_SETTING = {"pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share"}
@@ -206,6 +232,9 @@ def built(settings: Settings) -> dict[str, Any]:
         **flat("source", task.open_source),
         **flat("reader", task.take_features),
         **flat("report", build.report_writer(settings)),
+        **flat("gateway.names", gateway.naming_rules(settings)),
+        "gateway.pause_s": gateway.breaker(settings).pause_s,
+        "gateway.max_outbox_bytes": gateway.outbox(settings).max_bytes,
         "reader.log_level": task.log_level,
         "reader.log_json_lines": task.log_json_lines,
         "loop.patience_s": loop.backoff.limit_s,

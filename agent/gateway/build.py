@@ -1,0 +1,98 @@
+"""From settings to the parts of the gateway: the only module of this package that knows settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import cast
+
+from driftgauge.agent import kafka_settings
+from driftgauge.agent.gateway.breaker import Breaker
+from driftgauge.agent.gateway.labels_door import LabelsDoor
+from driftgauge.agent.gateway.naming import CREDENTIALS, METADATA, DomainFunction, NamingRules
+from driftgauge.agent.gateway.outbox import Outbox
+from driftgauge.agent.gateway.publisher import Publisher
+from driftgauge.config.lookups import LookupSettings
+from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.decoding.label_scale import LabelScale
+from driftgauge.connectors.decoding.lookup import Lookup, Path, path_of
+from driftgauge.connectors.kafka.sink import KafkaSink
+
+
+def naming_rules(settings: Settings) -> NamingRules:
+    """Where domains and slices come from.
+
+    Raises
+    ------
+    ConnectorError
+        The function cannot be imported, or a name would be taken from a header with credentials.
+    """
+    domain = settings.gateway.domain
+    return NamingRules(
+        domain=_lookup("found", domain.found, METADATA),
+        keys={digest.lower(): name for digest, name in domain.keys.items()},
+        models=domain.models,
+        function=domain_function(domain.function) if domain.function else None,
+        slices={name: _lookup(f"slices.{name}", found) for name, found in domain.slices.items()},
+        allowed=frozenset(domain.allowed),
+        max_domains=domain.max_domains,
+        prompt_hash_key=settings.gateway.capture.prompt_hash_key.get_secret_value().encode(),
+    )
+
+
+def domain_function(name: str) -> DomainFunction:
+    """The function that a setting names as ``package.module:function``; raises `ConnectorError` where there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConnectorError(f"gateway.domain.function: cannot import {name}: {error}", retriable=False) from None
+    if not callable(function):
+        raise ConnectorError(f"gateway.domain.function: {name} is not a function", retriable=False)
+    return cast(DomainFunction, function)
+
+
+def breaker(settings: Settings) -> Breaker:
+    """What may be asked."""
+    return Breaker(pause_s=settings.gateway.refused_pause_s)
+
+
+def outbox(settings: Settings) -> Outbox:
+    """The queue of events."""
+    return Outbox(settings.gateway.limits.max_outbox_bytes)
+
+
+def put_generation(settings: Settings, outbox: Outbox) -> Callable[[bytes, bytes], bool]:
+    """The function that queues the key and the value of a generation event."""
+    return partial(outbox.put, settings.kafka.topics.generations[0])
+
+
+def publisher(settings: Settings, outbox: Outbox) -> Publisher:
+    """The thread that publishes; it creates missing topics first, where the settings allow it."""
+    kafka = settings.kafka
+    sink = KafkaSink(kafka_settings.connection(kafka))
+    topics = [*kafka.topics.generations[:1], *kafka.topics.labels[:1]]
+    prepare = kafka_settings.topic_creation(kafka, topics) if kafka.create_topics else _nothing
+    return Publisher(outbox, sink, prepare=prepare, oversized=lambda: sink.stats.oversized)
+
+
+def labels_door(settings: Settings, outbox: Outbox) -> LabelsDoor | None:
+    """The door for labels; None where there is no token, or no topic for them."""
+    token, topics = settings.gateway.labels_token.get_secret_value(), settings.kafka.topics.labels
+    if not token or not topics:
+        return None
+    return LabelsDoor(partial(outbox.put, topics[0]), token=token, scale=LabelScale(settings.labels.scale))
+
+
+def _nothing() -> None:
+    pass
+
+
+def _lookup(name: str, found: LookupSettings, *default: Path) -> Lookup:
+    paths = tuple(map(path_of, found.paths)) or default
+    if any(root == "header" and ".".join(parts).lower() in CREDENTIALS for root, *parts in paths):
+        text = f"gateway.domain.{name}: names are not taken from headers with credentials; see gateway.domain.keys"
+        raise ConnectorError(text, retriable=False)
+    return Lookup(paths, found.values, found.patterns)

@@ -1,0 +1,114 @@
+"""Labels by HTTP: ``POST /v1/labels`` takes what an application learns about an answer to the topic of labels.
+
+A thumbs up, a test result or a correction is a label event as docs/events.md describes it, or a list of some, in JSON.
+Two fields may be left out: ``event_time``, which is then the time of receipt, and ``label_id``, which is then made of
+the response and the annotator, so that a later verdict of the same annotator corrects the former.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from driftgauge.connectors.decoding.formats.own import LabelEvent, encode_label, to_event
+from driftgauge.connectors.decoding.formats.payload import PayloadError
+from driftgauge.connectors.decoding.label_scale import LabelScale
+from driftgauge.models.events import Label
+
+PATH = "/v1/labels"
+MAX_BYTES = 1 << 20
+MAX_LABELS = 1_000
+"""Largest body, and most labels, of one request."""
+
+
+class Answer(NamedTuple):
+    """The answer to a request: a status, a JSON body, and the label of counters."""
+
+    status: int
+    body: bytes
+    outcome: str
+
+
+class LabelsDoor:
+    """Checks labels and hands them to ``put``; all labels of a request, or none.
+
+    Parameters
+    ----------
+    put : takes the key and the value of a message; False when it cannot
+    token : what clients send as ``Authorization: Bearer <token>``; at least one character
+    scale : scale of the scores
+
+    Examples
+    --------
+    >>> door = LabelsDoor(lambda key, value: True, token="secret")
+    >>> door.answer("Bearer secret", b'{"response_id": "r-1", "correct": true}', now=1767607200.0)
+    Answer(status=202, body=b'{"accepted":1}', outcome='accepted')
+    >>> door.answer("Bearer wrong", b"{}", now=0.0).status
+    401
+    """
+
+    def __init__(self, put: Callable[[bytes, bytes], bool], *, token: str, scale: LabelScale | None = None) -> None:
+        if not token:
+            raise ValueError("the door needs a token")
+        self._put, self._token, self._scale = put, token.encode(), scale or LabelScale()
+
+    def answer(self, authorization: str, body: bytes, *, now: float) -> Answer:
+        """Answer a request.
+
+        Parameters
+        ----------
+        authorization : value of the header; "" where there is none
+        now : UTC seconds
+        """
+        scheme, _, token = authorization.partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token):
+            return _refusal(401, "unauthorized", "send the token of gateway.labels_token as Authorization: Bearer")
+        if len(body) > MAX_BYTES:
+            return _refusal(413, "too_large", f"a request has at most {MAX_BYTES} bytes")
+        try:
+            labels = self._labels(body, now)
+        except PayloadError as error:
+            return _refusal(422, error.reason, str(error))
+        except msgspec.ValidationError as error:
+            return _refusal(422, "invalid_value", str(error))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _refusal(400, "malformed", "the body is not JSON")
+        for label in labels:
+            if not self._put(label.response_id.encode(), encode_label(label)):
+                return _refusal(503, "outbox_full", "labels cannot be queued now; send all labels of the request again")
+        return Answer(202, msgspec.json.encode({"accepted": len(labels)}), "accepted")
+
+    def _labels(self, body: bytes, now: float) -> list[Label]:
+        documents = msgspec.json.decode(body)
+        if not isinstance(documents, list):
+            return [self._label(documents, now)]
+        if len(documents) > MAX_LABELS:
+            raise PayloadError("too_many_labels", f"a request has at most {MAX_LABELS} labels")
+        labels = []
+        for number, document in enumerate(documents):
+            try:
+                labels.append(self._label(document, now))
+            except (PayloadError, msgspec.ValidationError) as error:
+                reason = error.reason if isinstance(error, PayloadError) else "invalid_value"
+                raise PayloadError(reason, f"label {number} of the list: {error}") from None
+        return labels
+
+    def _label(self, document: Any, now: float) -> Label:
+        if isinstance(document, dict):
+            document = {"type": "label", "event_time": now, "label_id": _default_id(document), **document}
+        event = to_event(msgspec.convert(document, LabelEvent), scale=self._scale)
+        assert isinstance(event, Label)  # noqa: S101 - a label event gives a label
+        return event
+
+
+def _default_id(document: dict[str, Any]) -> str:
+    annotator = (document.get(name, default) for name, default in (("annotator_kind", "human"), ("annotator_id", "")))
+    return "/".join(str(part) for part in (document.get("response_id", ""), *annotator))
+
+
+def _refusal(status: int, reason: str, detail: str) -> Answer:
+    return Answer(status, msgspec.json.encode({"error": reason, "detail": detail}), reason)
