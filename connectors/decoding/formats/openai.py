@@ -164,7 +164,7 @@ def read(body: Body | NumberBody) -> Payload:
         created=body.created,
         **counts_in(usage),
         parameters=RequestParameters(
-            logprobs_mode=_AFTER_SAMPLERS if any(p.tokens and p.tokens.are_probabilities for p in pieces) else None,
+            logprobs_mode=AFTER_SAMPLERS if any(p.tokens and p.tokens.are_probabilities for p in pieces) else None,
         ),
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=is_part,
@@ -257,7 +257,9 @@ def _piece(choice: Choice | NumberChoice, place: int) -> Piece:
     index = count_of(choice.index)
     return Piece(
         index=place if index is None else index,
-        tokens=_without_prompt(_tokens(choice, _segment(choice, message, thought)), choice.prompt_token_ids),
+        tokens=_without_prompt(
+            tokens_of_logprobs(choice.logprobs, _segment(choice, message, thought)), choice.prompt_token_ids
+        ),
         finish_reason=finish_reason,
         text=_joined(field_of(message, "content") or choice.text),
         is_last=finish_reason is not None,
@@ -290,8 +292,10 @@ def _joined(content: object) -> str:
     return text_of(content)
 
 
-def _tokens(choice: Choice | NumberChoice, segment: int) -> Tokens | None:
-    logprobs = choice.logprobs
+def tokens_of_logprobs(
+    logprobs: Lists | NumberLists | list[Entry] | None, segment: int = SEGMENT_UNKNOWN
+) -> Tokens | None:
+    """Columns from the log-probabilities of a choice; None where they were not requested."""
     if logprobs is None:
         return None
     if isinstance(logprobs, NumberLists):
@@ -341,7 +345,8 @@ def _values(tokens: Sequence[Alternative]) -> list[Any]:
 IMPOSSIBLE = -9999.0
 """Placeholder for the logarithm of probability 0."""
 
-_AFTER_SAMPLERS = "after_samplers"
+AFTER_SAMPLERS = "after_samplers"
+"""The `logprobs_mode` of probabilities that were taken after the samplers."""
 
 
 def value_of(token: Any) -> Any:

@@ -71,7 +71,8 @@ class Body(Response):
     item: Item | None = None
 
 
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""Types of the events that end a stream."""
 
 
 def read(body: Body) -> Payload:
@@ -124,7 +125,7 @@ def _tokens(output: list[Item]) -> Tokens | None:
 def _state(body: Body, response: Response) -> Payload:
     """The payload of an event that carries the response object; at the end it repeats all tokens."""
     payload = _whole(response)
-    is_end = body.type in _ENDS
+    is_end = body.type in ENDS
     payload.is_part, payload.is_keyed, payload.sequence = True, True, count_of(body.sequence_number)
     for piece in payload.pieces:
         piece.is_last = is_end

@@ -1,0 +1,129 @@
+"""The fields of an answer that the gateway reads; everything else in it is skipped over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from driftgauge.agent.gateway.wire.plan import Api
+from driftgauge.agent.gateway.wire.splice import Edit, start_of, without_member
+
+_ABSENT = Raw(b"null")
+
+
+class Delta(Struct, gc=False):
+    """What a chunk of chat adds."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+
+class Choice(Struct, gc=False):
+    """One choice of chat or completions, in a chunk or a body."""
+
+    index: Any = 0
+    logprobs: Raw = _ABSENT
+    finish_reason: Any = None
+    delta: Delta | None = None
+
+
+class ChatAnswer(Struct, gc=False):
+    """A chunk or a body of chat or completions."""
+
+    choices: list[Choice] | None = None
+    id: Any = None
+    model: Any = None
+    created: Any = None
+    usage: Any = None
+    x_groq: Any = None
+    error: Any = None
+
+
+class Part(Struct, gc=False):
+    """Part of the content of an output item."""
+
+    logprobs: Raw = _ABSENT
+
+
+class Item(Struct, gc=False):
+    """One output item of the Responses API."""
+
+    content: list[Part] | None = None
+
+
+class ResponseObject(Struct, gc=False):
+    """The response object of the Responses API."""
+
+    output: list[Item] | None = None
+    top_logprobs: Raw = _ABSENT
+    error: Any = None
+
+
+class ResponsesAnswer(ResponseObject, gc=False):
+    """An event of the Responses API, or a body, which is a response object."""
+
+    type: Any = None
+    logprobs: Raw = _ABSENT
+    part: Part | None = None
+    item: Item | None = None
+    response: ResponseObject | None = None
+
+
+Answer: TypeAlias = ChatAnswer | ResponsesAnswer
+
+_CHAT, _RESPONSES = msgspec.json.Decoder(ChatAnswer), msgspec.json.Decoder(ResponsesAnswer)
+
+
+def decoder_of(api: Api) -> Callable[[bytes], Answer]:
+    """The function that reads a document of an answer; it raises `msgspec.DecodeError` for another one."""
+    return _RESPONSES.decode if api == "responses" else _CHAT.decode
+
+
+class _Value(NamedTuple):
+    raw: Raw
+    replacement: bytes
+
+
+def edits_of(answer: Answer, document: bytes, *, omits_key: bool) -> list[Edit]:
+    """What takes the log-probabilities out of a document, as a server sends it to a client that did not ask.
+
+    Parameters
+    ----------
+    omits_key : such a server leaves the key out of chat and completions; otherwise its value is null
+    """
+    edits: list[Edit] = []
+    for raw, replacement in _values(answer):
+        span = bytes(raw)
+        if span in (b"null", replacement):
+            continue
+        start = start_of(raw, span, document)
+        if omits_key and replacement == b"null":
+            edits.append(without_member(document, start, start + len(span)))
+        else:
+            edits.append(Edit(start, start + len(span), replacement))
+    return edits
+
+
+def _values(answer: Answer) -> Iterator[_Value]:
+    """The values that are there because the upstream was asked."""
+    if isinstance(answer, ChatAnswer):
+        for choice in answer.choices or ():
+            yield _Value(choice.logprobs, b"null")
+        return
+    yield _Value(answer.logprobs, b"[]")
+    if answer.part is not None:
+        yield _Value(answer.part.logprobs, b"[]")
+    for found in (answer, answer.response):
+        if found is not None:
+            yield _Value(found.top_logprobs, b"0")
+            yield from (_Value(part.logprobs, b"[]") for part in _parts(found.output or ()))
+    if answer.item is not None:
+        yield from (_Value(part.logprobs, b"[]") for part in _parts([answer.item]))
+
+
+def _parts(output: Sequence[Item]) -> Iterator[Part]:
+    return (part for item in output for part in item.content or ())
