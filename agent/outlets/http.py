@@ -1,4 +1,4 @@
-"""The agent's small HTTP server: health, readiness, metrics.
+"""A small HTTP server for health, readiness and metrics.
 
 Answers GET and HEAD on exact paths, from a thread of its own. Bounded: `MAX_REQUESTS` requests at once, `TIMEOUT_S`
 seconds for a client to finish its request, no request bodies.
@@ -10,8 +10,7 @@ import json
 import logging
 import socket
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias, cast
@@ -19,10 +18,7 @@ from typing import Any, TypeAlias, cast
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from driftgauge.agent.core.state import State
-from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.models.account import Account
-from driftgauge.models.outputs import Output
+from driftgauge.connectors.base import ConnectorError
 
 log = logging.getLogger(__name__)
 
@@ -43,58 +39,9 @@ class Response:
 Route: TypeAlias = Callable[[], Response]
 
 
-class Health:
-    """An observer of the loop that knows whether the loop is alive and whether it is ready.
-
-    The loop is *alive* while it reports to its observers at least every ``stuck_after_s`` seconds, also while it waits
-    for a broker or a database. It is *ready* while it processes events, and not before its first round.
-    """
-
-    def __init__(self, *, stuck_after_s: float = 300.0, now: Callable[[], float] = time.monotonic) -> None:
-        self.stuck_after_s = stuck_after_s
-        self._now = now
-        self._last_report = now()
-        self._not_ready: str | None = "starting"
-
-    def resumed(self, state: State) -> None:
-        """Ignore the state."""
-
-    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
-        """Note a committed batch: the loop is alive."""
-        self._last_report = self._now()
-
-    def account(self, account: Account) -> None:
-        """Ignore the account."""
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Ignore the lag: an agent that is behind is alive and ready."""
-
-    def failure(self, error: ConnectorError | None) -> None:
-        """Note that the loop finished a round (None), or that it waits because of this error."""
-        self._last_report = self._now()
-        self._not_ready = None if error is None else str(error)
-
-    def healthz(self) -> Response:
-        """200 while the loop is alive, else 503: the process should be restarted."""
-        silent_s = self._now() - self._last_report
-        if silent_s > self.stuck_after_s:
-            return _json({"status": "stuck", "reason": f"the loop has not finished a round for {silent_s:.0f} s"}, 503)
-        return _json({"status": "alive"})
-
-    def readyz(self) -> Response:
-        """200 while events are being processed, else 503 with the cause."""
-        if self._not_ready is None:
-            return _json({"status": "ready"})
-        return _json({"status": "not ready", "reason": self._not_ready}, 503)
-
-
-def routes(health: Health, registry: CollectorRegistry) -> dict[str, Route]:
-    """The paths every agent answers."""
-    return {
-        "/healthz": health.healthz,
-        "/readyz": health.readyz,
-        "/metrics": lambda: Response(generate_latest(registry), CONTENT_TYPE_LATEST),
-    }
+def metrics_route(registry: CollectorRegistry) -> Route:
+    """The route that answers a scrape of Prometheus."""
+    return lambda: Response(generate_latest(registry), CONTENT_TYPE_LATEST)
 
 
 class Server:
@@ -170,16 +117,17 @@ class _Request(BaseHTTPRequestHandler):
         routes = cast(_Http, self.server).routes
         route = routes.get(self.path.partition("?")[0])
         if route is None:
-            return _json({"status": "not found", "paths": sorted(routes)}, 404)
+            return json_response({"status": "not found", "paths": sorted(routes)}, 404)
         try:
             return route()
         except Exception:
             log.exception("GET %s failed", self.path.partition("?")[0])
-            return _json({"status": "error"}, 500)
+            return json_response({"status": "error"}, 500)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
         log.debug(format, *args)
 
 
-def _json(content: Mapping[str, object], status: int = 200) -> Response:
+def json_response(content: Mapping[str, object], status: int = 200) -> Response:
+    """A response of one JSON object."""
     return Response(json.dumps(content).encode() + b"\n", status=status)

@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.http import Health, Server, routes
+from driftgauge.agent.outlets.health import Health, routes
+from driftgauge.agent.outlets.http import Server
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build

@@ -21,7 +21,8 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=60))
 def test_captured_messages_are_published_dropped_or_queued_and_bytes_are_bounded(steps: list[tuple[str, int]]) -> None:
     outbox = Outbox(BOUND, max_message_bytes=LARGEST)
-    put, taken = [], []
+    put: list[bytes] = []
+    taken: list[bytes] = []
     for step, number in steps:
         if step == "put":
             value = b"%d." % len(put) + b"x" * number

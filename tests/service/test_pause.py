@@ -10,7 +10,7 @@ import pytest
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.http import Health
+from driftgauge.agent.outlets.health import Health
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from driftgauge.agent.outlets.http import MAX_REQUESTS, Health, Response, Server, routes
+from driftgauge.agent.outlets.health import Health, routes
+from driftgauge.agent.outlets.http import MAX_REQUESTS, Response, Server
 from driftgauge.connectors.base import ConnectorError
 
 

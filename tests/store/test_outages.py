@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
-from driftgauge.agent.outlets.http import Health
+from driftgauge.agent.outlets.health import Health
 from driftgauge.agent.service import loop as loop_module
 from driftgauge.agent.service.agent import expire_old
 from driftgauge.agent.service.loop import Backoff, Loop
