@@ -83,7 +83,9 @@ def test_a_broker_that_is_absent_frozen_and_killed_costs_no_event_within_the_bou
             n_put += 1
         return accepted
 
-    broker = KafkaBroker(tmp_path / "kafka", port)
+    # a killed broker may come back only when its session has ended
+    properties = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "300"}
+    broker = KafkaBroker(tmp_path / "kafka", port, properties=properties)
     with (
         caplog.at_level(logging.WARNING, "driftgauge"),
         publishing(broker.address, topic) as (outbox, publisher),
