@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import Pipe
@@ -22,19 +22,18 @@ from typing import TypeAlias
 
 import msgspec
 
+from driftgauge.agent.gateway.wire.collect import Collected
+
 log = logging.getLogger(__name__)
 
-Event: TypeAlias = tuple[bytes, bytes]
-"""Key and value of a message."""
-
-Parse: TypeAlias = Callable[[bytes], Sequence[Event]]
+Parse: TypeAlias = Callable[[bytes], Collected]
 
 COMMAND = (sys.executable, "-P", "-c", "from driftgauge.agent.gateway.body_parser import main; main()")
 NICENESS = 10
 RESTART_PAUSE_S = 1.0
 EXIT_TIMEOUT_S = 5.0
 
-_EVENTS: msgspec.msgpack.Decoder[list[Event] | str] = msgspec.msgpack.Decoder(list[Event] | str)
+_ANSWER: msgspec.msgpack.Decoder[Collected | str] = msgspec.msgpack.Decoder(Collected | str)
 
 
 class BodyParser:
@@ -44,8 +43,8 @@ class BodyParser:
 
     Parameters
     ----------
-    parse : function at the top of a module; the process imports it by its name. It returns the events of a task
-    deliver : takes each event, in the thread of the parser
+    parse : function at the top of a module; the process imports it by its name
+    deliver : takes the key and the value of each event, in the thread of the parser
     max_bytes : bytes of waiting tasks from which on new tasks are dropped, whatever their size
     """
 
@@ -57,6 +56,7 @@ class BodyParser:
         self._bytes = 0
         self._changed = threading.Condition()
         self._counts: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
         self._is_closing = False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -86,6 +86,12 @@ class BodyParser:
             waiting = {"waiting": len(self._tasks), "waiting_bytes": self._bytes}
             return {**{name: self._counts[name] for name in names}, **waiting}
 
+    def lost(self) -> dict[str, int]:
+        """Choices of parsed answers that gave no event, and tasks that failed or were dropped, by reason."""
+        with self._changed:
+            tasks = {"parser_failed": self._counts["failed"], "parser_full": self._counts["dropped"]}
+            return {**self._lost, **{reason: n for reason, n in tasks.items() if n}}
+
     def close(self, timeout_s: float) -> None:
         """Parse what waits, for ``timeout_s`` at most; the rest is dropped. Ends the process."""
         with self._changed:
@@ -105,10 +111,9 @@ class BodyParser:
         while (task := self._next()) is not None:
             outcome = "failed"
             try:
-                events = self._parsed(task)
-                outcome = "failed" if events is None else "parsed"
-                for key, value in events or ():
-                    self._deliver(key, value)
+                if (collected := self._parsed(task)) is not None:
+                    outcome = "parsed"
+                    self._take(collected)
             except (OSError, EOFError, msgspec.DecodeError):
                 self._replace_process()
             except Exception:
@@ -121,18 +126,24 @@ class BodyParser:
             self._changed.wait_for(lambda: self._tasks or self._is_closing)
             return self._tasks[0] if self._tasks else None
 
+    def _take(self, collected: Collected) -> None:
+        for key, value in collected.events:
+            self._deliver(key, value)
+        with self._changed:
+            self._lost.update(collected.dropped)
+
     def _done(self, outcome: str) -> None:
         with self._changed:
             if self._tasks:  # `close` has dropped it otherwise
                 self._bytes -= len(self._tasks.popleft())
                 self._counts[outcome] += 1
 
-    def _parsed(self, task: bytes) -> list[Event] | None:
-        """The events of a task; None when it cannot be parsed. Raises an error when the process has ended."""
+    def _parsed(self, task: bytes) -> Collected | None:
+        """What a task gives; None when it cannot be parsed. Raises an error when the process has ended."""
         if self._connection is None:
             self._connection = self._start_process()
         self._connection.send_bytes(task)
-        answer = _EVENTS.decode(self._connection.recv_bytes())
+        answer = _ANSWER.decode(self._connection.recv_bytes())
         if isinstance(answer, str):
             log.warning("an answer could not be parsed: %s", answer)
             return None
@@ -180,6 +191,6 @@ def main() -> None:
 
 def _answer(parse: Parse, task: bytes) -> bytes:
     try:
-        return msgspec.msgpack.encode(list(parse(task)))
+        return msgspec.msgpack.encode(parse(task))
     except Exception as error:  # a bug that one answer meets must not end the others; its text may quote the answer
         return msgspec.msgpack.encode(type(error).__name__)

@@ -60,7 +60,6 @@ _BY_LABEL: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, int]]], ..
     ("requests", "kind", "Requests: captured, observed, passed, labels.", lambda c: c.requests),
     ("passed", "reason", "Requests to a known endpoint that were passed on unread.", lambda c: c.passed),
     ("asked", "outcome", "Requests asked for log-probabilities: got, not_got, refused, failed.", lambda c: c.asked),
-    ("answers_lost", "reason", "Answers that should be an event and are none.", lambda c: c.lost),
     ("names_refused", "reason", "Requests of which the domain was not used.", lambda c: c.names),
     ("label_requests", "outcome", "Requests with labels.", lambda c: c.labels),
 )
@@ -107,6 +106,8 @@ class GatewayMetrics(Collector):
         """Make all series; called by the registry on every scrape."""
         for name, label, text, values in _BY_LABEL:
             yield _counter(name, text, label, values(self._counts))
+        lost = Counter(self._counts.lost) + Counter(self._parser.lost() if self._parser else {})
+        yield _counter("answers_lost", "Answers, or choices of some, that give no event.", "reason", lost)
         for name, text, number in _COUNTERS:
             yield _counter(name, text, "", {"": number(self._counts)})
         for name, text, value in _GAUGES:

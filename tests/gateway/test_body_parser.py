@@ -45,6 +45,14 @@ def test_the_events_of_tasks_arrive_in_order_and_closing_waits_for_them() -> Non
     assert parser.counts()["parsed"] == len(tasks)
 
 
+def test_choices_without_an_event_are_counted_with_what_failed_and_what_was_dropped() -> None:
+    with running() as (parser, _):
+        for task in (b"empty", b"empty", b"fail"):
+            parser.put(task)
+    assert not parser.put(b"late")
+    assert parser.lost() == {"no_logprobs": 4, "parser_failed": 1, "parser_full": 1}
+
+
 def test_the_process_has_low_priority() -> None:
     with running() as (parser, arrived):
         parser.put(b"niceness")
