@@ -11,6 +11,9 @@ from msgspec import Raw, Struct
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.agent.gateway.wire.splice import Edit, start_of, without_member
 
+ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a document raises that is not an answer in JSON."""
+
 _ABSENT = Raw(b"null")
 
 

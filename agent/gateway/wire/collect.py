@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from driftgauge.agent.gateway.wire.answers import Answer, ChatAnswer, Delta, Item, ResponsesAnswer
+from driftgauge.agent.gateway.wire.answers import ERRORS, Answer, ChatAnswer, Delta, Item, ResponsesAnswer
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.documents import read_document
@@ -54,9 +54,7 @@ BATCH_SPANS = 32
 BATCH_BYTES = 2**16
 """Spans of a stream are compacted when there are that many, or that many bytes of them."""
 
-_DONE = b"[DONE]"
 _EMPTY = (b"null", b"[]", b"{}")
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MAX_CHOICES = 128
 
 
@@ -178,11 +176,6 @@ class StreamCollector:
         self._n_reserved += n_bytes
         return True
 
-    def take_other(self, document: bytes) -> None:
-        """Take a document that is not an object: the mark of the end, or something unreadable."""
-        if document and document != _DONE:
-            self.fail("unreadable")
-
     def take(self, answer: Answer, document: bytes) -> None:
         """Take the next object of the stream; ``document`` is the same without its log-probabilities."""
         if self._problem:
@@ -194,7 +187,7 @@ class StreamCollector:
                 self._take_response(answer, document)
         except PayloadError as error:
             self.fail(error.reason)
-        except _ERRORS:
+        except ERRORS:
             self.fail("unreadable")
 
     def _take_chat(self, answer: ChatAnswer) -> None:
@@ -277,7 +270,7 @@ class StreamCollector:
             return self._finish()
         except PayloadError as error:
             return Collected(dropped={error.reason: 1})
-        except _ERRORS:
+        except ERRORS:
             return Collected(dropped={"unreadable": 1})
         finally:
             self.close()
@@ -406,6 +399,19 @@ def _event(generation: Generation, facts: Facts, choice: str) -> Event:
     return Event(f"{facts.key}{choice}".encode(), encode_generation(generation))
 
 
+def encode_task(facts: Facts, body: bytes) -> bytes:
+    """A body for another process to collect."""
+    return msgspec.msgpack.encode((facts, body))
+
+
+def collect_task(task: bytes) -> Collected:
+    """The events of a body that `encode_task` has encoded."""
+    return collect_body(*_TASK.decode(task))
+
+
+_TASK = msgspec.msgpack.Decoder(tuple[Facts, bytes])
+
+
 def collect_body(facts: Facts, body: bytes) -> Collected:
     """The events of a whole body."""
     place = Place(Record("", 0, 0, facts.key.encode(), None, (), facts.received))
@@ -424,7 +430,7 @@ def collect_body(facts: Facts, body: bytes) -> Collected:
             events.append(_event(_of_request(generation, facts, payload.parameters), facts, choice))
     except PayloadError as error:
         return Collected(dropped={error.reason: 1})
-    except _ERRORS:
+    except ERRORS:
         return Collected(dropped={"unreadable": 1})
     dropped.update(error.reason for error in place.errors)
     return Collected(tuple(events), dropped)

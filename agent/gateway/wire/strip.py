@@ -6,9 +6,7 @@ stream.
 
 from __future__ import annotations
 
-import msgspec
-
-from driftgauge.agent.gateway.wire.answers import decoder_of, edits_of
+from driftgauge.agent.gateway.wire.answers import ERRORS, decoder_of, edits_of
 from driftgauge.agent.gateway.wire.collect import StreamCollector
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.agent.gateway.wire.splice import spliced
@@ -18,7 +16,7 @@ MAX_DOCUMENT_BYTES = 8 * 2**20
 
 _MARK = b'logprobs"'
 _BOM = b"\xef\xbb\xbf"
-_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DONE = b"[DONE]"
 
 
 class StreamStrip:
@@ -35,6 +33,7 @@ class StreamStrip:
     Attributes
     ----------
     stripped_bytes : bytes taken out so far
+    unreadable_lines : lines that passed as they came because they could not be read
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class StreamStrip:
         self._n_waiting = 0
         self._is_passing = False
         self.stripped_bytes = 0
+        self.unreadable_lines = 0
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes from upstream; return those for the client."""
@@ -107,17 +107,21 @@ class StreamStrip:
         else:
             return line
         document = line[at:]
+        if document.strip() in (b"", _DONE):
+            return line
         try:
             answer = self._decode(document)
             edits = edits_of(answer, document, omits_key=self._omits_key) if _MARK in document else []
-        except _ERRORS:
-            self._collector.take_other(document.strip())
+            if edits:
+                document = spliced(document, edits)
+            self._collector.take(answer, document)
+        except Exception as error:  # whatever happens here, the client gets its line
+            self.unreadable_lines += 1
+            self._collector.fail("unreadable" if isinstance(error, ERRORS) else "internal_error")
             return line
         if edits:
-            document = spliced(document, edits)
             self.stripped_bytes += len(line) - at - len(document)
             line = line[:at] + document
-        self._collector.take(answer, document)
         return line
 
 
