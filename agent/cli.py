@@ -18,6 +18,7 @@ from driftgauge.agent.commands import (
     evaluate,
     features,
     fit,
+    gateway,
     produce,
     replay,
     report,
@@ -63,6 +64,7 @@ app = typer.Typer(
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(gateway.app, name="gateway")
 
 
 def main() -> None:

@@ -40,6 +40,10 @@ class CaptureSettings(Section):
     )
     """Endpoints whose answers become events: chat, completions, responses."""
 
+    omits_logprobs: Annotated[tuple[Literal["chat", "completions"], ...], LISTED] = ()
+    """Endpoints where the model server leaves out the field `logprobs` when nobody asks for it, so that clients see no
+    difference: `chat` for llama.cpp, both for Ollama; empty: it is null, as with vLLM, SGLang, TGI and OpenAI."""
+
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 5
     """Number of alternatives per token that the model server is asked for."""
 
@@ -100,8 +104,9 @@ class GatewayLimitSettings(Section):
     max_body_bytes: Annotated[int, Field(ge=KIB, le=1024 * MIB)] = 8 * MIB
     """Largest answer in bytes, other than a stream, that is held back to take the log-probabilities out."""
 
-    max_line_bytes: Annotated[int, Field(ge=KIB, le=64 * MIB)] = MIB
-    """Largest line of a stream in bytes; a stream with a larger one is passed on unread from there."""
+    max_line_bytes: Annotated[int, Field(ge=KIB, le=64 * MIB)] = 8 * MIB
+    """Largest line of a stream in bytes; a stream with a larger one is passed on unread from there. The last line of a
+    stream of the Responses API repeats the whole answer."""
 
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Largest number of tokens of an answer that becomes an event: 20,000 with k = 20 make an event of 0.9 MB."""

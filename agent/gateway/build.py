@@ -9,6 +9,7 @@ from typing import cast
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.gateway.breaker import Breaker
+from driftgauge.agent.gateway.exchange import CaptureRules
 from driftgauge.agent.gateway.labels_door import LabelsDoor
 from driftgauge.agent.gateway.naming import CREDENTIALS, METADATA, DomainFunction, NamingRules
 from driftgauge.agent.gateway.outbox import Outbox
@@ -16,6 +17,7 @@ from driftgauge.agent.gateway.publisher import Publisher
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.decoding.formats.payload import RequestParameters
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, Path, path_of
 from driftgauge.connectors.kafka.sink import KafkaSink
@@ -39,6 +41,27 @@ def naming_rules(settings: Settings) -> NamingRules:
         allowed=frozenset(domain.allowed),
         max_domains=domain.max_domains,
         prompt_hash_key=settings.gateway.capture.prompt_hash_key.get_secret_value().encode(),
+    )
+
+
+def capture_rules(settings: Settings) -> CaptureRules:
+    """What is captured, and what events contain."""
+    capture, limits = settings.gateway.capture, settings.gateway.limits
+    return CaptureRules(
+        models=frozenset(capture.models),
+        endpoints=frozenset(capture.endpoints),
+        omits_key=frozenset(capture.omits_logprobs),
+        k=capture.k,
+        sampling=capture.sampling,
+        domain_sampling=capture.domain_sampling,
+        parameters=RequestParameters(
+            revision=capture.model_revision or None, logprobs_mode=capture.logprobs_mode or None
+        ),
+        keep_text=capture.keep_text,
+        keep_token_ids=capture.keep_token_ids,
+        max_body_bytes=limits.max_body_bytes,
+        max_line_bytes=limits.max_line_bytes,
+        max_tokens=limits.max_tokens,
     )
 
 

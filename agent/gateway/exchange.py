@@ -11,15 +11,16 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from driftgauge.agent.gateway.breaker import Breaker, Outcome
 from driftgauge.agent.gateway.metrics import Counts
 from driftgauge.agent.gateway.naming import Naming
 from driftgauge.agent.gateway.naming import Request as NamedRequest
-from driftgauge.agent.gateway.wire.collect import Collected, Facts, Memory, StreamCollector, encode_task
+from driftgauge.agent.gateway.wire.collect import Collected, Facts, encode_task
 from driftgauge.agent.gateway.wire.plan import Api, Kind, Request, kind_of, read_request, rewrite
+from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
 from driftgauge.connectors.decoding.formats.payload import RequestParameters
 
@@ -49,6 +50,8 @@ class CaptureRules:
     k : alternatives a token that are asked for
     sampling, domain_sampling : share of the requests that are asked
     parameters : model revision and ``logprobs_mode``, where they are known
+    keep_text, keep_token_ids : whether events contain the text of answers, and the ids of its tokens
+    max_body_bytes, max_line_bytes, max_tokens : beyond them an answer passes, or goes on, without an event
     """
 
     models: frozenset[str] = frozenset()
@@ -58,6 +61,8 @@ class CaptureRules:
     sampling: float = 1.0
     domain_sampling: Mapping[str, float] = field(default_factory=dict)
     parameters: RequestParameters = field(default_factory=RequestParameters)
+    keep_text: bool = False
+    keep_token_ids: bool = False
     max_body_bytes: int = 8 * 2**20
     max_line_bytes: int = 8 * 2**20
     max_tokens: int = 20_000
@@ -111,7 +116,7 @@ class Capture:
         if request.refusal:
             self._passed(request.refusal)
             return None
-        names = self.naming.names(named)
+        names = self.naming.names(replace(named, model=request.combination.model))
         if names.problem:
             self.counts.names[names.problem] += 1
         started = self.monotonic()
@@ -129,6 +134,8 @@ class Capture:
             domain=names.domain,
             slices=names.slices,
             parameters=self.rules.parameters.updated(request.parameters).updated(asked),
+            keep_text=self.rules.keep_text,
+            keep_token_ids=self.rules.keep_token_ids,
         )
         return Exchange(self, request, kind, facts, started)
 

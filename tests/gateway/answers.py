@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from driftgauge.agent.gateway.wire.collect import Collected, Facts, Memory, StreamCollector, collect_body
+from driftgauge.agent.gateway.wire.collect import Collected, Facts, collect_body
 from driftgauge.agent.gateway.wire.plan import Api
+from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.agent.gateway.wire.collect import Collected, Memory, StreamCollector
+from driftgauge.agent.gateway.wire.collect import Collected
 from driftgauge.agent.gateway.wire.plan import Api
+from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
 from tests.decode.payloads import Fixture
 from tests.decode.strategies import BODIES, STREAMS, Token, fair_tokens, pieces

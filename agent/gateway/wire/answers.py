@@ -32,6 +32,7 @@ class Choice(Struct, gc=False):
     logprobs: Raw = _ABSENT
     finish_reason: Any = None
     delta: Delta | None = None
+    text: Any = None
 
 
 class ChatAnswer(Struct, gc=False):
@@ -70,6 +71,7 @@ class ResponsesAnswer(ResponseObject, gc=False):
     """An event of the Responses API, or a body, which is a response object."""
 
     type: Any = None
+    delta: Any = None
     logprobs: Raw = _ABSENT
     part: Part | None = None
     item: Item | None = None

@@ -1,61 +1,33 @@
-"""Log-probabilities of an answer become one packed generation event a choice.
+"""Events of an answer: one packed generation event a choice; here, those of a whole body.
 
 What the values mean is left to the agent's own reading of them (`driftgauge.connectors.decoding`), so that an event
-equals what the agent would have made of the answer itself. A stream is compacted while it runs, to 2 (k + 1) bytes a
-token. A body is read as a whole, in another process.
+equals what the agent would have made of the answer itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Raw
 
-from driftgauge.agent.gateway.wire.answers import ERRORS, Answer, ChatAnswer, Delta, Item, ResponsesAnswer
+from driftgauge.agent.gateway.wire.answers import ERRORS
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.documents import read_document
 from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
-from driftgauge.connectors.decoding.formats import openai, responses
 from driftgauge.connectors.decoding.formats.own import encode_generation
-from driftgauge.connectors.decoding.formats.payload import (
-    Payload,
-    PayloadError,
-    RequestParameters,
-    Tokens,
-    count_of,
-    field_of,
-    id_of,
-    is_answer,
-    text_of,
-    word_of,
-)
+from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, RequestParameters
 from driftgauge.connectors.decoding.names import clean
 from driftgauge.connectors.decoding.naming import Place
-from driftgauge.connectors.decoding.rules import raw_signal
-from driftgauge.models.events import (
-    SEGMENT_ANSWER,
-    SEGMENT_REASONING,
-    SEGMENT_UNKNOWN,
-    Context,
-    Generation,
-    Signal,
-)
+from driftgauge.models.arrays import Floats, Int64s
+from driftgauge.models.events import Context, Generation, Signal
 
 Halves: TypeAlias = npt.NDArray[np.float16]
-
-BATCH_SPANS = 32
-BATCH_BYTES = 2**16
-"""Spans of a stream are compacted when there are that many, or that many bytes of them."""
-
-_EMPTY = (b"null", b"[]", b"{}")
-_MAX_CHOICES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +39,7 @@ class Facts:
     key : names the request; key of the records, and a further id of the response
     received : UTC seconds; the event time of answers that have none
     parameters : of the sampler, with the k that was asked for
+    keep_text, keep_token_ids : whether events contain the text of the answer, and the ids of its tokens if they came
     """
 
     key: str
@@ -75,6 +48,8 @@ class Facts:
     domain: str
     slices: Mapping[str, str] = field(default_factory=dict)
     parameters: RequestParameters = field(default_factory=RequestParameters)
+    keep_text: bool = False
+    keep_token_ids: bool = False
 
 
 class Event(NamedTuple):
@@ -90,313 +65,6 @@ class Collected:
 
     events: tuple[Event, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
-
-
-class Memory:
-    """Bound on the bytes that all open streams together hold.
-
-    Attributes
-    ----------
-    used_bytes : held now
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.used_bytes = 0
-
-    def take(self, n_bytes: int) -> bool:
-        """Reserve bytes; False where they exceed the bound."""
-        if self.used_bytes + n_bytes > self.max_bytes:
-            return False
-        self.used_bytes += n_bytes
-        return True
-
-    def give_back(self, n_bytes: int) -> None:
-        """Release bytes that were reserved."""
-        self.used_bytes -= n_bytes
-
-
-@dataclass(slots=True)
-class _Choice:
-    """The tokens of one choice: the newest as bytes, the others as rows."""
-
-    spans: list[bytes] = field(default_factory=list)
-    span_segments: list[int] = field(default_factory=list)
-    n_span_bytes: int = 0
-    top: list[Halves] = field(default_factory=list)
-    chosen: list[Halves] = field(default_factory=list)
-    segments: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    n_tokens: int = 0
-    n_completion: Any = None
-    finish_reason: str | None = None
-
-
-class StreamCollector:
-    """The tokens of one stream.
-
-    Parameters
-    ----------
-    memory : shared by all open streams
-    max_tokens : a response of more gives no event
-
-    Attributes
-    ----------
-    n_tokens : tokens compacted so far
-    """
-
-    def __init__(self, facts: Facts, memory: Memory, *, max_tokens: int = 20_000) -> None:
-        self._facts = facts
-        self._memory = memory
-        self._max_tokens = max_tokens
-        self._choices: dict[int, _Choice] = {}
-        self._n_reserved = 0
-        self._problem = ""
-        self._head = ChatAnswer()
-        self._final: Payload | None = None
-        self._is_shared = False  # the last token counts are those of all choices together
-        self._are_probabilities = False
-        self.n_tokens = 0
-        self._reserve(BATCH_BYTES)
-
-    def fail(self, problem: str) -> None:
-        """Give this stream up, for this reason; it goes on without being collected."""
-        self._problem = self._problem or problem
-        self.close()
-
-    def close(self) -> None:
-        """Release the memory."""
-        self._choices.clear()
-        self._memory.give_back(self._n_reserved)
-        self._n_reserved = 0
-
-    def _reserve(self, n_bytes: int) -> bool:
-        if not self._memory.take(n_bytes):
-            self.fail("memory")
-            return False
-        self._n_reserved += n_bytes
-        return True
-
-    def take(self, answer: Answer, document: bytes) -> None:
-        """Take the next object of the stream; ``document`` is the same without its log-probabilities."""
-        if self._problem:
-            return
-        try:
-            if isinstance(answer, ChatAnswer):
-                self._take_chat(answer)
-            else:
-                self._take_response(answer, document)
-        except PayloadError as error:
-            self.fail(error.reason)
-        except ERRORS:
-            self.fail("unreadable")
-
-    def _take_chat(self, answer: ChatAnswer) -> None:
-        if answer.error:
-            self.fail("error_response")
-            return
-        head = self._head
-        head.id, head.model, head.created = (
-            head.id or answer.id,
-            head.model or answer.model,
-            head.created or answer.created,
-        )
-        usage = answer.usage or field_of(answer.x_groq, "usage")
-        head.usage = usage or head.usage
-        self._is_shared = bool(usage) and not answer.choices
-        for choice in answer.choices or ():
-            index = choice.index if isinstance(choice.index, int) else 0
-            self._add(index, choice.logprobs, _segment(choice.delta))
-            if (known := self._choices.get(index)) is None:
-                return
-            known.n_completion = field_of(usage, "completion_tokens") or known.n_completion
-            known.finish_reason = word_of(choice.finish_reason) or known.finish_reason
-
-    def _take_response(self, answer: ResponsesAnswer, document: bytes) -> None:
-        if answer.type == "response.output_text.delta":
-            self._add(0, answer.logprobs, SEGMENT_UNKNOWN)
-        elif answer.type == "error" or answer.error:
-            self.fail("error_response")
-        elif answer.type in responses.ENDS and answer.response is not None:
-            self._final = responses.read(_RESPONSE.decode(document))
-            if not self._n_known():
-                self._add_repetition(answer.response.output or ())
-
-    def _add_repetition(self, output: Sequence[Item]) -> None:
-        for item in output:
-            for part in item.content or ():
-                self._add(0, part.logprobs, SEGMENT_UNKNOWN)
-
-    def _n_known(self) -> int:
-        return sum(choice.n_tokens + len(choice.spans) for choice in self._choices.values())
-
-    def _add(self, index: int, logprobs: Raw, segment: int) -> None:
-        choice = self._choices.get(index)
-        if choice is None:
-            if len(self._choices) >= _MAX_CHOICES:
-                self.fail("too_many_choices")
-                return
-            choice = self._choices[index] = _Choice()
-        span = bytes(logprobs)
-        if span in _EMPTY:
-            return
-        choice.spans.append(span)
-        choice.span_segments.append(segment)
-        choice.n_span_bytes += len(span)
-        if len(choice.spans) >= BATCH_SPANS or choice.n_span_bytes >= BATCH_BYTES:
-            self._compact(choice)
-
-    def _compact(self, choice: _Choice) -> None:
-        """Make rows of the spans."""
-        tokens = _tokens_of(self._facts.api, choice.spans, choice.span_segments)
-        choice.spans, choice.span_segments, choice.n_span_bytes = [], [], 0
-        if not len(tokens):
-            return
-        self._are_probabilities |= tokens.are_probabilities
-        choice.n_tokens += len(tokens)
-        self.n_tokens += len(tokens)
-        signal = raw_signal(tokens)
-        top, chosen = _halves(signal.top_logprobs), _halves(signal.chosen_logprobs)
-        choice.top.append(top)
-        choice.chosen.append(chosen)
-        choice.segments.append(np.array(tokens.segments, dtype=np.uint8))
-        if choice.n_tokens > self._max_tokens:
-            self.fail("too_many_tokens")
-        else:
-            self._reserve(top.nbytes + chosen.nbytes + len(tokens))
-
-    def finish(self) -> Collected:
-        """The stream has come to its end: its events. The memory is released."""
-        try:
-            return self._finish()
-        except PayloadError as error:
-            return Collected(dropped={error.reason: 1})
-        except ERRORS:
-            return Collected(dropped={"unreadable": 1})
-        finally:
-            self.close()
-
-    def _finish(self) -> Collected:
-        for choice in [*self._choices.values()]:
-            if choice.spans and not self._problem:
-                self._compact(choice)
-        if self._problem:
-            return Collected(dropped={self._problem: 1})
-        if not self.n_tokens:
-            return Collected(dropped={"no_logprobs": max(1, len(self._choices))})
-        payload = self._final or self._payload()
-        name = payload.id or self._facts.key
-        events, dropped = [], Counter[str]()
-        for index, choice in sorted(self._choices.items()):
-            reason = self._final.pieces[0].finish_reason if self._final else choice.finish_reason
-            if problem := _problem_of(choice, reason):
-                dropped[problem] += 1
-                continue
-            number = f"#{index}" if index else ""
-            events.append(_event(self._generation(name + number, payload, choice, reason), self._facts, number))
-        return Collected(tuple(events), dropped)
-
-    def _payload(self) -> Payload:
-        head, usage = self._head, self._head.usage
-        return Payload(
-            id=id_of(head.id),
-            model=text_of(head.model),
-            created=head.created,
-            n_prompt=field_of(usage, "prompt_tokens"),
-            n_completion=field_of(usage, "completion_tokens"),
-            n_reasoning=field_of(usage, "completion_tokens_details", "reasoning_tokens")
-            or field_of(usage, "reasoning_tokens"),
-            parameters=RequestParameters(logprobs_mode=openai.AFTER_SAMPLERS if self._are_probabilities else None),
-        )
-
-    def _generation(self, name: str, payload: Payload, choice: _Choice, reason: str | None) -> Generation:
-        n_completion = payload.n_completion if choice.n_completion is None else count_of(choice.n_completion)
-        if payload.n_completion is not None and self._is_shared:
-            n_completion = round(payload.n_completion * choice.n_tokens / self.n_tokens)
-        return Generation(
-            id=name,
-            event_time=self._facts.received if payload.created is None else payload.created,
-            domain=self._facts.domain,
-            context=_context(self._facts, payload.model, payload.parameters),
-            signal=_signal(choice),
-            slices=self._facts.slices,
-            finish_reason=reason,
-            n_prompt_tokens=payload.n_prompt,
-            n_completion_tokens=n_completion,
-            n_reasoning_tokens=payload.n_reasoning,
-        )
-
-
-_RESPONSE = msgspec.json.Decoder(responses.Body)
-_USUAL = msgspec.json.Decoder(list[openai.NumberLists])
-_ANY = msgspec.json.Decoder(list[openai.Lists | list[openai.Entry]])
-
-
-def _tokens_of(api: Api, spans: Sequence[bytes], segments: Sequence[int]) -> Tokens:
-    """The tokens of these spans, in the agent's reading of them."""
-    if api == "responses":
-        spans = [b'{"content":%s}' % span for span in spans]
-    document = b"[%s]" % b",".join(spans)
-    try:
-        usual = _USUAL.decode(document)
-    except msgspec.ValidationError:
-        tokens = Tokens()
-        for lists, segment in zip(_ANY.decode(document), segments, strict=True):
-            if found := openai.tokens_of_logprobs(lists, segment):
-                tokens.extend(found)
-        return tokens
-    tokens = openai.numbers([entry for lists in usual for entry in lists.content])
-    tokens.segments = [s for lists, s in zip(usual, segments, strict=True) for _ in lists.content]
-    return tokens
-
-
-def _segment(delta: Delta | None) -> int:
-    if delta is None:
-        return SEGMENT_UNKNOWN
-    if delta.reasoning_content or delta.reasoning:
-        return SEGMENT_REASONING
-    return SEGMENT_ANSWER if delta.content else SEGMENT_UNKNOWN
-
-
-def _halves(values: npt.NDArray[Any] | None) -> Halves:
-    if values is None:
-        return np.empty((0, 0), dtype=np.float16)
-    with np.errstate(over="ignore"):
-        return values.astype(np.float16)
-
-
-def _problem_of(choice: _Choice, reason: str | None) -> str:
-    """Why a choice gives no event; empty where it gives one."""
-    if not choice.n_tokens:
-        return "no_logprobs"
-    if reason is None:
-        return "no_end"
-    return "" if is_answer(reason) else "error_response"
-
-
-def _signal(choice: _Choice) -> Signal:
-    k = max(rows.shape[1] for rows in choice.top)
-    top = np.concatenate([_padded(rows, k) for rows in choice.top]) if k else None
-    segments = np.concatenate(choice.segments)
-    thought = np.flatnonzero(segments == SEGMENT_REASONING)
-    if segments.any():  # the event holds how many tokens the reasoning has, which comes first
-        segments[:] = SEGMENT_ANSWER
-        segments[: thought[-1] + 1 if len(thought) else 0] = SEGMENT_REASONING
-    return Signal(np.concatenate(choice.chosen), top, segments=segments if segments.any() else None)
-
-
-def _padded(rows: Halves, k: int) -> Halves:
-    width = rows.shape[1]
-    return rows if width == k else np.pad(rows, ((0, 0), (0, k - width)), constant_values=np.nan)
-
-
-def _context(facts: Facts, model: str, of_answer: RequestParameters) -> Context:
-    """The request's own parameters hold where the answer does not repeat them."""
-    found = facts.parameters.updated(of_answer)
-    return Context(clean(model), found.revision, found.temperature, found.top_p, found.logprobs_mode, found.k)
-
-
-def _event(generation: Generation, facts: Facts, choice: str) -> Event:
-    return Event(f"{facts.key}{choice}".encode(), encode_generation(generation))
 
 
 def encode_task(facts: Facts, body: bytes) -> bytes:
@@ -415,19 +83,23 @@ _TASK = msgspec.msgpack.Decoder(tuple[Facts, bytes])
 def collect_body(facts: Facts, body: bytes) -> Collected:
     """The events of a whole body."""
     place = Place(Record("", 0, 0, facts.key.encode(), None, (), facts.received))
-    maker = EventMaker(default_domain=facts.domain, keep_text=False, limits=Limits())
+    maker = EventMaker(default_domain=facts.domain, keep_text=facts.keep_text, limits=Limits())
     events, dropped = [], Counter[str]()
     try:
         payloads = [reading for reading in read_document(body)[1] if isinstance(reading, Payload)]
         for payload in payloads:
             payload.is_part = False  # bodies without token counts look like chunks
-        found = [(payload, event) for payload in payloads for event in maker.events(payload, place)]
-        for payload, generation in found:
-            if not isinstance(generation, Generation) or not generation.signal.n_tokens:
-                dropped["no_logprobs"] += 1
-                continue
-            choice = generation.id.removeprefix(payload.id or facts.key)
-            events.append(_event(_of_request(generation, facts, payload.parameters), facts, choice))
+            found = [event for event in maker.events(payload, place) if isinstance(event, Generation)]
+            ids = [ids_of(piece.tokens.chosen_names if piece.tokens else ()) for piece in payload.pieces]
+            for number, generation in enumerate(found):
+                if not generation.signal.n_tokens:
+                    dropped["no_logprobs"] += 1
+                    continue
+                choice = generation.id.removeprefix(payload.id or facts.key)
+                made = _of_request(generation, facts, payload.parameters)
+                if facts.keep_token_ids and len(ids) == len(found):
+                    made = replace(made, token_ids=ids[number])
+                events.append(event_of(made, facts, choice))
     except PayloadError as error:
         return Collected(dropped={error.reason: 1})
     except ERRORS:
@@ -439,11 +111,34 @@ def collect_body(facts: Facts, body: bytes) -> Collected:
 def _of_request(generation: Generation, facts: Facts, of_answer: RequestParameters) -> Generation:
     """The same response in the domain and the context that its request says."""
     signal = generation.signal
-    top = None if signal.top_logprobs is None else _halves(signal.top_logprobs)
     return replace(
         generation,
         domain=facts.domain,
         slices=facts.slices,
-        context=_context(facts, generation.context.model, of_answer),
-        signal=Signal(_halves(signal.chosen_logprobs), top, segments=signal.segments),
+        context=context_of(facts, generation.context.model, of_answer),
+        signal=Signal(halves(signal.chosen_logprobs), halves(signal.top_logprobs), segments=signal.segments),
     )
+
+
+def context_of(facts: Facts, model: str, of_answer: RequestParameters) -> Context:
+    """The request's own parameters hold where the answer does not repeat them."""
+    found = facts.parameters.updated(of_answer)
+    return Context(clean(model), found.revision, found.temperature, found.top_p, found.logprobs_mode, found.k)
+
+
+def event_of(generation: Generation, facts: Facts, choice: str) -> Event:
+    """The event of one choice; ``choice`` is what its names end in, such as ``#1``."""
+    return Event(f"{facts.key}{choice}".encode(), encode_generation(generation))
+
+
+def ids_of(names: Sequence[Hashable]) -> Int64s | None:
+    """The ids of tokens; None where a token has only a text."""
+    return np.array(names, dtype=np.int64) if names and all(isinstance(name, int) for name in names) else None
+
+
+def halves(values: Floats | None) -> Halves:
+    """The values as float16; none where there are none."""
+    if values is None:
+        return np.empty((0, 0), dtype=np.float16)
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)

@@ -7,9 +7,9 @@ stream.
 from __future__ import annotations
 
 from driftgauge.agent.gateway.wire.answers import ERRORS, decoder_of, edits_of
-from driftgauge.agent.gateway.wire.collect import StreamCollector
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.agent.gateway.wire.splice import spliced
+from driftgauge.agent.gateway.wire.stream import StreamCollector
 
 MAX_DOCUMENT_BYTES = 8 * 2**20
 """The longest line or body that is read: reading takes a millisecond per MB, in which no other stream moves."""
