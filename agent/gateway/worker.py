@@ -1,4 +1,4 @@
-"""One worker of ``driftgauge gateway``: the proxy, its parts and its status paths in one process, until it is stopped."""
+"""One worker of ``driftgauge gateway``: the proxy, its parts and its status paths, in one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.proxy import Proxy, Upstream
 from driftgauge.agent.gateway.status import GatewayHealth, routes
-from driftgauge.agent.outlets.http import HttpServer
+from driftgauge.agent.outlets.http import Server
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -63,15 +63,17 @@ def run_worker(settings: Settings, stopping: threading.Event, *, number: int = 0
     parts = Parts(settings)
     health = GatewayHealth(lambda: parts.publisher.problem)
     status_port = gateway.status_port + number if gateway.status_port else 0
-    with closing(bound_socket(gateway)) as listening:
-        with closing(HttpServer(settings.server.host, status_port, routes(health, parts.registry))) as status:
-            port = listening.getsockname()[1]
-            log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status.port)
-            parts.start()
-            try:
-                asyncio.run(_serve(gateway, parts, health, listening, stopping))
-            finally:
-                parts.close(gateway.drain_s or CLOSE_S)
+    with (
+        closing(bound_socket(gateway)) as listening,
+        closing(Server(settings.server.host, status_port, routes(health, parts.registry))) as status,
+    ):
+        port = listening.getsockname()[1]
+        log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status.port)
+        parts.start()
+        try:
+            asyncio.run(_serve(gateway, parts, health, listening, stopping))
+        finally:
+            parts.close(gateway.drain_s or CLOSE_S)
 
 
 async def _serve(
