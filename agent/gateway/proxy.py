@@ -233,6 +233,7 @@ class Proxy:
         headers = CIMultiDict(to_client(upstream.headers.items(), has_other_bytes=has_other_bytes))
         if exchange is not None and exchange.response_id:
             headers[ID_HEADER] = exchange.response_id
+        headers.setdefault("Server", "driftgauge")  # aiohttp would add its version
         if reading == "stream":
             headers.setdefault("X-Accel-Buffering", "no")  # a proxy before the gateway would hold the stream back
         response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=headers)
