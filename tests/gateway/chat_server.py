@@ -12,8 +12,8 @@ from typing import Any, TypeAlias, cast
 N_TOKENS = 4
 Document: TypeAlias = dict[str, Any]
 Refusal: TypeAlias = Callable[[Document], "str | None"]
-"""What a server does with a request that asks: ``refuse``, ``ignore``, ``first`` (only the first token), ``die``; None:
-it does as it is asked."""
+"""What a server does with a request that asks: ``refuse``, ``ignore``, ``first`` (only the first token), ``fewer``
+(alternatives than asked for), ``die``; None: it does as it is asked."""
 
 
 def k_of(document: Document) -> int | None:
@@ -49,7 +49,7 @@ class Server(ThreadingHTTPServer):
         if does == "refuse":
             return 400, b'{"error": {"message": "logprobs is not supported here"}}'
         n_logprobs = {"ignore": 0, "first": 1}.get(does or "", N_TOKENS if k is not None else 0)
-        logprobs = {"content": entries(k or 0, n_logprobs)} if n_logprobs else None
+        logprobs = {"content": entries(1 if does == "fewer" else k or 0, n_logprobs)} if n_logprobs else None
         head = {"id": "c-1", "created": 1_767_607_200, "model": document["model"]}
         usage = {"prompt_tokens": 3, "completion_tokens": N_TOKENS * document.get("n", 1)}
         if not document.get("stream"):

@@ -124,11 +124,11 @@ def test_a_broker_that_is_absent_frozen_and_killed_costs_no_event_within_the_bou
 def test_closing_publishes_what_is_queued(broker: str) -> None:
     topic = f"t-{uuid.uuid4().hex[:12]}"
     with publishing(broker, topic) as (outbox, publisher):
-        for n in range(500):
+        for n in range(1_800):
             outbox.put(topic, b"%d" % n, b"v")
         publisher.close(30.0)
-        assert outbox.counts().published == 500
-    assert ids_in(broker, topic) == list(range(500))
+        assert outbox.counts().published == 1_800
+    assert ids_in(broker, topic) == list(range(1_800))
 
 
 def test_closing_without_a_broker_drops_and_counts_what_is_queued() -> None:

@@ -42,15 +42,18 @@ def test_what_a_server_refuses_ignores_and_cuts_short_is_told_apart() -> None:
             return "refuse" if document.get("stream") else "ignore"
         if k_of(document) == 20:
             return "refuse"
+        if document.get("response_format"):
+            return "fewer"
         return "first" if document.get("stream") or document.get("n") else None
 
     with serving(behaviour) as server:
         findings = found(server)
     expected = {
         "chat": "works", "chat, stream": "partly", "chat, tools": "ignored", "chat, tools, stream": "refused",
-        "chat, JSON schema": "works", "chat, n = 2": "partly", "chat, k = 1": "works", "chat, k = 20": "refused",
+        "chat, JSON schema": "partly", "chat, n = 2": "partly", "chat, k = 1": "works", "chat, k = 20": "refused",
     }  # fmt: skip
     assert {name: findings[name].verdict for name in expected} == expected
+    assert "k = 1" in findings["chat, JSON schema"].detail
     assert "logprobs is not supported here" in findings["chat, k = 20"].detail
 
 

@@ -38,9 +38,11 @@ def test_captured_messages_are_published_dropped_or_queued_and_bytes_are_bounded
         counts = outbox.counts()
         assert counts.captured == counts.published + sum(counts.dropped.values()) + counts.queued
         assert counts.queued == len(put) - len(taken)
+        rest = put[len(taken) :]
+        assert counts.queued_bytes == sum(len(b"k") + len(value) + OVERHEAD_BYTES for value in rest)
         assert counts.queued_bytes < BOUND + LARGEST + OVERHEAD_BYTES
-    rest = outbox.wait(timeout_s=0, max_messages=10**6, max_bytes=10**9)
-    assert taken + [message.value for message in rest] == put
+    queued = outbox.wait(timeout_s=0, max_messages=10**6, max_bytes=10**9)
+    assert taken + [message.value for message in queued] == put
 
 
 @given(st.integers(0, 9), st.lists(st.integers(0, LARGEST - 1), min_size=1, max_size=20))
