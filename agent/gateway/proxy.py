@@ -119,7 +119,9 @@ class Proxy:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.rel_url.raw_path_qs
         if request.method == "CONNECT" or not target.startswith("/"):
-            return _error(400, "bad_target", "this server is no forward proxy")
+            refusal = _error(400, "bad_target", "this server is no forward proxy")
+            refusal.force_close()
+            return refusal
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0

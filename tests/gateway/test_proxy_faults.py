@@ -1,0 +1,447 @@
+"""Faults of the upstream and of clients, and the rules of HTTP that a proxy must keep."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from tests.gateway.upstream import ALL, Gateway, Hit, Line, Script, answer_of, gateway, run, says
+
+CHAT = "/v1/chat/completions"
+PLAIN = json.dumps({"model": "m", "messages": []}).encode()
+STREAM = json.dumps({"model": "m", "messages": [], "stream": True}).encode()
+
+
+def request(body: bytes, *headers: str, path: str = CHAT, version: str = "1.1") -> bytes:
+    lines = (f"POST {path} HTTP/{version}", "Host: gateway", f"Content-Length: {len(body)}", *headers)
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def closing(body: bytes, *headers: str) -> bytes:
+    return request(body, "Connection: close", *headers)
+
+
+async def opened(there: Gateway, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*there.address)
+    writer.write(data)
+    return reader, writer
+
+
+# --- the upstream --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM, b"unread"])
+def test_an_upstream_that_is_not_there_gives_a_502_of_the_gateway(body: bytes) -> None:
+    async def work() -> None:
+        async with gateway(address={"url": "http://127.0.0.1:1"}) as there:
+            answer = await there.raw(closing(body))
+            assert answer.startswith(b"HTTP/1.1 502 ")
+            assert b"x-driftgauge-error: upstream_unreachable" in answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "upstream_unreachable"
+            assert there.counts.asked == ({} if body == b"unread" else {"failed": 1})
+
+    run(work())
+
+
+def test_an_upstream_that_hangs_gives_a_504_after_the_time_for_reading() -> None:
+    async def hangs(_: Hit, line: Line) -> None:
+        await line.reader.read()
+
+    async def work() -> None:
+        async with gateway(hangs, address={"read_timeout_s": 0.1}) as there:
+            answer = await there.raw(closing(PLAIN))
+            assert answer.startswith(b"HTTP/1.1 504 ")
+            assert there.counts.lost == {"no_answer": 1}
+            assert len(there.upstream.hits) == 1
+
+    run(work())
+
+
+async def resets_before_the_head(_: Hit, line: Line) -> None:
+    line.reset()
+
+
+async def resets_in_the_head(_: Hit, line: Line) -> None:
+    await line.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    line.reset()
+
+
+@pytest.mark.parametrize("script", [resets_before_the_head, resets_in_the_head])
+def test_a_request_is_not_sent_again_after_a_reset(script: Script) -> None:
+    async def work() -> None:
+        async with gateway(script) as there:
+            assert (await there.raw(closing(PLAIN))).startswith(b"HTTP/1.1 502 ")
+            assert len(there.upstream.hits) == 1
+
+    run(work())
+
+
+def breaks(n_bytes: int, *, body: bytes = STREAM, ends: bool = False) -> Script:
+    """The answer of an honest server up to this byte, and then a reset or the end of the connection."""
+
+    async def script(hit: Hit, line: Line) -> None:
+        answer = answer_of(hit)
+        if body == STREAM:
+            await line.stream_head()
+            await line.chunk(answer[:n_bytes])
+        else:
+            length = {"Content-Type": "application/json", "Content-Length": str(len(answer))}
+            await line.head(200, length)
+            await line.send(answer[:n_bytes])
+        if ends:
+            line.writer.write_eof()
+            await line.reader.read()
+        line.reset()
+
+    return script
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("n_bytes", [10, 300, 700])
+@pytest.mark.parametrize("body", [PLAIN, STREAM])
+def test_an_answer_that_breaks_off_breaks_off_for_the_client_too(body: bytes, n_bytes: int, ends: bool) -> None:
+    async def work() -> None:
+        async with gateway(breaks(n_bytes, body=body, ends=ends)) as there:
+            answer = await there.raw(request(body))
+            assert not answer.endswith(b"0\r\n\r\n")
+            assert body == STREAM or answer == b""  # a body is held back until it is whole
+            assert there.records == []
+            assert there.counts.lost == {"upstream_broken": 1}
+
+    run(work())
+
+
+def test_an_error_inside_a_stream_reaches_the_client_and_costs_the_event() -> None:
+    error = b'data: {"error":{"message":"out of memory","code":500}}\n\n'
+
+    async def fails(hit: Hit, line: Line) -> None:
+        await line.stream([answer_of(hit)[:400] + b"\n\n", error])
+
+    async def work() -> None:
+        async with gateway(fails) as there:
+            assert error in await there.raw(closing(STREAM))
+            assert there.records == []
+            assert there.counts.lost.total() == 1
+
+    run(work())
+
+
+def test_a_stream_of_100_000_tokens_is_stripped_to_its_end_within_the_memory() -> None:
+    line = 'data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":%s}]}' + "\n\n"
+    entry = '{"token":"a","logprob":-0.5,"top_logprobs":[{"token":"a","logprob":-0.5}]}'
+    asked, expected = (line % ('{"content":[' + entry + "]}")).encode(), (line % "null").encode()
+
+    async def long(_: Hit, line: Line) -> None:
+        await line.stream([asked * 1_000] * 100)
+
+    async def work() -> None:
+        async with gateway(long, rules=replace(ALL, max_tokens=20_000)) as there:
+            async with aiohttp.ClientSession() as client, client.post(there.url + CHAT, data=STREAM) as answer:
+                assert await answer.read() == expected * 100_000
+            assert there.counts.lost == {"too_many_tokens": 1}
+
+    run(work())
+
+
+def test_a_body_of_64_mb_passes() -> None:
+    body = b'{"choices":[],"x":"' + b"y" * 2**26 + b'"}'
+
+    async def work() -> None:
+        async with gateway(says(body)) as there:
+            async with aiohttp.ClientSession() as client, client.post(there.url + CHAT, data=PLAIN) as answer:
+                assert await answer.read() == body
+            assert there.counts.lost == {"too_large": 1}
+
+    run(work())
+
+
+def test_bodies_that_do_not_fit_the_memory_pass() -> None:
+    async def work() -> None:
+        async with gateway(max_bytes=100) as there:
+            answer = await there.raw(closing(PLAIN))
+            assert b'"top_logprobs"' in answer  # it could not be held back to take them out
+            assert there.counts.lost == {"memory": 1}
+
+    run(work())
+
+
+@pytest.mark.parametrize(("status", "headers"), [(204, {}), (302, {"Location": "http://elsewhere/"}), (304, {})])
+def test_answers_without_a_body_and_redirects_pass(status: int, headers: dict[str, str]) -> None:
+    async def bare(_: Hit, line: Line) -> None:
+        length = {"Content-Length": "0"} if status == 302 else {}
+        await line.head(status, {**headers, **length})
+
+    async def work() -> None:
+        async with gateway(bare) as there:
+            answer = await there.raw(closing(PLAIN))
+            assert answer.startswith(b"HTTP/1.1 %d Said\r\n" % status)
+            assert answer.endswith(b"\r\n\r\n")
+            assert all(f"{name}: {value}".encode() in answer for name, value in headers.items())
+            assert len(there.upstream.hits) == 1
+
+    run(work())
+
+
+def test_interim_answers_and_trailers_do_not_confuse() -> None:
+    async def chatty(hit: Hit, line: Line) -> None:
+        await line.send(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+        await line.stream_head(Trailer="X-T")
+        await line.chunk(answer_of(hit))
+        await line.send(b"0\r\nX-T: 1\r\n\r\n")
+
+    async def work() -> None:
+        async with gateway(chatty) as there:
+            answer = await there.raw(closing(STREAM))
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"Trailer" not in answer
+            assert len(there.events()) == 1
+
+    run(work())
+
+
+# --- clients -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM, b"unread"])
+def test_a_client_that_leaves_before_the_first_byte_ends_the_request_upstream(body: bytes) -> None:
+    async def work() -> None:
+        started, ended = asyncio.Event(), asyncio.Event()
+
+        async def thinks(_: Hit, line: Line) -> None:
+            started.set()
+            assert await line.reader.read() == b""
+            ended.set()
+
+        async with gateway(thinks) as there:
+            _, writer = await opened(there, request(body))
+            await started.wait()
+            writer.close()
+            await ended.wait()
+            while there.counts.open_requests:
+                await asyncio.sleep(0)
+            assert there.counts.lost == ({} if body == b"unread" else {"client_gone": 1})
+
+    run(work())
+
+
+@pytest.mark.parametrize("body", [PLAIN, STREAM])
+def test_a_client_that_leaves_in_the_middle_ends_the_request_upstream(body: bytes) -> None:
+    async def work() -> None:
+        ended = asyncio.Event()
+
+        async def never_ends(hit: Hit, line: Line) -> None:
+            await line.stream_head("text/event-stream" if body == STREAM else "application/json")
+            await line.chunk(answer_of(hit)[:400])
+            assert await line.reader.read() == b""
+            ended.set()
+
+        async with gateway(never_ends) as there:
+            reader, writer = await opened(there, request(body))
+            if body == STREAM:
+                assert await reader.readuntil(b"data: ")
+            else:
+                while not there.upstream.hits:
+                    await asyncio.sleep(0)
+            writer.close()
+            await ended.wait()
+            while there.counts.open_requests:
+                await asyncio.sleep(0)
+            assert there.records == []
+            assert there.counts.lost == {"client_gone": 1}
+
+    run(work())
+
+
+def test_a_client_that_does_not_read_slows_the_upstream_down() -> None:
+    async def work() -> None:
+        line_of = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 10_000)
+        n_sent = 0
+        is_blocked = asyncio.Event()
+
+        async def floods(_: Hit, line: Line) -> None:
+            nonlocal n_sent
+            await line.stream_head()
+            for _n in range(5_000):
+                sending = asyncio.ensure_future(line.chunk(line_of))
+                done, _pending = await asyncio.wait([sending], timeout=0.5)
+                if not done:
+                    is_blocked.set()
+                await sending
+                n_sent += 1
+            await line.send(b"0\r\n\r\n")
+
+        async with gateway(floods) as there:
+            reader, writer = await opened(there, closing(STREAM))
+            await is_blocked.wait()
+            assert n_sent < 3_000  # of 10 kB each; what the kernel holds for two connections
+            assert (await reader.read()).count(b"x" * 10_000) == 5_000
+            writer.close()
+
+    run(work())
+
+
+def test_requests_on_one_connection_are_answered_in_order() -> None:
+    async def work() -> None:
+        async with gateway() as there:
+            answer = await there.raw(request(STREAM) + request(PLAIN) + closing(STREAM))
+            assert answer.count(b"HTTP/1.1 200 ") == 3
+            assert answer.count(b"data: [DONE]") == 2
+            assert b"top_logprobs" not in answer
+            assert len(there.events()) == 3
+
+    run(work())
+
+
+def test_a_client_of_http_1_0_gets_a_stream_until_the_connection_closes() -> None:
+    async def work() -> None:
+        async with gateway() as there:
+            answer = await there.raw(request(STREAM, version="1.0"))
+            assert answer.endswith(b"data: [DONE]\n\n")
+            assert b"chunked" not in answer.lower()
+
+    run(work())
+
+
+def test_a_client_that_waits_for_100_continue_gets_it() -> None:
+    async def work() -> None:
+        async with gateway() as there:
+            head, _, body = request(PLAIN, "Expect: 100-continue", "Connection: close").partition(b"\r\n\r\n")
+            reader, writer = await opened(there, head + b"\r\n\r\n")
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(body)
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+            assert (await there.raw(closing(PLAIN, "Expect: tea"))).startswith(b"HTTP/1.1 417 ")
+            assert [hit.header("Expect") for hit in there.upstream.hits] == [None]
+
+    run(work())
+
+
+# --- one hop is not the other --------------------------------------------------------------------------------------
+
+
+def test_headers_of_one_connection_do_not_pass() -> None:
+    hops = ("Connection: close, X-Hop", "X-Hop: 1", "Keep-Alive: 5", "TE: trailers", "Proxy-Authorization: Basic eA==")
+    said = says(b"{}", 404, **{"Connection": "X-Back", "X-Back": "1", "Keep-Alive": "timeout=9", "Upgrade": "h2c"})
+
+    async def work() -> None:
+        async with gateway(said) as there:
+            answer = await there.raw(request(PLAIN, *hops, "Authorization: Bearer sk-1", "X-Request-Id: 7"))
+            names = {name.lower() for name, _ in there.upstream.hits[0].headers}
+            assert names.isdisjoint({"x-hop", "keep-alive", "te", "proxy-authorization", "upgrade"})
+            assert there.upstream.hits[0].header("Authorization") == "Bearer sk-1"
+            assert there.upstream.hits[0].header("X-Request-Id") == "7"
+            assert there.upstream.hits[0].header("Host") != "gateway"
+            assert b"x-back" not in answer.lower()
+            assert b"timeout=9" not in answer
+            assert b"h2c" not in answer
+
+    run(work())
+
+
+SMUGGLED = b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding:\x0bchunked",
+        "Content-Length: 5\r\nContent-Length: 50",
+        "Content-Length: +5",
+        "Content-Length: 5, 5",
+        "Content-Length: -1",
+        "Content-Length: 0x5",
+        "X: a\r\n Content-Length: 5",
+        "X: a\nContent-Length: 5",
+        "X: a\x00b",
+        "Connection: Content-Length\r\nContent-Length: 5",
+    ],
+)
+def test_no_request_is_smuggled_past_the_gateway(head: str) -> None:
+    async def work() -> None:
+        async with gateway(says(b"{}")) as there:
+            data = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode("latin-1")
+            reader, writer = await opened(there, data + b"0\r\n\r\n" + SMUGGLED)
+            writer.write_eof()
+            answer = await reader.read()
+            writer.close()
+            first = [hit for hit in there.upstream.hits if hit.target != "/admin"]
+            assert len(first) <= 1
+            # where the rest reaches the upstream it is a request of its own, with an answer of its own
+            assert answer.count(b"HTTP/1.1 200") == len(there.upstream.hits)
+            assert not [hit for hit in there.upstream.hits if SMUGGLED in hit.body and len(there.upstream.hits) > 1]
+
+    run(work())
+
+
+def test_the_gateway_is_no_forward_proxy() -> None:
+    async def work() -> None:
+        async with gateway(says(b"{}")) as there:
+            await there.raw(
+                b"GET http://elsewhere.example/x?y=1 HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n"
+            )
+            assert [hit.target for hit in there.upstream.hits] == ["/x?y=1"]
+            answer = await there.raw(b"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            answer = await there.raw(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            await there.raw(b"GET @elsewhere.example/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await there.raw(b"GET //elsewhere.example/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert [hit.target for hit in there.upstream.hits[1:]] == ["//elsewhere.example/x"]
+
+    run(work())
+
+
+@pytest.mark.parametrize("path", ["/d/a%0d%0aX-Evil:%201/v1/chat/completions", "/d/a%00b/v1/chat/completions"])
+def test_a_domain_cannot_inject_headers(path: str) -> None:
+    async def work() -> None:
+        async with gateway() as there:
+            answer = await there.raw(request(PLAIN, "Connection: close", path=path))
+            assert b"Evil" not in answer
+            assert [hit.header("X-Evil") for hit in there.upstream.hits] == [None]
+
+    run(work())
+
+
+def test_credentials_and_prompts_reach_the_upstream_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secrets = ("sk-planted-key", "planted prompt", "planted answer")
+
+    async def tells(hit: Hit, line: Line) -> None:
+        await line.whole(answer_of(hit).replace("…".encode(), b"planted answer").replace(rb"\u2026", b"planted answer"))
+
+    async def work() -> None:
+        async with gateway(tells) as there:
+            body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "planted prompt"}]}).encode()
+            answer = await there.raw(closing(body, "Authorization: Bearer sk-planted-key"))
+            assert b"planted answer" in answer
+            assert b"planted prompt" in there.upstream.hits[0].body
+            assert len(there.records) == 1
+            given = [*(key + value for key, value in there.records), caplog.text.encode(), repr(there.counts).encode()]
+            assert not [text for text in given for secret in secrets if secret.encode() in text]
+
+    run(work())
+
+
+def test_nothing_of_ours_that_fails_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("planted")
+
+    async def work() -> None:
+        async with gateway() as there:
+            monkeypatch.setattr(there.capture.naming, "names", broken)
+            assert (await there.raw(closing(PLAIN))).startswith(b"HTTP/1.1 200 ")
+            assert there.upstream.hits[0].body == PLAIN
+            assert there.counts.errors == 1
+            there.counts.errors = 0
+
+    run(work())
