@@ -222,8 +222,7 @@ def test_a_client_that_leaves_before_the_first_byte_ends_the_request_upstream(bo
             await started.wait()
             writer.close()
             await ended.wait()
-            while there.counts.open_requests:
-                await asyncio.sleep(0)
+            await there.settled()
             assert there.counts.lost == ({} if body == b"unread" else {"client_gone": 1})
 
     run(work())
@@ -249,8 +248,7 @@ def test_a_client_that_leaves_in_the_middle_ends_the_request_upstream(body: byte
                     await asyncio.sleep(0)
             writer.close()
             await ended.wait()
-            while there.counts.open_requests:
-                await asyncio.sleep(0)
+            await there.settled()
             assert there.records == []
             assert there.counts.lost == {"client_gone": 1}
 

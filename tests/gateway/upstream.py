@@ -209,6 +209,11 @@ class Gateway:
         records = [Record("t", 0, i, key, value, headers) for i, (key, value) in enumerate(self.records)]
         return [event for event in Decoder().decode(records) if isinstance(event, Generation)]
 
+    async def settled(self) -> None:
+        """Wait until no request is open."""
+        while self.counts.open_requests:
+            await asyncio.sleep(0)
+
     async def raw(self, data: bytes) -> bytes:
         """Send bytes on a new connection; all that comes until the gateway closes it."""
         reader, writer = await asyncio.open_connection(*self.address)
