@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from driftgauge.agent.commands import gateway_check
 from driftgauge.agent.commands.options import ConfigOption, SetOption, settings_from
 from driftgauge.agent.service.stopping import stopped_by_signals
 
@@ -24,6 +25,9 @@ POLL_S = 0.25
 RESTART_PAUSE_S = 1.0
 
 app = typer.Typer(help="A proxy before a model server that makes events of its answers.", invoke_without_command=True)
+
+
+app.command("check")(gateway_check.check)
 
 
 @app.callback()

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from driftgauge.agent.gateway.wire.collect import Collected, Facts, Memory, StreamCollector, collect_body
+from driftgauge.agent.gateway.wire.collect import Collected, Facts, collect_body
 from driftgauge.agent.gateway.wire.plan import Api, read_request, rewrite
+from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.formats.own import GenerationEvent, parse, to_signal

@@ -15,14 +15,14 @@ from driftgauge.config.settings import Settings
 
 
 class Parts:
-    """Capture, parser, outbox and publisher of one worker, and its metrics.
+    """Capture, parser, outbox and publisher of one worker; their metrics go to the registry.
 
     Attributes
     ----------
     capture : what the door hands its requests to
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         limits = settings.gateway.limits
         self.counts = Counts()
         self.outbox = build.outbox(settings)
@@ -41,9 +41,8 @@ class Parts:
             put=put,
             put_body=self.parser.put,
         )
-        self.registry = CollectorRegistry()
         GatewayMetrics(
-            self.registry,
+            registry,
             self.counts,
             outbox=self.outbox,
             breaker=breaker,

@@ -11,6 +11,7 @@ import time
 from contextlib import closing
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.proxy import Proxy, Upstream
@@ -60,12 +61,13 @@ def run_worker(settings: Settings, stopping: threading.Event, *, number: int = 0
         When an address is taken, or a file of the settings cannot be used.
     """
     gateway = settings.gateway
-    parts = Parts(settings)
+    registry = CollectorRegistry()
+    parts = Parts(settings, registry)
     health = GatewayHealth(lambda: parts.publisher.problem)
     status_port = gateway.status_port + number if gateway.status_port else 0
     with (
         closing(bound_socket(gateway)) as listening,
-        closing(Server(settings.server.host, status_port, routes(health, parts.registry))) as status,
+        closing(Server(settings.server.host, status_port, routes(health, registry))) as status,
     ):
         port = listening.getsockname()[1]
         log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status.port)
