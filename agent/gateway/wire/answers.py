@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
@@ -50,6 +50,7 @@ class ChatAnswer(Struct, gc=False):
 class Part(Struct, gc=False):
     """Part of the content of an output item."""
 
+    text: Any = None
     logprobs: Raw = _ABSENT
 
 
@@ -88,11 +89,6 @@ def decoder_of(api: Api) -> Callable[[bytes], Answer]:
     return _RESPONSES.decode if api == "responses" else _CHAT.decode
 
 
-class _Value(NamedTuple):
-    raw: Raw
-    replacement: bytes
-
-
 def edits_of(answer: Answer, document: bytes, *, omits_key: bool) -> list[Edit]:
     """What takes the log-probabilities out of a document, as a server sends it to a client that did not ask.
 
@@ -103,7 +99,7 @@ def edits_of(answer: Answer, document: bytes, *, omits_key: bool) -> list[Edit]:
     edits: list[Edit] = []
     for raw, replacement in _values(answer):
         span = bytes(raw)
-        if span in (b"null", replacement):
+        if span == b"null" or span == replacement:  # the usual case first
             continue
         start = start_of(raw, span, document)
         if omits_key and replacement == b"null":
@@ -113,21 +109,23 @@ def edits_of(answer: Answer, document: bytes, *, omits_key: bool) -> list[Edit]:
     return edits
 
 
-def _values(answer: Answer) -> Iterator[_Value]:
-    """The values that are there because the upstream was asked."""
+def _values(answer: Answer) -> Iterable[tuple[Raw, bytes]]:
+    """The values that are there because the upstream was asked, and what they would be otherwise."""
     if isinstance(answer, ChatAnswer):
-        for choice in answer.choices or ():
-            yield _Value(choice.logprobs, b"null")
-        return
-    yield _Value(answer.logprobs, b"[]")
+        return [(choice.logprobs, b"null") for choice in answer.choices or ()]
+    return _values_of_responses(answer)
+
+
+def _values_of_responses(answer: ResponsesAnswer) -> Iterator[tuple[Raw, bytes]]:
+    yield answer.logprobs, b"[]"
     if answer.part is not None:
-        yield _Value(answer.part.logprobs, b"[]")
+        yield answer.part.logprobs, b"[]"
     for found in (answer, answer.response):
         if found is not None:
-            yield _Value(found.top_logprobs, b"0")
-            yield from (_Value(part.logprobs, b"[]") for part in _parts(found.output or ()))
+            yield found.top_logprobs, b"0"
+            yield from ((part.logprobs, b"[]") for part in _parts(found.output or ()))
     if answer.item is not None:
-        yield from (_Value(part.logprobs, b"[]") for part in _parts([answer.item]))
+        yield from ((part.logprobs, b"[]") for part in _parts([answer.item]))
 
 
 def _parts(output: Sequence[Item]) -> Iterator[Part]:

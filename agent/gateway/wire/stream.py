@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Raw
 
-from driftgauge.agent.gateway.wire.answers import ERRORS, Answer, ChatAnswer, Delta, Item, ResponsesAnswer
+from driftgauge.agent.gateway.wire.answers import ERRORS, Answer, ChatAnswer, Delta, ResponsesAnswer
 from driftgauge.agent.gateway.wire.collect import Collected, Facts, Halves, context_of, event_of, halves, ids_of
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.connectors.decoding.formats import openai, responses
@@ -102,9 +103,11 @@ class StreamCollector:
         self._n_reserved = 0
         self._problem = ""
         self._head = ChatAnswer()
+        self._usage: object = None
         self._final: Payload | None = None
         self._is_shared = False  # the last token counts are those of all choices together
         self._are_probabilities = False
+        self._batch = 1 + crc32(facts.key.encode()) % BATCH_SPANS  # streams of one start are not compacted at once
         self.n_tokens = 0
         self._reserve(BATCH_BYTES)
 
@@ -144,58 +147,58 @@ class StreamCollector:
         if answer.error:
             self.fail("error_response")
             return
-        head = self._head
-        head.id, head.model, head.created = (
-            head.id or answer.id,
-            head.model or answer.model,
-            head.created or answer.created,
-        )
-        usage = answer.usage or field_of(answer.x_groq, "usage")
-        head.usage = usage or head.usage
-        self._is_shared = bool(usage) and not answer.choices
+        if not self._head.id:
+            self._head = answer
+        if usage := answer.usage or field_of(answer.x_groq, "usage"):
+            self._usage, self._is_shared = usage, not answer.choices
         for choice in answer.choices or ():
-            index = choice.index if isinstance(choice.index, int) else 0
-            self._add(index, choice.logprobs, _segment(choice.delta))
-            if (known := self._choices.get(index)) is None:
+            known = self._choice(choice.index if isinstance(choice.index, int) else 0)
+            if known is None:
                 return
-            self._add_text(known, choice.text if choice.delta is None else choice.delta.content)
-            known.n_completion = field_of(usage, "completion_tokens") or known.n_completion
-            known.finish_reason = word_of(choice.finish_reason) or known.finish_reason
+            self._add(known, choice.logprobs, _segment(choice.delta))
+            if self._facts.keep_text:
+                self._add_text(known, choice.text if choice.delta is None else choice.delta.content)
+            if usage:
+                known.n_completion = field_of(usage, "completion_tokens")
+            if choice.finish_reason is not None:
+                known.finish_reason = word_of(choice.finish_reason)
 
     def _take_response(self, answer: ResponsesAnswer, document: bytes) -> None:
         if answer.type == "response.output_text.delta":
-            self._add(0, answer.logprobs, SEGMENT_UNKNOWN)
-            if 0 in self._choices:
-                self._add_text(self._choices[0], answer.delta)
+            self._add_part(answer.logprobs, answer.delta)
         elif answer.type == "error" or answer.error:
             self.fail("error_response")
         elif answer.type in responses.ENDS and answer.response is not None:
             self._final = responses.read(_RESPONSE.decode(document))
-            if not self._n_known():
-                self._add_repetition(answer.response.output or ())
+            if not any(choice.n_tokens or choice.spans for choice in self._choices.values()):
+                for item in answer.response.output or ():
+                    for part in item.content or ():
+                        self._add_part(part.logprobs, part.text)
 
-    def _add_repetition(self, output: Sequence[Item]) -> None:
-        for item in output:
-            for part in item.content or ():
-                self._add(0, part.logprobs, SEGMENT_UNKNOWN)
+    def _add_part(self, logprobs: Raw, text: object) -> None:
+        if (known := self._choice(0)) is not None:
+            self._add(known, logprobs, SEGMENT_UNKNOWN)
+            self._add_text(known, text)
 
-    def _n_known(self) -> int:
-        return sum(choice.n_tokens + len(choice.spans) for choice in self._choices.values())
-
-    def _add(self, index: int, logprobs: Raw, segment: int) -> None:
-        choice = self._choices.get(index)
-        if choice is None:
+    def _choice(self, index: int) -> _Choice | None:
+        """The choice of this index; None where there are too many."""
+        known = self._choices.get(index)
+        if known is None:
             if len(self._choices) >= _MAX_CHOICES:
                 self.fail("too_many_choices")
-                return
-            choice = self._choices[index] = _Choice()
+                return None
+            known = self._choices[index] = _Choice()
+        return known
+
+    def _add(self, choice: _Choice, logprobs: Raw, segment: int) -> None:
         span = bytes(logprobs)
         if span in _EMPTY:
             return
         choice.spans.append(span)
         choice.span_segments.append(segment)
         choice.n_span_bytes += len(span)
-        if len(choice.spans) >= BATCH_SPANS or choice.n_span_bytes >= BATCH_BYTES:
+        if len(choice.spans) >= self._batch or choice.n_span_bytes >= BATCH_BYTES:
+            self._batch = BATCH_SPANS
             self._compact(choice)
 
     def _add_text(self, choice: _Choice, text: object) -> None:
@@ -255,7 +258,7 @@ class StreamCollector:
         return Collected(tuple(events), dropped)
 
     def _payload(self) -> Payload:
-        head, usage = self._head, self._head.usage
+        head, usage = self._head, self._usage
         return Payload(
             id=id_of(head.id),
             model=text_of(head.model),

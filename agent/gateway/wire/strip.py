@@ -14,7 +14,6 @@ from driftgauge.agent.gateway.wire.stream import StreamCollector
 MAX_DOCUMENT_BYTES = 8 * 2**20
 """The longest line or body that is read: reading takes a millisecond per MB, in which no other stream moves."""
 
-_MARK = b'logprobs"'
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 
@@ -78,11 +77,12 @@ class StreamStrip:
     def _stripped(self, data: bytes) -> bytes:
         if b"\n" not in data and b"\r" not in data:
             return self._wait(data)
-        lines = (self._take_waiting() + data).splitlines(keepends=True)
+        if self._waiting:
+            data = self._take_waiting() + data
+        lines = data.splitlines(keepends=True)
         unfinished = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
-        out = [self._line(line) for line in lines]
-        out.append(self._wait(unfinished))
-        return b"".join(out)
+        out = b"".join([self._line(line) for line in lines])
+        return out + self._wait(unfinished) if unfinished else out
 
     def _wait(self, data: bytes) -> bytes:
         self._waiting.append(data)
@@ -107,11 +107,11 @@ class StreamStrip:
         else:
             return line
         document = line[at:]
-        if document.strip() in (b"", _DONE):
+        if document[:1] != b"{" and document.strip() in (b"", _DONE):
             return line
         try:
             answer = self._decode(document)
-            edits = edits_of(answer, document, omits_key=self._omits_key) if _MARK in document else []
+            edits = edits_of(answer, document, omits_key=self._omits_key)
             if edits:
                 document = spliced(document, edits)
             self._collector.take(answer, document)
