@@ -102,6 +102,8 @@ def serving(behaviour: Refusal = lambda _: None) -> Iterator[Server]:
     with Server(behaviour) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
