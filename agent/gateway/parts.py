@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.gateway import build
@@ -56,6 +58,7 @@ class Parts:
         self.parser.start()
 
     def close(self, timeout_s: float) -> None:
-        """Parse and publish what waits, each for ``timeout_s`` at most; the rest is dropped and counted."""
+        """Parse and publish what waits, for ``timeout_s`` at most; the rest is dropped and counted."""
+        deadline = time.monotonic() + timeout_s
         self.parser.close(timeout_s)
-        self.publisher.close(timeout_s)
+        self.publisher.close(max(0.0, deadline - time.monotonic()))

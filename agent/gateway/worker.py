@@ -24,8 +24,8 @@ from driftgauge.connectors.base import ConnectorError
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-CLOSE_S = 5.0
-"""Seconds that parsing and publishing have to finish where no time to drain is configured."""
+CLOSE_S = 1.0
+"""Seconds that parsing and publishing have to finish where open requests took all the time to drain."""
 
 
 def bound_socket(settings: GatewaySettings) -> socket.socket:
@@ -72,26 +72,34 @@ def run_worker(settings: Settings, stopping: threading.Event, *, number: int = 0
         port = listening.getsockname()[1]
         log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status.port)
         parts.start()
+        left_s = 0.0
         try:
-            asyncio.run(_serve(gateway, parts, health, listening, stopping))
+            left_s = asyncio.run(_serve(gateway, parts, health, listening, stopping))
         finally:
-            parts.close(gateway.drain_s or CLOSE_S)
+            parts.close(max(left_s, CLOSE_S))
 
 
 async def _serve(
     gateway: GatewaySettings, parts: Parts, health: GatewayHealth, listening: socket.socket, stopping: threading.Event
-) -> None:
-    proxy = Proxy(
-        _upstream(gateway), parts.capture, max_request_bytes=gateway.limits.max_request_bytes, labels=parts.labels
-    )
-    async with proxy.connected() as server:
+) -> float:
+    """Serve until stopped, and finish open requests; returns the seconds that are left to drain."""
+    async with proxy_of(gateway, parts).connected() as server:
         runner = web.ServerRunner(server, shutdown_timeout=gateway.drain_s)
         await runner.setup()
         await web.SockSite(runner, listening, ssl_context=_tls(gateway), backlog=1024).start()
         health.accept_requests()
         await _watch(parts, health, stopping)
         health.drain()
+        deadline = time.monotonic() + gateway.drain_s
         await runner.cleanup()
+        return deadline - time.monotonic()
+
+
+def proxy_of(gateway: GatewaySettings, parts: Parts) -> Proxy:
+    """The door of a worker."""
+    return Proxy(
+        _upstream(gateway), parts.capture, max_request_bytes=gateway.limits.max_request_bytes, labels=parts.labels
+    )
 
 
 async def _watch(parts: Parts, health: GatewayHealth, stopping: threading.Event) -> None:
@@ -126,7 +134,8 @@ def _tls(gateway: GatewaySettings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(gateway.tls_certfile, gateway.tls_keyfile)
+        # without a password OpenSSL would ask for one on the terminal
+        context.load_cert_chain(gateway.tls_certfile, gateway.tls_keyfile, password="")
     except (OSError, ssl.SSLError) as error:
         raise ConnectorError(f"gateway.tls_certfile: {gateway.tls_certfile}: {error}", retriable=False) from None
     return context

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
-from driftgauge.agent.gateway import build as gateway
+from driftgauge.agent.gateway.parts import Parts
+from driftgauge.agent.gateway.worker import proxy_of
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
@@ -142,6 +144,27 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "decode.limits.max_choices": (59, ("decoder.limits.max_choices",)),
     "store.url": ("sqlite:///other.db", ("report.store_url",)),
     "gateway.refused_pause_s": (81.0, ("gateway.pause_s",)),
+    "gateway.upstream": ("http://b:2/base", ("gateway.upstream.url",)),
+    "gateway.connect_timeout_s": (91.0, ("gateway.upstream.connect_timeout_s",)),
+    "gateway.read_timeout_s": (92.0, ("gateway.upstream.read_timeout_s",)),
+    "gateway.keepalive_s": (93.0, ("gateway.upstream.keepalive_s",)),
+    "gateway.labels_token": ("planted", ("gateway.labels",)),
+    "gateway.capture.models": (("m",), ("gateway.capture.models",)),
+    "gateway.capture.endpoints": (("chat",), ("gateway.capture.endpoints",)),
+    "gateway.capture.omits_logprobs": (("chat",), ("gateway.capture.omits_key",)),
+    "gateway.capture.k": (7, ("gateway.capture.k",)),
+    "gateway.capture.sampling": (0.84, ("gateway.capture.sampling",)),
+    "gateway.capture.domain_sampling": ({"law": 0.5}, ("gateway.capture.domain_sampling",)),
+    "gateway.capture.keep_text": (True, ("gateway.capture.keep_text",)),
+    "gateway.capture.keep_token_ids": (True, ("gateway.capture.keep_token_ids",)),
+    "gateway.capture.model_revision": ("r2", ("gateway.capture.parameters.revision",)),
+    "gateway.capture.logprobs_mode": ("raw_logprobs", ("gateway.capture.parameters.logprobs_mode",)),
+    "gateway.limits.max_request_bytes": (85 << 20, ("gateway.max_request_bytes",)),
+    "gateway.limits.max_body_bytes": (86 << 20, ("gateway.capture.max_body_bytes",)),
+    "gateway.limits.max_line_bytes": (7 << 20, ("gateway.capture.max_line_bytes",)),
+    "gateway.limits.max_tokens": (88, ("gateway.capture.max_tokens",)),
+    "gateway.limits.max_open_bytes": (89 << 20, ("gateway.max_open_bytes",)),
+    "gateway.limits.max_parser_bytes": (90 << 20, ("gateway.max_parser_bytes",)),
     "gateway.domain.found.paths": (("user",), ("gateway.names.domain.paths",)),
     "gateway.domain.found.values": ({"a": "b"}, ("gateway.names.domain.values",)),
     "gateway.domain.found.patterns": ({"c": "d"}, ("gateway.names.domain.patterns",)),
@@ -171,6 +194,10 @@ ARRIVES_AS: dict[str, Any] = {
     "decode.domain.paths": (("topic",),),
     "decode.model_revision.paths": (("header", "x"),),
     "gateway.domain.found.paths": (("payload", "user"),),
+    "gateway.labels_token": b"planted",
+    "gateway.capture.models": frozenset({"m"}),
+    "gateway.capture.endpoints": frozenset({"chat"}),
+    "gateway.capture.omits_logprobs": frozenset({"chat"}),
     "gateway.domain.function": os.path.basename,
     "gateway.domain.allowed": frozenset({"law"}),
     "gateway.domain.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
@@ -186,16 +213,14 @@ TESTED_ELSEWHERE = {
     *("server.enabled", "server.host", "server.port"),  # below
     *("report.cron", "report.interval_s"),  # below
     *("store.retention_s", "store.daily_retention_s"),  # below
-    *(f"gateway.{name}" for name in ("upstream", "upstream_cafile", "host", "port", "tls_certfile", "tls_keyfile")),
-    *(f"gateway.{name}" for name in ("workers", "status_port", "connect_timeout_s", "read_timeout_s")),
-    *(f"gateway.{name}" for name in ("keepalive_s", "drain_s", "labels_token")),
-    *(f"gateway.capture.{name}" for name in ("models", "endpoints", "k", "sampling", "domain_sampling")),
-    *(f"gateway.capture.{name}" for name in ("keep_text", "keep_token_ids", "model_revision", "logprobs_mode")),
-    *(f"gateway.limits.{name}" for name in ("max_request_bytes", "max_body_bytes", "max_line_bytes")),
-    *(f"gateway.limits.{name}" for name in ("max_tokens", "max_open_bytes", "max_parser_bytes")),
+    *("gateway.host", "gateway.port", "gateway.status_port", "gateway.workers", "gateway.drain_s"),  # tests/gateway
+    *("gateway.tls_certfile", "gateway.tls_keyfile", "gateway.upstream_cafile"),  # below
 }
 
-NO_SETTING = {"pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share"}
+NO_SETTING = {
+    *("pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share", "gateway.upstream.ssl"),
+    *(f"gateway.capture.parameters.{name}" for name in ("temperature", "top_p", "k")),
+}
 """Places that no single setting fills."""
 
 
@@ -232,13 +257,27 @@ def built(settings: Settings) -> dict[str, Any]:
         **flat("source", task.open_source),
         **flat("reader", task.take_features),
         **flat("report", build.report_writer(settings)),
-        **flat("gateway.names", gateway.naming_rules(settings)),
-        "gateway.pause_s": gateway.breaker(settings).pause_s,
-        "gateway.max_outbox_bytes": gateway.outbox(settings).max_bytes,
+        **built_gateway(settings),
         "reader.log_level": task.log_level,
         "reader.log_json_lines": task.log_json_lines,
         "loop.patience_s": loop.backoff.limit_s,
         "loop.pause_after_s": loop.pause_after_s,
+    }
+
+
+def built_gateway(settings: Settings) -> dict[str, Any]:
+    parts = Parts(settings, CollectorRegistry())
+    proxy = proxy_of(settings.gateway, parts)
+    return {
+        **flat("gateway.names", parts.capture.naming.rules),
+        **flat("gateway.capture", parts.capture.rules),
+        **flat("gateway.upstream", proxy._upstream),
+        "gateway.pause_s": parts.capture.breaker.pause_s,
+        "gateway.max_outbox_bytes": parts.outbox.max_bytes,
+        "gateway.max_parser_bytes": parts.parser.max_bytes,
+        "gateway.max_open_bytes": parts.memory.max_bytes,
+        "gateway.max_request_bytes": proxy._max_request_bytes,
+        "gateway.labels": parts.labels and parts.labels._token,
     }
 
 

@@ -44,6 +44,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "KAFKA__CONNECT_TIMEOUT_S": "0.5",
         "KAFKA__PATIENCE_S": "0",
         "SERVER__PORT": "0",
+        "GATEWAY__LABELS_TOKEN": SECRET,
+        "GATEWAY__CAPTURE__PROMPT_HASH_KEY": SECRET,
         "STORE__URL": f"postgresql://me:{SECRET}@{AWAY}/x?sslpassword={SECRET}",
     }
     for name, value in environment.items():
