@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -73,6 +74,7 @@ def run_worker(settings: Settings, stopping: threading.Event, *, number: int = 0
         log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status.port)
         parts.start()
         left_s = 0.0
+        gc.freeze()  # the modules need no look at each collection, in which no stream moves
         try:
             left_s = asyncio.run(_serve(gateway, parts, health, listening, stopping))
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -174,10 +175,11 @@ def _tied_cells(top: Float32s) -> Iterator[tuple[int, int]]:
 def _repeated_cells(
     cells: Iterable[tuple[int, int]], top: Float32s, tokens: Tokens, has_ids: bool
 ) -> list[tuple[int, int]]:
-    starts = np.concatenate([[0], np.cumsum(tokens.counts)]).tolist()
+    starts: list[int] = []
     seen: set[Hashable] = set()
     found = []
     for row, column in cells:
+        starts = starts or [0, *accumulate(tokens.counts)]  # hardly any response has such cells
         name = tokens.top_names[starts[row] + column]
         identity = (row, name) if has_ids else (row, name, float(top[row, column]))
         if identity in seen:

@@ -14,6 +14,7 @@ from driftgauge.agent.gateway.wire.stream import StreamCollector
 MAX_DOCUMENT_BYTES = 8 * 2**20
 """The longest line or body that is read: reading takes a millisecond per MB, in which no other stream moves."""
 
+_DATA = b"data: "
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 
@@ -81,7 +82,7 @@ class StreamStrip:
             data = self._take_waiting() + data
         lines = data.splitlines(keepends=True)
         unfinished = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
-        out = b"".join([self._line(line) for line in lines])
+        out = b"".join([self._line(line) if len(line) > len(_DATA) else line for line in lines])
         return out + self._wait(unfinished) if unfinished else out
 
     def _wait(self, data: bytes) -> bytes:
@@ -100,8 +101,8 @@ class StreamStrip:
 
     def _line(self, line: bytes) -> bytes:
         """One line with its end, as it goes to the client."""
-        if line[:6] == b"data: ":
-            at = 6
+        if line[: len(_DATA)] == _DATA:
+            at = len(_DATA)
         elif line.startswith((b"data:", _BOM + b"data:")):
             at = line.index(b":") + 1
         else:
