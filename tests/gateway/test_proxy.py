@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from driftgauge.agent.gateway.breaker import Breaker
 from driftgauge.agent.gateway.exchange import CaptureRules
@@ -359,8 +360,8 @@ def test_labels_go_to_the_labels_door() -> None:
 
 
 def test_websockets_pass_in_both_directions() -> None:
-    async def echo(request: aiohttp.web.BaseRequest) -> aiohttp.web.WebSocketResponse:
-        socket = aiohttp.web.WebSocketResponse(protocols=["realtime"])
+    async def echo(request: web.BaseRequest) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=["realtime"])
         await socket.prepare(request)
         async for message in socket:
             if message.data == "bye":
@@ -372,9 +373,9 @@ def test_websockets_pass_in_both_directions() -> None:
         return socket
 
     async def work() -> None:
-        runner = aiohttp.web.ServerRunner(aiohttp.web.Server(echo))
+        runner = web.ServerRunner(web.Server(echo))
         await runner.setup()
-        await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         async with (
             gateway(address={"url": url}) as there,
