@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from driftgauge.agent.cli import app
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.config.example import example
 from driftgauge.config.load import load_settings
@@ -176,12 +177,28 @@ def test_metrics_named_in_prose_exist() -> None:
     metrics = Metrics(registry)
     metrics.batch([], [], State(PipelineSettings()))
     metrics.lag({TopicPartition("labels", 0): 1})
-    families = {f"{f.name}_total" if f.type == "counter" else f.name for f in registry.collect()}
+    families = names_in(registry) | gateway_metrics()
     named = [(d, s.partition("{")[0]) for d, s in code_spans() if re.fullmatch(r"driftgauge_[a-z_]+(\{.*\})?", s)]
     # these have no sample before the first event, and before a label waits
     without_sample = {"driftgauge_watermark_timestamp_seconds", "driftgauge_labels_pending_oldest_timestamp_seconds"}
     assert named
     assert [(d, name) for d, name in named if name not in families | without_sample] == []
+
+
+def test_every_metric_of_the_gateway_is_documented() -> None:
+    text = (ROOT / "docs/gateway.md").read_text()
+    assert [name for name in sorted(gateway_metrics()) if f"`{name}`" not in text] == []
+
+
+def gateway_metrics() -> set[str]:
+    registry = CollectorRegistry()
+    Parts(Settings(), registry)
+    return names_in(registry)
+
+
+def names_in(registry: CollectorRegistry) -> set[str]:
+    """Names of metrics as Prometheus shows them."""
+    return {f"{f.name}_total" if f.type == "counter" else f.name for f in registry.collect()}
 
 
 def test_files_named_in_prose_exist() -> None:
