@@ -70,7 +70,10 @@ class LabelsDoor:
         if len(body) > MAX_BYTES:
             return _refusal(413, "too_large", f"a request has at most {MAX_BYTES} bytes")
         try:
-            labels = self._labels(body, now)
+            documents = msgspec.json.decode(body)
+            if isinstance(documents, list) and len(documents) > MAX_LABELS:
+                return _refusal(413, "too_large", f"a request has at most {MAX_LABELS} labels")
+            labels = self._labels(documents, now)
         except PayloadError as error:
             return _refusal(422, error.reason, str(error))
         except msgspec.ValidationError as error:
@@ -82,12 +85,9 @@ class LabelsDoor:
                 return _refusal(503, "outbox_full", "labels cannot be queued now; send all labels of the request again")
         return Answer(202, msgspec.json.encode({"accepted": len(labels)}), "accepted")
 
-    def _labels(self, body: bytes, now: float) -> list[Label]:
-        documents = msgspec.json.decode(body)
+    def _labels(self, documents: Any, now: float) -> list[Label]:
         if not isinstance(documents, list):
             return [self._label(documents, now)]
-        if len(documents) > MAX_LABELS:
-            raise PayloadError("too_many_labels", f"a request has at most {MAX_LABELS} labels")
         labels = []
         for number, document in enumerate(documents):
             try:

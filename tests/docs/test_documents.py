@@ -132,7 +132,7 @@ def test_commands_and_their_flags_exist() -> None:
     for document, text in commands("driftgauge"):
         name, *arguments = shlex.split(text)[1:]
         command = group.commands.get(name)
-        while subcommands := getattr(command, "commands", None):
+        while arguments and not arguments[0].startswith("-") and (subcommands := getattr(command, "commands", None)):
             command = subcommands.get(arguments.pop(0))
         known = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)} if command else set()
         flags = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}

@@ -122,7 +122,7 @@ def test_a_door_without_a_token_cannot_be_made() -> None:
         (b'{"version": 2, "response_id": "r", "correct": true}', 422),
         (b'{"response_id": "r", "correct": true, "inclusion_probability": 2}', 422),
         (b" " * (MAX_BYTES + 1), 413),
-        (b"[" + b",".join([b"{}"] * (MAX_LABELS + 1)) + b"]", 422),
+        (b"[" + b",".join([b"{}"] * (MAX_LABELS + 1)) + b"]", 413),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
