@@ -102,7 +102,7 @@ class Load:
                     await writer.drain()
                 else:
                     await self._stream(writer, stream[1], int(stream[2]))
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             writer.close()
 
     async def _stream(self, writer: asyncio.StreamWriter, name: bytes, n_tokens: int) -> None:
