@@ -41,8 +41,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def publishing(address: str, topic: str, *, max_bytes: int = 16 * MIB) -> Iterator[tuple[Outbox, Publisher]]:
     """An outbox and its publisher, which creates the topic."""
-    connection, outbox = KafkaConnection((address,), connect_timeout_s=2.0), Outbox(max_bytes)
-    sink = KafkaSink(connection, delivery_timeout_s=2.0)
+    connection, outbox = KafkaConnection((address,), connect_timeout_s=1.0), Outbox(max_bytes)
+    sink = KafkaSink(connection, delivery_timeout_s=1.0)
     publisher = Publisher(
         outbox, sink, prepare=partial(create_topics, connection, [topic], 1, 1), oversized=lambda: sink.stats.oversized
     )
