@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
+from kafka.errors import KafkaTimeoutError
 from kafka.net import KafkaNetSocket
 from kafka.net.sasl import get_sasl_mechanism
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
@@ -58,6 +59,19 @@ def check_fetcher() -> None:
         assert [record.value for record in make(batches(bytes(900))).take()] == [bytes(900)]
         with pytest.raises(BatchTooLargeError):
             make(batches(bytes(2_000))).take()
+
+
+def check_sender() -> None:
+    """A producer with a message that nobody takes: `close` fails, and its thread ends by force."""
+    client: Any = KafkaProducer(bootstrap_servers="127.0.0.1:9", api_version=(4, 0), max_block_ms=0)
+    sender = client._sender
+    client._accumulator.append(TopicPartition("t", 0), 0, b"k", b"v", [])
+    with pytest.raises(KafkaTimeoutError):
+        client.close(timeout=0)
+    assert sender.is_alive()
+    sender.force_close()
+    sender.join(10)
+    assert not sender.is_alive()
 
 
 def check_partition_records() -> None:
@@ -114,6 +128,7 @@ def check_tree_predict() -> None:
 
 CHECKS: dict[str, Callable[[], None]] = {
     "KafkaConsumer._fetcher": check_fetcher,
+    "KafkaProducer._sender": check_sender,
     "DefaultRecordBatch._buffer": check_buffer,
     "LogisticRegression._weights": check_weights,
     "Fetcher.PartitionRecords": check_partition_records,

@@ -76,6 +76,7 @@ class Publisher:
             except Exception as error:
                 self._note(error)
             self._draining_ends.wait(self._wait_s)
+        self._sink.close()
 
     def _is_over(self) -> bool:
         return self._draining_ends.is_set() or (self._stopping.is_set() and not self._outbox.counts().queued)

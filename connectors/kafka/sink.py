@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
@@ -103,8 +102,13 @@ class KafkaSink:
     def _close_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(KafkaError, OSError):
+            try:
                 producer.close(timeout=0)
+            except (
+                KafkaError,
+                OSError,
+            ):  # messages are left that cannot be delivered: without force its thread runs on
+                producer._sender.force_close()
 
     def _check_topics(self, topics: set[str]) -> None:
         """Raise an error that names missing topics; the client itself only waits for them until it times out."""

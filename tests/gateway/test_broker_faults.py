@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.producer.sender import Sender
 
 from driftgauge.agent.gateway import publisher as module
 from driftgauge.agent.gateway.outbox import Outbox
@@ -56,6 +58,11 @@ def publishing(address: str, topic: str, *, max_bytes: int = 16 * MIB) -> Iterat
 
 def ids_in(address: str, topic: str) -> list[int]:
     return [int(record.key) for record in everything_in(address, topic)]
+
+
+def n_producers() -> int:
+    """Producers whose thread runs."""
+    return sum(isinstance(thread, Sender) for thread in threading.enumerate())
 
 
 def memory_bytes() -> int:
@@ -102,8 +109,10 @@ def test_a_broker_that_is_absent_frozen_and_killed_costs_no_event_within_the_bou
             before = memory_bytes()
             accepted = put(outbox, 2_000)
             assert 150 < sum(accepted) < 200  # 16 MiB of 100 kB
-            until(lambda: publisher.problem)
+            attempts = publisher.failures
+            until(lambda: publisher.failures >= attempts + 2)
             assert memory_bytes() - before < (16 + 20) * MIB
+            until(lambda: n_producers() <= 1, 5.0)  # failed attempts leave none behind
             broker._process.send_signal(signal.SIGCONT)
             until(lambda: not outbox.counts().queued)
 
@@ -155,7 +164,8 @@ def test_an_event_that_the_broker_refuses_for_its_size_is_counted_and_stops_no_o
 
 def test_the_thread_survives_an_unexpected_error_and_names_it(caplog: pytest.LogCaptureFixture) -> None:
     """A setting that the client misspells raises errors of any type; the thread must go on."""
-    outbox, published = Outbox(MIB), []
+    outbox = Outbox(MIB)
+    published: list[object] = []
 
     class Faulty:
         """A sink that fails twice in a way nobody thought of."""
@@ -169,7 +179,7 @@ def test_the_thread_survives_an_unexpected_error_and_names_it(caplog: pytest.Log
             published.append(messages)
 
         def close(self) -> None:
-            pass
+            published.append("closed")
 
     publisher = Publisher(outbox, Faulty())
     with caplog.at_level(logging.WARNING, "driftgauge"):
@@ -177,5 +187,6 @@ def test_the_thread_survives_an_unexpected_error_and_names_it(caplog: pytest.Log
         outbox.put("t", b"k", b"v")
         until(lambda: outbox.counts().published == 1)
     publisher.close(5.0)
-    assert (publisher.failures, len(published), publisher.problem) == (2, 1, "")
+    assert (publisher.failures, len(published), publisher.problem) == (2, 2, "")
+    assert published[-1] == "closed"
     assert "unexpected AssertionError" in caplog.text
