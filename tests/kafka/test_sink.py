@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer, TopicPartition
 
 from driftgauge.connectors.base import ConnectorError, Message
 from driftgauge.connectors.kafka.connection import KafkaConnection
@@ -106,3 +107,13 @@ def test_a_topic_that_cannot_be_created_is_a_permanent_error(connection: KafkaCo
     with pytest.raises(ConnectorError, match=r"(?i)replication factor") as caught:
         create_topics(connection, [f"t-{uuid.uuid4().hex[:12]}"], partitions=1, replication=99)
     assert not caught.value.retriable
+
+
+def test_closing_ends_the_thread_of_a_producer_whose_message_cannot_be_delivered() -> None:
+    made = KafkaProducer(bootstrap_servers="127.0.0.1:9", api_version=(4, 0))
+    made._accumulator.append(TopicPartition("t", 0), 0, b"k", b"v", [])
+    sink = KafkaSink(KafkaConnection(("127.0.0.1:9",)))
+    sink._producer = made
+    sink.close()
+    made._sender.join(10)
+    assert not made._sender.is_alive()
