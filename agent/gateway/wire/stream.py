@@ -258,15 +258,12 @@ class StreamCollector:
         return Collected(tuple(events), dropped)
 
     def _payload(self) -> Payload:
-        head, usage = self._head, self._usage
+        head = self._head
         return Payload(
             id=id_of(head.id),
             model=text_of(head.model),
             created=head.created,
-            n_prompt=field_of(usage, "prompt_tokens"),
-            n_completion=field_of(usage, "completion_tokens"),
-            n_reasoning=field_of(usage, "completion_tokens_details", "reasoning_tokens")
-            or field_of(usage, "reasoning_tokens"),
+            **openai.counts_in(self._usage),
             parameters=RequestParameters(logprobs_mode=openai.AFTER_SAMPLERS if self._are_probabilities else None),
         )
 
@@ -316,9 +313,7 @@ def _tokens_of(api: Api, spans: Sequence[bytes], segments: Sequence[int]) -> Tok
 def _segment(delta: Delta | None) -> int:
     if delta is None:
         return SEGMENT_UNKNOWN
-    if delta.reasoning_content or delta.reasoning:
-        return SEGMENT_REASONING
-    return SEGMENT_ANSWER if delta.content else SEGMENT_UNKNOWN
+    return openai.segment_of(delta.reasoning_content or delta.reasoning, delta.content)
 
 
 def _problem_of(choice: _Choice, reason: str | None) -> str:
