@@ -36,7 +36,7 @@ OUTPUTS = ("estimates", "alerts", "priorities", "dead_letters")
 
 SETTINGS = {  # one window that contains all responses and is estimated a few times
     "windows": {"window_s": 1e6, "window_events": N_RESPONSES, "hop_s": HOP_S, "emit_every_events": 1_000},
-    "estimates": {"refit_every_labels": 1_000},
+    "classifier": {"refit_every_labels": 1_000},
 }
 
 

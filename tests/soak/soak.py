@@ -56,7 +56,7 @@ SETTINGS: dict[str, Any] = {
         "emit_every_events": 100,
         "emit_every_labels": 50,
     },
-    "estimates": {"min_events": 5, "refit_every_labels": 500},
+    "estimates": {"min_events": 5},
     "bounds": {"max_in_flight": 5, "max_waiting_chunks": 3, "in_flight_expiry_s": 40},
     "labels": {"horizon_s": 2_000},
     "predictions": {"publish": "final"},
