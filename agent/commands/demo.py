@@ -13,6 +13,9 @@ from driftgauge.agent.commands.terminal import console
 
 def demo(
     kafka: Annotated[bool, typer.Option("--kafka", help="Run three processes over a real Apache Kafka.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask a small language model; make demo-live installs it.")
+    ] = False,
     folder: Annotated[Path, typer.Option(help="Folder for the store, the report and the results.")] = Path("out/demo"),
     seed: SeedOption = 0,
 ) -> None:
@@ -20,4 +23,11 @@ def demo(
     from driftgauge.agent.demo.embedded import run_embedded
     from driftgauge.agent.demo.on_kafka import run_on_kafka
 
-    (run_on_kafka if kafka else run_embedded)(folder, console, seed=seed)
+    if kafka and live:
+        raise typer.BadParameter("choose --kafka or --live")
+    if live:
+        from driftgauge.agent.demo.live import run_live
+
+        run_live(folder, console, seed=seed)
+    else:
+        (run_on_kafka if kafka else run_embedded)(folder, console, seed=seed)

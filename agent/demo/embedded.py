@@ -20,7 +20,7 @@ from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.outlets.live_table import LatestOutputs, Row
 from driftgauge.agent.outlets.summary import distance_to_truth, summary
 from driftgauge.agent.service import build
-from driftgauge.agent.service.replay import Replay, open_files, print_text, result, run_with_table
+from driftgauge.agent.service.replay import Truth, open_files, print_text, result, run_with_table
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -90,12 +90,12 @@ def run_embedded(folder: Path, console: Console, *, seed: int = 0) -> None:
     conclude(folder, replayed, settings, console, account)
 
 
-def conclude(folder: Path, replayed: Replay, settings: Settings, console: Console, account: FinalAccount) -> None:
+def conclude(folder: Path, known: Truth, settings: Settings, console: Console, account: FinalAccount) -> None:
     """Write the report and the results, and print the summary with the account of the records."""
     rows, reports, results = stored_rows(settings), build.report_writer(settings)(), folder / "results.json"
-    results.write_text(json.dumps(result(rows, replayed, settings, account), indent=2) + "\n")
+    results.write_text(json.dumps(result(rows, known, settings, account), indent=2) + "\n")
     places = {"store": folder / STORE, "results": results, "report": reports[0]}
-    print_text(console, closing_words(rows, replayed, settings, places, account))
+    print_text(console, closing_words(rows, known, settings, places, account))
 
 
 def stored_rows(settings: Settings) -> list[Row]:
@@ -110,14 +110,14 @@ def stored_rows(settings: Settings) -> list[Row]:
 
 
 def closing_words(
-    rows: Sequence[Row], replayed: Replay, settings: Settings, places: Mapping[str, object], account: FinalAccount
+    rows: Sequence[Row], known: Truth, settings: Settings, places: Mapping[str, object], account: FinalAccount
 ) -> str:
-    """The summary, and the distance of the estimates to the true accuracy, which the recordings contain."""
-    by_domain = {row.estimate.domain: replayed.truth(row.estimate, settings.windows.window_events) for row in rows}
+    """The summary, and the distance of the estimates to the true accuracy, which is known here."""
+    by_domain = {row.estimate.domain: known.truth(row.estimate, settings.windows.window_events) for row in rows}
     truth = {domain: accuracy for domain, accuracy in by_domain.items() if accuracy is not None}
     estimated, labelled = distance_to_truth(rows, truth)
     words = summary(rows, places, account=account.lines())
     return (
-        f"{words}\nThe recordings hold the true accuracy: the estimates are {estimated:.3f} away from "
+        f"{words}\nThe true accuracy is known here: the estimates are {estimated:.3f} away from "
         f"it on average, the labels alone would be {labelled:.3f} away."
     )

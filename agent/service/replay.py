@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -34,6 +34,13 @@ from driftgauge.models.outputs import Estimate
 
 LISTING = "driftgauge dead-letters list --store {}"
 """The command that shows the dead letters of a store."""
+
+
+class Truth(Protocol):
+    """What tells the true accuracy of a window."""
+
+    def truth(self, estimate: Estimate, window_events: int) -> float | None:
+        """The true accuracy of the responses in the window of an estimate; None when it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,10 +198,10 @@ def run_with_table(
     return table.rows()
 
 
-def result(rows: Sequence[Row], replayed: Replay, settings: Settings, account: FinalAccount) -> dict[str, Any]:
+def result(rows: Sequence[Row], known: Truth, settings: Settings, account: FinalAccount) -> dict[str, Any]:
     """The last estimates with the true accuracy of their windows, the last priorities, all alerts, and the account."""
     window_events = settings.windows.window_events
-    estimates = [{**_plain(row.estimate), "true_accuracy": replayed.truth(row.estimate, window_events)} for row in rows]
+    estimates = [{**_plain(row.estimate), "true_accuracy": known.truth(row.estimate, window_events)} for row in rows]
     ranked = sorted((row.priority for row in rows if row.priority), key=lambda priority: priority.rank)
     alerts = sorted((alert for row in rows for alert in row.alerts), key=lambda alert: alert.number)
     return {

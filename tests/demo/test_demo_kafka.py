@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.demo.on_kafka import Interrupts, Process
+from driftgauge.agent.demo.processes import DRIFTGAUGE, Interrupts, Process
 from driftgauge.connectors.base import ConnectorError
 from tests.deadline import until
 
@@ -97,7 +97,7 @@ def test_a_signal_is_delayed_until_a_new_child_can_be_stopped(number: signal.Sig
 
 
 def test_a_process_that_fails_ends_the_demo_with_its_error(tmp_path: Path) -> None:
-    process = Process(tmp_path, "watch", "--config", "nowhere.yaml")
+    process = Process(tmp_path, "watch", DRIFTGAUGE, "watch", "--config", "nowhere.yaml")
     process.process.wait()
-    with pytest.raises(ConnectorError, match=r"driftgauge watch failed: .*nowhere\.yaml"):
+    with pytest.raises(ConnectorError, match=r"watch failed: .*nowhere\.yaml"):
         process.check()
