@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import driftgauge.agent
 from driftgauge.agent.evaluation.fit import rows_of
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.online import OnlineRegression
 from driftgauge.models.rows import Rows
 
-RECORDING = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data" / "reference.npz"
+RECORDING = Path(__file__).parents[1] / "recordings" / "reference.npz"
 LEARNED = 1_500
 RUNS = 12
 Indices = npt.NDArray[np.intp]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import driftgauge.agent
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
@@ -22,7 +21,7 @@ from driftgauge.models.learn.committee import Committee, CommitteeSettings
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
-DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"
+DATA = Path(__file__).parents[1] / "recordings"
 SETTINGS = CommitteeSettings()
 PIPELINE = PipelineSettings()
 

@@ -16,7 +16,7 @@ from driftgauge.agent.outlets.live_table import HEADINGS
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
 
-NEW, UNLABELLED, FEW = {"linu", "modn", "phys"}, {"seq"}, {"mod", "pct"}
+NEW, UNLABELLED, FEW = {"animal", "date", "plural"}, {"capital"}, {"compare", "unit"}
 
 
 class FinishedDemo(NamedTuple):
@@ -86,7 +86,7 @@ def test_the_demo_names_the_files_that_it_wrote(demo: FinishedDemo) -> None:
 
 def test_without_a_terminal_the_demo_prints_plain_lines(demo: FinishedDemo) -> None:
     assert "\x1b" not in demo.text
-    assert "1,000 of 4,178 events" in demo.text
+    assert "1,000 of 4,574 events" in demo.text
     assert [line for line in demo.text.splitlines() if line.startswith("domain")]
 
 
@@ -103,5 +103,9 @@ def test_the_demo_replaces_the_folder_of_an_earlier_demo_but_no_other(tmp_path: 
 
 def test_the_picture_in_the_documents_shows_the_demo(demo: FinishedDemo) -> None:
     picture = (Path(__file__).parents[2] / "docs" / "demo.svg").read_text().replace("\xa0", " ").replace("&#160;", " ")
-    words = {*filter(None, HEADINGS), *(e["domain"] for e in demo.estimates()), "new since the start: linu, modn, phys"}
+    words = {
+        *filter(None, HEADINGS),
+        *(e["domain"] for e in demo.estimates()),
+        "new since the start: animal, date, plural",
+    }
     assert [word for word in sorted(words) if word not in picture] == []

@@ -60,8 +60,8 @@ def test_the_demo_in_three_processes_has_the_results_of_the_demo_in_one(tmp_path
     assert err == ""
     printed = re.findall(r"^\S+Z  (\w+) +(?:0|1)\.\d\d \[", out, re.MULTILINE)
     assert len(set(printed)) == 13  # the consumer prints estimates of every domain
-    assert "new since the start: linu, modn, phys" in out
-    assert "No labels in seq" in out
+    assert "new since the start: animal, date, plural" in out
+    assert "No labels in capital" in out
     assert "Drift in" in out
     estimated, labelled = map(float, re.findall(r"(\d\.\d+) away", out))
     assert estimated < labelled

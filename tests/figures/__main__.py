@@ -1,7 +1,7 @@
 """Measures the tables of docs/estimators.md on recordings, prints them and writes them: `make figures`.
 
 Every number comes from `driftgauge evaluate`. A recording NAME_drift.npz beside NAME.npz is estimated from the domains
-of NAME, as the bundled drift.npz from reference.npz.
+of NAME, as `tests/recordings/drift.npz` from `reference.npz`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from driftgauge.agent.commands.terminal import print_line, stage_progress
-from driftgauge.agent.demo.embedded import bundled
 from driftgauge.agent.evaluation.evaluate import Protocol, evaluate
 from driftgauge.connectors.files.recordings import read_recording
 from tests.figures import tables
 
+RECORDINGS = [Path(__file__).parents[1] / "recordings" / name for name in ("reference.npz", "drift.npz")]
 LABELS = (0, 10, 20, 50)
 FEW = range(1, tables.FEW_DOMAINS + 1)
 PROTOCOLS: tuple[Protocol, ...] = ("compositions", "labels", "live", "responses")
@@ -59,7 +59,7 @@ TABLES: dict[str, tuple[str, Callable[[list[dict[str, Any]]], str], str]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run everything that the options ask for."""
     parser = argparse.ArgumentParser(prog="python -m tests.figures", description=__doc__)
-    parser.add_argument("--recordings", type=Path, help="folder of recordings (.npz) instead of the bundled ones")
+    parser.add_argument("--recordings", type=Path, help="folder of recordings (.npz) instead of tests/recordings")
     parser.add_argument("--compositions", type=int, default=6, help="most compositions for each k")
     parser.add_argument("--runs", type=int, default=3, help="replays for each number of labels")
     parser.add_argument("--only", choices=PROTOCOLS, action="append", help="measure these alone; may be repeated")
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """The cells of every protocol on every recording."""
     found: dict[str, list[dict[str, Any]]] = {"cells": [], "responses": []}
-    recordings = sorted(options.recordings.glob("*.npz")) if options.recordings else bundled()
+    recordings = sorted(options.recordings.glob("*.npz")) if options.recordings else RECORDINGS
     for source, target in pairs(recordings):
         n_domains = len(set(read_recording(source).domain.tolist()))
         for protocol in options.only or PROTOCOLS:

@@ -17,7 +17,7 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Chunk, Generation, Signal
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 
-BUNDLED = Path(__file__).parents[2] / "agent" / "demo" / "data" / "drift.npz"
+BUNDLED = Path(__file__).parents[1] / "recordings" / "drift.npz"
 
 
 def events(n: int) -> list[bytes]:

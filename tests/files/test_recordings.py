@@ -17,7 +17,7 @@ from driftgauge.models.events import Event, Generation, Label
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from driftgauge.models.signals.features import extract
 
-BUNDLED = Path(__file__).parents[2] / "agent" / "demo" / "data"
+BUNDLED = Path(__file__).parents[1] / "recordings"
 LENGTHS = [3, 1, 0, 4]
 PARTITION = TopicPartition(RecordingSource.TOPIC, 0)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import driftgauge.agent
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.files.recordings import read_recording
@@ -20,7 +19,7 @@ from driftgauge.models.outputs import Estimate
 from driftgauge.models.rows import Rows
 from driftgauge.models.windows import WindowSpec
 
-DATA = Path(driftgauge.agent.__file__ or "").parent / "demo" / "data"
+DATA = Path(__file__).parents[1] / "recordings"
 LONGEST_DELAY = 10_000
 SETTINGS = PipelineSettings(
     windows=WindowSpec(window_s=1_500.0, window_events=200, hop_s=500.0),
