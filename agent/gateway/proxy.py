@@ -8,7 +8,6 @@ client's own bytes after a refusal (`Exchange.is_refused`).
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,17 +21,18 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from driftgauge.agent.gateway.exchange import ID_HEADER, Capture, Exchange, Reading
+from driftgauge.agent.gateway.failures import Unreachable, refusal, server_log
 from driftgauge.agent.gateway.headers import to_client, to_upstream
 from driftgauge.agent.gateway.labels_door import MAX_BYTES, PATH, LabelsDoor
 from driftgauge.agent.gateway.naming import Request as NamedRequest
 from driftgauge.agent.gateway.naming import split_prefix
 from driftgauge.agent.gateway.wire.plan import api_of
 
-ERROR_HEADER = "x-driftgauge-error"
-"""Response header of answers that the gateway itself gives: why."""
-
 READ_BYTES = 2**16
 """A connection is read no further while twice as many bytes wait for the other side."""
+
+MAX_HEADER_BYTES = 2**16
+"""The longest request line or header, in both directions."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -83,6 +83,7 @@ class Proxy:
         self._max_request_bytes = max_request_bytes
         self._labels = labels
         self._now = now
+        self._unreachable = Unreachable()
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -99,14 +100,19 @@ class Proxy:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         ) as self._session:
             yield web.Server(
                 self._handle,
                 handler_cancellation=True,
                 access_log=None,
+                logger=server_log(),
                 auto_decompress=False,
                 read_bufsize=READ_BYTES,
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
             )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -119,14 +125,14 @@ class Proxy:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.rel_url.raw_path_qs
         if request.method == "CONNECT" or not target.startswith("/"):
-            refusal = _error(400, "bad_target", "this server is no forward proxy")
-            refusal.force_close()
-            return refusal
+            refused = refusal(400, "bad_target", "this server is no forward proxy")
+            refused.force_close()
+            return refused
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0
         elif "Expect" in request.headers:
-            return _error(417, "expectation", "the gateway does not know this expectation")
+            return refusal(417, "expectation", "the gateway does not know this expectation")
         domain, target = split_prefix(target)
         path = target.partition("?")[0]
         if self._labels is not None and path == PATH and request.method == "POST":
@@ -189,17 +195,11 @@ class Proxy:
         except _UpstreamBrokenError:
             reason = "upstream_broken"
             return _cut_off(request)
-        except TimeoutError:
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if upstream is not None and isinstance(error, aiohttp.ClientConnectionResetError):
+                raise  # it is the client that is gone
             reason = "no_answer"
-            return _error(504, "upstream_timeout", "the model server did not answer in time")
-        except aiohttp.ClientConnectionResetError:
-            if upstream is not None:  # it is the client that is gone
-                raise
-            reason = "no_answer"
-            return _error(502, "upstream_unreachable", "the model server closed the connection")
-        except aiohttp.ClientError:
-            reason = "no_answer"
-            return _error(502, "upstream_unreachable", "the model server cannot be reached")
+            return self._unreachable.answer(error)
         finally:
             if upstream is not None:
                 upstream.close()
@@ -277,9 +277,9 @@ class Proxy:
         try:
             theirs = await self._session.ws_connect(url, headers=headers, protocols=protocols, max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
-            return _error(error.status, "upstream_refused", "the model server refused the WebSocket")
-        except (aiohttp.ClientError, TimeoutError):
-            return _error(502, "upstream_unreachable", "the model server cannot be reached")
+            return refusal(error.status, "upstream_refused", "the model server refused the WebSocket")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return self._unreachable.answer(error)
         async with theirs:
             chosen = [theirs.protocol] if theirs.protocol else []
             ours = web.WebSocketResponse(protocols=chosen, max_msg_size=0)
@@ -334,11 +334,3 @@ def _cut_off(request: web.BaseRequest) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.close()
     raise ConnectionResetError("the upstream ended the answer in the middle")
-
-
-def _error(status: int, reason: str, text: str) -> web.Response:
-    """An answer of the gateway itself, in the shape of OpenAI's errors."""
-    body = json.dumps({"error": {"message": text, "type": "gateway_error", "param": None, "code": reason}})
-    return web.Response(
-        status=status, body=body.encode(), content_type="application/json", headers={ERROR_HEADER: reason}
-    )

@@ -47,6 +47,18 @@ def test_an_upstream_that_is_not_there_gives_a_502_of_the_gateway(body: bytes) -
     run(work())
 
 
+def test_an_upstream_that_is_not_there_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        async with gateway(address={"url": "http://127.0.0.1:1"}) as there:
+            for _ in range(3):
+                await there.raw(closing(PLAIN))
+
+    run(work())
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "the model server cannot be reached" in line
+    assert "127.0.0.1:1" in line
+
+
 def test_an_upstream_that_hangs_gives_a_504_after_the_time_for_reading() -> None:
     async def hangs(_: Hit, line: Line) -> None:
         await line.reader.read()

@@ -118,6 +118,30 @@ def test_credentials_and_prompts_reach_the_upstream_and_nothing_else(caplog: pyt
     run(work())
 
 
+@pytest.mark.parametrize("n_bytes", [60_000, 70_000])
+def test_a_header_of_64_kib_passes_and_a_longer_one_is_refused_without_a_word_in_the_log(
+    n_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = "sk-planted-key" * (n_bytes // 14)
+
+    async def echoes(hit: Hit, line: Line) -> None:
+        await line.send(
+            f"HTTP/1.1 404 No\r\nX-Echo: {hit.header('Authorization')}\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+
+    async def work() -> None:
+        async with gateway(echoes) as there:
+            answer = await there.raw(closing(PLAIN, f"Authorization: Bearer {key}"))
+            if n_bytes < 2**16:
+                assert f"X-Echo: Bearer {key}".encode() in answer
+            else:
+                assert answer.startswith(b"HTTP/1.0 400 ")
+            assert "planted" not in caplog.text
+
+    run(work())
+
+
 def test_nothing_of_ours_that_fails_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted")
