@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from driftgauge.config.lookups import Lookups, LookupSettings
 from driftgauge.config.section import (
@@ -93,6 +94,13 @@ class DomainSettings(Section):
 
     slices: Lookups = Field(default_factory=dict)
     """Slices of the domain, each found as a domain is: `language: metadata.lang`."""
+
+    @field_validator("keys")
+    @classmethod
+    def _no_key_itself(cls, keys: dict[str, str]) -> dict[str, str]:
+        if not all(re.fullmatch("[0-9a-fA-F]{64}", digest) for digest in keys):
+            raise ValueError("must name each API key by its SHA-256, 64 hexadecimal digits: printf %s KEY | sha256sum")
+        return keys
 
 
 class GatewayLimitSettings(Section):

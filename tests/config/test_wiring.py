@@ -168,7 +168,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "gateway.domain.found.paths": (("user",), ("gateway.names.domain.paths",)),
     "gateway.domain.found.values": ({"a": "b"}, ("gateway.names.domain.values",)),
     "gateway.domain.found.patterns": ({"c": "d"}, ("gateway.names.domain.patterns",)),
-    "gateway.domain.keys": ({"0f": "law"}, ("gateway.names.keys",)),
+    "gateway.domain.keys": ({"0f" * 32: "law"}, ("gateway.names.keys",)),
     "gateway.domain.models": ({"m": "law"}, ("gateway.names.models",)),
     "gateway.domain.function": ("os.path:basename", ("gateway.names.function",)),
     "gateway.domain.allowed": (("law",), ("gateway.names.allowed",)),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftgauge.agent.gateway import build
 from driftgauge.agent.gateway.naming import Naming, NamingRules, Request, prompt_hash, split_prefix
-from driftgauge.config.load import load_settings
+from driftgauge.config.load import ConfigError, load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.lookup import Lookup, path_of
 
@@ -92,6 +92,13 @@ def test_settings_that_take_a_name_from_a_credential_are_refused(place: str) -> 
     value: object = ["header.Authorization"] if place == "found.paths" else {"who": "header.x-api-key"}
     with pytest.raises(ConnectorError, match=r"credentials.*gateway\.domain\.keys"):
         build.naming_rules(load_settings(overrides={f"gateway.domain.{place}": value}))
+
+
+@pytest.mark.parametrize("digest", [KEY, KEY * 8, "0f" * 31])
+def test_an_api_key_in_the_place_of_its_digest_is_refused_and_not_repeated(digest: str) -> None:
+    with pytest.raises(ConfigError, match=r"gateway\.domain\.keys .*SHA-256") as caught:
+        load_settings(overrides={"gateway.domain.keys": {digest: "law"}})
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["nowhere:name", "os.path:nothing", "os.path:sep", "os.path", ""])
