@@ -48,7 +48,7 @@ class FoldFits:
         self.whole: Domains = tuple(samples)
         self.folds = _folds(self.whole, seed) if len(samples) > 1 else []
         self._fitted: dict[Domains, Fit] = {}
-        self._outside_by_row: dict[Domains, dict[bytes, float]] = {}
+        self._outside_by_row: dict[tuple[Domains, int], dict[bytes, float]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.samples.values()))
@@ -93,15 +93,18 @@ class FoldFits:
 
     def _unseen(self, trained_on: Domains, features: Float32s, p: Float64s) -> Float64s:
         """The probabilities ``p`` (n,), with those of `outside` for rows that the fit has seen."""
-        known, rows = self._outside_of_rows(trained_on), np.ascontiguousarray(features)
+        known = self._outside_of_rows(trained_on, features.shape[1])
+        rows = np.ascontiguousarray(in_width(features, self.width))
         return np.array([known.get(row.tobytes(), of_fit) for row, of_fit in zip(rows, p.tolist(), strict=True)])
 
-    def _outside_of_rows(self, trained_on: Domains) -> dict[bytes, float]:
-        if trained_on not in self._outside_by_row:
+    def _outside_of_rows(self, trained_on: Domains, width: int) -> dict[bytes, float]:
+        """The probabilities of `outside` by row, as it is when it comes with this number of features."""
+        if (trained_on, width) not in self._outside_by_row:
             features = np.concatenate([self.samples[domain].features for domain in trained_on])
+            rows = in_width(in_width(features, width), self.width)
             outside = self.outside(trained_on).tolist()
-            self._outside_by_row[trained_on] = {row.tobytes(): p for row, p in zip(features, outside, strict=True)}
-        return self._outside_by_row[trained_on]
+            self._outside_by_row[trained_on, width] = {row.tobytes(): p for row, p in zip(rows, outside, strict=True)}
+        return self._outside_by_row[trained_on, width]
 
     def _fit(self, trained_on: Domains) -> Fit:
         if trained_on not in self._fitted:
