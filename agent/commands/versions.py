@@ -56,8 +56,10 @@ def rollback(
 ) -> None:
     """Let a stored classifier version predict again. Stop the agent first, and pass the agent's own settings."""
     from driftgauge.agent.service import build
+    from driftgauge.connectors.store.queries import open_queries
 
     settings = settings_from(config, overrides)
+    open_queries(store_url(store) or settings.store.url.get_secret_value()).close()  # to open it for writing makes one
     with closing(build.store(settings, store_url(store))) as opened:
         name = roll_back(opened, build.committee_settings(settings), number, context)
     print_line(f"version {number} predicts again in context {name}")

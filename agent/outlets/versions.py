@@ -37,9 +37,11 @@ def named_context(contexts: Mapping[str, Parts], fingerprint: str | None) -> str
         return str(fingerprint)
     if fingerprint is None and len(contexts) == 1:
         return next(iter(contexts))
+    if not contexts:
+        raise ConnectorError("the store has no context yet", retriable=False)
     known = ", ".join(f"{name} ({context_model(parts) or 'unnamed model'})" for name, parts in sorted(contexts.items()))
     problem = "name a context with --context" if fingerprint is None else f"no context {fingerprint}"
-    raise ConnectorError(f"{problem}; the store has {known or 'none'}", retriable=False)
+    raise ConnectorError(f"{problem}; the store has {known}", retriable=False)
 
 
 def stored_versions(contexts: Mapping[str, Parts]) -> list[dict[str, Any]]:

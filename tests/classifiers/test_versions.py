@@ -166,6 +166,12 @@ def test_a_rollback_to_an_unknown_version_or_context_lists_the_known_ones(path: 
             roll_back(opened, committee_settings(GIVEN), 1, "nowhere")
 
 
+def test_a_rollback_makes_no_store_where_there_is_none(tmp_path: Path) -> None:
+    code, said = called("rollback", "1", "--store", str(tmp_path / "typo.db"))
+    assert (code, said.strip()) == (1, f"there is no store at {tmp_path / 'typo.db'}")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_context_is_fitted_to_a_store(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "start.fit"
     code, text = called("fit", "--store", str(path), "--out", str(out), "--set", "classifier.min_labels=3")
