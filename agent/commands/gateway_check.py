@@ -13,10 +13,11 @@ from driftgauge.agent.commands.options import ConfigOption, SetOption, settings_
 if TYPE_CHECKING:
     from driftgauge.agent.gateway.check import Finding, ModelServer
 
-WARNING = """\
-This sends some thirty small requests to {address} for the model {model}. Some servers do not survive requests
-for log-probabilities: TensorRT-LLM and SGLang with speculative decoding have ended at the first one. Do not run it
-against a server that people depend on."""
+WARNING = (
+    "This sends some thirty small requests to {address} for the model {model}. Some servers do not survive requests "
+    "for log-probabilities: TensorRT-LLM and SGLang with speculative decoding have ended at the first one. Do not run "
+    "it against a server that people depend on."
+)
 
 ModelOption = Annotated[str, typer.Option("--model", help="Model to try. Default: the first that the server lists.")]
 KeyOption = Annotated[

@@ -105,12 +105,13 @@ class Outbox:
             self._published += n - refused
             self._dropped.update({"refused_by_broker": refused} if refused else {})
 
-    def drop_all(self, reason: str) -> None:
-        """Remove every message, and count it as dropped for this reason."""
+    def drop_all(self, reason: str) -> int:
+        """Remove every message, and count it as dropped for this reason; returns how many there were."""
         with self._changed:
             n = len(self._messages)
             self._remove(n)
             self._dropped.update({reason: n} if n else {})
+            return n
 
     def counts(self) -> OutboxCounts:
         """Count what became of all messages, at one moment."""

@@ -66,7 +66,8 @@ class Publisher:
         self._stopping.set()
         self._thread.join(timeout_s)
         self._draining_ends.set()
-        self._outbox.drop_all("shutdown")
+        if n_dropped := self._outbox.drop_all("shutdown"):  # the metrics that say so end with the process
+            log.warning("events and labels dropped at the end, unpublished: %s", n_dropped)
 
     def _run(self) -> None:
         while not self._is_over():

@@ -140,12 +140,15 @@ def test_closing_publishes_what_is_queued(broker: str) -> None:
     assert ids_in(broker, topic) == list(range(1_800))
 
 
-def test_closing_without_a_broker_drops_and_counts_what_is_queued() -> None:
+def test_closing_without_a_broker_drops_counts_and_logs_what_is_queued(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     (port,) = free_ports(1)
     with publishing(f"127.0.0.1:{port}", "t") as (outbox, publisher):
         outbox.put("t", b"k", b"v")
         publisher.close(0.2)
         assert outbox.counts().dropped == {"shutdown": 1}
+        assert "events and labels dropped at the end, unpublished: 1" in caplog.text
 
 
 def test_an_event_that_the_broker_refuses_for_its_size_is_counted_and_stops_no_other(broker: str) -> None:
