@@ -155,10 +155,14 @@ class CachedForests:
         """Out-of-bag probabilities of the training rows of these domains, in their order."""
         return self.fitted[trained_on][0].astype(np.float64)
 
+    def left_out(self, trained_on: Domains, domain: str) -> Float64s:
+        """(n,) probabilities of the training rows of a domain of the source."""
+        return self.fitted[trained_on][1][self.bench.train[domain]].astype(np.float64)
+
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
         """(n,) probabilities for the training rows of a domain of the source."""
         del features
-        return self.fitted[trained_on][1][self.bench.train[domain]].astype(np.float64)
+        return self.left_out(trained_on, domain)
 
     def target(self, trained_on: Domains) -> Float32s:
         """Probabilities for every row of the target."""

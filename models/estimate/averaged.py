@@ -25,6 +25,9 @@ from driftgauge.models.estimate.fold_fits import MIN_ROWS, Domains
 from driftgauge.models.estimate.recalibration import ShiftPrior
 from driftgauge.models.estimate.shift_scale import FREEDOM, OWN_DOMAIN, LeftOut, learned_scale, spread
 
+MAX_JUDGING = 100
+"""Left-out domains that judge the candidates; more would cost time and tell no more."""
+
 _ERROR_FLOOR = 0.08  # accuracy; smaller errors of candidates count as equal
 _DISAGREEMENT_FLOOR = 0.02
 
@@ -34,6 +37,10 @@ class Fits(Protocol):
 
     def outside(self, trained_on: Domains) -> Float64s:
         """(n,) out-of-bag probabilities of the rows of these domains, in their order."""
+        ...
+
+    def left_out(self, trained_on: Domains, domain: str) -> Float64s:
+        """(n,) probabilities of the labelled rows of a domain that is not among these."""
         ...
 
     def probabilities(self, trained_on: Domains, domain: str, features: Float32s) -> Float64s:
@@ -130,13 +137,15 @@ def fit_averaged(
     dispersion : of the labels, see `ShiftPrior`
     """
     everything = tuple(labelled)
-    whole = _fit_fold(labelled, fits, everything)
+    doubts = {domain: surprisal_logits(sample.features, sample.weight) for domain, sample in labelled.items()}
+    whole = _fit_fold(labelled, fits, doubts, everything)
     by_domain: dict[str, Fold] = {}
     for left_out in folds:
-        fold = _fit_fold(labelled, fits, tuple(d for d in everything if d not in left_out))
+        others = {*everything} - {*left_out}
+        fold = _fit_fold(labelled, fits, doubts, tuple(d for d in everything if d in others))
         by_domain |= dict.fromkeys(left_out, fold)
-    judged = {domain: labelled[domain] for domain in by_domain if len(labelled[domain]) >= MIN_ROWS}
-    predicted = [fits.probabilities(by_domain[d].trained_on, d, sample.features) for d, sample in judged.items()]
+    judged = _judging({domain: labelled[domain] for domain in by_domain})
+    predicted = [fits.left_out(by_domain[d].trained_on, d) for d in judged]
     found = [
         by_domain[d].values(sample.features, p, sample.weight)
         for (d, sample), p in zip(judged.items(), predicted, strict=True)
@@ -189,5 +198,14 @@ def average(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
     return float(weight @ np.array(list(values.values())) / weight.sum())
 
 
-def _fit_fold(labelled: Mapping[str, Sample], fits: Fits, trained_on: Domains) -> Fold:
-    return Fold(trained_on, fit_candidates([labelled[domain] for domain in trained_on], fits.outside(trained_on)))
+def _judging(labelled: Mapping[str, Sample]) -> dict[str, Sample]:
+    """The domains that judge candidates and width: of those with enough labels, `MAX_JUDGING` at even distances."""
+    names = [domain for domain, sample in labelled.items() if len(sample) >= MIN_ROWS]
+    if len(names) > MAX_JUDGING:
+        names = [names[at] for at in np.linspace(0, len(names) - 1, MAX_JUDGING).astype(np.intp)]
+    return {name: labelled[name] for name in names}
+
+
+def _fit_fold(labelled: Mapping[str, Sample], fits: Fits, doubts: Mapping[str, Float64s], trained_on: Domains) -> Fold:
+    samples, doubt = [labelled[domain] for domain in trained_on], [doubts[domain] for domain in trained_on]
+    return Fold(trained_on, fit_candidates(samples, fits.outside(trained_on), doubt))

@@ -74,14 +74,14 @@ def surprisal_logits(features: Float32s, weight: Float64s | None = None) -> Floa
     return doubt_logit(above_floor(entropy if np.isnan(nll).all() else nll, weight))
 
 
-def fit_candidates(samples: Sequence[Sample], outside: Float64s) -> Candidates:
-    """Fit on the labelled rows of one or more domains.
+def fit_candidates(samples: Sequence[Sample], outside: Float64s, doubts: Sequence[Float64s]) -> Candidates:
+    """Fit on the labelled rows of one or more domains, each with its (n,) `surprisal_logits`.
 
     ``outside`` (sum of n,) are out-of-bag probabilities of these rows by a fit to them, in their order.
     """
     features = np.concatenate([s.features for s in samples])
     correct = np.concatenate([s.correct for s in samples])
-    doubt = np.concatenate([surprisal_logits(s.features, s.weight) for s in samples])
+    doubt = np.concatenate(doubts)
     relative = [s.weight / s.weight.mean() for s in samples]
     weight = np.concatenate([w * _MAX_DOMAIN_WEIGHT / max(len(w), _MAX_DOMAIN_WEIGHT) for w in relative])
     scores = _scores(features, outside, doubt)

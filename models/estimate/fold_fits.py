@@ -49,6 +49,7 @@ class FoldFits:
         self.folds = _folds(self.whole, seed) if len(samples) > 1 else []
         self._fitted: dict[Domains, Fit] = {}
         self._outside_by_row: dict[tuple[Domains, int], dict[bytes, float]] = {}
+        self._left_out: dict[Domains, dict[str, Float64s]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.samples.values()))
@@ -75,16 +76,27 @@ class FoldFits:
         p = self._fit(trained_on).probabilities(in_width(features, self.width))
         return self._unseen(trained_on, features, p) if domain in trained_on else p
 
-    def left_out(self) -> Iterator[tuple[Sample, Float64s]]:
+    def left_out(self, trained_on: Domains, domain: str) -> Float64s:
+        """(n,) probabilities of the labelled rows of a domain, by the fit to these other domains."""
+        if trained_on not in self._left_out:  # all at once: a call costs as much as some hundred rows
+            names = self.without(trained_on)
+            samples = [self.samples[name] for name in names]
+            p = self._fit(trained_on).probabilities(np.concatenate([sample.features for sample in samples]))
+            parts = np.split(p, np.cumsum([len(sample) for sample in samples])[:-1])
+            self._left_out[trained_on] = dict(zip(names, parts, strict=True))
+        return self._left_out[trained_on][domain]
+
+    def all_left_out(self) -> Iterator[tuple[Sample, Float64s]]:
         """The labelled rows of every domain, with (n,) probabilities by the fit that left the domain out."""
         for fold in self.folds:
             others = self.without(fold)
             for domain in fold:
-                yield self.samples[domain], self.probabilities(others, domain, self.samples[domain].features)
+                yield self.samples[domain], self.left_out(others, domain)
 
-    def without(self, fold: Domains) -> Domains:
+    def without(self, domains: Domains) -> Domains:
         """All domains but these."""
-        return tuple(domain for domain in self.whole if domain not in fold)
+        others = {*self.whole} - {*domains}
+        return tuple(domain for domain in self.whole if domain in others)
 
     def digest(self) -> str:
         """Hash of the predictions of the rows, 16 hexadecimal digits: another version of a library may change them."""

@@ -255,7 +255,7 @@ class Committee:
             member.fits = FoldFits(samples, member.kind, self.settings.seed)
             self._store(member, reason)
         if self.settings.gate_auroc and learning[0].fits:
-            check = domains_left_out(learning[0].fits.left_out(), self.settings.gate_min_labels)
+            check = domains_left_out(learning[0].fits.all_left_out(), self.settings.gate_min_labels)
             self._signal_problem = check.problem(self.settings.gate_auroc) if check else None
 
     def _store(self, member: Member, reason: str) -> None:

@@ -53,7 +53,8 @@ def domains_left_out(left_out: Iterable[tuple[Sample, Float64s]], min_labels: in
 
     Parameters
     ----------
-    left_out : of every domain the n labelled rows, and (n,) probabilities by the fit without it (`FoldFits.left_out`)
+    left_out : of every domain the n labelled rows, and (n,) probabilities by the fit without it, as from
+        `FoldFits.all_left_out`
     """
     judged = [(p, sample.correct) for sample, p in left_out if _can_be_judged(sample.correct, min_labels)]
     return _summarised(judged) if len(judged) > 1 else None

@@ -23,7 +23,7 @@ def labelled(n_domains: int, each: int, *, signal: float, level: float = 0.0, se
 
 
 def checked(fits: FoldFits) -> GateCheck:
-    check = domains_left_out(fits.left_out())
+    check = domains_left_out(fits.all_left_out())
     assert check
     return check
 
@@ -49,8 +49,8 @@ def test_a_signal_in_many_domains_is_found_and_its_absence_too() -> None:
 
 def test_domains_with_few_labels_or_labels_of_one_kind_are_not_judged() -> None:
     fits = labelled(4, 40, signal=2.0)
-    assert domains_left_out(fits.left_out(), min_labels=41) is None
-    pairs = list(fits.left_out())
+    assert domains_left_out(fits.all_left_out(), min_labels=41) is None
+    pairs = list(fits.all_left_out())
     pairs[0][0].correct[:] = 1.0
     check = domains_left_out(pairs)
     assert check

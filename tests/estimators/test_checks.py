@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from driftgauge.models.classify.fits import KINDS
+from driftgauge.models.estimate.averaged import MAX_JUDGING, Averaged
 from driftgauge.models.estimate.default_estimator import DEFAULT_KIND, fit_default
 from driftgauge.models.estimate.estimators import AccuracyEstimate, CorrectedMean, Estimator, Sample
 
@@ -175,6 +176,14 @@ def test_a_domain_of_the_fit_is_scored_by_a_fit_without_that_domain() -> None:
 
 def test_without_labelled_domains_there_is_an_estimate_too() -> None:
     assert fit_default({}, seed=0).estimate(sample(n_labels=20)).status == "ok"
+
+
+def test_a_bounded_number_of_domains_judges_the_candidates() -> None:
+    labelled_domains = {f"d{i:03}": sample(10, 10, seed=i) for i in range(MAX_JUDGING + 50)}
+    made = fit_default(labelled_domains, seed=0)
+    assert isinstance(made, Averaged)
+    assert len(made.residuals) == MAX_JUDGING
+    assert made.folds.keys() == labelled_domains.keys()
 
 
 def test_domains_with_few_labels_are_learned_from_and_left_out_like_others() -> None:
