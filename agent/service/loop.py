@@ -49,7 +49,7 @@ ROWS_SCORED_AHEAD = 20_000
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
-RECORDS_AT_ONCE = 50
+RECORDS_AT_ONCE = 25
 MANY_DOMAINS = 300
 """Records in one transaction while windows wait to be estimated, or where a boundary makes that many wait."""
 
