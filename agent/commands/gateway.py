@@ -110,7 +110,7 @@ def _run_workers(settings: Settings, stopping: threading.Event) -> None:
 
 
 def _work(settings: Settings, number: int, parent: int) -> None:
-    """One worker, in a process of its own, which ends with its parent."""
+    """A separate process with one worker; it ends with its parent."""
     from driftgauge.connectors.base import ConnectorError
 
     with stopped_by_signals() as stopping:

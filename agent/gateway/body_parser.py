@@ -37,7 +37,7 @@ _ANSWER: msgspec.msgpack.Decoder[Collected | str] = msgspec.msgpack.Decoder(Coll
 
 
 class BodyParser:
-    """Parses tasks in order, in a process of its own.
+    """A separate process that parses tasks in order.
 
     Each task is parsed, failed, dropped or waiting, and `counts` says how many are.
 

@@ -20,7 +20,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 
 
 class Publisher:
-    """Publishes the messages of an outbox, in a thread of its own.
+    """A thread that publishes the messages of an outbox.
 
     No error ends the thread: each is logged when it appears, shown by `problem`, and the attempt repeated.
 

@@ -7,10 +7,11 @@ when it reads the event.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from driftgauge.connectors.base import Record
@@ -127,3 +128,12 @@ def in_context(generation: Generation, known: Context) -> Generation:
 def requested_context(parameters: RequestParameters) -> Context:
     """The context that the parameters of a request say."""
     return Context("", parameters.revision, parameters.temperature, parameters.top_p, k=parameters.k)
+
+
+def encoded(payload: Mapping[str, Any], fields: Iterable[str]) -> bytes:
+    """JSON of these fields of a payload, as far as it has them; values that JSON does not know become text.
+
+    >>> encoded({"id": "r", "messages": ["secret"]}, ("id", "model"))
+    b'{"id":"r"}'
+    """
+    return msgspec.json.encode({name: payload[name] for name in fields if name in payload}, enc_hook=str)

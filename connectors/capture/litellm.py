@@ -10,8 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
+from driftgauge.connectors.capture.answers import encoded
 from driftgauge.connectors.capture.tap import Tap
 from driftgauge.connectors.decoding.formats.payload import domain_of, field_of
 
@@ -49,7 +48,6 @@ def take(tap: Tap, details: Mapping[str, Any]) -> None:
     """
     payload = details.get("standard_logging_object")
     if payload:
-        said = {name: payload[name] for name in _FIELDS if name in payload}
         metadata = field_of(details.get("litellm_params"), "metadata")  # the payload holds only keys that LiteLLM knows
         domain = domain_of(metadata) or ""
-        tap.take(lambda: msgspec.json.encode(said, enc_hook=str), time.time(), domain=domain)
+        tap.take(lambda: encoded(payload, _FIELDS), time.time(), domain=domain)

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from driftgauge.connectors.capture.answers import in_context, responses_in
+from driftgauge.connectors.capture.answers import encoded, in_context, responses_in
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Context, Generation
 
@@ -48,8 +46,7 @@ def responses_of(
     decoder, found = Decoder(format="sglang", default_domain=""), list[Generation]()
     dropped: Counter[str] = Counter()
     for output in listed:
-        said = {name: output[name] for name in _FIELDS if name in output}
-        responses, problems = responses_in(decoder, msgspec.json.encode(said, enc_hook=str), event_time)
+        responses, problems = responses_in(decoder, encoded(output, _FIELDS), event_time)
         found += responses
         dropped += problems
     if dropped:

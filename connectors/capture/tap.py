@@ -26,7 +26,7 @@ Publish: TypeAlias = Callable[[bytes, bytes], object]
 
 _NO_CONTEXT = Context()
 _REQUEST = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_SAID = ("logprobs", "top_logprobs", "temperature", "top_p", "metadata")
+_FIELDS = ("logprobs", "top_logprobs", "temperature", "top_p", "metadata")
 
 
 class Tap:
@@ -36,7 +36,7 @@ class Tap:
     ----------
     publish : such as the ``put`` of an outbox; see `Publish`
     domain : of answers that name none; empty: the agent's default domain
-    context : what the answers do not say, such as the revision of the model
+    context : what the answers do not state, such as the revision of the model
     keep_text : whether events contain the text of the answer
     max_bytes : largest answer that is read; a larger one gives no event (``too_large``)
 
@@ -90,8 +90,8 @@ class Tap:
                 return
             found, dropped = responses_in(self._decoder, answer, received)
             self.count(dropped)
-            said, named = _said_by(request)
-            self.put(_named(in_context(generation, said), domain or named) for generation in found)
+            context, named = _stated_by(request)
+            self.put(_named(in_context(generation, context), domain or named) for generation in found)
         except Exception as error:
             self._failed(error)
 
@@ -122,11 +122,11 @@ def _named(generation: Generation, domain: str) -> Generation:
     return replace(generation, domain=domain) if domain else generation
 
 
-def _said_by(request: bytes) -> tuple[Context, str]:
-    """The context and the domain that a request says; messages and prompts are skipped over."""
+def _stated_by(request: bytes) -> tuple[Context, str]:
+    """The context and the domain that a request states; messages and prompts are skipped over."""
     try:
         fields = _REQUEST.decode(request)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _NO_CONTEXT, ""
-    said = {name: msgspec.json.decode(fields[name]) for name in _SAID if name in fields}
-    return requested_context(requested(said)), domain_of(said.get("metadata")) or ""
+    stated = {name: msgspec.json.decode(fields[name]) for name in _FIELDS if name in fields}
+    return requested_context(requested(stated)), domain_of(stated.get("metadata")) or ""

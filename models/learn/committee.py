@@ -28,7 +28,7 @@ from driftgauge.models.learn.committee_record import DOMAIN, Live, metrics_of, r
 from driftgauge.models.learn.gate import domains_left_out
 from driftgauge.models.learn.members import CommitteeSettings, Member, StoredVersion
 from driftgauge.models.learn.promotion import Evidence
-from driftgauge.models.learn.stored_fit import StoredFit
+from driftgauge.models.learn.stored_fit import StoredFit, is_readable
 from driftgauge.models.rows import Rows
 from driftgauge.models.saved_format import SavedFormat
 
@@ -223,7 +223,7 @@ class Committee:
         """
         if number not in self._versions:
             raise ValueError(f"version {number} is not stored; there are {sorted(self._versions)}")
-        saved = self._stored(number)
+        saved = StoredFit.unpack(self._versions[number])
         member = Member(saved.kind, self.settings.memory_labels, name=f"{saved.kind}@{number}")
         member.fits, member.frozen = saved.fits(), OnlineRegression.restore(saved.online)
         member.calibrator.restore(saved.calibrator)
@@ -274,11 +274,6 @@ class Committee:
             self.history.remove(old)
             del self._versions[old.number]
             self._touched.add(f"version/{old.number}")
-
-    def _stored(self, number: int) -> StoredFit:
-        saved = StoredFit.unpack(self._versions[number])
-        assert saved is not None  # noqa: S101 - `restore` drops versions that cannot be read; for the type checker
-        return saved
 
     def metrics(self) -> list[Metric]:
         """Prequential metrics of the published predictions and of every member (`metrics_of`)."""
@@ -361,10 +356,10 @@ class Committee:
     def _restore_part(self, name: str, blob: bytes) -> None:
         what, _, key = name.partition("/")
         if what == "version":
-            if StoredFit.unpack(blob) is None:
-                self._touched.add(name)  # an older driftgauge stored it: it cannot be used, and is deleted
-            else:
+            if is_readable(blob):
                 self._versions[int(key)] = blob
+            else:
+                self._touched.add(name)  # it is deleted with the next changes
         elif what == "domain":
             tally, offset = read_domain(blob)
             if tally:
@@ -380,9 +375,10 @@ class Committee:
         self.champion = kept[0] if is_same else next(m for m in members if m.name == self.settings.champion)
         self.challengers = [member for member in members if member is not self.champion]
         samples = next((member.fits.samples for member in kept if member.fits), None)
-        for member in wanted.values() if samples else ():
-            member.fits = FoldFits(samples or {}, member.kind, self.settings.seed)
-            self._store(member, "named in the settings")
+        for member in wanted.values():
+            if samples is not None:
+                member.fits = FoldFits(samples, member.kind, self.settings.seed)
+                self._store(member, "named in the settings")
         if saved and not is_same:
             self._make_champion(self.champion, "named champion in the settings")
         for member in self.members:
@@ -395,7 +391,7 @@ class Committee:
             return None
         member = Member.restore(state, self.settings.memory_labels)
         if number is not None:
-            stored = self._stored(number)
+            stored = StoredFit.unpack(self._versions[number])
             member.fits = stored.fits()
             member.frozen = OnlineRegression.restore(stored.online) if is_frozen else None
         return member
@@ -404,7 +400,7 @@ class Committee:
         """Store a fit anew whose predictions differ from those it had when it was stored, by other libraries."""
         if member.stored_number is None or member.fits is None:
             return
-        stored = self._stored(member.stored_number)
+        stored = StoredFit.unpack(self._versions[member.stored_number])
         if stored.libraries != LIBRARIES and member.fits.digest() != stored.digest:
             self._store(member, f"refitted, predictions differ from those of {stored.libraries}")
 

@@ -17,8 +17,13 @@ from driftgauge.models.estimate.fold_fits import FoldFits
 from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.signals.feature_sets import in_width
 
-VERSION = SavedFormat("classifier version", (lambda _: None,), since="0.2.0")
-"""Format 1 held rows without their domains, from which no estimate can be made: it becomes None."""
+
+def _without_domains(_: Any) -> Any:
+    raise TypeError("rows without domains, from which no estimate can be made")
+
+
+VERSION = SavedFormat("classifier version", (_without_domains,), since="0.2.0")
+"""Format 1 held rows without their domains: it cannot be brought to format 2 (`is_readable`)."""
 
 
 class StoredFit(NamedTuple):
@@ -46,10 +51,9 @@ class StoredFit(NamedTuple):
         return cls(fits.kind, fits.seed, samples, online, calibrator, fits.digest(), LIBRARIES)
 
     @classmethod
-    def unpack(cls, blob: bytes) -> StoredFit | None:
-        """What `pack` made; None for a version that an older driftgauge stored without domains."""
-        fields = VERSION.unpack(blob)
-        return None if fields is None else cls(*fields)
+    def unpack(cls, blob: bytes) -> StoredFit:
+        """What `pack` made; ValueError for anything else, such as a version that `is_readable` refuses."""
+        return cls(*VERSION.unpack(blob))
 
     def pack(self) -> bytes:
         """As bytes."""
@@ -60,6 +64,11 @@ class StoredFit(NamedTuple):
         return FoldFits(
             {domain: _sample(domain, *packed) for domain, packed in self.samples.items()}, self.kind, self.seed
         )
+
+
+def is_readable(blob: bytes) -> bool:
+    """Whether `StoredFit.unpack` reads this version: an older driftgauge stored versions without domains."""
+    return not VERSION.is_old(blob)
 
 
 def _packed(sample: Sample) -> list[Any]:

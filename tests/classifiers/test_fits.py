@@ -5,28 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from driftgauge.models.arrays import Float32s, Float64s
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.fits import KINDS, Fit, fit
+from tests.classifiers.labelled import USEFUL, Labels, labels
 
-USEFUL = 0.85  # of the Brier score of the constant share of right ones
 kinds = pytest.mark.parametrize("kind", KINDS)
-
-Labels = tuple[Float32s, Float64s, Float64s]
 
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftgauge.models.classify.fits._TREES", 20)
-
-
-def labels(n: int, *, seed: int = 0, d: int = 17, soft: bool = False, holes: float = 0.05) -> Labels:
-    """Labels that depend on the first two features; some features are missing, weights are between 1 and 4."""
-    rng = np.random.default_rng(seed)
-    features = rng.gamma(2.0, 1.0, size=(n, d)).astype(np.float32)
-    p = 1 / (1 + np.exp(2.0 * (features[:, 0] + features[:, 1] - 3.5)))
-    correct = p if soft else (rng.random(n) < p).astype(float)
-    features[rng.random((n, d)) < holes] = np.nan
-    return features, correct, rng.choice([1.0, 2.0, 4.0], n)
 
 
 def fitted(kind: str, rows: Labels, seed: int = 3) -> Fit:
