@@ -1,4 +1,7 @@
-"""The processes of a demo: started so that none of them outlives it, and what the agent among them has stored."""
+"""The processes of a demo: started so that none of them outlives it, and what the agent among them has stored.
+
+They share a process group with a guard, which ends the whole group when the demo is gone, also after a SIGKILL.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,18 @@ from driftgauge.models.account import Account
 
 POLL_S = 0.5
 DRIFTGAUGE = "driftgauge.agent.cli"
+_GUARD = "import os, signal, sys; sys.stdin.read(); os.killpg(0, signal.SIGKILL)"
 
 
 class Process:
-    """A Python module as a process. Its standard error goes to a file in the folder."""
+    """A Python module as a process. Its standard error goes to a file in the folder.
 
-    def __init__(self, folder: Path, name: str, module: str, *arguments: str) -> None:
+    Parameters
+    ----------
+    group : process group to join; 0: one of its own
+    """
+
+    def __init__(self, folder: Path, name: str, module: str, *arguments: str, group: int = 0) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
@@ -41,7 +50,7 @@ class Process:
                 [sys.executable, "-m", module, *arguments],
                 env=os.environ,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C on the terminal reaches only the demo, which then stops its processes
+                process_group=group,  # Ctrl-C on the terminal reaches only the demo, which then stops its processes
             )
 
     def check(self) -> None:
@@ -101,21 +110,30 @@ class Interrupts:
 @contextmanager
 def processes(folder: Path) -> Iterator[Starter]:
     """Ends every process that was started, and the broker, at the end of the block, also after a signal."""
-    with Interrupts() as interrupts, ExitStack() as stack:
-        yield Starter(folder, interrupts, stack)
+    with Interrupts() as interrupts, _guard() as group, ExitStack() as stack:
+        yield Starter(folder, interrupts, stack, group)
+
+
+@contextmanager
+def _guard() -> Iterator[int]:
+    """The process group of a guard that ends all processes of the group when this process closes a pipe, or ends."""
+    command = [sys.executable, "-S", "-c", _GUARD]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)  # noqa: S603 - our own command
+    with guard:  # closes the pipe
+        yield guard.pid
 
 
 class Starter:
     """Starts the broker and the processes of a demo; made by `processes`."""
 
-    def __init__(self, folder: Path, interrupts: Interrupts, stack: ExitStack) -> None:
-        self._folder, self._interrupts, self._stack = folder, interrupts, stack
+    def __init__(self, folder: Path, interrupts: Interrupts, stack: ExitStack, group: int) -> None:
+        self._folder, self._interrupts, self._stack, self._group = folder, interrupts, stack, group
         self.started: list[Process] = []
 
     def process(self, name: str, module: str, *arguments: str) -> Process:
         """Start a module as a process."""
         with self._interrupts.held():
-            process = Process(self._folder, name, module, *arguments)
+            process = Process(self._folder, name, module, *arguments, group=self._group)
             self._stack.callback(process.stop)
         self.started.append(process)
         return process
@@ -128,7 +146,7 @@ class Starter:
         """Start Apache Kafka, and return when it is ready."""
         print_text(console, "Starting Apache Kafka (it is downloaded the first time) …")
         place = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="driftgauge-kafka-"))
-        broker = KafkaBroker(Path(place))
+        broker = KafkaBroker(Path(place), process_group=self._group)
         self._stack.callback(broker.stop)
         with self._interrupts.held():
             broker.launch()

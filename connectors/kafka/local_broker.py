@@ -56,6 +56,7 @@ class KafkaBroker:
     security : adds the TLS listeners
     properties : added to the server's settings
     heap_mb : size of the Java heap
+    process_group : that the server joins; 0: one of its own
     node_id, quorum, cluster_id : of a node in a cluster; ``quorum`` maps node ids to controller ports
 
     Raises
@@ -72,6 +73,7 @@ class KafkaBroker:
         security: BrokerSecurity | None = None,
         properties: Mapping[str, str] | None = None,
         heap_mb: int = 512,
+        process_group: int = 0,
         node_id: int = 1,
         quorum: Mapping[int, int] | None = None,
         cluster_id: str | None = None,
@@ -86,6 +88,7 @@ class KafkaBroker:
         self._properties = properties or {}
         self._cluster_id = cluster_id or new_cluster_id()
         self._java = java_command(heap_mb)
+        self._process_group = process_group
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -111,7 +114,7 @@ class KafkaBroker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C on the terminal is for the parent process, which then stops the server
+                process_group=self._process_group,  # Ctrl-C is for the parent process, which then stops the server
             )
 
     def wait_until_ready(self) -> None:

