@@ -6,7 +6,7 @@ Owns one producer. In memory are the messages of one call of `KafkaSink.publish`
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
@@ -18,6 +18,8 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.topics import existing_topics
 
 log = logging.getLogger(__name__)
+
+LINGER_MS = 5
 
 
 class KafkaSink:
@@ -51,8 +53,17 @@ class KafkaSink:
                 remaining = self._send(remaining)
             except (KafkaError, OSError) as error:
                 self._close_producer()
-                self._check_topics({message.topic for message in remaining})
+                self.check({message.topic for message in remaining})
                 raise explained(error, self._connection) from error
+
+    def check(self, topics: Iterable[str]) -> None:
+        """Raise `ConnectorError` where the cluster cannot be reached, or naming the topics that are missing."""
+        # the client itself only waits for missing topics until it times out
+        if missing := sorted({*topics} - existing_topics(self._connection)):
+            names = ", ".join(missing)
+            raise ConnectorError(
+                f"Kafka topic {names} does not exist, or this user may not write to it", retriable=False
+            )
 
     def close(self) -> None:
         """Release the producer; safe to call twice. Published messages are acknowledged already."""
@@ -90,10 +101,11 @@ class KafkaSink:
             KafkaProducer,
             self._connection,
             acks="all",
-            linger_ms=5,
+            linger_ms=LINGER_MS,
             max_request_size=2 * self._max_bytes,  # the check of `_fits` is the stricter one
             delivery_timeout_ms=int(self._delivery_timeout_s * 1000),
-            request_timeout_ms=int(self._delivery_timeout_s * 500),
+            # a request that times out is not repeated: the client would wait for the next connection in a busy loop
+            request_timeout_ms=int(self._delivery_timeout_s * 1000) - 2 * LINGER_MS,
             max_block_ms=int(self._connection.connect_timeout_s * 1000),
             allow_auto_create_topics=False,
             metrics_enabled=False,
@@ -109,14 +121,6 @@ class KafkaSink:
                 OSError,
             ):  # messages are left that cannot be delivered: without force its thread runs on
                 producer._sender.force_close()
-
-    def _check_topics(self, topics: set[str]) -> None:
-        """Raise an error that names missing topics; the client itself only waits for them until it times out."""
-        if missing := sorted(topics - existing_topics(self._connection)):
-            names = ", ".join(missing)
-            raise ConnectorError(
-                f"Kafka topic {names} does not exist, or this user may not write to it", retriable=False
-            )
 
 
 def _size(message: Message) -> int:
