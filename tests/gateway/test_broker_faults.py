@@ -17,9 +17,9 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.producer.sender import Sender
 
-from driftgauge.agent.gateway import publisher as module
-from driftgauge.agent.gateway.outbox import Outbox
-from driftgauge.agent.gateway.publisher import Publisher
+from driftgauge.connectors.capture import publisher as module
+from driftgauge.connectors.capture.outbox import Outbox
+from driftgauge.connectors.capture.publisher import Publisher
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from driftgauge.connectors.kafka.sink import KafkaSink
@@ -109,8 +109,9 @@ def test_a_broker_that_is_absent_frozen_and_killed_costs_no_event_within_the_bou
             before = memory_bytes()
             accepted = put(outbox, 2_000)
             assert 150 < sum(accepted) < 200  # 16 MiB of 100 kB
-            attempts = publisher.failures
+            attempts, cpu_s = publisher.failures, time.process_time()
             until(lambda: publisher.failures >= attempts + 2)
+            assert time.process_time() - cpu_s < 0.2  # no thread of the client spins
             assert memory_bytes() - before < (16 + 20) * MIB
             until(lambda: n_producers() <= 1)  # failed attempts leave none behind
             broker._process.send_signal(signal.SIGCONT)
@@ -138,6 +139,17 @@ def test_closing_publishes_what_is_queued(broker: str) -> None:
         publisher.close(30.0)
         assert outbox.counts().published == 1_800
     assert ids_in(broker, topic) == list(range(1_800))
+
+
+def test_closing_an_empty_outbox_waits_for_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT_S", 3600.0)  # the second attempt would come in an hour
+    monkeypatch.setattr(module, "LONGEST_WAIT_S", 3600.0)
+    (port,) = free_ports(1)
+    with publishing(f"127.0.0.1:{port}", "t") as (_, publisher):
+        until(lambda: publisher.problem)
+        assert "no Kafka broker at" in publisher.problem
+        publisher.close(30.0)
+        assert not publisher.is_alive
 
 
 def test_closing_without_a_broker_drops_counts_and_logs_what_is_queued(

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from driftgauge.agent.gateway.body_parser import BodyParser
 from driftgauge.agent.gateway.breaker import Breaker
 from driftgauge.agent.gateway.metrics import Counts, GatewayMetrics
-from driftgauge.agent.gateway.outbox import Outbox
 from driftgauge.agent.gateway.status import STUCK_AFTER_S, GatewayHealth, routes
+from driftgauge.connectors.capture.outbox import Outbox
 from tests.gateway.parsing import parse
 
 

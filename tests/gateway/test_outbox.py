@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.agent.gateway.outbox import OVERHEAD_BYTES, Outbox
+from driftgauge.connectors.capture.outbox import OVERHEAD_BYTES, Outbox
 
 BOUND, LARGEST = 4_000, 2_000
 STEPS = st.one_of(

@@ -1,4 +1,4 @@
-"""Messages that wait to be published, bounded in bytes. Joins the doors, which fill it, and the publisher.
+"""Messages that wait to be published, bounded in bytes. Any thread fills it, the publisher empties it.
 
 A message stays in the outbox until the broker has acknowledged it, so the bound includes what is on its way. The
 Kafka client has no such bound.

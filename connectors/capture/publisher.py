@@ -9,8 +9,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from driftgauge.agent.gateway.outbox import Outbox
 from driftgauge.connectors.base import ConnectorError, Sink
+from driftgauge.connectors.capture.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,8 @@ class Publisher:
 
     Parameters
     ----------
-    prepare : called before the first message is published, until it raises no error; it may create topics
+    prepare : called at the start until it raises no error, also while there are no messages: it finds out whether the
+        broker can be reached, and may create topics
     oversized : number of messages that the sink left out so far because the broker never accepts them
     """
 
@@ -35,7 +36,7 @@ class Publisher:
         outbox: Outbox,
         sink: Sink,
         *,
-        prepare: Callable[[], None] = lambda: None,
+        prepare: Callable[[], object] = lambda: None,
         oversized: Callable[[], int] = lambda: 0,
     ) -> None:
         self.failures = 0
@@ -49,7 +50,7 @@ class Publisher:
 
     @property
     def problem(self) -> str:
-        """Why messages are not being published; "" while they are, or while there are none."""
+        """Why the last attempt failed, the one at the start included; "" where it did not."""
         return self._problem
 
     @property
@@ -64,7 +65,10 @@ class Publisher:
     def close(self, timeout_s: float) -> None:
         """Publish what is queued, for ``timeout_s`` at most; the rest is dropped as ``shutdown``."""
         self._stopping.set()
-        self._thread.join(timeout_s)
+        if not self._outbox.counts().queued:  # nothing waits, so the broker is not waited for either
+            self._draining_ends.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
         self._draining_ends.set()
         if n_dropped := self._outbox.drop_all("shutdown"):  # the metrics that say so end with the process
             log.warning("events and labels dropped at the end, unpublished: %s", n_dropped)
@@ -83,12 +87,12 @@ class Publisher:
         return self._draining_ends.is_set() or (self._stopping.is_set() and not self._outbox.counts().queued)
 
     def _publish_once(self) -> None:
-        messages = self._outbox.wait(timeout_s=0.0 if self._stopping.is_set() else POLL_S)
-        if not messages:
-            return
         if not self._is_prepared:
             self._prepare()
             self._is_prepared = True
+        messages = self._outbox.wait(timeout_s=0.0 if self._stopping.is_set() else POLL_S)
+        if not messages:
+            return
         before = self._oversized()
         self._sink.publish(messages)
         if not self._draining_ends.is_set():  # after that the outbox is empty
