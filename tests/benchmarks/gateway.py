@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from driftgauge.agent.gateway.outbox import OVERHEAD_BYTES
+from driftgauge.connectors.capture.outbox import OVERHEAD_BYTES
 from tests.benchmarks.gateway_load import Load
 from tests.gateway.gateway_process import GatewayProcess
 from tests.kafka.agent_process import children
@@ -53,7 +53,7 @@ async def _measured() -> dict[str, Result]:
         for name, capture in CAPTURES.items():
             made = GatewayProcess(folder / name, url, NO_BROKER, capture=capture, workers=1 + (name == "two"))
             gateways[name] = await stack.enter_async_context(made)
-            _pin(made.process.pid, cores[0])
+            pin(made.process.pid, cores[0])
         os.sched_setaffinity(0, {cores[-1]})
         stack.callback(os.sched_setaffinity, 0, set(cores))
         return await _all(load, gateways)
@@ -91,10 +91,10 @@ async def _compared(
     await work(gateways["off"])  # to warm up
     await work(gateways[name])
     rounds = [(await work(gateways["off"]), await work(gateways[name])) for _ in range(ROUNDS)]
-    return _result(rounds, unit)
+    return result(rounds, unit)
 
 
-def _result(rounds: list[tuple[float, float]], unit: str) -> Result:
+def result(rounds: list[tuple[float, float]], unit: str) -> Result:
     return {
         "value": statistics.median(on for _, on in rounds),
         "unit": unit,
@@ -109,12 +109,22 @@ async def _latencies(load: Load, gateways: Gateways, name: str, n_bodies: int) -
         await asyncio.gather(
             load.streams(gateway.url, N_STREAMS, N_TOKENS), load.bodies(gateway.url, n_bodies, every_s=BODY_EVERY_S)
         )
-        percentiles = statistics.quantiles(load.late_s, n=100)
-        return 1e3 * percentiles[49], 1e3 * percentiles[98]
+        return late_ms(load)
 
     rounds = [(await quantiles(gateways["off"]), await quantiles(gateways["on"])) for _ in range(ROUNDS)]
+    return latencies(name, rounds)
+
+
+def late_ms(load: Load) -> tuple[float, float]:
+    """p50 and p99 of how late the chunks of the streams were."""
+    percentiles = statistics.quantiles(load.late_s, n=100)
+    return 1e3 * percentiles[49], 1e3 * percentiles[98]
+
+
+def latencies(name: str, rounds: list[tuple[tuple[float, float], tuple[float, float]]]) -> dict[str, Result]:
+    """Results of rounds in which the baseline and what is compared took turns."""
     return {
-        f"gateway_{p}_{name}": _result([(off[i], on[i]) for off, on in rounds], "ms")
+        f"gateway_{p}_{name}": result([(off[i], on[i]) for off, on in rounds], "ms")
         for i, p in enumerate(("p50", "p99"))
     }
 
@@ -122,12 +132,12 @@ async def _latencies(load: Load, gateways: Gateways, name: str, n_bodies: int) -
 async def _memory(load: Load, gateway: GatewayProcess) -> dict[str, Result]:
     """Growth of the resident size a stream while streams are open, and bytes a token of the events."""
     await load.streams(gateway.url, 2, 5)
-    before, n_events, n_bytes = _rss_kb(gateway), *_events(gateway)
+    before, n_events, n_bytes = rss_kb(gateway), *_events(gateway)
     sizes: list[float] = []
 
     async def watch() -> None:
         while True:
-            sizes.append(_rss_kb(gateway))
+            sizes.append(rss_kb(gateway))
             await asyncio.sleep(0.02)
 
     watching = asyncio.ensure_future(watch())
@@ -175,7 +185,7 @@ def _processes(gateway: GatewayProcess) -> list[int]:
     return [gateway.process.pid, *children(gateway.process.pid)]
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
     for process in [pid, *children(pid)]:
         for task in Path(f"/proc/{process}/task").iterdir():
             os.sched_setaffinity(int(task.name), {core})
@@ -186,6 +196,6 @@ def _cpu_s(pids: list[int]) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _rss_kb(gateway: GatewayProcess) -> float:
+def rss_kb(gateway: GatewayProcess) -> float:
     [line] = [text for text in Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines() if "VmRSS" in text]
     return float(line.split()[1])

@@ -1,9 +1,10 @@
-"""A TCP proxy that breaks connections on request."""
+"""A TCP proxy that breaks connections, or slows them down, on request."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import closing, suppress
 
 
@@ -11,11 +12,16 @@ class Proxy:
     """Passes bytes between its own port and a target, and can close connections in the middle of an answer.
 
     After `cut`, the next ``cuts`` connections are closed when each has passed ``after_bytes`` bytes to the client.
+
+    Attributes
+    ----------
+    bytes_per_s : that a connection passes to the target; 0: as fast as it can
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.cuts_left, self.after_bytes = 0, 0
+        self.bytes_per_s = 0
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -46,6 +52,8 @@ class Proxy:
             while piece := source.recv(65_536):
                 sink.sendall(piece)
                 passed += len(piece)
+                if self.bytes_per_s and not is_down:
+                    time.sleep(len(piece) / self.bytes_per_s)
                 if is_down and self.cuts_left and passed >= self.after_bytes:
                     self.cuts_left -= 1
                     sink.shutdown(socket.SHUT_RDWR)
