@@ -107,7 +107,7 @@ class GatewayLimitSettings(Section):
     """Bounds of one worker. Beyond them traffic is served as before, and events are dropped and counted."""
 
     max_request_bytes: Annotated[int, Field(ge=KIB, le=1024 * MIB)] = 4 * MIB
-    """Largest request body in bytes that is read; a larger one is passed on unread."""
+    """Largest request body in bytes that is read; a larger one is passed on unread, or refused by `POST /v1/events`."""
 
     max_body_bytes: Annotated[int, Field(ge=KIB, le=1024 * MIB)] = 8 * MIB
     """Largest answer in bytes, other than a stream, that is held back to take the log-probabilities out."""
@@ -173,6 +173,10 @@ class GatewaySettings(Section):
 
     labels_token: SecretStr = SecretStr("")
     """Token with which applications send labels to `POST /v1/labels`; empty: labels are not accepted. It is never
+    printed."""
+
+    events_token: SecretStr = SecretStr("")
+    """Token with which LiteLLM posts its payloads to `POST /v1/events`; empty: they are not accepted. It is never
     printed."""
 
     capture: CaptureSettings = Field(default_factory=CaptureSettings)

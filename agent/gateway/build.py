@@ -9,14 +9,16 @@ from typing import cast
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.gateway.breaker import Breaker
+from driftgauge.agent.gateway.door import Door
+from driftgauge.agent.gateway.events_door import EventsDoor
 from driftgauge.agent.gateway.exchange import CaptureRules
 from driftgauge.agent.gateway.labels_door import LabelsDoor
 from driftgauge.agent.gateway.naming import CREDENTIALS, METADATA, DomainFunction, NamingRules
-from driftgauge.agent.gateway.outbox import Outbox
-from driftgauge.agent.gateway.publisher import Publisher
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.capture.outbox import Outbox
+from driftgauge.connectors.capture.publisher import Publisher
 from driftgauge.connectors.decoding.formats.payload import RequestParameters
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, Path, path_of
@@ -93,24 +95,29 @@ def put_generation(settings: Settings, outbox: Outbox) -> Callable[[bytes, bytes
 
 
 def publisher(settings: Settings, outbox: Outbox) -> Publisher:
-    """The thread that publishes; it creates missing topics first, where the settings allow it."""
+    """The thread that publishes; first it creates missing topics, where the settings allow it, or looks for them."""
     kafka = settings.kafka
     sink = KafkaSink(kafka_settings.connection(kafka))
-    topics = [*kafka.topics.generations[:1], *kafka.topics.labels[:1]]
-    prepare = kafka_settings.topic_creation(kafka, topics) if kafka.create_topics else _nothing
+    topics = [*kafka.topics.generations[:1], *(kafka.topics.labels[:1] if _takes_labels(settings) else ())]
+    prepare = kafka_settings.topic_creation(kafka, topics) if kafka.create_topics else partial(sink.check, topics)
     return Publisher(outbox, sink, prepare=prepare, oversized=lambda: sink.stats.oversized)
 
 
-def labels_door(settings: Settings, outbox: Outbox) -> LabelsDoor | None:
-    """The door for labels; None where there is no token, or no topic for them."""
-    token, topics = settings.gateway.labels_token.get_secret_value(), settings.kafka.topics.labels
-    if not token or not topics:
-        return None
-    return LabelsDoor(partial(outbox.put, topics[0]), token=token, scale=LabelScale(settings.labels.scale))
+def doors(settings: Settings, outbox: Outbox, put_task: Callable[[bytes], bool]) -> list[Door]:
+    """The doors that have a token; labels also need a topic."""
+    gateway, made = settings.gateway, list[Door]()
+    if _takes_labels(settings):
+        put = partial(outbox.put, settings.kafka.topics.labels[0])
+        token, scale = gateway.labels_token.get_secret_value(), LabelScale(settings.labels.scale)
+        made.append(LabelsDoor(put, token=token, scale=scale))
+    if token := gateway.events_token.get_secret_value():
+        max_bytes, keep_text = gateway.limits.max_request_bytes, gateway.capture.keep_text
+        made.append(EventsDoor(put_task, token=token, max_bytes=max_bytes, keep_text=keep_text))
+    return made
 
 
-def _nothing() -> None:
-    pass
+def _takes_labels(settings: Settings) -> bool:
+    return bool(settings.gateway.labels_token.get_secret_value() and settings.kafka.topics.labels)
 
 
 def _lookup(name: str, found: LookupSettings, *default: Path) -> Lookup:

@@ -3,33 +3,31 @@
 A thumbs up, a test result or a correction is a label event as docs/events.md describes it, or a list of some, in JSON.
 Two fields may be left out: ``event_time``, which is then the time of receipt, and ``label_id``, which is then made of
 the response and the annotator, so that a later verdict of the same annotator corrects the former.
+
+Unknown fields do no harm, as in every event (docs/events.md); the answer names them, because they may be misspelt.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from driftgauge.agent.gateway.door import Answer, is_allowed, refusal
 from driftgauge.connectors.decoding.formats.own import LabelEvent, encode_label, to_event
 from driftgauge.connectors.decoding.formats.payload import PayloadError
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.models.events import Label
 
-PATH = "/v1/labels"
 MAX_BYTES = 1 << 20
 MAX_LABELS = 1_000
 """Largest body, and most labels, of one request."""
 
+MAX_NAMED = 20
+"""Unknown fields that an answer names."""
 
-class Answer(NamedTuple):
-    """The answer to a request: a status, a JSON body, and the label of counters."""
-
-    status: int
-    body: bytes
-    outcome: str
+_FIELDS = {"type", *LabelEvent.__struct_fields__}
 
 
 class LabelsDoor:
@@ -46,9 +44,15 @@ class LabelsDoor:
     >>> door = LabelsDoor(lambda key, value: True, token="secret")
     >>> door.answer("Bearer secret", b'{"response_id": "r-1", "correct": true}', now=1767607200.0)
     Answer(status=202, body=b'{"accepted":1}', outcome='accepted')
+    >>> door.answer("Bearer secret", b'{"response_id": "r-1", "correct": true, "anotator_id": "a"}', now=0.0).body
+    b'{"accepted":1,"ignored_fields":["anotator_id"]}'
     >>> door.answer("Bearer wrong", b"{}", now=0.0).status
     401
     """
+
+    path = "/v1/labels"
+    kind = "labels"
+    max_bytes = MAX_BYTES
 
     def __init__(self, put: Callable[[bytes, bytes], bool], *, token: str, scale: LabelScale | None = None) -> None:
         if not token:
@@ -56,34 +60,27 @@ class LabelsDoor:
         self._put, self._token, self._scale = put, token.encode(), scale or LabelScale()
 
     def answer(self, authorization: str, body: bytes, *, now: float) -> Answer:
-        """Answer a request.
-
-        Parameters
-        ----------
-        authorization : value of the header; "" where there is none
-        now : UTC seconds
-        """
-        scheme, _, token = authorization.partition(" ")
-        given = token.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token):
-            return _refusal(401, "unauthorized", "send the token of gateway.labels_token as Authorization: Bearer")
+        """Answer a request."""
+        if not is_allowed(authorization, self._token):
+            return refusal(401, "unauthorized", "send the token of gateway.labels_token as Authorization: Bearer")
         if len(body) > MAX_BYTES:
-            return _refusal(413, "too_large", f"a request has at most {MAX_BYTES} bytes")
+            return refusal(413, "too_large", f"a request has at most {MAX_BYTES} bytes")
         try:
             documents = msgspec.json.decode(body)
             if isinstance(documents, list) and len(documents) > MAX_LABELS:
-                return _refusal(413, "too_large", f"a request has at most {MAX_LABELS} labels")
+                return refusal(413, "too_large", f"a request has at most {MAX_LABELS} labels")
             labels = self._labels(documents, now)
         except PayloadError as error:
-            return _refusal(422, error.reason, str(error))
+            return refusal(422, error.reason, str(error))
         except msgspec.ValidationError as error:
-            return _refusal(422, "invalid_value", str(error))
+            return refusal(422, "invalid_value", str(error))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _refusal(400, "malformed", "the body is not JSON")
+            return refusal(400, "malformed", "the body is not JSON")
         for label in labels:
             if not self._put(label.response_id.encode(), encode_label(label)):
-                return _refusal(503, "outbox_full", "labels cannot be queued now; send all labels of the request again")
-        return Answer(202, msgspec.json.encode({"accepted": len(labels)}), "accepted")
+                return refusal(503, "outbox_full", "labels cannot be queued now; send all labels of the request again")
+        accepted = {"accepted": len(labels), **_ignored(documents)}
+        return Answer(202, msgspec.json.encode(accepted), "accepted")
 
     def _labels(self, documents: Any, now: float) -> list[Label]:
         if not isinstance(documents, list):
@@ -105,10 +102,13 @@ class LabelsDoor:
         return event
 
 
+def _ignored(documents: Any) -> dict[str, list[str]]:
+    """The unknown fields of accepted labels, as a part of the answer."""
+    labels: list[dict[str, Any]] = documents if isinstance(documents, list) else [documents]
+    names = sorted({name for label in labels for name in label.keys() - _FIELDS})
+    return {"ignored_fields": names[:MAX_NAMED]} if names else {}
+
+
 def _default_id(document: dict[str, Any]) -> str:
     annotator = (document.get(name, default) for name, default in (("annotator_kind", "human"), ("annotator_id", "")))
     return "/".join(str(part) for part in (document.get("response_id", ""), *annotator))
-
-
-def _refusal(status: int, reason: str, detail: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"error": reason, "detail": detail}), reason)

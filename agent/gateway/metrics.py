@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 
 from driftgauge.agent.gateway.body_parser import BodyParser
 from driftgauge.agent.gateway.breaker import Breaker
-from driftgauge.agent.gateway.outbox import Outbox
-from driftgauge.agent.gateway.publisher import Publisher
+from driftgauge.connectors.capture.outbox import Outbox
+from driftgauge.connectors.capture.publisher import Publisher
 
 
 @dataclass(slots=True)
@@ -26,13 +26,14 @@ class Counts:
 
     Attributes
     ----------
-    requests : by kind: ``captured`` (asked by us), ``observed`` (the client asked itself), ``passed``, ``labels``
+    requests : by kind: ``captured`` (asked by us), ``observed`` (the client asked itself), ``passed``, and those to
+        doors, ``labels`` and ``events``
     passed : requests passed on unread although their endpoint is known, by reason
     asked : requests that were asked, by `Outcome` of the breaker
     sent_again : requests whose own bytes were sent after a refusal
     lost : answers without an event, by reason
     names : requests of which a name was not used, by problem
-    labels : requests to the labels door, by outcome
+    labels, events : requests to the doors for labels and for payloads, by outcome
     stripped_bytes : bytes of log-probabilities that were taken out of answers
     unreadable_lines : lines of streams that went out as they came because they could not be read
     errors : failures of the gateway itself, after which the request was passed on
@@ -47,6 +48,7 @@ class Counts:
     lost: Counter[str] = field(default_factory=Counter)
     names: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
     sent_again: int = 0
     stripped_bytes: int = 0
     unreadable_lines: int = 0
@@ -57,11 +59,12 @@ class Counts:
 
 
 _BY_LABEL: tuple[tuple[str, str, str, Callable[[Counts], Mapping[str, int]]], ...] = (
-    ("requests", "kind", "Requests: captured, observed, passed, labels.", lambda c: c.requests),
+    ("requests", "kind", "Requests: captured, observed, passed, labels, events.", lambda c: c.requests),
     ("passed", "reason", "Requests to a known endpoint that were passed on unread.", lambda c: c.passed),
     ("asked", "outcome", "Requests asked for log-probabilities: got, not_got, refused, failed.", lambda c: c.asked),
     ("names_refused", "reason", "Requests of which the domain was not used.", lambda c: c.names),
     ("label_requests", "outcome", "Requests with labels.", lambda c: c.labels),
+    ("event_requests", "outcome", "Requests with payloads of LiteLLM.", lambda c: c.events),
 )
 _COUNTERS: tuple[tuple[str, str, Callable[[Counts], int]], ...] = (
     ("sent_again", "Requests whose own bytes were sent after a refusal.", lambda c: c.sent_again),

@@ -21,7 +21,8 @@ class Parts:
 
     Attributes
     ----------
-    capture : what the door hands its requests to
+    capture : what the proxy hands its requests to
+    doors : those that are open
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
@@ -32,7 +33,7 @@ class Parts:
         put = build.put_generation(settings, self.outbox)
         self.parser = BodyParser(collect_task, put, max_bytes=limits.max_parser_bytes)
         self.memory = Memory(limits.max_open_bytes)
-        self.labels = build.labels_door(settings, self.outbox)
+        self.doors = build.doors(settings, self.outbox, self.parser.put)
         breaker = build.breaker(settings)
         self.capture = Capture(
             rules=build.capture_rules(settings),

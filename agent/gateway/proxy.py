@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,10 +20,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from driftgauge.agent.gateway.door import Door
 from driftgauge.agent.gateway.exchange import ID_HEADER, Capture, Exchange, Reading
 from driftgauge.agent.gateway.failures import Unreachable, refusal, server_log
 from driftgauge.agent.gateway.headers import to_client, to_upstream
-from driftgauge.agent.gateway.labels_door import MAX_BYTES, PATH, LabelsDoor
 from driftgauge.agent.gateway.naming import Request as NamedRequest
 from driftgauge.agent.gateway.naming import split_prefix
 from driftgauge.agent.gateway.wire.plan import api_of
@@ -63,7 +63,7 @@ class Proxy:
     Parameters
     ----------
     max_request_bytes : a request with a larger body is passed unread
-    labels : the door for labels; None: ``POST /v1/labels`` goes upstream like everything else
+    doors : which answer their paths; without a door a path goes upstream like everything else
     now : UTC seconds
     """
 
@@ -73,7 +73,7 @@ class Proxy:
         capture: Capture,
         *,
         max_request_bytes: int = 4 * 2**20,
-        labels: LabelsDoor | None = None,
+        doors: Sequence[Door] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._upstream = upstream
@@ -81,7 +81,7 @@ class Proxy:
         self._capture = capture
         self._counts = capture.counts
         self._max_request_bytes = max_request_bytes
-        self._labels = labels
+        self._doors = {door.path: door for door in doors}
         self._now = now
         self._unreachable = Unreachable()
         self._session: aiohttp.ClientSession | None = None
@@ -135,8 +135,8 @@ class Proxy:
             return refusal(417, "expectation", "the gateway does not know this expectation")
         domain, target = split_prefix(target)
         path = target.partition("?")[0]
-        if self._labels is not None and path == PATH and request.method == "POST":
-            return await self._take_labels(self._labels, request)
+        if request.method == "POST" and path in self._doors:
+            return await self._post(self._doors[path], request)
         if _is_websocket(request):
             return await self._pass_websocket(request, target)
         api = api_of(request.method, path)
@@ -165,15 +165,18 @@ class Proxy:
                 return _pieces(request, b"".join(parts))
         return b"".join(parts)
 
-    async def _take_labels(self, door: LabelsDoor, request: web.BaseRequest) -> web.Response:
-        body = b""
+    async def _post(self, door: Door, request: web.BaseRequest) -> web.Response:
+        parts: list[bytes] = []
+        n_bytes = 0
         async for part in request.content.iter_any():
-            body += part
-            if len(body) > MAX_BYTES:
+            parts.append(part)
+            n_bytes += len(part)
+            if n_bytes > door.max_bytes:
                 break  # the door refuses it
-        answer = door.answer(request.headers.get("Authorization", ""), body, now=self._now())
-        self._counts.requests["labels"] += 1
-        self._counts.labels[answer.outcome] += 1
+        answer = door.answer(request.headers.get("Authorization", ""), b"".join(parts), now=self._now())
+        self._counts.requests[door.kind] += 1
+        outcomes = self._counts.labels if door.kind == "labels" else self._counts.events
+        outcomes[answer.outcome] += 1
         return web.Response(status=answer.status, body=answer.body, content_type="application/json")
 
     async def _forward(

@@ -70,25 +70,30 @@ def run_worker(settings: Settings, stopping: threading.Event, *, number: int = 0
         closing(bound_socket(gateway)) as listening,
         closing(Server(settings.server.host, status_port, routes(health, registry))) as status,
     ):
-        port = listening.getsockname()[1]
-        log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status.port)
-        parts.start()
         left_s = 0.0
         gc.freeze()  # the modules need no look at each collection, in which no stream moves
         try:
-            left_s = asyncio.run(_serve(gateway, parts, health, listening, stopping))
+            left_s = asyncio.run(_serve(gateway, parts, health, listening, stopping, status.port))
         finally:
             parts.close(max(left_s, CLOSE_S))
 
 
 async def _serve(
-    gateway: GatewaySettings, parts: Parts, health: GatewayHealth, listening: socket.socket, stopping: threading.Event
+    gateway: GatewaySettings,
+    parts: Parts,
+    health: GatewayHealth,
+    listening: socket.socket,
+    stopping: threading.Event,
+    status_port: int,
 ) -> float:
     """Serve until stopped, and finish open requests; returns the seconds that are left to drain."""
     async with proxy_of(gateway, parts).connected() as server:
         runner = web.ServerRunner(server, shutdown_timeout=gateway.drain_s)
         await runner.setup()
         await web.SockSite(runner, listening, ssl_context=_tls(gateway), backlog=1024).start()
+        parts.start()
+        port = listening.getsockname()[1]
+        log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status_port)
         health.accept_requests()
         await _watch(parts, health, stopping)
         health.drain()
@@ -100,7 +105,7 @@ async def _serve(
 def proxy_of(gateway: GatewaySettings, parts: Parts) -> Proxy:
     """The door of a worker."""
     return Proxy(
-        _upstream(gateway), parts.capture, max_request_bytes=gateway.limits.max_request_bytes, labels=parts.labels
+        _upstream(gateway), parts.capture, max_request_bytes=gateway.limits.max_request_bytes, doors=parts.doors
     )
 
 

@@ -149,6 +149,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "gateway.read_timeout_s": (92.0, ("gateway.upstream.read_timeout_s",)),
     "gateway.keepalive_s": (93.0, ("gateway.upstream.keepalive_s",)),
     "gateway.labels_token": ("planted", ("gateway.labels",)),
+    "gateway.events_token": ("planted", ("gateway.events",)),
     "gateway.capture.models": (("m",), ("gateway.capture.models",)),
     "gateway.capture.endpoints": (("chat",), ("gateway.capture.endpoints",)),
     "gateway.capture.omits_logprobs": (("chat",), ("gateway.capture.omits_key",)),
@@ -195,6 +196,7 @@ ARRIVES_AS: dict[str, Any] = {
     "decode.model_revision.paths": (("header", "x"),),
     "gateway.domain.found.paths": (("payload", "user"),),
     "gateway.labels_token": b"planted",
+    "gateway.events_token": b"planted",
     "gateway.capture.models": frozenset({"m"}),
     "gateway.capture.endpoints": frozenset({"chat"}),
     "gateway.capture.omits_logprobs": frozenset({"chat"}),
@@ -268,6 +270,7 @@ def built(settings: Settings) -> dict[str, Any]:
 def built_gateway(settings: Settings) -> dict[str, Any]:
     parts = Parts(settings, CollectorRegistry())
     proxy = proxy_of(settings.gateway, parts)
+    doors = {door.kind: door for door in parts.doors}
     return {
         **flat("gateway.names", parts.capture.naming.rules),
         **flat("gateway.capture", parts.capture.rules),
@@ -277,7 +280,8 @@ def built_gateway(settings: Settings) -> dict[str, Any]:
         "gateway.max_parser_bytes": parts.parser.max_bytes,
         "gateway.max_open_bytes": parts.memory.max_bytes,
         "gateway.max_request_bytes": proxy._max_request_bytes,
-        "gateway.labels": parts.labels and parts.labels._token,
+        "gateway.labels": vars(doors["labels"])["_token"] if "labels" in doors else None,
+        "gateway.events": vars(doors["events"])["_token"] if "events" in doors else None,
     }
 
 

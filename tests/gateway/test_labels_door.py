@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.agent.gateway.labels_door import MAX_BYTES, MAX_LABELS, Answer, LabelsDoor
+from driftgauge.agent.gateway.door import Answer
+from driftgauge.agent.gateway.labels_door import MAX_BYTES, MAX_LABELS, MAX_NAMED, LabelsDoor
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.label_scale import LabelScale
@@ -86,6 +87,16 @@ def test_a_list_is_taken_as_a_whole_or_not_at_all() -> None:
     assert (answer.status, answer.outcome) == (422, "invalid_value")
     assert b"label 1 of the list" in answer.body
     assert len(taken.messages) == 2
+
+
+def test_the_answer_names_unknown_fields_of_accepted_labels() -> None:
+    taken = Taken()
+    label = {"response_id": "r", "correct": True}
+    answer = post([label, {**label, "inclusion_probabilty": 0.5}, {**label, "extra": 1}], taken)
+    assert answer == Answer(202, b'{"accepted":3,"ignored_fields":["extra","inclusion_probabilty"]}', "accepted")
+    assert len(taken.labels()) == 3
+    many = {**label, **{f"field-{n}": n for n in range(1000)}}
+    assert len(msgspec.json.decode(post(many).body)["ignored_fields"]) == MAX_NAMED
 
 
 def test_scores_are_read_on_the_scale_of_the_settings() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from driftgauge.agent.gateway.labels_door import PATH
+from driftgauge.agent.gateway.labels_door import LabelsDoor
 from driftgauge.connectors.kafka.local_broker import free_ports
 from tests.deadline import until
 from tests.decode.strategies import Token
@@ -79,9 +79,10 @@ def test_no_event_log_metric_or_error_of_ours_contains_a_secret(
             ]
             assert all(b"planted" in answer for answer in answers)
             assert {hit.header("Authorization") for hit in upstream.hits} == {HEADERS["Authorization"]}
+            labels = LabelsDoor.path
             refused = [
-                await post(PATH, {"planted-label": 1}, Authorization="Bearer planted-wrong-token"),
-                await post(PATH, {"response_id": "r", "correct": "planted-label"}, Authorization=f"Bearer {TOKEN}"),
+                await post(labels, {"planted-label": 1}, Authorization="Bearer planted-wrong-token"),
+                await post(labels, {"response_id": "r", "correct": "planted-label"}, Authorization=f"Bearer {TOKEN}"),
             ]
             until(lambda: there.metric("events_published_total") == 3)
             found["metrics"] = there.status("/metrics").encode()
@@ -109,13 +110,13 @@ def test_without_a_broker_requests_are_served_and_a_kill_leaves_no_process_behin
             GatewayProcess(tmp_path, url, f"127.0.0.1:{port}") as there,
             aiohttp.ClientSession(there.url) as client,
         ):
+            until(lambda: there.readiness()["publishing"] != "ok")
+            assert there.readiness()["status"] == "ready"
             for n in range(20):
                 async with client.post(CHAT, json=asking(stream=n % 2 == 0)) as answer:
                     assert answer.status == 200
                     await answer.read()
             until(lambda: there.metric("events_captured_total") == there.metric("events_queued") == 20)
-            until(lambda: there.readiness()["publishing"] != "ok")
-            assert there.readiness()["status"] == "ready"
             [parser] = children(there.process.pid)
             return parser  # leaving the context kills the gateway
 

@@ -14,6 +14,10 @@ from aiohttp import web
 
 from driftgauge.agent.gateway.exchange import CaptureRules
 from driftgauge.agent.gateway.naming import NamingRules
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.models.events import Generation
+from tests.decode.payloads import FOLDER
 from tests.gateway.upstream import ALL, Gateway, Hit, answer_of, gateway, run, says
 
 CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
@@ -232,6 +236,32 @@ def test_labels_go_to_the_labels_door() -> None:
             assert (await post(there, b"x" * 3_000_000, "/v1/labels", Authorization="Bearer let me"))[0] == 413
             assert len(there.labels) == 1
             assert there.upstream.hits == []
+
+    run(work())
+
+
+def test_payloads_of_litellm_go_to_the_events_door() -> None:
+    payload, failure, streamed = (
+        json.loads((FOLDER / "litellm" / f"logging{kind}.json").read_bytes()) for kind in ("", "_failure", "_streamed")
+    )
+    label = {"type": "label", "label_id": "l", "response_id": "r", "event_time": 1.7e9, "correct": True}
+    (expected,) = Decoder().decode([Record("t", 0, 0, b"", json.dumps(payload).encode())])
+    assert isinstance(expected, Generation)
+    key = {"Authorization": "Bearer let me"}
+
+    async def work() -> None:
+        async with gateway(token="let me") as there:
+            body = [payload, failure, label, streamed, {**payload, "response": {**payload["response"], "id": "r-2"}}]
+            assert (await post(there, body, "/v1/events", Authorization="Bearer other"))[0] == 401
+            assert (await post(there, body, "/v1/events", **key))[0] == 202
+            assert (await post(there, b"no JSON", "/v1/events", **key))[0] == 202
+            assert (await post(there, b" " * (2**22 + 1), "/v1/events", **key))[0] == 413
+            assert there.counts.events == {"unauthorized": 1, "queued": 2, "too_large": 1}
+            assert there.upstream.hits == []
+            first, second = there.events()
+            assert (first.id, first.context, second.id) == (expected.id, expected.context, "r-2")
+            assert first.signal.n_tokens == expected.signal.n_tokens > 0
+            assert there.counts.lost == {"error_response": 1, "no_logprobs": 1, "wrong_format": 1, "malformed": 1}
 
     run(work())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,3 +85,20 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_the_setting(
     with pytest.raises(ConnectorError, match=rf"gateway\.{name}: .*file\.pem") as caught:
         worker._tls(gateway) if more else worker._upstream(gateway)
     assert not caught.value.retriable
+
+
+def test_a_gateway_whose_certificate_cannot_be_used_does_not_say_that_it_listens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = str(tmp_path / "nowhere.pem")
+    settings = load_settings(
+        overrides={
+            "gateway.port": 0,
+            "gateway.status_port": 0,
+            "gateway.tls_certfile": file,
+            "gateway.tls_keyfile": file,
+        }
+    )
+    with caplog.at_level(logging.INFO, "driftgauge"), pytest.raises(ConnectorError, match=r"nowhere\.pem"):
+        worker.run_worker(settings, threading.Event())
+    assert "listens" not in caplog.text

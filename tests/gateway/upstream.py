@@ -12,6 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 from aiohttp import web
 
 from driftgauge.agent.gateway.breaker import Breaker
+from driftgauge.agent.gateway.door import Door
+from driftgauge.agent.gateway.events_door import EventsDoor
 from driftgauge.agent.gateway.exchange import Capture, CaptureRules
 from driftgauge.agent.gateway.labels_door import LabelsDoor
 from driftgauge.agent.gateway.metrics import Counts
@@ -247,19 +249,25 @@ async def gateway(
         labels.append((key, value))
         return True
 
-    def put_body(task: bytes) -> None:
+    def put_body(task: bytes) -> bool:
         found = collect_task(task)
         records.extend(found.events)
         counts.lost.update(found.dropped)
+        return True
 
     capture = Capture(
         rules, Naming(names), breaker or Breaker(), counts, Memory(max_bytes),
         put=lambda key, value: records.append((key, value)), put_body=put_body,
     )  # fmt: skip
     async with upstream.listening() as url:
-        door = LabelsDoor(put_label, token=token) if token else None
+        doors: list[Door] = []
+        if token:
+            doors = [
+                LabelsDoor(put_label, token=token),
+                EventsDoor(put_body, token=token, max_bytes=max_request_bytes),
+            ]
         proxy = Proxy(
-            Address(**{"url": url, **(address or {})}), capture, max_request_bytes=max_request_bytes, labels=door
+            Address(**{"url": url, **(address or {})}), capture, max_request_bytes=max_request_bytes, doors=doors
         )
         async with proxy.connected() as server:
             runner = web.ServerRunner(server, shutdown_timeout=0.1)

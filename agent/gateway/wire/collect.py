@@ -1,4 +1,4 @@
-"""Events of an answer: one packed generation event a choice; here, those of a whole body.
+"""Events of an answer: one packed generation event a choice; here, those of a whole body, and of posted payloads.
 
 What the values mean is left to the agent's own reading of them (`driftgauge.connectors.decoding`), so that an event
 equals what the agent would have made of the answer itself.
@@ -18,6 +18,8 @@ import numpy.typing as npt
 from driftgauge.agent.gateway.wire.answers import ERRORS
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.connectors.base import Record
+from driftgauge.connectors.capture.answers import responses_in
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.documents import read_document
 from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
 from driftgauge.connectors.decoding.formats.own import encode_generation
@@ -30,8 +32,7 @@ from driftgauge.models.events import Context, Generation, Signal
 Halves: TypeAlias = npt.NDArray[np.float16]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, tag=True):
     """What is known of a response before it comes: the request says it.
 
     Attributes
@@ -46,10 +47,23 @@ class Facts:
     api: Api
     received: float
     domain: str
-    slices: Mapping[str, str] = field(default_factory=dict)
-    parameters: RequestParameters = field(default_factory=RequestParameters)
+    slices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    parameters: RequestParameters = msgspec.field(default_factory=RequestParameters)
     keep_text: bool = False
     keep_token_ids: bool = False
+
+
+class Posted(msgspec.Struct, frozen=True, tag=True):
+    """What is known of payloads that LiteLLM posts.
+
+    Attributes
+    ----------
+    received : UTC seconds; the event time of payloads that have none
+    keep_text : whether events contain the text of the answer
+    """
+
+    received: float
+    keep_text: bool = False
 
 
 class Event(NamedTuple):
@@ -67,17 +81,25 @@ class Collected:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-def encode_task(facts: Facts, body: bytes) -> bytes:
+def encode_task(facts: Facts | Posted, body: bytes) -> bytes:
     """A body for another process to collect."""
     return msgspec.msgpack.encode((facts, body))
 
 
 def collect_task(task: bytes) -> Collected:
     """The events of a body that `encode_task` has encoded."""
-    return collect_body(*_TASK.decode(task))
+    facts, body = _TASK.decode(task)
+    return collect_body(facts, body) if isinstance(facts, Facts) else collect_posted(facts, body)
 
 
-_TASK = msgspec.msgpack.Decoder(tuple[Facts, bytes])
+_TASK = msgspec.msgpack.Decoder(tuple[Facts | Posted, bytes])
+
+
+def collect_posted(posted: Posted, body: bytes) -> Collected:
+    """The events of payloads of LiteLLM, with the domains and the contexts that they state."""
+    decoder = Decoder(format="litellm", default_domain="", keep_text=posted.keep_text, limits=Limits(len(body)))
+    found, dropped = responses_in(decoder, body, posted.received)
+    return Collected(tuple(Event(made.id.encode(), encode_generation(made)) for made in found), dropped)
 
 
 def collect_body(facts: Facts, body: bytes) -> Collected:
