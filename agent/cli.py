@@ -19,6 +19,7 @@ from driftgauge.agent.commands import (
     features,
     fit,
     gateway,
+    labels,
     produce,
     replay,
     report,
@@ -64,6 +65,7 @@ app = typer.Typer(
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(labels.app, name="labels")
 app.add_typer(gateway.app, name="gateway")
 
 

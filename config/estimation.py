@@ -6,17 +6,20 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from driftgauge.config.lookups import Lookups
 from driftgauge.config.section import (
     LISTED,
     Count,
     CountOrNone,
     Names,
+    NamesByPath,
     PositiveSeconds,
     ScoreScale,
     Seconds,
     Section,
     Share,
     Shares,
+    Texts,
 )
 from driftgauge.models.labels import Policy
 from driftgauge.models.signals.entropy import EntropyVariant
@@ -139,6 +142,43 @@ class WindowSettings(Section):
         return self
 
 
+class LabelMappingSettings(Section):
+    """Labels in the records of another tool: where their fields are (docs/labels_from_tools.md).
+
+    What is set goes before what `preset` has.
+    """
+
+    preset: str = ""
+    """Preset to start from, such as `langfuse`; empty: none."""
+
+    prefix: str = ""
+    """Beginning of every `label_id`, so that two tools never give the same one."""
+
+    records: Names = ()
+    """Paths to lists of records in a document, such as `items.*`; the first that is there; none: it is one record."""
+
+    each: Names = ()
+    """Paths to lists of labels in a record, such as `annotations.*`; the first that is there; none: one label."""
+
+    fields: Lookups = Field(default_factory=dict)
+    """Paths of the fields of a label, each found as a domain is: `response_id: metadata.id`, `correct: score`."""
+
+    scale: ScoreScale | None = None
+    """Scale of the scores, as in `labels.scale`; null: that one."""
+
+    names: Names = ()
+    """Values of the field `name` that are labels; empty: all."""
+
+    skip: NamesByPath = Field(default_factory=dict)
+    """Values by path that mark a record as no label: `status: [draft]`."""
+
+    withdraw: NamesByPath = Field(default_factory=dict)
+    """Values by path that withdraw the label with the id of the record: `status: [deleted]`."""
+
+    defaults: Texts = Field(default_factory=dict)
+    """Values of fields that a record lacks: `annotator_kind: model`."""
+
+
 class LabelSettings(Section):
     """Joining labels to responses, and resolving several labels of one response."""
 
@@ -159,6 +199,8 @@ class LabelSettings(Section):
 
     smallest_inclusion_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Smallest inclusion probability of the labelling plan, for alarms and promotions; 0: the smallest so far."""
+
+    mapping: LabelMappingSettings = Field(default_factory=LabelMappingSettings)
 
 
 class EstimateSettings(Section):

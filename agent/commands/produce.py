@@ -58,12 +58,13 @@ def publish_recordings(
     events = traffic.events()
     with closing(KafkaSink(build.connection(settings))) as sink:
         while batch := list(itertools.islice(events, BATCH)):
-            sink.publish([_message(event, settings) for event in batch])
+            sink.publish([message_of(event, settings) for event in batch])
             advance(len(batch))
     return len(traffic)
 
 
-def _message(event: Generation | Label, settings: Settings) -> Message:
+def message_of(event: Generation | Label, settings: Settings) -> Message:
+    """The message of an event, to the first topic of its kind."""
     from driftgauge.connectors.base import Message
     from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
     from driftgauge.models.events import Label

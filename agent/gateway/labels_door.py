@@ -18,6 +18,7 @@ from driftgauge.agent.gateway.door import Answer, is_allowed, refusal
 from driftgauge.connectors.decoding.formats.own import LabelEvent, encode_label, to_event
 from driftgauge.connectors.decoding.formats.payload import PayloadError
 from driftgauge.connectors.decoding.label_scale import LabelScale
+from driftgauge.connectors.labels.mapping import default_label_id
 from driftgauge.models.events import Label
 
 MAX_BYTES = 1 << 20
@@ -96,7 +97,7 @@ class LabelsDoor:
 
     def _label(self, document: Any, now: float) -> Label:
         if isinstance(document, dict):
-            document = {"type": "label", "event_time": now, "label_id": _default_id(document), **document}
+            document = {"type": "label", "event_time": now, "label_id": default_label_id(document), **document}
         event = to_event(msgspec.convert(document, LabelEvent), scale=self._scale)
         assert isinstance(event, Label)  # noqa: S101 - a label event gives a label
         return event
@@ -107,8 +108,3 @@ def _ignored(documents: Any) -> dict[str, list[str]]:
     labels: list[dict[str, Any]] = documents if isinstance(documents, list) else [documents]
     names = sorted({name for label in labels for name in label.keys() - _FIELDS})
     return {"ignored_fields": names[:MAX_NAMED]} if names else {}
-
-
-def _default_id(document: dict[str, Any]) -> str:
-    annotator = (document.get(name, default) for name, default in (("annotator_kind", "human"), ("annotator_id", "")))
-    return "/".join(str(part) for part in (document.get("response_id", ""), *annotator))

@@ -21,7 +21,7 @@ from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.agent.service.reader_process import ReaderTask
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import Source, Store, TopicPartition
+from driftgauge.connectors.base import ConnectorError, Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.label_scale import LabelScale
@@ -31,6 +31,8 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.source import KafkaSource
+from driftgauge.connectors.labels.mapping import FIELDS, LabelMapping, paths_of
+from driftgauge.connectors.labels.presets import PRESETS
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.learn.committee import CommitteeSettings
@@ -139,6 +141,44 @@ def decoder(settings: Settings) -> Decoder:
         label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
     )
+
+
+def label_mapping(settings: Settings) -> LabelMapping:
+    """The mapping of labels of another tool: that of the preset, with what the settings name in its place.
+
+    Raises
+    ------
+    ConnectorError
+        When there is no such preset or field, or no path for the response id, the truth or the time.
+    """
+    given = settings.labels.mapping
+    known = PRESETS.get(given.preset, LabelMapping())
+    found = {name: label_lookup(paths) for name, paths in given.fields.items()}
+    wrong = [name for name in found if name not in FIELDS]
+    if given.preset and given.preset not in PRESETS:
+        raise ConnectorError(f"labels.mapping.preset must be one of {', '.join(PRESETS)}", retriable=False)
+    if wrong:
+        text = f"labels.mapping.fields has {', '.join(wrong)}, which no label has; known: {', '.join(FIELDS)}"
+        raise ConnectorError(text, retriable=False)
+    fields = {**known.fields, **found}
+    if missing := [name for name in ("response_id", "correct", "event_time") if name not in fields]:
+        raise ConnectorError(f"labels.mapping.fields has no path for {', '.join(missing)}", retriable=False)
+    return LabelMapping(
+        prefix=given.prefix or known.prefix,
+        records=given.records or known.records,
+        each=given.each or known.each,
+        fields=fields,
+        scale=known.scale if given.scale is None else LabelScale(given.scale),
+        names=given.names or known.names,
+        skip={**known.skip, **given.skip},
+        withdraw={**known.withdraw, **given.withdraw},
+        defaults={**known.defaults, **given.defaults},
+    )
+
+
+def label_lookup(found: LookupSettings) -> Lookup:
+    """The rule by which a field of a label is found in a record of another tool."""
+    return Lookup(paths_of(*found.paths), found.values, found.patterns)
 
 
 def lookup(found: LookupSettings) -> Lookup:

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.formats.payload import (
-    EARLIEST_CREATED,
-    LATEST,
     Payload,
     PayloadError,
     Piece,
     Tokens,
     checked_time,
     id_of,
+    in_seconds,
     is_answer,
 )
 from driftgauge.connectors.decoding.lookup import Sources, text_of_key
@@ -37,7 +36,6 @@ from driftgauge.models.events import (
 )
 
 _END_OF_THINKING = "</think>"
-_UNITS = (1e3, 1e6, 1e9)  # milliseconds, microseconds, nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +243,9 @@ def _event_time(payload: Payload, record: Record) -> float:
         return payload.created
     if record.timestamp > 0 or payload.misread_created is None:
         return checked_time(record.timestamp)
-    for unit in _UNITS:
-        if EARLIEST_CREATED <= payload.misread_created / unit <= LATEST:
-            payload.problems["created_in_other_unit"] = 1
-            return payload.misread_created / unit
+    if (seconds := in_seconds(payload.misread_created)) is not None:
+        payload.problems["created_in_other_unit"] = 1
+        return seconds
     return checked_time(record.timestamp)
 
 

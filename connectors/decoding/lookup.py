@@ -2,7 +2,8 @@
 
 A path is written ``payload.metadata.tenant``, ``header.x-team``, ``key``, ``key.tenant`` or ``topic``; ``payload.`` may
 be left out. Parts are names of fields, or numbers of elements of an array; a name may contain dots. JSON inside a text
-is looked into as well. A path into a wrapped payload is tried on the payload first, and then on its wrapping.
+is looked into as well, and so are lists of attributes as OpenTelemetry writes them. A path into a wrapped payload is
+tried on the payload first, and then on its wrapping.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -22,6 +23,7 @@ Path: TypeAlias = tuple[str, ...]
 """The root (``payload``, ``header``, ``key`` or ``topic``) and the parts."""
 
 ROOTS = frozenset({"payload", "header", "key", "topic"})
+_OTLP_TYPES = frozenset({"stringValue", "boolValue", "intValue", "doubleValue"})
 _JSON_KEYS = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -35,6 +37,13 @@ def path_of(text: str) -> Path:
     if root not in ROOTS or (root == "payload" and not rest):
         root, rest = "payload", text.strip()
     return (root, *filter(None, rest.split(".")))
+
+
+class Values(Protocol):
+    """What paths may point into."""
+
+    def value(self, path: Path) -> object:
+        """The value at the path; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +82,18 @@ class Lookup:
     values: Mapping[str, str] = field(default_factory=dict)
     patterns: Mapping[str, str] = field(default_factory=dict)
 
-    def name(self, sources: Sources) -> str:
+    def name(self, sources: Values) -> str:
         """The name; "" where no path has a value."""
         for path in self.paths:
             if name := name_of(sources.value(path)):
+                return self._rewritten(name)
+        return ""
+
+    def id(self, sources: Values) -> str:
+        """The name as an identifier: text is left as it is; "" where no path has a value."""
+        for path in self.paths:
+            value = sources.value(path)
+            if name := value if isinstance(value, str) else name_of(value):
                 return self._rewritten(name)
         return ""
 
@@ -97,31 +114,47 @@ def value_at(document: bytes, parts: Sequence[str], encoding: Literal["json", "m
     """
     try:
         if encoding == "msgpack":
-            return _walk(msgspec.msgpack.decode(document), parts)
+            return walk(msgspec.msgpack.decode(document), parts)
         keys = _JSON_KEYS.decode(document)
         for n in range(1, len(parts) + 1):  # only the field that is wanted is decoded
             raw = keys.get(".".join(parts[:n]))
             if raw is not None:
-                return _walk(msgspec.json.decode(raw), parts[n:])
+                return walk(msgspec.json.decode(raw), parts[n:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return None
 
 
-def _walk(value: object, parts: Sequence[str]) -> object:
+def walk(value: object, parts: Sequence[str]) -> object:
+    """The value at a path in a document that is decoded already; None where there is none.
+
+    >>> walk([{"key": "gen_ai.response.id", "value": {"stringValue": "r-17"}}], ["gen_ai", "response", "id"])
+    'r-17'
+    """
     if not parts:
         return value
     if isinstance(value, str):
         return _in_text(value, parts)
     if isinstance(value, list):
-        index = int(parts[0]) if parts[0].isdecimal() and len(parts[0]) < 10 else len(value)
-        return _walk(value[index], parts[1:]) if index < len(value) else None
+        if not parts[0].isdecimal():
+            return _attribute(value, parts)
+        index = int(parts[0]) if len(parts[0]) < 10 else len(value)
+        return walk(value[index], parts[1:]) if index < len(value) else None
     if isinstance(value, dict):
         for n in range(1, len(parts) + 1):
             name = ".".join(parts[:n])
             if name in value:
-                return _walk(value[name], parts[n:])
+                return walk(value[name], parts[n:])
     return None
+
+
+def _attribute(attributes: list[Any], parts: Sequence[str]) -> object:
+    """The value at a path in a list of ``{"key": …, "value": {"stringValue": …}}``, as OTLP writes attributes."""
+    named = {item["key"]: item.get("value") for item in attributes if isinstance(item, dict) and "key" in item}
+    value = walk(named, parts)
+    if isinstance(value, dict) and len(value) == 1 and not _OTLP_TYPES.isdisjoint(value):
+        return next(iter(value.values()))
+    return value
 
 
 def _in_text(text: str, parts: Sequence[str]) -> object:
@@ -132,7 +165,7 @@ def _in_text(text: str, parts: Sequence[str]) -> object:
         inner: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return _walk(inner, parts)
+    return walk(inner, parts)
 
 
 def _header(headers: Sequence[tuple[str, bytes]], wanted: str) -> str | None:

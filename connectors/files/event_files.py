@@ -15,7 +15,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -110,19 +110,31 @@ class FileSource:
         before, first = self.bytes_read, positions.get(TopicPartition(str(path), 0), 0)
         number = -1
         try:
-            with path.open("rb") as raw, _unpacked(raw, path.suffix) as unpacked:
-                text = _in_utf8(unpacked)
-                for number, value, is_cut in split(partial(_read_line, text, raw), self.max_line_bytes):
+            with opened(path) as (raw, readline):
+                for number, value, is_cut in split(readline, self.max_line_bytes):
                     self.bytes_read = before + raw.tell()
                     if number >= first:
                         cut = (("driftgauge-cut", b"line too long"),) if is_cut else ()
                         yield Record(str(path), 0, number, None, value, self.headers + cut)
-        except (OSError, EOFError, zlib.error, zstandard.ZstdError, _ExpansionError) as error:
+        except UNREADABLE as error:
             raise ConnectorError(f"{path}, after line {number + 1}: {error}", retriable=False) from error
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[int], bytes]]]:
+    """The file on disk, and a function that reads at most so many bytes of its next line, unpacked and as UTF-8.
+
+    Reading raises one of `UNREADABLE` for a damaged file, and for one that unpacks to more than 1,000 times its size.
+    """
+    with path.open("rb") as raw, _unpacked(raw, path.suffix) as unpacked:
+        yield raw, partial(_read_line, _in_utf8(unpacked), raw)
 
 
 class _ExpansionError(Exception):
     pass
+
+
+UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError, _ExpansionError)
 
 
 def _unpacked(raw: BinaryIO, suffix: str) -> io.BufferedIOBase | BinaryIO:

@@ -26,6 +26,7 @@ from driftgauge.agent.gateway.worker import proxy_of
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
+from driftgauge.config.estimation import LabelMappingSettings
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -209,6 +210,7 @@ ARRIVES_AS: dict[str, Any] = {
 """The value at the place, where it is not the value of the setting."""
 
 TESTED_ELSEWHERE = {
+    *(f"labels.mapping.{name}" for name in LabelMappingSettings.model_fields),  # tests/labels
     *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
     *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker

@@ -21,6 +21,8 @@ EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: other times are mistake
 EARLIEST_CREATED = 946_684_800.0
 """No model server answered before 2000: an earlier ``created`` is a mistake."""
 
+_UNITS = (1.0, 1e3, 1e6, 1e9)  # seconds, milliseconds, microseconds, nanoseconds
+
 MAX_COUNT = 2**40
 NOT_ANSWERS = frozenset({
     "error", "error_toxic", "error_limit", "abort", "aborted", "cancel", "cancelled", "canceled", "user_cancel",
@@ -325,6 +327,15 @@ def moment_of(value: object) -> float | None:
         except (OverflowError, ValueError):
             return None
     return number_of(value) or None
+
+
+def in_seconds(moment: float) -> float | None:
+    """UTC seconds of a moment in seconds, milli-, micro- or nanoseconds; None where no unit is between 2000 and 2100.
+
+    >>> in_seconds(1767607200.0), in_seconds(1767607200000.0), in_seconds(60.0)
+    (1767607200.0, 1767607200.0, None)
+    """
+    return next((moment / unit for unit in _UNITS if EARLIEST_CREATED <= moment / unit <= LATEST), None)
 
 
 def checked_time(seconds: float) -> float:

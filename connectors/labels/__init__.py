@@ -1,0 +1,1 @@
+"""Labels of other tools: from their records to label events."""

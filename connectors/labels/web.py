@@ -1,0 +1,134 @@
+"""Pages of labels by HTTP: one GET after another, each bounded in size and time.
+
+A tool says in its answer where the next page is; `next_page` knows the ways of the tools that have a preset. A redirect
+is refused, because a token would go with it to another server.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from driftgauge.connectors.base import ConnectorError
+
+MAX_PAGE_BYTES = 256 * 2**20
+MAX_PAGES = 10_000
+TIMEOUT_S = 60.0
+
+TOKEN_HEADERS = {
+    "label-studio": ("Authorization", "Token {}"),
+    "argilla": ("X-Argilla-Api-Key", "{}"),
+    "langfuse": ("Authorization", "Basic {}"),
+    "langsmith": ("X-Api-Key", "{}"),
+}
+"""Header in which a tool takes its token; for all others ``Authorization: Bearer``."""
+
+
+def read_pages(url: str, preset: str = "", token: str = "") -> Iterator[tuple[int, bytes]]:
+    """The pages from this address on, with their numbers from 1.
+
+    Parameters
+    ----------
+    url : ``http`` or ``https``
+    preset : the tool that answers
+    token : empty: none is sent. One with a space is the whole value of the header, such as ``Bearer …``
+
+    Raises
+    ------
+    ConnectorError
+        When the address is none, the server does not answer in time or with an error, or a page is too large.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ConnectorError("the address must begin with http:// or https://", retriable=False)
+    opener = urllib.request.build_opener(_NoRedirect)
+    next_url: str | None = url
+    for number in range(1, MAX_PAGES + 1):
+        if next_url is None:
+            return
+        page = _get(opener, next_url, _headers(preset, token))
+        yield number, page
+        next_url = next_page(next_url, page)
+    if next_url is not None:
+        raise ConnectorError(f"more than {MAX_PAGES} pages", retriable=False)
+
+
+def next_page(url: str, page: bytes) -> str | None:
+    """The address of the page after this one; None where it is the last.
+
+    >>> next_page("https://a/scores?limit=2", b'{"data": [], "meta": {"page": 1, "totalPages": 3}}')
+    'https://a/scores?limit=2&page=2'
+    >>> next_page("https://a/spans", b'{"data": [], "next_cursor": "x="}'), next_page("https://a/spans", b"[]")
+    ('https://a/spans?cursor=x%3D', None)
+    """
+    try:
+        found = msgspec.json.decode(page, type=_Page)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(found.next_cursor, str) and found.next_cursor:
+        return _with(url, "cursor", found.next_cursor)
+    if isinstance(found.next_page_token, str) and found.next_page_token:
+        return _with(url, "page_token", found.next_page_token)
+    if found.meta is not None and found.meta.page < found.meta.totalPages:
+        return _with(url, "page", str(found.meta.page + 1))
+    return None
+
+
+class _Meta(msgspec.Struct):
+    page: int = 0
+    totalPages: int = 0  # noqa: N815 - the name in the answer of Langfuse
+
+
+class _Page(msgspec.Struct):
+    next_cursor: Any = None
+    next_page_token: Any = None
+    meta: _Meta | None = None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _headers(preset: str, token: str) -> dict[str, str]:
+    if not token:
+        return {"Accept": "application/json"}
+    name, form = TOKEN_HEADERS.get(preset, ("Authorization", "Bearer {}"))
+    return {"Accept": "application/json", name: token if " " in token else form.format(token)}
+
+
+def _get(opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str]) -> bytes:
+    place = shown_url(url)
+    try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is checked above
+        with opener.open(request, timeout=TIMEOUT_S) as answer:
+            page: bytes = answer.read(MAX_PAGE_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        hint = "; a redirect is not followed: give the address it leads to" if 300 <= error.code < 400 else ""
+        raise ConnectorError(f"{place} answers with status {error.code}{hint}", retriable=error.code >= 500) from error
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise ConnectorError(f"{place} cannot be read: {reason}", retriable=True) from error
+    if len(page) > MAX_PAGE_BYTES:
+        raise ConnectorError(f"{place} sends more than {MAX_PAGE_BYTES} bytes: ask for smaller pages", retriable=False)
+    return page
+
+
+def shown_url(url: str) -> str:
+    """The address without a password and without its query, either of which may hold a secret.
+
+    >>> shown_url("https://me:secret@a.example:8080/scores?token=secret")
+    'https://a.example:8080/scores'
+    """
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _with(url: str, name: str, value: str) -> str:
+    parts = urlsplit(url)
+    query = {**parse_qs(parts.query, keep_blank_values=True), name: [value]}
+    return urlunsplit(parts._replace(query=urlencode(query, doseq=True)))
