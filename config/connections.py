@@ -183,6 +183,9 @@ class DecodeSettings(Section):
     response_id: Names = ()
     """Paths whose values together name a response: `key`, or `payload.id, payload.created`; empty: its own id."""
 
+    aliases: Names = ()
+    """Paths to further ids of a response, which labels may use: `metadata.trace_id`, `header.x-request-id`."""
+
     single_choice: bool = False
     """Whether streams have one choice each, whatever their events say in `index`."""
 

@@ -143,13 +143,10 @@ class WindowSettings(Section):
 
 
 class LabelMappingSettings(Section):
-    """Labels in the records of another tool: where their fields are (docs/labels_from_tools.md).
-
-    What is set goes before what `preset` has.
-    """
+    """Where the labels of another tool have their fields: docs/labels_from_tools.md."""
 
     preset: str = ""
-    """Preset to start from, such as `langfuse`; empty: none."""
+    """Preset to start from, such as `langfuse`; what is set here goes before it. Empty: none."""
 
     prefix: str = ""
     """Beginning of every `label_id`, so that two tools never give the same one."""

@@ -23,6 +23,7 @@ from driftgauge.agent.gateway.wire.plan import Api, Kind, Request, kind_of, read
 from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
 from driftgauge.connectors.decoding.formats.payload import RequestParameters
+from driftgauge.connectors.decoding.naming import traced
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class Capture:
             received=self.now(),
             domain=names.domain,
             slices=names.slices,
+            traced=traced(named.headers.get("traceparent", "")),
             parameters=self.rules.parameters.updated(request.parameters).updated(asked),
             keep_text=self.rules.keep_text,
             keep_token_ids=self.rules.keep_token_ids,

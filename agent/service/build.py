@@ -136,6 +136,7 @@ def decoder(settings: Settings) -> Decoder:
             model_revision=lookup(decode.model_revision),
             slices={name: lookup(found) for name, found in decode.slices.items()},
             response_id=tuple(map(path_of, decode.response_id)),
+            aliases=tuple(map(path_of, decode.aliases)),
             single_choice=decode.single_choice,
         ),
         label_scale=LabelScale(settings.labels.scale),

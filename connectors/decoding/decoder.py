@@ -23,9 +23,9 @@ from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, is_answer
 from driftgauge.connectors.decoding.label_scale import LabelScale
-from driftgauge.connectors.decoding.lookup import Sources, path_of, text_of_key, unquoted
+from driftgauge.connectors.decoding.lookup import Sources, path_of, unquoted
 from driftgauge.connectors.decoding.names import name_of
-from driftgauge.connectors.decoding.naming import NameRules, Place
+from driftgauge.connectors.decoding.naming import NameRules, Place, ids_of_record
 from driftgauge.connectors.decoding.normalise import normalise
 from driftgauge.connectors.decoding.reader import DECODING_ERRORS, Item, Wire, contents_of, payload_error
 from driftgauge.models.events import Chunk, Event, Generation, Label, Origin, Rejected, Signal
@@ -167,9 +167,13 @@ class Decoder:
         return [self._own(reading, item.document, wire, place.record)]
 
     def _own(self, parsed: own.OwnEvent, document: bytes, wire: Wire, record: Record) -> Event:
-        key = text_of_key(record.key)
+        further = ids_of_record(record)
         event = own.to_event(
-            parsed, default_domain=self.default_domain, keep_text=self.keep_text, key=key, scale=self.label_scale
+            parsed,
+            default_domain=self.default_domain,
+            keep_text=self.keep_text,
+            further=further,
+            scale=self.label_scale,
         )
         piece = event.piece if isinstance(event, Chunk) else event
         if not isinstance(piece, Generation):

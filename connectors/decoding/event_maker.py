@@ -21,9 +21,9 @@ from driftgauge.connectors.decoding.formats.payload import (
     in_seconds,
     is_answer,
 )
-from driftgauge.connectors.decoding.lookup import Sources, text_of_key
+from driftgauge.connectors.decoding.lookup import Sources
 from driftgauge.connectors.decoding.names import clean, name_of, without_controls
-from driftgauge.connectors.decoding.naming import NameRules, Place, aliases_of, stream_id_of
+from driftgauge.connectors.decoding.naming import NameRules, Place, aliases_of, ids_of_record, stream_id_of
 from driftgauge.connectors.decoding.rules import raw_signal
 from driftgauge.models.events import (
     SEGMENT_ANSWER,
@@ -82,6 +82,7 @@ class EventMaker:
         payload.domain = names.domain.name(sources) or payload.domain
         payload.parameters.revision = names.model_revision.name(sources) or payload.parameters.revision
         payload.slices = {name: value for name, rule in names.slices.items() if (value := rule.name(sources))}
+        payload.aliases += self._aliases(sources)
         if names.response_id:
             if not (name := self._response_id(sources)):
                 payload.problems["response_id_not_found"] = 1
@@ -96,6 +97,10 @@ class EventMaker:
         parts = [name_of(sources.value(path)) for path in self.names.response_id]
         return id_of("/".join(parts)) if all(parts) else ""
 
+    def _aliases(self, sources: Sources) -> list[str]:
+        """The further ids that settings point to."""
+        return [name for path in self.names.aliases if (name := name_of(sources.value(path)))]
+
     def named(self, generation: Generation, sources: Sources) -> Generation:
         """An own event with the names that settings point to."""
         names, problems = self.names, dict(generation.problems)
@@ -109,10 +114,10 @@ class EventMaker:
         if not name:
             problems["response_id_not_found"] = 1
         elif name != generation.id:
-            aliases = aliases_of(name, [generation.id, *generation.aliases])
-            generation = replace(generation, id=name, aliases=aliases)
+            generation = replace(generation, id=name, aliases=(generation.id, *generation.aliases))
         return replace(
             generation,
+            aliases=aliases_of(generation.id, [*generation.aliases, *self._aliases(sources)]),
             domain=domain or generation.domain,
             context=context if revision == context.model_revision else replace(context, model_revision=revision),
             slices={**generation.slices, **slices},
@@ -204,7 +209,7 @@ class EventMaker:
         parameters = payload.parameters
         event_time = _event_time(payload, place.record)
         problems = payload.problems if payload.domain else {**payload.problems, "default_domain": 1}
-        further = [payload.id, *payload.aliases, payload.key, payload.other_id, text_of_key(place.record.key)]
+        further = [payload.id, *payload.aliases, payload.key, payload.other_id, *ids_of_record(place.record)]
         return Generation(
             id=name,
             event_time=event_time,

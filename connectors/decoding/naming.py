@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,8 @@ from functools import cached_property
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, alias_of, id_of
 from driftgauge.connectors.decoding.lookup import Lookup, Path, text_of_key
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class NameRules:
     domain, model_revision : empty: the places that the format has
     slices : by name of the slice
     response_id : paths whose values together name a response; empty: the id of the payload, or else the key
+    aliases : paths to further ids
     single_choice : the pieces of a stream are those of one choice, whatever they say in ``index``
     """
 
@@ -27,12 +31,13 @@ class NameRules:
     model_revision: Lookup = field(default_factory=Lookup)
     slices: Mapping[str, Lookup] = field(default_factory=dict)
     response_id: tuple[Path, ...] = ()
+    aliases: tuple[Path, ...] = ()
     single_choice: bool = False
 
     @cached_property
     def is_set(self) -> bool:
         """Whether there is a rule for any name."""
-        return bool(self.domain.paths or self.model_revision.paths or self.slices or self.response_id)
+        return bool(self.domain.paths or self.model_revision.paths or self.slices or self.response_id or self.aliases)
 
     @cached_property
     def joins(self) -> bool:
@@ -86,6 +91,24 @@ def aliases_of(name: str, further: Iterable[str], index: int | None = None) -> t
     """
     others = [other if index is None else f"{other}#{index}" for other in further if other]
     return tuple(alias for alias in dict.fromkeys(map(alias_of, others)) if alias and alias != name)
+
+
+def traced(traceparent: str) -> tuple[str, ...]:
+    """The ids of the span and of the trace in a W3C ``traceparent``; none where it is none.
+
+    >>> traced("00-5b8efff798038103d269b633813fc60c-eee19b7ec3c1b174-01")
+    ('eee19b7ec3c1b174', '5b8efff798038103d269b633813fc60c')
+    >>> traced("00-00000000000000000000000000000000-eee19b7ec3c1b174-01")
+    ()
+    """
+    match = _TRACEPARENT.fullmatch(traceparent.strip())
+    return (match[2], match[1]) if match else ()
+
+
+def ids_of_record(record: Record) -> list[str]:
+    """Further ids of the response in a record: its key, and the span and the trace of its header ``traceparent``."""
+    found = (value for name, value in record.headers if name.lower() == "traceparent")
+    return [text_of_key(record.key), *traced(next(found, b"").decode("latin-1"))]
 
 
 def stream_id_of(payload: Payload, place: Place) -> str:

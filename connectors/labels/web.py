@@ -20,6 +20,14 @@ MAX_PAGE_BYTES = 256 * 2**20
 MAX_PAGES = 10_000
 TIMEOUT_S = 60.0
 
+_HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.HTTPDefaultErrorHandler,
+)  # those of `urlopen` without files, FTP and redirects
+
 TOKEN_HEADERS = {
     "label-studio": ("Authorization", "Token {}"),
     "argilla": ("X-Argilla-Api-Key", "{}"),
@@ -45,7 +53,9 @@ def read_pages(url: str, preset: str = "", token: str = "") -> Iterator[tuple[in
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise ConnectorError("the address must begin with http:// or https://", retriable=False)
-    opener = urllib.request.build_opener(_NoRedirect)
+    opener = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
     next_url: str | None = url
     for number in range(1, MAX_PAGES + 1):
         if next_url is None:
@@ -87,11 +97,6 @@ class _Page(msgspec.Struct):
     next_cursor: Any = None
     next_page_token: Any = None
     meta: _Meta | None = None
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 def _headers(preset: str, token: str) -> dict[str, str]:

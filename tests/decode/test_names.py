@@ -10,7 +10,7 @@ import pytest
 from driftgauge.agent.service.build import decoder as built
 from driftgauge.config.load import ConfigError, load_settings
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.connectors.decoding.formats.own import encode_label
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.models.events import Generation, Label, Rejected
 from driftgauge.models.names import shown
 from tests.decode.chat import USUAL, body, chunk, chunks, entry, events, generation, reason
@@ -208,6 +208,30 @@ def test_other_ids_of_a_response_are_carried_as_aliases() -> None:
     assert set(generation(envelope, key=None).aliases) == {"p-7", "e-1"}
     assert generation(CHAT, key=b"r").aliases == ()
     assert generation(OWN).aliases == ("key",)
+
+
+TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
+TRACED = f"00-{TRACE}-{SPAN}-01"
+
+
+def test_the_span_and_the_trace_of_a_record_are_further_ids() -> None:
+    assert generation(CHAT, key=None, traceparent=TRACED).aliases == (SPAN, TRACE)
+    assert generation(OWN, key=None, traceparent=TRACED).aliases == (SPAN, TRACE)
+    assert generation(CHAT, key=None, traceparent=TRACED.replace(TRACE, "0" * 32)).aliases == ()
+
+
+def test_an_own_event_names_its_span_its_trace_and_other_further_ids() -> None:
+    own = generation({**OWN, "span_id": SPAN, "trace_id": TRACE, "aliases": ["ticket-7", 8]}, key=None)
+    assert own.aliases == ("ticket-7", "8", SPAN, TRACE)
+    again = generation(json.loads(encode_generation(own, "json")), key=None)
+    assert again.aliases == own.aliases
+
+
+def test_settings_point_to_further_ids() -> None:
+    found = decoder(aliases="metadata.trace, header.x-request")
+    assert generation({**CHAT, "metadata": {"trace": TRACE}}, key=None, decoder=found).aliases == (TRACE,)
+    own = generation({**OWN, "metadata": {"trace": 17}}, **{"x-request": "q-1"}, decoder=found)
+    assert own.aliases == ("key", "17", "q-1")
 
 
 def test_choices_have_the_aliases_of_their_index() -> None:

@@ -39,6 +39,20 @@ def plain(path: str, body: Any) -> bytes:
     return answer_of(Hit("POST", path, [], json.dumps(body).encode()))
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_span_and_the_trace_of_a_request_are_further_ids(is_stream: bool) -> None:
+    async def work() -> None:
+        async with gateway() as there:
+            sent = {"traceparent": "00-5b8efff798038103d269b633813fc60c-eee19b7ec3c1b174-01"}
+            _, _, headers = await post(there, {**BODY, "stream": is_stream}, CHAT, **sent)
+            [event] = there.events()
+            ids = (headers["x-driftgauge-response-id"], "eee19b7ec3c1b174", "5b8efff798038103d269b633813fc60c")
+            assert event.aliases == ids
+            assert there.upstream.hits[0].header("traceparent") == sent["traceparent"]
+
+    run(work())
+
+
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_request_is_asked_and_its_client_sees_nothing_of_it(path: str, is_stream: bool) -> None:

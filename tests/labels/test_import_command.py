@@ -114,8 +114,8 @@ class Pages(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"data": self.scores[number - 1 : number], "meta": meta}).encode())
 
-    def log_message(self, *_: object) -> None:
-        pass
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Write nothing."""
 
 
 @pytest.fixture

@@ -121,4 +121,4 @@ def test_a_response_id_is_left_as_it_is(tmp_path: Path) -> None:
     assert label.response_id == name
     [refused] = mapping.read({"id": "r" * 510, "ok": True, "at": 1769418000})  # too long for the label id made of it
     assert isinstance(refused, Refusal)
-    assert refused.reason == "invalid_id"
+    assert refused.reason == "invalid_value"

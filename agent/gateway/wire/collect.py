@@ -39,6 +39,7 @@ class Facts(msgspec.Struct, frozen=True, tag=True):
     ----------
     key : names the request; key of the records, and a further id of the response
     received : UTC seconds; the event time of answers that have none
+    traced : ids of the span and the trace of the request, as further ids
     parameters : of the sampler, with the k that was asked for
     keep_text, keep_token_ids : whether events contain the text of the answer, and the ids of its tokens if they came
     """
@@ -48,6 +49,7 @@ class Facts(msgspec.Struct, frozen=True, tag=True):
     received: float
     domain: str
     slices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    traced: tuple[str, ...] = ()
     parameters: RequestParameters = msgspec.field(default_factory=RequestParameters)
     keep_text: bool = False
     keep_token_ids: bool = False
@@ -150,7 +152,8 @@ def context_of(facts: Facts, model: str, of_answer: RequestParameters) -> Contex
 
 def event_of(generation: Generation, facts: Facts, choice: str) -> Event:
     """The event of one choice; ``choice`` is what its names end in, such as ``#1``."""
-    return Event(f"{facts.key}{choice}".encode(), encode_generation(generation))
+    aliases = tuple(f"{name}{choice}" for name in facts.traced)
+    return Event(f"{facts.key}{choice}".encode(), encode_generation(replace(generation, aliases=aliases)))
 
 
 def ids_of(names: Sequence[Hashable]) -> Int64s | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
@@ -18,9 +19,10 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time
+from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time, text_of
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id, without_controls
+from driftgauge.connectors.decoding.naming import aliases_of
 from driftgauge.models.arrays import Floats, UInt8s
 from driftgauge.models.events import (
     SEGMENT_ANSWER,
@@ -44,6 +46,8 @@ _LARGEST = 3.4028234663852886e38  # of a float32
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROLS)] | int
 """A number is read as its digits. Control characters are refused (in code: a pattern costs more than the rest)."""
 
+MAX_ALIASES = 16
+Aliases: TypeAlias = Annotated[list[Id], Meta(max_length=MAX_ALIASES)]
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
 Word: TypeAlias = Name | int | float
 """A name that may also be a number."""
@@ -120,13 +124,16 @@ class SignalFields(Struct, omit_defaults=True):
 
 
 class GenerationEvent(Struct, omit_defaults=True, tag_field="type", tag="generation", kw_only=True):
-    """One response of a model."""
+    """One response of a model. A label may name it by any of ``aliases``, its span, or its trace."""
 
     version: int = VERSION
     id: Id
     event_time: Moment
     model: Name = ""
     domain: Word | UnsetType = UNSET
+    trace_id: Id | None = None
+    span_id: Id | None = None
+    aliases: Aliases = []
     slices: dict[Name, Word | bool] = {}
     context: ContextFields = ContextFields()
     finish_reason: Name | None = None
@@ -183,10 +190,10 @@ def to_event(
     *,
     default_domain: str = "default",
     keep_text: bool = False,
-    key: str = "",
+    further: Sequence[str] = (),
     scale: LabelScale | None = None,
 ) -> Generation | Chunk | Label:
-    """The event of a parsed record; its signal is not normalised. The key of the record is a further id.
+    """The event of a parsed record; its signal is not normalised. ``further`` ids are those of its record.
 
     Scores of labels are on this scale, or from 0 to 1.
 
@@ -196,7 +203,7 @@ def to_event(
         raise PayloadError("unknown_version", f"version {parsed.version}; this agent reads version {VERSION}")
     if isinstance(parsed, LabelEvent):
         return _label(parsed, scale or LabelScale())
-    generation = _generation(parsed, default_domain, keep_text, key)
+    generation = _generation(parsed, default_domain, keep_text, further)
     if isinstance(parsed, ChunkEvent):
         return Chunk(generation, parsed.sequence, parsed.is_last)
     return generation
@@ -230,7 +237,7 @@ def _id(value: str | int) -> str:
     return text
 
 
-def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, key: str) -> Generation:
+def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, further: Sequence[str]) -> Generation:
     domain = "" if parsed.domain is UNSET else name_of(parsed.domain)
     name = _id(parsed.id)
     return Generation(
@@ -246,7 +253,7 @@ def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, k
         n_reasoning_tokens=parsed.usage.reasoning_tokens,
         token_ids=None if parsed.token_ids is None else np.array(parsed.token_ids, dtype=np.int64),
         text=without_controls(parsed.text) if keep_text and parsed.text is not None else None,
-        aliases=(key,) if key and key != name and problem_of_id(key) is None else (),
+        aliases=aliases_of(name, [*further, *map(text_of, (*parsed.aliases, parsed.span_id, parsed.trace_id))]),
         problems={} if domain else {"default_domain": 1},
     )
 
@@ -357,6 +364,7 @@ def encode_generation(
         "event_time": piece.event_time,
         "model": context.pop("model"),
         "domain": piece.domain,
+        "aliases": [*piece.aliases[:MAX_ALIASES]],
         "slices": dict(piece.slices),
         "context": ContextFields(**context),
         "finish_reason": piece.finish_reason,
