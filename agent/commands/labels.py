@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from driftgauge.models.events import Label
 
 KAFKA, MAPPING = "kafka", "mapping"
-MAX_ANNOTATORS = 20
-"""Annotators that are listed."""
+SHOWN_ANNOTATORS = 20
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -140,9 +139,9 @@ def summary_lines(summary: ImportSummary) -> Iterable[str]:
     for reason, n in summary.refused.most_common():
         yield f"without a label: {n} {reason}"
         yield from (f"  {example}" for example in summary.examples[reason])
-    for annotator, n in summary.annotators.most_common(MAX_ANNOTATORS):
+    for annotator, n in summary.annotators.most_common(SHOWN_ANNOTATORS):
         yield f"annotator {shown(annotator)}: {n} labels"
-    if (n_more := len(summary.annotators) - MAX_ANNOTATORS) > 0:
+    if (n_more := len(summary.annotators) - SHOWN_ANNOTATORS) > 0:
         yield f"and {n_more} more annotators"
     if line := agreement_line(summary.agreement()):
         yield line

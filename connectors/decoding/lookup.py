@@ -150,7 +150,8 @@ def walk(value: object, parts: Sequence[str]) -> object:
 
 def _attribute(attributes: list[Any], parts: Sequence[str]) -> object:
     """The value at a path in a list of ``{"key": …, "value": {"stringValue": …}}``, as OTLP writes attributes."""
-    named = {item["key"]: item.get("value") for item in attributes if isinstance(item, dict) and "key" in item}
+    items = (item for item in attributes if isinstance(item, dict) and isinstance(item.get("key"), str))
+    named = {item["key"]: item.get("value") for item in items}
     value = walk(named, parts)
     if isinstance(value, dict) and len(value) == 1 and not _OTLP_TYPES.isdisjoint(value):
         return next(iter(value.values()))

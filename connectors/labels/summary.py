@@ -1,7 +1,7 @@
 """What became of the records of an import: counts, the first refusals, annotators and their agreement.
 
 Memory: a number for each response and annotator, for at most `MAX_VERDICTS` of them; labels beyond are counted, but
-take no part in the agreement.
+take no part in the agreement. Annotators beyond `MAX_ANNOTATORS` are counted as one, `(other)`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from driftgauge.models.agreement import Agreement, agreement
 from driftgauge.models.events import Label
 
 MAX_VERDICTS = 2_000_000
+MAX_ANNOTATORS = 10_000
 MAX_EXAMPLES = 5
 """Refusals of each reason that are shown."""
 
@@ -59,7 +60,8 @@ class ImportSummary:
     def _count(self, label: Label, correct: float) -> None:
         annotator = f"{label.annotator_kind} {label.annotator_id}".rstrip()
         self.labels += 1
-        self.annotators[annotator] += 1
+        is_counted = annotator in self.annotators or len(self.annotators) < MAX_ANNOTATORS
+        self.annotators[annotator if is_counted else "(other)"] += 1
         by_annotator = self._verdicts.get(label.response_id, {})
         known = by_annotator.get(annotator)
         if known is None and self._n_verdicts >= MAX_VERDICTS:
