@@ -21,7 +21,7 @@ from driftgauge.config.section import (
     Shares,
     Texts,
 )
-from driftgauge.models.labels import Policy
+from driftgauge.models.labels import USE_BY_SOURCE, Policy, Use
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.feature_sets import ALL_FEATURES, FeatureSet
 
@@ -193,6 +193,9 @@ class LabelSettings(Section):
 
     unknown_probability: Literal["weight_one", "ignore_in_estimates"] = "weight_one"
     """Use of labels without inclusion probability: with weight one in estimates, or only to train the classifier."""
+
+    sources: Annotated[dict[str, Use], LISTED] = Field(default_factory=lambda: dict(USE_BY_SOURCE))
+    """Use of labels by their source: count (in estimates too), teach (the classifier alone) or ignore."""
 
     smallest_inclusion_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Smallest inclusion probability of the labelling plan, for alarms and promotions; 0: the smallest so far."""

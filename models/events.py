@@ -225,6 +225,7 @@ class Label:
     annotator_kind, annotator_id : who or what gave the label; the id is empty when unknown
     inclusion_probability : in (0, 1], the probability with which this response was chosen for labelling; None: unknown
     supersedes : the ``label_id`` of the label that this one replaces
+    source : where the label comes from, as a short word: thumbs, complaint, test, judge …; empty: unknown
     topic : the topic or file that the label was read from; it takes no part in comparisons. Empty: no connector read it
     broker_time : when the broker took the record; None where no broker says so. It is neither compared nor stored
     """
@@ -237,6 +238,7 @@ class Label:
     annotator_id: str = ""
     inclusion_probability: float | None = None
     supersedes: str | None = None
+    source: str = ""
     topic: str = field(default="", compare=False)
     broker_time: float | None = field(default=None, compare=False)
 

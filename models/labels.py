@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import statistics
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -15,6 +15,12 @@ from driftgauge.models.events import AnnotatorKind, Label
 
 Policy: TypeAlias = Literal["latest", "majority", "mean", "rank"]
 """How several labels of one response are settled; see `resolve`."""
+
+Use: TypeAlias = Literal["count", "teach", "ignore"]
+"""What a label is good for: to count in estimates and to teach the classifier, to teach alone, or nothing."""
+
+USE_BY_SOURCE: dict[str, Use] = dict.fromkeys(("complaint", "confirmed_suggestion", "judge", "thumbs"), "teach")
+"""Sources whose labels are no fair sample of the responses, or have errors of their own."""
 
 RANK: dict[AnnotatorKind, int] = {"code": 0, "human": 1, "model": 2}
 """Order of trust under the policy ``rank``: a verifier first, then a person, then a judge model."""
@@ -29,52 +35,84 @@ class Truth:
     correct : in [0, 1]
     weight : 1 / inclusion probability, and 1 when that is unknown
     kind : ``designed`` when the inclusion probability is known, ``unknown`` when it is not
+    counts : whether it counts in estimates; otherwise it only teaches the classifier
     """
 
     correct: float
     weight: float
     kind: Literal["designed", "unknown"]
+    counts: bool = True
 
 
-def resolve(labels: Collection[Label], policy: Policy = "latest") -> Truth | None:
+@dataclass(frozen=True, slots=True)
+class LabelUse:
+    """What labels are good for, by their source.
+
+    Attributes
+    ----------
+    by_source : use of labels of single sources
+    unknown : use of other labels without inclusion probability; other labels with one count
+
+    Examples
+    --------
+    >>> use = LabelUse({"thumbs": "teach"})
+    >>> use.of(Label("l", "r", 1.0, correct=1.0)), use.of(Label("l", "r", 1.0, correct=1.0, source="thumbs"))
+    ('count', 'teach')
+    """
+
+    by_source: Mapping[str, Use] = field(default_factory=lambda: USE_BY_SOURCE)
+    unknown: Use = "count"
+
+    def of(self, label: Label) -> Use:
+        """The use of one label."""
+        if label.source in self.by_source:
+            return self.by_source[label.source]
+        return self.unknown if label.inclusion_probability is None else "count"
+
+
+USE = LabelUse()
+
+
+def resolve(labels: Collection[Label], policy: Policy = "latest", use: LabelUse = USE) -> Truth | None:
     """Resolve the label events of one response to its truth.
 
     Of several events with one ``label_id`` only the newest counts (`is_newer`): the later ones are corrections. An
     event named by the ``supersedes`` of another does not count, nor does an event that withdraws a label. Of several
     events by one annotator only the latest counts; events of one annotator kind without an id are taken as those of one
-    annotator. The policy settles the rest: ``latest`` takes the newest, ``majority`` the side with more labels (0.5
-    separates the sides) and the newest on a tie, ``mean`` averages, ``rank`` takes the newest of the most trusted
-    annotator kind (`RANK`). Ties in time are broken by ``label_id``, and then by content.
+    annotator. A label that only teaches matters where no other one counts: a thumbs down changes no drawn label. The
+    policy settles the rest: ``latest`` takes the newest, ``majority`` the side with more labels (0.5 separates the
+    sides) and the newest on a tie, ``mean`` averages, ``rank`` takes the newest of the most trusted annotator kind
+    (`RANK`). Ties in time are broken by ``label_id``, and then by content.
 
     Returns
     -------
-    The truth; None when no label counts.
+    The truth; None when no label is of use.
 
     Examples
     --------
     >>> wrong = Label("a", "r", 1.0, correct=0.0)
     >>> right = Label("b", "r", 2.0, correct=1.0, supersedes="a", inclusion_probability=0.25)
     >>> resolve([right, wrong])
-    Truth(correct=1.0, weight=4.0, kind='designed')
+    Truth(correct=1.0, weight=4.0, kind='designed', counts=True)
     >>> resolve([wrong, Label("c", "r", 3.0, correct=None, supersedes="a")]) is None
     True
     >>> resolve([Label("a", "r", 2.0, correct=1.0), wrong])
-    Truth(correct=1.0, weight=1.0, kind='unknown')
+    Truth(correct=1.0, weight=1.0, kind='unknown', counts=True)
     """
     by_id = {label.label_id: label for label in sorted(labels, key=_order)}
     superseded = {label.supersedes for label in by_id.values() if label.supersedes != label.label_id}
-    newest: dict[tuple[str, str], Label] = {}
+    newest: dict[Use, dict[tuple[str, str], Label]] = {"count": {}, "teach": {}, "ignore": {}}
     for label in sorted(by_id.values(), key=_order):
         if label.label_id not in superseded and label.correct is not None:
-            newest[label.annotator_kind, label.annotator_id] = label
-    counting = sorted(newest.values(), key=_order)
-    if not counting:
+            newest[use.of(label)][label.annotator_kind, label.annotator_id] = label
+    usable = sorted((newest["count"] or newest["teach"]).values(), key=_order)
+    if not usable:
         return None
-    chosen, correct = _settle(counting, policy)
-    probability = chosen.inclusion_probability
+    chosen, correct = _settle(usable, policy)
+    probability, counts = chosen.inclusion_probability, bool(newest["count"])
     if probability is None:
-        return Truth(correct, 1.0, "unknown")
-    return Truth(correct, 1 / probability, "designed")
+        return Truth(correct, 1.0, "unknown", counts)
+    return Truth(correct, 1 / probability, "designed", counts)
 
 
 def is_newer(label: Label, other: Label) -> bool:
@@ -91,7 +129,7 @@ def is_newer(label: Label, other: Label) -> bool:
 def _order(label: Label) -> tuple[Any, ...]:
     return (
         label.event_time, label.label_id, label.correct is not None, label.correct or 0.0, label.annotator_kind,
-        label.annotator_id, label.inclusion_probability or 0.0, label.supersedes or "",
+        label.annotator_id, label.inclusion_probability or 0.0, label.supersedes or "", label.source,
     )  # fmt: skip
 
 
@@ -140,10 +178,10 @@ class LabelDelays:
             yield bound, n
 
 
-def _settle(counting: list[Label], policy: Policy) -> tuple[Label, float]:
+def _settle(usable: list[Label], policy: Policy) -> tuple[Label, float]:
     """The event whose inclusion probability counts, and the value; events are sorted by time and none withdraws."""
-    values = [float(label.correct or 0.0) for label in counting]
-    newest = counting[-1]
+    values = [float(label.correct or 0.0) for label in usable]
+    newest = usable[-1]
     if policy == "mean":
         return newest, statistics.fmean(values)
     if policy == "majority":
@@ -151,6 +189,6 @@ def _settle(counting: list[Label], policy: Policy) -> tuple[Label, float]:
         if 2 * right != len(values):
             return newest, float(2 * right > len(values))
     if policy == "rank":
-        best = min(RANK[label.annotator_kind] for label in counting)
-        newest = [label for label in counting if RANK[label.annotator_kind] == best][-1]
+        best = min(RANK[label.annotator_kind] for label in usable)
+        newest = [label for label in usable if RANK[label.annotator_kind] == best][-1]
     return newest, float(newest.correct or 0.0)

@@ -198,9 +198,10 @@ class Labels:
         for label in new:
             state.label_delays.add(label.event_time - row.event_time)
         # 2. one truth from all label events
-        truth = resolve(labels, batch.settings.label_policy)
+        truth = resolve(labels, batch.settings.label_policy, batch.settings.label_use)
         labelled = self._labelled(row, truth)
-        was_labelled, was_counted = not math.isnan(row.correct), bool(row.label_kind)
+        was_labelled, was_taught = not math.isnan(row.correct), bool(row.label_kind)
+        was_counted = was_taught and row.weight > 0
         if (truth is None and not was_labelled) or _label_of(labelled) == _label_of(row):
             state.counters["labels_without_effect"] += 1
             return
@@ -217,9 +218,10 @@ class Labels:
         batch.mark_stale(labelled)
         # 4. the classifier is scored by this label, then learns from it; the estimator is fitted again when due
         if truth is not None and not np.isnan(row.features).all():
-            self._learning.score_and_learn(context, domain, labelled, truth, is_revision=was_counted)
-        # 5. the target of the domain: only the first truth about a response is evidence
+            self._learning.score_and_learn(context, labelled, truth, is_revision=was_taught)
+        # 5. the gap to the predictions, and the target of the domain: only the first truth that counts is evidence
         if truth is not None and labelled.weight > 0 and not was_counted:
+            self._watching.see_gap(domain, labelled)
             self._watching.see_label(domain, labelled)
         # 6. the estimate, before the next boundary if it moved
         domain.labels_since += 1
@@ -227,12 +229,13 @@ class Labels:
         if row.series in state.domains and domain.labels_since >= batch.settings.emit_every_labels:
             self._emission.emit_if_material(domain)
 
-    def _labelled(self, row: ResponseRow, truth: Truth | None) -> ResponseRow:
+    @staticmethod
+    def _labelled(row: ResponseRow, truth: Truth | None) -> ResponseRow:
         """The row with its truth. Weight 0: the label teaches the classifier but does not count in estimates."""
         if truth is None:
             return replace(row, correct=math.nan, weight=1.0, label_kind="withdrawn")
-        counts = truth.kind == "designed" or self._batch.settings.count_unknown_labels
-        return replace(row, correct=truth.correct, weight=truth.weight if counts else 0.0, label_kind=truth.kind)
+        weight = truth.weight if truth.counts else 0.0
+        return replace(row, correct=truth.correct, weight=weight, label_kind=truth.kind)
 
 
 def _label_of(row: ResponseRow) -> tuple[float, float, str]:

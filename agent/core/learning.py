@@ -8,9 +8,7 @@ import numpy as np
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.context_state import ContextState
-from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.roster import Roster
-from driftgauge.agent.core.watching import Watching
 from driftgauge.models.labels import Truth
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.signals.feature_sets import in_width
@@ -19,18 +17,14 @@ from driftgauge.models.signals.feature_sets import in_width
 class Learning:
     """Test-then-train: a prediction is scored before its label is learned."""
 
-    def __init__(self, batch: Batch, roster: Roster, watching: Watching) -> None:
+    def __init__(self, batch: Batch, roster: Roster) -> None:
         self._batch = batch
         self._roster = roster
-        self._watching = watching
 
-    def score_and_learn(
-        self, context: ContextState, domain: DomainState, row: ResponseRow, truth: Truth, *, is_revision: bool
-    ) -> None:
+    def score_and_learn(self, context: ContextState, row: ResponseRow, truth: Truth, *, is_revision: bool) -> None:
         """Score the prediction that was made before this label, then learn the label.
 
-        A revision is learned but scores no prediction, and is no new evidence about the gap between accuracy and
-        prediction.
+        A revision is learned but scores no prediction.
         """
         self._roster.touch_context(row.fingerprint)
         context.committee.score_and_learn(
@@ -41,8 +35,6 @@ class Learning:
             np.array([row.p_correct]),
             is_revision=is_revision,
         )
-        if not is_revision:
-            self._watching.see_gap(domain, row, truth.correct)
         if context.committee.wants_refit():
             context.committee.refit(self._training_rows(row.fingerprint))
 

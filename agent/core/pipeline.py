@@ -81,7 +81,7 @@ class _Step:
         self.batch = batch
         roster, watching = Roster(batch), Watching(batch)
         self.emission = Emission(batch, roster)
-        self.labels = Labels(batch, roster, Learning(batch, roster, watching), watching, self.emission)
+        self.labels = Labels(batch, roster, Learning(batch, roster), watching, self.emission)
         self.responses = Responses(batch, roster, self.labels, watching, self.emission)
         self.pieces = Pieces(batch, self.responses)
         self.time = EventTime(batch, self.responses, self.pieces, self.labels, self.emission)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driftgauge.models.labels import Policy
+from driftgauge.models.labels import LabelUse, Policy
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
@@ -34,7 +34,7 @@ class PipelineSettings:
     emit_every_labels: int = 20
     material_change: float = 0.02
     label_policy: Policy = "latest"
-    count_unknown_labels: bool = True
+    label_use: LabelUse = field(default_factory=LabelUse)
     smallest_inclusion_probability: float | None = None
     label_horizon_s: float = 30 * 86_400.0
     max_pending_labels: int = 1_000_000

@@ -28,11 +28,11 @@ class Watching:
         changes = domain.drift.update({"p_correct": row.p_correct, **values}, row.event_time)
         self._warn(domain, self._of_traffic(domain, changes, so_far), row, row.event_time, so_far)
 
-    def see_gap(self, domain: DomainState, row: ResponseRow, correct: float) -> None:
+    def see_gap(self, domain: DomainState, row: ResponseRow) -> None:
         """Update the detector of the gap between labels and predictions."""
         if not self._batch.settings.detect_drift:
             return
-        change = domain.drift.update_gap(correct, row.p_correct)
+        change = domain.drift.update_gap(row.correct, row.p_correct)
         if change is not None:
             self._warn(domain, [change], row, self._batch.state.event_time)
 

@@ -35,11 +35,14 @@ from driftgauge.connectors.labels.mapping import FIELDS, LabelMapping, paths_of
 from driftgauge.connectors.labels.presets import PRESETS
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
+from driftgauge.models.labels import USE_BY_SOURCE, LabelUse, Use
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.windows import WindowSpec
+
+_UNKNOWN: dict[str, Use] = {"weight_one": "count", "ignore_in_estimates": "teach"}
 
 HISTORY_BYTES = 4 << 20
 """Most bytes per fetch when topics are replayed: a replay has one client per partition, and each holds a fetch."""
@@ -55,7 +58,7 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
 
 def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
     """Settings of a pipeline whose contexts start without a fitted file."""
-    windows, bounds = settings.windows, settings.bounds
+    windows, bounds, labels = settings.windows, settings.bounds, settings.labels
     return PipelineSettings(
         windows=WindowSpec(window_s=windows.window_s, window_events=windows.window_events, hop_s=windows.hop_s),
         committee=committee_settings(settings),
@@ -73,12 +76,12 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         emit_every_events=windows.emit_every_events,
         emit_every_labels=windows.emit_every_labels,
         material_change=windows.material_change,
-        label_policy=settings.labels.policy,
-        label_scale=LabelScale(settings.labels.scale).description,
-        count_unknown_labels=settings.labels.unknown_probability == "weight_one",
-        smallest_inclusion_probability=settings.labels.smallest_inclusion_probability or None,
-        label_horizon_s=settings.labels.horizon_s,
-        max_pending_labels=settings.labels.max_pending,
+        label_policy=labels.policy,
+        label_scale=LabelScale(labels.scale).description,
+        label_use=LabelUse({**USE_BY_SOURCE, **labels.sources}, _UNKNOWN[labels.unknown_probability]),
+        smallest_inclusion_probability=labels.smallest_inclusion_probability or None,
+        label_horizon_s=labels.horizon_s,
+        max_pending_labels=labels.max_pending,
         confidence_level=settings.estimates.confidence_level,
         min_events=settings.estimates.min_events,
         detect_drift=settings.drift.enabled,

@@ -8,9 +8,10 @@ no migration. A store newer than the code is refused: half-understood rows would
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Column, Connection, insert, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from driftgauge.connectors.base import ConnectorError
@@ -27,8 +28,7 @@ _VERSION, _READER = "schema_version", "oldest_reader"
 def _to_2(connection: Connection) -> None:
     """Aliases of responses, and topics of labels; neither is known of what was stored before."""
     schema.aliases.create(connection)
-    topic = CreateColumn(schema.labels.c.topic).compile(dialect=connection.dialect)
-    connection.execute(text(f"ALTER TABLE labels ADD COLUMN {topic}"))
+    _add_column(connection, schema.labels.c.topic)
     schema.LABELS_BY_TOPIC.create(connection)
 
 
@@ -44,7 +44,17 @@ def _to_3(connection: Connection) -> None:
         connection.execute(insert(schema.stale_windows), [stale_values(window) for window in windows])
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
+def _to_4(connection: Connection) -> None:
+    """Sources of labels; none is known of what was stored before."""
+    _add_column(connection, schema.labels.c.source)
+
+
+def _add_column(connection: Connection, column: Column[Any]) -> None:
+    definition = CreateColumn(column).compile(dialect=connection.dialect)
+    connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}"))
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
 
 
 def migrate(connection: Connection) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 OLDEST_READER = 200
 """The first version of driftgauge that reads this schema: 0.2.0 as 200, 1.2.3 as 10203."""
@@ -93,6 +93,7 @@ labels = numbered(
     Column("supersedes", TEXT),
     Column("is_pending", Boolean, nullable=False),  # until its response is known to be stored
     Column("topic", TEXT, nullable=False, server_default=""),  # "": unknown
+    Column("source", TEXT, nullable=False, server_default=""),  # "": unknown
 )
 Index("labels_by_response", labels.c.response_hash)
 LABELS_BY_TOPIC = Index("labels_by_topic", labels.c.topic, labels.c.seq)

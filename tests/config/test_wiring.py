@@ -38,6 +38,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Rejected
+from driftgauge.models.labels import USE_BY_SOURCE
 from tests.store.examples import response
 from tests.store.test_faults import sqlite_connections
 
@@ -74,7 +75,8 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "labels.policy": ("mean", ("pipeline.label_policy",)),
     "labels.horizon_s": (31.0, ("pipeline.label_horizon_s",)),
     "labels.max_pending": (32, ("pipeline.max_pending_labels",)),
-    "labels.unknown_probability": ("ignore_in_estimates", ("pipeline.count_unknown_labels",)),
+    "labels.unknown_probability": ("ignore_in_estimates", ("pipeline.label_use.unknown",)),
+    "labels.sources": ({"thumbs": "ignore"}, ("pipeline.label_use.by_source",)),
     "labels.smallest_inclusion_probability": (
         0.033,
         ("pipeline.smallest_inclusion_probability", "pipeline.committee.smallest_inclusion_probability"),
@@ -189,7 +191,8 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 ARRIVES_AS: dict[str, Any] = {
     "drift.season": 168,
-    "labels.unknown_probability": False,
+    "labels.unknown_probability": "teach",
+    "labels.sources": {**USE_BY_SOURCE, "thumbs": "ignore"},
     "labels.scale": "1 to 5",
     "decode.payload": ("response", "body"),
     "decode.ignored_content_types": frozenset({"text/plain"}),

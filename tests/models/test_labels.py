@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.models.events import AnnotatorKind, Label
-from driftgauge.models.labels import Truth, is_newer, resolve
+from driftgauge.models.labels import LabelUse, Truth, is_newer, resolve
 
 
 def label(
     name: str, at: float, correct: float | None, *, by: str = "", kind: AnnotatorKind = "human",
-    supersedes: str | None = None, probability: float | None = None,
+    supersedes: str | None = None, probability: float | None = None, source: str = "",
 ) -> Label:  # fmt: skip
-    return Label(name, "r", at, correct, kind, by or name, probability, supersedes)
+    return Label(name, "r", at, correct, kind, by or name, probability, supersedes, source)
 
 
 def test_the_latest_label_counts() -> None:
@@ -55,6 +55,25 @@ def test_the_weight_of_a_label_is_the_inverse_of_its_inclusion_probability() -> 
     assert resolve([label("a", 1, 1.0, probability=0.1)]) == Truth(1.0, 10.0, "designed")
 
 
+def test_a_later_thumbs_down_of_the_same_annotator_does_not_change_a_drawn_label() -> None:
+    drawn = label("a", 1, 1.0, by="ann", probability=0.1)
+    assert resolve([drawn, label("b", 2, 0.0, by="ann", source="thumbs")]) == Truth(1.0, 10.0, "designed")
+
+
+def test_labels_of_a_source_that_is_no_fair_sample_teach_and_do_not_count() -> None:
+    complaint = label("a", 1, 0.0, probability=0.1, source="complaint")
+    assert resolve([complaint]) == Truth(0.0, 10.0, "designed", counts=False)
+    assert resolve([complaint], use=LabelUse({"complaint": "ignore"})) is None
+    assert resolve([complaint], use=LabelUse({"complaint": "count"})) == Truth(0.0, 10.0, "designed")
+
+
+def test_labels_without_probability_teach_where_the_settings_say_so() -> None:
+    unknown, drawn = label("b", 2, 0.0), label("a", 1, 1.0, probability=0.5)
+    use = LabelUse(unknown="teach")
+    assert resolve([unknown], use=use) == Truth(0.0, 1.0, "unknown", counts=False)
+    assert resolve([unknown, drawn], use=use) == Truth(1.0, 2.0, "designed")
+
+
 events = st.builds(
     label,
     st.sampled_from("abcde"),
@@ -62,6 +81,7 @@ events = st.builds(
     st.sampled_from([0.0, 0.4, 0.6, 1.0, None]),
     by=st.sampled_from(["ann", "bob"]),
     supersedes=st.sampled_from([None, "a", "b"]),
+    source=st.sampled_from(["", "thumbs", "test"]),
 )
 
 

@@ -75,9 +75,9 @@ def responses(n: int = 4, start: float = T0) -> list[Event]:
 
 def label(
     name: str, of: int, correct: float | None, *, at: float = T0 + 30, by: str = "", kind: AnnotatorKind = "human",
-    supersedes: str | None = None, probability: float | None = None, topic: str = "",
+    supersedes: str | None = None, probability: float | None = None, source: str = "", topic: str = "",
 ) -> Label:  # fmt: skip
-    return Label(name, f"r{of}", at, correct, kind, by, probability, supersedes, topic)
+    return Label(name, f"r{of}", at, correct, kind, by, probability, supersedes, source, topic)
 
 
 def rejected(outputs: Sequence[Output]) -> list[str]:

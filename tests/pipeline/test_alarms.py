@@ -12,6 +12,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label
+from driftgauge.models.labels import LabelUse
 from driftgauge.models.outputs import Alert, Estimate, Output
 from tests.pipeline.logs import START, signal
 
@@ -80,7 +81,7 @@ def test_a_response_counts_once_however_often_its_labels_change() -> None:
 
 
 def test_labels_of_unknown_probability_raise_no_alarm_if_the_settings_ignore_them() -> None:
-    agent = Agent(replace(SETTINGS, count_unknown_labels=False))
+    agent = Agent(replace(SETTINGS, label_use=LabelUse(unknown="teach")))
     agent.take(*respond("hard", 100))
     assert agent.alerts(*(label("hard", i, 0.0) for i in range(50))) == []
     designed = (label("hard", i, 0.0, inclusion_probability=0.1) for i in range(50, 100))

@@ -9,7 +9,7 @@ import pytest
 
 from driftgauge.agent.core.state import State
 from driftgauge.models.events import Label, Pause, Rejected, Tick
-from driftgauge.models.labels import Policy
+from driftgauge.models.labels import LabelUse, Policy
 from driftgauge.models.outputs import Estimate
 from tests.pipeline.stepping import SETTINGS, T0, Agent, label, rejected, response, responses
 
@@ -233,12 +233,30 @@ def test_how_likely_a_label_was_weighs_it_in_learning_and_in_estimates() -> None
 
 @pytest.mark.parametrize("count", [True, False])
 def test_a_label_that_nobody_knows_the_chance_of_teaches_and_counts_if_the_settings_say_so(count: bool) -> None:
-    agent = Agent(replace(SETTINGS, count_unknown_labels=count))
+    agent = Agent(replace(SETTINGS, label_use=LabelUse(unknown="count" if count else "teach")))
     agent.take(*responses(), label("a", 0, 1.0), Tick(T0 + 60), Tick(T0 + 121))
     assert agent.row("r0").label_kind == "unknown"
     assert agent.window(T0 + 60).n_labels == int(count)
     context = next(iter(agent.state.contexts.values()))
     assert context.committee.n_labels == 1
+
+
+def test_thumbs_teach_the_classifier_and_count_in_no_estimate() -> None:
+    agent = Agent()
+    agent.take(*responses(), label("a", 0, 0.0, source="thumbs"), Tick(T0 + 60), Tick(T0 + 121))
+    assert agent.window(T0 + 60).n_labels == 0
+    context = next(iter(agent.state.contexts.values()))
+    assert context.committee.n_labels == 1
+
+
+def test_a_drawn_label_counts_whether_thumbs_came_before_or_after_it() -> None:
+    drawn, thumbs = label("a", 0, 1.0, probability=0.1), label("b", 0, 0.0, at=T0 + 31, source="thumbs")
+    for labels in ([drawn, thumbs], [thumbs, drawn]):
+        agent = Agent()
+        agent.take(*responses(), *labels)
+        assert (agent.row("r0").correct, agent.row("r0").weight) == (1.0, 10.0)
+        (domain,) = agent.state.domains.values()
+        assert domain.watch.n_labels == 1
 
 
 def test_learning_later_how_likely_a_label_was_changes_its_kind() -> None:

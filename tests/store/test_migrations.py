@@ -61,7 +61,7 @@ def test_what_an_old_store_holds_is_still_there(migrated: SqlStore) -> None:
         assert memory.aliases(["ticket-1"]) == {"ticket-1": Alias("ticket-1", "r0", T0)}
 
 
-def test_tables_and_columns_of_version_2_are_added_on_every_database(url: str) -> None:
+def test_tables_and_columns_that_version_1_lacks_are_added_on_every_database(url: str) -> None:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as memory:
         memory.add_labels([label("old", 0, 1.0, topic="forgotten")])
     engine = writer_engine(parse(url), "normal")
@@ -69,6 +69,7 @@ def test_tables_and_columns_of_version_2_are_added_on_every_database(url: str) -
         for step in (
             "DROP INDEX labels_by_topic",
             "ALTER TABLE labels DROP COLUMN topic",
+            "ALTER TABLE labels DROP COLUMN source",
             "DROP TABLE aliases",
             "DROP TABLE stale_windows",
             "UPDATE meta SET value = 1 WHERE name = 'schema_version'",
@@ -77,9 +78,9 @@ def test_tables_and_columns_of_version_2_are_added_on_every_database(url: str) -
     engine.dispose()
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as memory:
         memory.add_aliases([Alias("ticket-1", "r0", T0)])
-        memory.add_labels([label("new", 0, 1.0, topic="labels")])
-        assert memory.labels_of_topic("labels", 9) == [label("new", 0, 1.0)]
-        assert memory.labels(["r0"])["r0"][0].topic == ""
+        memory.add_labels([label("new", 0, 1.0, topic="labels", source="thumbs")])
+        assert memory.labels_of_topic("labels", 9) == [label("new", 0, 1.0, source="thumbs")]
+        assert [(one.topic, one.source) for one in memory.labels(["r0"])["r0"]] == [("", ""), ("labels", "thumbs")]
 
 
 def test_an_agent_goes_on_where_the_old_one_ended(migrated: SqlStore) -> None:

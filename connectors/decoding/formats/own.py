@@ -170,6 +170,7 @@ class LabelEvent(Struct, omit_defaults=True, tag_field="type", tag="label", kw_o
     annotator_id: Name = ""
     inclusion_probability: Probability | None = None
     supersedes: Id | None = None
+    source: Name = ""
 
 
 OwnEvent: TypeAlias = GenerationEvent | ChunkEvent | LabelEvent
@@ -227,6 +228,7 @@ def _label(parsed: LabelEvent, scale: LabelScale) -> Label:
         annotator_id=clean(parsed.annotator_id),
         inclusion_probability=parsed.inclusion_probability,
         supersedes=None if parsed.supersedes is None else _id(parsed.supersedes),
+        source=clean(parsed.source),
     )
 
 
