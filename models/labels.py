@@ -73,6 +73,23 @@ class LabelUse:
 USE = LabelUse()
 
 
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """Labels of one source, compared with drawn labels of the same responses.
+
+    Attributes
+    ----------
+    n : labels of the source
+    n_compared : those without an inclusion probability whose response has a drawn label that counts
+    n_agreeing : those of them on the same side of 0.5 as the truth of the response
+    """
+
+    source: str
+    n: int
+    n_compared: int
+    n_agreeing: int
+
+
 def resolve(labels: Collection[Label], policy: Policy = "latest", use: LabelUse = USE) -> Truth | None:
     """Resolve the label events of one response to its truth.
 

@@ -16,6 +16,7 @@ from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts
 from driftgauge.models.classify.prequential import Metric
+from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate
 from driftgauge.models.series import SeriesKey
 
@@ -45,6 +46,10 @@ class ReportQueries(Protocol):
 
     def counts(self, start: float, end: float) -> Mapping[str, Counts]:
         """Numbers of responses and labels with ``start <= event_time < end``, by domain."""
+        ...
+
+    def label_sources(self, start: float, end: float) -> list[SourceCounts]:
+        """What labels of each source say of responses with ``start <= event_time < end``."""
         ...
 
     def state(self, prefix: str) -> dict[str, bytes]:
@@ -102,6 +107,7 @@ class Report:
     silent: tuple[str, ...]
     alerts: tuple[Alert, ...]
     acquisition: Acquisition | None
+    label_sources: tuple[SourceCounts, ...]
     scores: tuple[ScoreReport, ...]
     driftgauge_version: str
 
@@ -134,6 +140,7 @@ def make_report(
         silent=tuple(sorted({key[0] for key in before} - {key[0] for key in now})),
         alerts=tuple(queries.alerts(start, end)),
         acquisition=queries.latest_acquisition(),
+        label_sources=tuple(queries.label_sources(start, end)),
         scores=tuple(_scores(contexts_saved(queries.state("context/")))),
         driftgauge_version=version("driftgauge"),
     )

@@ -33,6 +33,7 @@ def to_json_report(report: Report) -> str:
         "silent_domains": report.silent,
         "alerts": [_builtin(alert) for alert in report.alerts],
         "priorities": acquisition["priorities"],
+        "label_sources": [asdict(source) for source in report.label_sources],
         "scores": [{"model": s.model, "fingerprint": s.fingerprint, **asdict(s.score)} for s in report.scores],
         "driftgauge_version": report.driftgauge_version,
     }

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
 from driftgauge.connectors.publishing.payload import rfc3339
+from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Alert, Estimate
 
 MAX_ROWS = 200
@@ -71,10 +72,20 @@ def caveats(report: Report) -> list[str]:
             f"An interval should contain the true accuracy with probability {' or '.join(map(str, levels))}."
             " Responses, labels and accuracy are those of the newest window of each domain."
         )
+    lines += [_source(counts) for counts in report.label_sources]
     lines += [_score(score) for score in report.scores if score.score.domain is None]
     made_by = _unique(f"{e.estimator} with classifier version {e.classifier_version}" for e in estimates)
     lines.append(f"Computed by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{_names(made_by)}.")
     return lines
+
+
+def _source(counts: SourceCounts) -> str:
+    """How far the labels of a source agree with drawn labels, which are a fair sample."""
+    line = f"{_count(counts.n, 'label')} of source {_plain(counts.source)}"
+    if not counts.n_compared:
+        return f"{line}."
+    contradicted = counts.n_compared - counts.n_agreeing
+    return f"{line}; of {counts.n_compared} whose response has a drawn label too, {contradicted} contradict it."
 
 
 def _score(report: ScoreReport) -> str:

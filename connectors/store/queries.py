@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, and_, func, select
+from sqlalchemy import Connection, Engine, Executable, and_, case, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError
@@ -19,6 +19,7 @@ from driftgauge.connectors.store.database import cause, parse, reader_engine, sh
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.transaction import newest_labelled
+from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.rows import Rows
@@ -26,7 +27,9 @@ from driftgauge.models.rows import Rows
 R = TypeVar("R")
 
 _ESTIMATES, _ALERTS = output_table(Estimate), output_table(Alert)
-_E, _A, _R, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.daily.c
+_E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.c, schema.daily.c
+
+MAX_SOURCES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,17 @@ class StoreQueries:
             so_far = counts.get(domain, Counts(0, 0))
             counts[domain] = Counts(so_far.n_events + int(n_events), so_far.n_labels + int(n_labels))
         return counts
+
+    def label_sources(self, start: float, end: float) -> list[SourceCounts]:
+        """Labels of responses with ``start <= event_time < end`` by their source: the `MAX_SOURCES` largest sources."""
+        is_compared = and_(_L.inclusion_probability.is_(None), _R.label_kind == "designed", _R.weight > 0)
+        agrees = and_(is_compared, (_L.correct >= 0.5) == (_R.correct >= 0.5))
+        n, compared, agreeing = (func.count(case((which, 1))) for which in (true(), is_compared, agrees))
+        of_response = and_(_R.id_hash == _L.response_hash, _R.id == _L.response_id)
+        query = select(_L.source, n, compared, agreeing).join(schema.responses, of_response)
+        in_span = query.where(_L.source != "", _L.correct.is_not(None), _R.event_time >= start, _R.event_time < end)
+        largest = in_span.group_by(_L.source).order_by(n.desc(), _L.source).limit(MAX_SOURCES)
+        return [SourceCounts(*row) for row in self.fetch(largest)]
 
     def span(self) -> tuple[float, float] | None:
         """Event time of the oldest and of the newest response still kept; None without any."""

@@ -22,6 +22,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import open_store
+from driftgauge.models.events import Label
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.rows import ResponseRow
 
@@ -83,11 +84,18 @@ OUTPUTS: list[Output] = [
 ]  # fmt: skip
 
 
+LABELS = [
+    *(Label(f"drawn-{i}", f"r-{i}", START, 1.0, inclusion_probability=0.5, source="review") for i in range(2)),
+    *(Label(f"thumbs-{i}", f"r-{i}", START, float(i > 0), source="thumbs") for i in range(3)),
+    Label("complaint", "r-4", START, 0.0, source="complaint"),
+]
+
+
 def response(i: int) -> ResponseRow:
     return ResponseRow(
         seq=i, id=f"r-{i}", domain="math", fingerprint="0123456789ab", event_time=START + i,
         features=np.zeros(17, np.float32), p_correct=0.5, classifier_version=1, n_tokens=9,
-        correct=1.0 if i < 2 else float("nan"),
+        correct=1.0 if i < 2 else float("nan"), label_kind="designed" if i < 2 else "",
     )  # fmt: skip
 
 
@@ -109,6 +117,7 @@ def url(tmp_path: Path) -> str:
 def queries(url: str) -> Iterator[StoreQueries]:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
         transaction.add_responses([response(i) for i in range(5)])
+        transaction.add_labels(LABELS)
         transaction.emit(OUTPUTS)
         transaction.save_state(context_parts("0123456789ab", scored_context()))
     with closing(open_queries(url)) as queries:

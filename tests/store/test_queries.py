@@ -14,7 +14,8 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.predictions import Predictions
 from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
-from driftgauge.models.events import Rejected
+from driftgauge.models.events import Label, Rejected
+from driftgauge.models.labels import SourceCounts
 from tests.store.examples import acquisition, alert, estimate, rejected, response
 
 DAY = 86_400.0
@@ -135,3 +136,16 @@ def test_queries_on_something_that_is_no_store_raise_an_error(tmp_path: Path, po
         with pytest.raises(ConnectorError, match=why):
             open_queries(url)
     assert not (tmp_path / "absent.db").exists()
+
+
+def test_labels_by_source_and_how_far_they_agree_with_drawn_labels(store: SqlStore, queries: StoreQueries) -> None:
+    with store.transaction() as memory:
+        memory.add_responses(
+            [*(response(i, correct=1.0, label_kind="designed", weight=2.0) for i in range(3)), response(3)]
+        )
+        thumbs = [Label(f"t{i}", response(i).id, 1.0, float(i > 0), source="thumbs") for i in range(4)]
+        again = Label("again", response(0).id, 1.0, 0.0, inclusion_probability=0.5, source="review")
+        withdrawn = Label("gone", response(1).id, 2.0, None, supersedes="gone", source="thumbs")
+        memory.add_labels([*thumbs, again, withdrawn, Label("plain", response(1).id, 1.0, 1.0)])
+    assert queries.label_sources(0.0, 9e9) == [SourceCounts("thumbs", 4, 3, 2), SourceCounts("review", 1, 0, 0)]
+    assert queries.label_sources(9e9, 9.1e9) == []
