@@ -18,7 +18,6 @@ from tests.decode.payloads import Fixture, fixtures
 
 FORMATS: dict[str, Api] = {"openai": "chat", "openai_responses": "responses"}
 UNREADABLE = {
-    "streams/multiline_data.sse",  # one document in several data lines: it passes as it came
     "streams/doubled_events.sse",  # every event twice: only a record of the whole stream shows it
     "vllm_recorded/completions_stream_echo.sse",  # requests with an echo are never asked
     "openai/chat_stream_aborted.sse",  # breaks off
@@ -47,7 +46,10 @@ class Style:
                 lines.append(f"event: {document['type']}{self.end}")
             if self.comment:
                 lines.append(f': "logprobs":{{}}{self.end}')
+            if document is None:
+                continue
             text = document if isinstance(document, str) else self.dump(document)
+            text = text.replace("\n", f"{self.end}{self.data}")
             lines.append(f"{self.data}{text}{self.end}{self.end}")
         return "".join(lines).encode()
 
@@ -56,6 +58,7 @@ STYLES = (
     Style(),
     Style((", ", ": "), ascii=False, end="\r\n", comment=True),
     Style((" , ", " :  "), data="data:", end="\r"),
+    Style(indent=1),
 )
 
 
@@ -82,6 +85,19 @@ def unasked(tree: Any, *, omits_key: bool = False, inside: str = "") -> Any:
         else:
             found[key] = value
     return found
+
+
+def unasked_stream(documents: Sequence[Any], *, omits_key: bool = False) -> list[Any]:
+    """The documents of a server that was not asked; None for a chunk that vLLM sends for log-probabilities alone."""
+    return [None if _says_nothing(each) else unasked(each, omits_key=omits_key) for each in documents]
+
+
+def _says_nothing(document: Any) -> bool:
+    choices = isinstance(document, dict) and not document.get("usage") and document.get("choices")
+    return bool(choices) and all(
+        choice.get("delta") == {} and {name for name, value in choice.items() if value} <= {"index", "logprobs"}
+        for choice in choices
+    )
 
 
 def recorded(suffix: str) -> list[Fixture]:

@@ -28,6 +28,7 @@ from tests.gateway.answers import (
     recorded,
     through,
     unasked,
+    unasked_stream,
 )
 
 STREAMED, WHOLE = recorded(".sse"), recorded(".json")
@@ -47,13 +48,13 @@ def assert_same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
         assert "gw-1" in {name.partition("#")[0] for name in (ours["id"], *ours["aliases"])}
 
 
-@pytest.mark.parametrize("style", STYLES, ids=["plain", "spaced", "wide"])
+@pytest.mark.parametrize("style", STYLES, ids=["plain", "spaced", "wide", "lines"])
 @pytest.mark.parametrize("fixture", STREAMED, ids=str)
 def test_a_client_gets_the_stream_of_a_server_that_was_not_asked(fixture: Fixture, style: Style) -> None:
     asked, api = documents(fixture), api_of(fixture)
     stream = style.stream(asked)
     for omits_key in (False, True):
-        expected = style.stream([unasked(each, omits_key=omits_key) for each in asked])
+        expected = style.stream(unasked_stream(asked, omits_key=omits_key))
         assert through(api, [stream], omits_key=omits_key)[0] == expected
         assert through(api, [stream[i : i + 1] for i in range(len(stream))], omits_key=omits_key)[0] == expected
 
@@ -98,9 +99,50 @@ def test_neither_bytes_nor_events_depend_on_where_a_stream_is_cut(
     api, made, style, places = drawn
     stream = style.stream(made)
     out, found = through(api, cut(stream, places))
-    assert out == style.stream([unasked(each) for each in made])
+    assert out == style.stream(unasked_stream(made))
     assert found == through(api, [stream])[1]
     assert_same(read_back(found), read_raw(style.stream(made).replace(b"\r", b"\n")))
+
+
+EMPTY = {"index": 0, "delta": {}, "finish_reason": None, "logprobs": {"content": []}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "more", "stays"),
+    [
+        ({}, {}, False),
+        ({"logprobs": None}, {}, True),  # the server sent it unasked
+        ({"delta": {"content": ""}}, {}, True),
+        ({"delta": {"role": "assistant"}}, {}, True),
+        ({"finish_reason": "stop"}, {}, True),
+        ({"token_ids": [7]}, {}, True),
+        ({}, {"usage": {"completion_tokens": 3}}, True),
+    ],
+)
+def test_a_chunk_that_holds_log_probabilities_alone_is_left_out(
+    choice: dict[str, Any], more: dict[str, Any], stays: bool
+) -> None:
+    chunk = {"id": "c", "choices": [{**EMPTY, **choice}], **more}
+    stream = Style(comment=True).stream([chunk, "[DONE]"])
+    assert through("chat", [Style().stream([chunk, "[DONE]"])])[0] == Style().stream(
+        [unasked(chunk), "[DONE]"] if stays else ["[DONE]"]
+    )
+    assert through("chat", [stream], takes_out=False)[0] == stream
+
+
+def test_an_event_of_several_lines_that_is_no_document_passes_as_it_came() -> None:
+    event = b'data: {"choices": [\ndata: broken\n\n'
+    out, found = through("chat", [event, chat_of(3)])
+    assert out == event + through("chat", [chat_of(3)])[0]
+    assert found == Collected(dropped={"unreadable": 1})
+
+
+def test_lines_that_wait_for_their_event_are_bounded() -> None:
+    collector = StreamCollector(facts("chat"), Memory(2**20))
+    strip = StreamStrip("chat", collector, takes_out=True, max_line_bytes=1_000)
+    lines = [b"data: {%s\n" % (b"x" * 300) for _ in range(5)]
+    assert b"".join([*(strip.feed(line) for line in lines), strip.end()]) == b"".join(lines)
+    assert collector.finish() == Collected(dropped={"too_large": 1})
 
 
 @settings(deadline=None, max_examples=40)

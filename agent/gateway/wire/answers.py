@@ -109,6 +109,34 @@ def edits_of(answer: Answer, document: bytes, *, omits_key: bool) -> list[Edit]:
     return edits
 
 
+def is_unasked_for(answer: Answer, stripped: bytes) -> bool:
+    """Whether a chunk of chat has nothing beside the log-probabilities that were taken out of it.
+
+    vLLM sends such chunks while a parser of tools or reasoning holds text back. Without log-probabilities it sends
+    none. Token counts, the role, the reason of the end or the ids of tokens are something.
+
+    Parameters
+    ----------
+    stripped : the chunk without its log-probabilities
+
+    Examples
+    --------
+    >>> chunk = b'{"choices": [{"index": 0, "delta": {}, "logprobs": null, "finish_reason": null}]}'
+    >>> is_unasked_for(decoder_of("chat")(chunk), chunk)
+    True
+    """
+    if not isinstance(answer, ChatAnswer) or not answer.choices or answer.usage:
+        return False
+    for choice in answer.choices:
+        if choice.delta is None or choice.delta.content or choice.finish_reason:
+            return False  # the usual case, before the whole chunk is decoded
+    return all(
+        name == "index" or value is None or (name == "delta" and value == {})
+        for fields in msgspec.json.decode(stripped)["choices"]
+        for name, value in fields.items()
+    )
+
+
 def _values(answer: Answer) -> Iterable[tuple[Raw, bytes]]:
     """The values that are there because the upstream was asked, and what they would be otherwise."""
     if isinstance(answer, ChatAnswer):
