@@ -93,7 +93,7 @@ def unasked_stream(documents: Sequence[Any], *, omits_key: bool = False) -> list
 
 
 def _says_nothing(document: Any) -> bool:
-    choices = isinstance(document, dict) and not document.get("usage") and document.get("choices")
+    choices = [] if not isinstance(document, dict) or document.get("usage") else document.get("choices") or []
     return bool(choices) and all(
         choice.get("delta") == {} and {name for name, value in choice.items() if value} <= {"index", "logprobs"}
         for choice in choices
