@@ -1,0 +1,1 @@
+"""Acquisition of labels: which responses to label."""

@@ -1,0 +1,86 @@
+"""Which responses of one domain to label: a seeded sample with known inclusion probabilities.
+
+A weight of 1 / inclusion probability makes a weighted mean of the labels unbiased. Memory and time grow with the number
+of responses N: one sort.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from driftgauge.models.arrays import Bools, Float64s
+
+Plan: TypeAlias = Literal["systematic", "uniform", "uncertainty"]
+
+DEFAULT_PLAN: Plan = "systematic"
+
+_UNCERTAINTY_FLOOR = 0.3  # of the mean uncertainty, in case the classifier is wrongly sure
+
+
+def draw(
+    plan: Plan, n: int, *, surprisal: Float64s, p_correct: Float64s, seed: int
+) -> tuple[npt.NDArray[np.intp], Float64s]:
+    """Draw ``n`` of N responses without replacement.
+
+    Parameters
+    ----------
+    plan : ``systematic``: at even distances in the order of surprisal, ties in random order, all probabilities n / N;
+        ``uniform``: at random, all probabilities n / N; ``uncertainty``: at random, with probabilities that follow
+        sqrt(p (1 - p)), at least 0.3 of its mean
+    n : at least 0; with n >= N every response is drawn, with probability 1
+    surprisal : (N,) `surprisal_logits` of the responses; NaN comes last in the order
+    p_correct : (N,) in [0, 1]; NaN counts as an average response
+
+    Returns
+    -------
+    (min(n, N),) indices in rising order; (N,) inclusion probabilities of all responses, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        When ``n`` is negative or the signals differ in length.
+
+    Examples
+    --------
+    >>> signal = np.array([0.1, 0.9, 0.2, 0.8])
+    >>> indices, probability = draw("systematic", 2, surprisal=signal, p_correct=np.full(4, 0.5), seed=0)
+    >>> sorted(signal[indices] > 0.5), probability.tolist()
+    ([np.False_, np.True_], [0.5, 0.5, 0.5, 0.5])
+    """
+    total = len(surprisal)
+    if n < 0 or len(p_correct) != total:
+        raise ValueError(f"n = {n}, {total} surprisals and {len(p_correct)} probabilities: cannot draw")
+    if n >= total:
+        return np.arange(total), np.ones(total)
+    rng = np.random.default_rng(seed)
+    size = _uncertainty(p_correct) if plan == "uncertainty" else np.ones(total)
+    probability = _capped(n, size)
+    order = rng.permutation(total)
+    if plan == "systematic":
+        order = order[np.argsort(surprisal[order], kind="stable")]
+    passed = np.cumsum(probability[order])
+    at = np.searchsorted(passed, rng.random() + np.arange(n), side="right")
+    return np.sort(order[np.minimum(at, total - 1)]), probability
+
+
+def _uncertainty(p: Float64s) -> Float64s:
+    present = ~np.isnan(p)
+    doubt = np.sqrt(p * (1 - p))
+    mean = float(doubt[present].mean()) if present.any() else 0.0
+    if mean == 0:
+        return np.ones(len(p))
+    return np.maximum(np.where(present, doubt, mean), _UNCERTAINTY_FLOOR * mean)
+
+
+def _capped(n: int, size: Float64s) -> Float64s:
+    """(N,) probabilities proportional to ``size`` but at most 1, with sum ``n`` < N."""
+    sure: Bools = np.zeros(len(size), dtype=np.bool_)
+    while True:
+        probability = np.where(sure, 1.0, size * (n - sure.sum()) / size[~sure].sum())
+        beyond = ~sure & (probability >= 1)
+        if not beyond.any():
+            return probability
+        sure |= beyond
