@@ -20,7 +20,7 @@ from driftgauge.agent.commands.terminal import console, errors, print_line, stag
 
 PICTURE_HELP = "Picture to write; its suffix decides the format."
 
-Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "responses"]
+Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "responses", "selection"]
 
 
 def drawable(path: Path | None) -> Path | None:
@@ -54,6 +54,7 @@ def evaluate(
     confidence_level: Annotated[
         float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
     ] = 0.9,
+    repeats: Annotated[int, typer.Option(min=1, help="Draws of labels for each domain, of `selection`.")] = 50,
     seed: SeedOption = 0,
     jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
@@ -61,10 +62,19 @@ def evaluate(
 ) -> None:
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
     from driftgauge.agent.evaluation import evaluate as evaluation
-    from driftgauge.agent.evaluation.view import account_lines, plot, render
+    from driftgauge.agent.evaluation.selection_trials import selection
+    from driftgauge.agent.evaluation.view import account_lines, plot, render, selection_table
 
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
     cuts = whole_numbers(top_k, "--top-k", least=1) if top_k else (None,)
+    if protocol == "selection":
+        with stage_progress() as show:
+            measured = selection(
+                traffic, [n for n in counts if n > 1], repeats, seed, jobs, show, confidence_level=confidence_level
+            )
+        console.print(selection_table(measured))
+        write_json(out, measured)
+        return
     with stage_progress() as show:
         result = evaluation.evaluate(
             traffic, protocol, ks, max_compositions, counts, target,

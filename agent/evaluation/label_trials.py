@@ -59,8 +59,8 @@ class LabelTrials:
         truth, seed = float(sample.correct.mean()), self.bench.seed
         for n in [n for n in self.labels if n >= MIN_EVENTS] * _DRAWS_ALONE:
             at = self.draw.choice(len(sample), min(n, len(sample) // 2), replace=False)
-            given = replace(sample, correct=_only(sample.correct, at))
-            interval = _of(fit_default({domain: given}, seed=seed), given, self.bench.confidence_level)
+            given = replace(sample, correct=only(sample.correct, at))
+            interval = of_estimator(fit_default({domain: given}, seed=seed), given, self.bench.confidence_level)
             self.found[f"{Averaged.name}_alone", 1, n].append(outcome(interval, truth))
 
     def cells(self) -> list[dict[str, Any]]:
@@ -74,22 +74,22 @@ class LabelTrials:
         name, level = estimator.name, self.bench.confidence_level
         blank = replace(sample, correct=np.full(len(sample), np.nan))
         if n == 0:
-            found = {name: _of(estimator, blank, level)}
+            found = {name: of_estimator(estimator, blank, level)}
             return found | ({"lodo_t": _lodo_t(found[name], estimator, level)} if len(estimator.residuals) else {})
         at = self.draw.choice(len(sample), n, replace=False)
-        given = replace(blank, correct=_only(sample.correct, at))
+        given = replace(blank, correct=only(sample.correct, at))
         p = np.asarray(sample.scores, dtype=np.float64)[:, 0]
         at, weight = chosen(p, n, self.draw)
-        picked = replace(blank, correct=_only(sample.correct, at), weight=weight)
+        picked = replace(blank, correct=only(sample.correct, at), weight=weight)
         found = {
-            name: _of(estimator, given, level),
+            name: of_estimator(estimator, given, level),
             "labels_alone": labels_alone(given.correct[given.is_labelled], level),
             "ppi": ppi_mean(p, given.correct, given.weight, level, tuned=False),
             "ppi_plus_plus": ppi_mean(p, given.correct, given.weight, level),
         }
         if len(at) > 1:
             found |= {
-                f"{name}_chosen": _of(estimator, picked, level),
+                f"{name}_chosen": of_estimator(estimator, picked, level),
                 "labels_alone_chosen": ppi_mean(np.zeros(len(p)), picked.correct, weight, level),
                 "ppi_plus_plus_chosen": ppi_mean(p, picked.correct, weight, level),
             }
@@ -120,14 +120,16 @@ def _lodo_t(estimate: Interval, estimator: Averaged, confidence_level: float) ->
     return estimate[0], max(estimate[0] - half, 0.0), min(estimate[0] + half, 1.0)
 
 
-def _of(estimator: Estimator, sample: Sample, confidence_level: float) -> Interval:
+def of_estimator(estimator: Estimator, sample: Sample, confidence_level: float) -> Interval:
+    """The estimate of a sample; NaN where it has none."""
     estimate = estimator.estimate(sample, confidence_level)
     if estimate.accuracy is None or estimate.ci_low is None or estimate.ci_high is None:
         return np.nan, np.nan, np.nan
     return estimate.accuracy, estimate.ci_low, estimate.ci_high
 
 
-def _only(correct: Float64s, at: npt.NDArray[np.intp]) -> Float64s:
+def only(correct: Float64s, at: npt.NDArray[np.intp]) -> Float64s:
+    """(n,) these labels, NaN elsewhere."""
     given = np.full(len(correct), np.nan)
     given[at] = correct[at]
     return given

@@ -32,6 +32,16 @@ def render(result: Mapping[str, Any]) -> RenderableType:
     return Group(*tables, *(response_table(list(group)) for _, group in groupby(result["responses"], key=recording_of)))
 
 
+def selection_table(result: Mapping[str, Any]) -> Table:
+    """One row for each file, plan, estimator and number of labels of the protocol ``selection``."""
+    table = Table(title=f"selection, default plan {result['default_plan']}", title_justify="left", box=SIMPLE_HEAD)
+    for name in result["cells"][0] if result["cells"] else ():
+        table.add_column(name.replace("_", " "))
+    for cell in result["cells"]:
+        table.add_row(*(value if isinstance(value, str) else _number(value) for value in cell.values()))
+    return table
+
+
 def account_lines(result: Mapping[str, Any]) -> Iterator[str]:
     """For each file, how many of its responses were used, and why the others were not."""
     for file, account in result["accounts"].items():
