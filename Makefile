@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm check soak year bench figures fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-llama test-vllm check soak year bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,13 @@ test-transformers: .venv/dev  ## test the extra transformers; installs torch (so
 test-litellm: .venv/dev  ## test the logger for LiteLLM; installs LiteLLM (some 300 MB)
 	$(BIN)/pip install --quiet litellm
 	$(BIN)/python -m pytest tests/litellm
+
+test-llama: .venv/dev .venv/live  ## test the gateway before llama.cpp's server and a small model (some 150 MB, two minutes)
+	$(BIN)/python -m pytest tests/model_servers
+
+test-vllm: .venv/dev  ## test the gateway before a vLLM that runs: VLLM=http://127.0.0.1:8000
+	@test -n "$(VLLM)" || { echo "pass the address of a vLLM: make test-vllm VLLM=http://127.0.0.1:8000"; exit 1; }
+	DRIFTGAUGE_MODEL_SERVER=$(VLLM) $(BIN)/python -m pytest tests/model_servers
 
 check: .venv/dev .links/driftgauge  ## lint, types, import rules
 	$(BIN)/ruff check .
