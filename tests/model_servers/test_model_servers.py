@@ -54,16 +54,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [sys.executable, "-m", "driftgauge.agent.demo.model_server", str(port)], stdout=log, stderr=log
     )
     try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/health"), 120.0)
+        until(lambda: is_ready(port), 120.0)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
 
 
-def answers(url: str) -> bool:
+def is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(url) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
             return bool(answer.status == 200)
     except OSError:  # refused, or an error status while it loads
         return False
