@@ -103,7 +103,7 @@ async def two(client: AsyncOpenAI, model: str) -> Any:
 
 
 async def completion(client: AsyncOpenAI, model: str) -> Any:
-    asked = {"prompt": "Red, green and", "temperature": 0.0, "seed": 0, "max_tokens": 8}
+    asked: dict[str, Any] = {"prompt": "Red, green and", "temperature": 0.0, "seed": 0, "max_tokens": 8}
     return (await client.completions.create(model=model, **asked)).model_dump()
 
 
