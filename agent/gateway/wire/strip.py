@@ -117,7 +117,7 @@ class StreamStrip:
             return line
         out = self._release()
         is_left_out, self._is_left_out, self._has_begun = self._is_left_out, False, False
-        return b"" if is_left_out else out + line
+        return b"" if is_left_out and not out else out + line
 
     def _value(self, line: bytes, at: int, *, is_last_try: bool = False) -> bytes:
         """A ``data`` line whose value begins there; where it is no document it waits, or passes at the last try."""
