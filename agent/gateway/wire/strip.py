@@ -125,7 +125,7 @@ class StreamStrip:
         if value[:1] != b"{" and value.strip() in (b"", _DONE):
             return line
         try:
-            return self._document(value, [Edit(0, 0, line[:at])])
+            found = self._document(value)
         except Exception as error:  # whatever happens here, the client gets its line
             is_unreadable = isinstance(error, ERRORS)
             if is_unreadable and not is_last_try:
@@ -133,9 +133,10 @@ class StreamStrip:
             self.unreadable_lines += 1
             self._collector.fail("unreadable" if is_unreadable else "internal_error")
             return line
+        return line[:at] + found[0] if found else b""
 
-    def _document(self, document: bytes, breaks: Sequence[Edit]) -> bytes:
-        """The lines of a document as they go to the client; ``breaks`` make lines of it."""
+    def _document(self, document: bytes) -> tuple[bytes, Sequence[Edit]] | None:
+        """A document without log-probabilities, and the edits that took them out; None where it is left out."""
         answer = self._decode(document)
         edits = edits_of(answer, document, omits_key=self._omits_key)
         stripped = spliced(document, edits) if edits else document
@@ -143,8 +144,8 @@ class StreamStrip:
         self.stripped_bytes += len(document) - len(stripped)
         if edits and not self._has_begun and is_unasked_for(answer, stripped):
             self._is_left_out = True
-            return b""
-        return spliced(document, [*edits, *outside(breaks, edits)])
+            return None
+        return stripped, edits
 
     def _hold(self, line: bytes) -> bytes:
         """Keep a ``data`` line until its event ends."""
@@ -166,7 +167,9 @@ class StreamStrip:
             return b""
         held, self._held, self._n_held = self._held, [], 0
         try:
-            return self._document(*joined(held))
+            document, breaks = joined(held)
+            found = self._document(document)
+            return spliced(document, [*found[1], *outside(breaks, found[1])]) if found else b""
         except Exception:  # tried again line by line, which notes the reason
             return b"".join([self._value(line, value_at(line), is_last_try=True) for line in held])
 
