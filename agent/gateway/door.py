@@ -40,6 +40,21 @@ class Door(Protocol):
         ...
 
 
+def refused(authorization: str, body: bytes, *, token: bytes, setting: str, max_bytes: int) -> Answer | None:
+    """The answer to a request without the token, which ``setting`` holds, or with too large a body; None: it may pass.
+
+    >>> refused("Bearer other", b"{}", token=b"secret", setting="gateway.labels_token", max_bytes=9).status
+    401
+    >>> refused("Bearer secret", b"{}", token=b"secret", setting="gateway.labels_token", max_bytes=9) is None
+    True
+    """
+    if not is_allowed(authorization, token):
+        return refusal(401, "unauthorized", f"send the token of {setting} as Authorization: Bearer")
+    if len(body) > max_bytes:
+        return refusal(413, "too_large", f"a request has at most {max_bytes} bytes")
+    return None
+
+
 def is_allowed(authorization: str, token: bytes) -> bool:
     """Whether the header is ``Bearer <token>``.
 

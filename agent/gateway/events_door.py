@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driftgauge.agent.gateway.door import Answer, is_allowed, refusal
+from driftgauge.agent.gateway.door import Answer, refusal, refused
 from driftgauge.agent.gateway.wire.collect import Posted, encode_task
 
 
@@ -41,10 +41,10 @@ class EventsDoor:
 
     def answer(self, authorization: str, body: bytes, *, now: float) -> Answer:
         """Answer a request."""
-        if not is_allowed(authorization, self._token):
-            return refusal(401, "unauthorized", "send the token of gateway.events_token as Authorization: Bearer")
-        if len(body) > self.max_bytes:
-            return refusal(413, "too_large", f"a request has at most {self.max_bytes} bytes")
+        if answer := refused(
+            authorization, body, token=self._token, setting="gateway.events_token", max_bytes=self.max_bytes
+        ):
+            return answer
         if not self._put(encode_task(Posted(now, self._keep_text), body)):
             return refusal(503, "parser_full", "payloads cannot be queued now; send the request again")
         return Answer(202, b'{"queued":true}', "queued")

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from driftgauge.agent.gateway.door import Answer, is_allowed, refusal
+from driftgauge.agent.gateway.door import Answer, refusal, refused
 from driftgauge.connectors.decoding.formats.own import LabelEvent, encode_label, to_event
 from driftgauge.connectors.decoding.formats.payload import PayloadError
 from driftgauge.connectors.decoding.label_scale import LabelScale
@@ -62,10 +62,10 @@ class LabelsDoor:
 
     def answer(self, authorization: str, body: bytes, *, now: float) -> Answer:
         """Answer a request."""
-        if not is_allowed(authorization, self._token):
-            return refusal(401, "unauthorized", "send the token of gateway.labels_token as Authorization: Bearer")
-        if len(body) > MAX_BYTES:
-            return refusal(413, "too_large", f"a request has at most {MAX_BYTES} bytes")
+        if answer := refused(
+            authorization, body, token=self._token, setting="gateway.labels_token", max_bytes=self.max_bytes
+        ):
+            return answer
         try:
             documents = msgspec.json.decode(body)
             if isinstance(documents, list) and len(documents) > MAX_LABELS:
