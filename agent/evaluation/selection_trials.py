@@ -68,17 +68,19 @@ def _trials(bench: Bench, labels: Sequence[int], repeats: int, jobs: int, progre
         estimator, p = fit_on(bench, group, forests), forests.target(group)
         rows = bench.source.rows[domain]
         sample = bench.source.sample("", rows, p[rows, None])
+        surprisal = surprisal_logits(sample.features)
         for n in labels:
             for trial in seeds.integers(2**32, size=repeats).tolist():
-                _try_plans(found, sample, estimator, n, trial, bench.confidence_level)
+                _try_plans(found, sample, surprisal, estimator, n, trial, bench.confidence_level)
         progress("domains", done, len(names))
     return found
 
 
-def _try_plans(found: Outcomes, sample: Sample, estimator: Averaged, n: int, seed: int, level: float) -> None:
+def _try_plans(
+    found: Outcomes, sample: Sample, surprisal: Float64s, estimator: Averaged, n: int, seed: int, level: float
+) -> None:
     truth, p = float(sample.correct.mean()), np.asarray(sample.scores, dtype=np.float64)[:, 0]
     taken = min(n, len(p) // 2)
-    surprisal = surprisal_logits(sample.features)
     draws: dict[str, tuple[npt.NDArray[np.intp], Float64s]] = {
         plan: draw(plan, taken, surprisal=surprisal, p_correct=p, seed=seed) for plan in PLANS
     }
