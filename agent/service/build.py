@@ -158,15 +158,16 @@ def label_mapping(settings: Settings) -> LabelMapping:
     given = settings.labels.mapping
     known = PRESETS.get(given.preset, LabelMapping())
     found = {name: label_lookup(paths) for name, paths in given.fields.items()}
-    wrong = [name for name in found if name not in FIELDS]
-    if given.preset and given.preset not in PRESETS:
-        raise ConnectorError(f"labels.mapping.preset must be one of {', '.join(PRESETS)}", retriable=False)
-    if wrong:
+    fields, problems = {**known.fields, **found}, list[str]()
+    if wrong := [name for name in found if name not in FIELDS]:
         text = f"labels.mapping.fields has {', '.join(wrong)}, which no label has; known: {', '.join(FIELDS)}"
-        raise ConnectorError(text, retriable=False)
-    fields = {**known.fields, **found}
-    if missing := [name for name in ("response_id", "correct", "event_time") if name not in fields]:
-        raise ConnectorError(f"labels.mapping.fields has no path for {', '.join(missing)}", retriable=False)
+        problems.append(text)
+    if given.preset and given.preset not in PRESETS:
+        problems.append(f"labels.mapping.preset must be one of {', '.join(PRESETS)}")
+    elif missing := [name for name in ("response_id", "correct", "event_time") if name not in fields]:
+        problems.append(f"labels.mapping.fields has no path for {', '.join(missing)}")
+    if problems:
+        raise ConnectorError("; ".join(problems), retriable=False)
     return LabelMapping(
         prefix=given.prefix or known.prefix,
         records=given.records or known.records,
