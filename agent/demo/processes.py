@@ -39,7 +39,7 @@ class Process:
 
     Parameters
     ----------
-    group : process group to join; 0: one of its own
+    group : process group to join; 0: a new one
     """
 
     def __init__(self, folder: Path, name: str, module: str, *arguments: str, group: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Generation events of this process to a topic of Kafka, through a bounded queue in memory and a thread of its own."""
+"""Publishes the generation events of this process to a Kafka topic, from a bounded queue in memory and in a thread."""
 
 from __future__ import annotations
 

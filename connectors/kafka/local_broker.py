@@ -56,7 +56,7 @@ class KafkaBroker:
     security : adds the TLS listeners
     properties : added to the server's settings
     heap_mb : size of the Java heap
-    process_group : that the server joins; 0: one of its own
+    process_group : process group that the server joins; 0: a new one
     node_id, quorum, cluster_id : of a node in a cluster; ``quorum`` maps node ids to controller ports
 
     Raises

