@@ -162,6 +162,62 @@ class Acquisition:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """One response that a person should label.
+
+    ``rank`` counts from 1 within its list: with fewer labels than asked for, label the lowest ranks, which are a fair
+    sample too. ``inclusion_probability`` belongs into the label. ``p_correct`` was predicted when the response arrived,
+    and is None without a prediction. ``aliases`` are further ids that a label may name the response by. ``link`` opens
+    the response in a tool of the user; None without a template.
+    """
+
+    rank: int
+    response_id: str
+    event_time: float
+    inclusion_probability: float
+    p_correct: float | None
+    aliases: tuple[str, ...] = ()
+    slices: Mapping[str, str] = field(default_factory=dict)
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelList:
+    """The responses of one series that should be labelled: a random sample of those of ``[period_start, period_end)``.
+
+    Of ``n_responses`` in the period ``n_labelled`` have a label that counts already; the sample is drawn from the
+    others. ``rank`` orders the lists of one period, the most useful first. ``n_asked`` and ``n_answered`` are the
+    requests of earlier lists of the series that have expired, and how many of them have labels that count. Labels that
+    come after ``expires`` count as well, but were replaced.
+    """
+
+    domain: str
+    fingerprint: str
+    model: str
+    period_start: float
+    period_end: float
+    expires: float
+    rank: int
+    plan: str
+    reason: str
+    n_responses: int
+    n_labelled: int
+    n_asked: int
+    n_answered: int
+    requests: tuple[LabelRequest, ...]
+
+    @property
+    def key(self) -> str:
+        """The stable key: the series and the end of the period."""
+        return estimate_key(self.series, self.period_end)
+
+    @property
+    def series(self) -> SeriesKey:
+        """The series to label."""
+        return SeriesKey(self.domain, self.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The probability that one response is correct.
 
