@@ -41,6 +41,9 @@ class TopicSettings(Section):
     priorities: str = "driftgauge.priorities"
     """Topic for labelling priorities; empty: they are not published."""
 
+    label_lists: str = "driftgauge.label-lists"
+    """Topic for the responses that should be labelled; empty: they are not published."""
+
     predictions: str = "driftgauge.predictions"
     """Topic for the predictions that `predictions.publish` selects; empty: they are not published."""
 

@@ -21,6 +21,8 @@ from driftgauge.config.section import (
     Shares,
     Texts,
 )
+from driftgauge.models.acquire.allocation import Across
+from driftgauge.models.acquire.sampling import Plan
 from driftgauge.models.labels import USE_BY_SOURCE, Policy, Use
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.feature_sets import ALL_FEATURES, FeatureSet
@@ -201,6 +203,40 @@ class LabelSettings(Section):
     """Smallest inclusion probability of the labelling plan, for alarms and promotions; 0: the smallest so far."""
 
     mapping: LabelMappingSettings = Field(default_factory=LabelMappingSettings)
+
+
+class AcquisitionSettings(Section):
+    """Label lists: at the end of each period, which responses to label."""
+
+    labels_per_period: CountOrNone = 200
+    """Number of responses to label in a period, over all domains; 0: no label lists."""
+
+    labels_in_all: CountOrNone = 0
+    """Number of responses to label over the life of the store; 0: any number."""
+
+    labels_per_domain: CountOrNone = 0
+    """Number of responses to label in a period for each domain, the widest interval first; 0: divided by `across`."""
+
+    target_width: Share = 0.0
+    """Width of an interval, in [0, 1], at which a domain needs no more labels; 0: there is always need."""
+
+    base_labels: CountOrNone = 10
+    """Number of labels that every domain gets before the rest is divided, those in its window included; 0: none."""
+
+    across: Across = "width"
+    """Division of the rest among domains: by width (of the interval), equal, or by traffic x shortfall x width."""
+
+    within: Plan = "systematic"
+    """Draws in a domain: systematic (in the order of surprisal), uniform, or uncertainty (sqrt(p (1 - p)))."""
+
+    period_s: PositiveSeconds = DAY_S
+    """Seconds from one list to the next; if `windows.hop_s` is longer, that. A list is made at the next boundary."""
+
+    expires_after: Annotated[int, Field(ge=1, le=100)] = 7
+    """Number of periods until a request without a label is given up and newer responses take its place."""
+
+    link: str = ""
+    """Link of a request to your own tools, with {response_id} and {domain} in it; empty: none."""
 
 
 class EstimateSettings(Section):

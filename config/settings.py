@@ -20,6 +20,7 @@ from driftgauge.config.connections import (
     StoreSettings,
 )
 from driftgauge.config.estimation import (
+    AcquisitionSettings,
     BoundSettings,
     ContextSettings,
     DriftSettings,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     classifier: LearningSettings = Field(default_factory=LearningSettings)
     windows: WindowSettings = Field(default_factory=WindowSettings)
     labels: LabelSettings = Field(default_factory=LabelSettings)
+    acquisition: AcquisitionSettings = Field(default_factory=AcquisitionSettings)
     estimates: EstimateSettings = Field(default_factory=EstimateSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     targets: TargetSettings = Field(default_factory=TargetSettings)

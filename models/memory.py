@@ -7,14 +7,29 @@ and either all of its writes happen or none. `connectors/store` and `connectors/
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
-from driftgauge.models.outputs import Acquisition, Estimate
+from driftgauge.models.outputs import Acquisition, Estimate, LabelList
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.stale_windows import StaleWindow
+
+
+class Unlabelled(NamedTuple):
+    """Responses of one series and span that could be labelled.
+
+    Attributes
+    ----------
+    n_responses : all responses of the span
+    n_labelled : those with a label that counts in estimates
+    rows : the others; a random sample of them where they are many
+    """
+
+    n_responses: int
+    n_labelled: int
+    rows: Rows
 
 
 class Memory(Protocol):
@@ -38,6 +53,22 @@ class Memory(Protocol):
 
     def window(self, series: SeriesKey, start: float, end: float, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
+        ...
+
+    def unlabelled(self, series: SeriesKey, start: float, end: float, limit: int, seed: int) -> Unlabelled:
+        """Up to ``limit`` responses with ``start <= event_time < end`` that have no label which counts.
+
+        Where there are more, they are those whose hashed ids follow a place that the seed decides, in a circle: every
+        response is among them with the same probability.
+        """
+        ...
+
+    def aliases_of(self, rows: Sequence[ResponseRow], /) -> dict[str, list[str]]:
+        """The aliases that name these stored responses alone, sorted, by response id; without any it is absent."""
+        ...
+
+    def label_lists(self, series: SeriesKey, limit: int) -> list[LabelList]:
+        """The label lists of a series with the last ends of their period, the newest first."""
         ...
 
     def labelled(self, fingerprint: str, limit: int) -> Rows:

@@ -1,4 +1,4 @@
-"""Outputs of the core: estimates, alerts, acquisition lists, predictions and dead letters.
+"""Outputs of the core: estimates, alerts, acquisition lists, label lists, predictions and dead letters.
 
 Every type is an immutable value without behaviour. Times are UTC seconds since the epoch (float). An unknown value is
 ``None``, never zero. Every output that is kept has a ``key``: a later output with the same key replaces it.
@@ -186,9 +186,12 @@ class LabelList:
     """The responses of one series that should be labelled: a random sample of those of ``[period_start, period_end)``.
 
     Of ``n_responses`` in the period ``n_labelled`` have a label that counts already; the sample is drawn from the
-    others. ``rank`` orders the lists of one period, the most useful first. ``n_asked`` and ``n_answered`` are the
-    requests of earlier lists of the series that have expired, and how many of them have labels that count. Labels that
-    come after ``expires`` count as well, but were replaced.
+    others. ``rank`` orders the lists of one period, the most useful first. Labels that come after ``expires`` count as
+    well, but newer responses were asked for in their place.
+
+    ``n_asked`` are the requests of the series that expired since its list before, ``n_answered`` those of them with a
+    label that counts. ``p_answered`` and ``p_unanswered`` are the mean ``p_correct`` of the ones and the others, None
+    where unknown: where they differ, the labels that came are no fair sample.
     """
 
     domain: str
@@ -204,6 +207,8 @@ class LabelList:
     n_labelled: int
     n_asked: int
     n_answered: int
+    p_answered: float | None
+    p_unanswered: float | None
     requests: tuple[LabelRequest, ...]
 
     @property
@@ -241,5 +246,5 @@ class Prediction:
         return self.response_id
 
 
-Output: TypeAlias = Estimate | Alert | Acquisition | Prediction | Rejected
+Output: TypeAlias = Estimate | Alert | Acquisition | LabelList | Prediction | Rejected
 """Everything that the core emits; a rejected event leaves as a dead letter."""

@@ -157,6 +157,11 @@ class Window:
         first, stop = np.searchsorted(self.event_time[: self._size], (start, end), side="left")
         return bool(stop > first) or self.incomplete_until >= start
 
+    def first_time(self, start: float) -> float:
+        """Event time of the first response in the buffer with ``start <= event_time``; infinite without one."""
+        first = int(np.searchsorted(self.event_time[: self._size], start, side="left"))
+        return float(self.event_time[first]) if first < self._size else math.inf
+
     def ends_of_rows(self, start: float, end: float) -> Iterator[float]:
         """The first boundary after each response with ``start <= event_time < end``, where ``end`` is a boundary.
 

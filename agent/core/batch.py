@@ -11,7 +11,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.models.aliases import FIRST_CHOICE, Alias
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, Output
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.feature_sets import in_width
@@ -33,6 +33,7 @@ class Batch:
     labels : their label events, by response id; pending ones by the name that they give
     aliases : aliases by name, as far as this batch concerns them
     estimates, acquisitions : the newest ones emitted by this batch, by key
+    label_lists : those emitted by this batch
     before_emit : called before each output. Responses that are predicted together emit theirs first, so that the order
         of outputs is the order of events.
     """
@@ -47,6 +48,7 @@ class Batch:
         self.aliases: dict[str, Alias] = {}
         self.estimates: dict[str, Estimate] = {}
         self.acquisitions: dict[str, Acquisition] = {}
+        self.label_lists: list[LabelList] = []
         self.before_emit: Callable[[], None] = _nothing
         self._stale: dict[tuple[SeriesKey, float], float] = {}
         self._recalled: set[str] = set()

@@ -1,4 +1,4 @@
-"""When estimates and acquisition lists are emitted: at boundaries, and before them when an estimate moved.
+"""When estimates, acquisition and label lists are emitted: at boundaries; estimates also when they moved.
 
 At a boundary with many domains, some estimates are emitted at once and the others with the events that follow, so that
 no batch takes long. When the next boundary comes first, the rest is emitted there.
@@ -13,6 +13,7 @@ from itertools import groupby
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live, estimate_past
+from driftgauge.agent.core.listing import Listing
 from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.state import Closing
 from driftgauge.models import acquisition
@@ -25,6 +26,7 @@ class Emission:
     def __init__(self, batch: Batch, roster: Roster) -> None:
         self._batch = batch
         self._roster = roster
+        self._listing = Listing(batch, roster)
 
     def close(self, boundary: float) -> None:
         """Begin to emit the windows that end at this boundary, after the rest of those of the boundary before."""
@@ -34,6 +36,11 @@ class Emission:
         self._batch.state.closing = Closing(boundary)
         self.go_on()
 
+    def end_periods(self) -> None:
+        """Begin to draw label lists of periods that have ended, unless estimates come first."""
+        if self._batch.state.closing is None:
+            self._listing.close(self._batch.state.boundary)
+
     def emit_early(self) -> None:
         """Begin to emit the open windows that changed; where estimates are due already, emit some of those instead."""
         if self._batch.state.closing is None:
@@ -42,9 +49,10 @@ class Emission:
             self.go_on()
 
     def go_on(self) -> None:
-        """Emit some of the estimates that are due: those of closed windows that changed, then those of live domains."""
+        """Emit some of what is due: estimates of closed windows that changed, those of live domains, label lists."""
         self._emit_stale()
         self._close_domains(self._batch.settings.windows_at_once)
+        self._listing.go_on(self._batch.settings.windows_at_once)
 
     def _close_domains(self, limit: float) -> None:
         """Emit the windows of at most ``limit`` live domains, in order; after the last one, the acquisition list."""
@@ -60,6 +68,7 @@ class Emission:
             state.domains[series].window.forget(state.boundary - self._batch.settings.windows.window_s)
         state.closing = None
         self._emit_acquisition(boundary)
+        self._listing.close(boundary)
 
     def _close_domain(self, domain: DomainState, boundary: float) -> bool:
         """Emit the window of a domain if it is due; returns whether it was."""

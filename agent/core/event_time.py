@@ -81,6 +81,7 @@ class EventTime:
                 if end >= state.boundary:  # a response completed meanwhile may have closed it
                     yield from self._close(end)
                     state.boundary = max(state.boundary, windows.boundary_after(end))
+            self._emission.end_periods()
             state.boundary = max(state.boundary, boundary)
             for series in sorted(state.domains):
                 state.domains[series].window.forget(min(boundary, state.open_end(series)) - windows.window_s)

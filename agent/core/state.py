@@ -44,7 +44,12 @@ def _without_closing(saved: list[Any]) -> list[Any]:
     return [*saved, None]
 
 
-STREAM = SavedFormat("state of the stream", (_without_stale, _without_closing), since="0.2.0")
+def _without_lists(saved: list[Any]) -> list[Any]:
+    """Format 3 had no label lists."""
+    return [*saved, [-math.inf, []]]
+
+
+STREAM = SavedFormat("state of the stream", (_without_stale, _without_closing, _without_lists), since="0.2.0")
 SCALE = SavedFormat("judgement of a topic")
 ALERTED = SavedFormat("times of daily alerts")
 OPEN_MARKS = SavedFormat("marks of open windows")
@@ -57,12 +62,22 @@ class Closing(NamedTuple):
     last: SeriesKey | None = None
 
 
+class DueList(NamedTuple):
+    """A label list that is to be drawn: of which series and period, its rank, and its number of requests."""
+
+    series: SeriesKey
+    period_end: float
+    rank: int
+    n: int
+
+
 class State:
     """Everything between batches.
 
     ``boundary`` is where the next windows end; -inf before the first response. ``closing`` is a boundary at which some
     domains still wait for their estimate. ``n_stale`` closed windows are marked to be estimated again. ``n_due`` of
     them need not wait for the next boundary. ``corrected_at`` is the event time at which some were last emitted.
+    ``period_end`` is the end of the oldest period without label lists, -inf before the first boundary.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -79,6 +94,8 @@ class State:
         self.oldest_pending: float | None = None  # event time, exact at boundaries; None: no label is pending
         self.boundary = -math.inf
         self.closing: Closing | None = None
+        self.period_end = -math.inf
+        self.due_lists: list[DueList] = []
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
         self.contexts: dict[str, ContextState] = {}
@@ -124,8 +141,8 @@ class State:
 
     @property
     def is_behind(self) -> bool:
-        """Whether estimates are due that were not emitted yet, to keep a batch short."""
-        return self.closing is not None or self.n_due > 0
+        """Whether estimates or label lists are due that were not emitted yet, to keep a batch short."""
+        return self.closing is not None or self.n_due > 0 or bool(self.due_lists)
 
     def open_end(self, series: SeriesKey) -> float:
         """The end of the next window of a series that is to be estimated."""
@@ -220,7 +237,8 @@ class State:
         scalars = [self.n_responses, self.n_alerts, self.n_pending, *times, *stale]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         clocks = [self.clock.snapshot(), self.wrong_clock_alert]
-        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks, self.closing])
+        lists = [self.period_end, self.due_lists]
+        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks, self.closing, lists])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -228,9 +246,10 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, state.assembly.n_news, clocks, closing = STREAM.unpack(saved["stream"])
+        scalars, counters, delays, state.assembly.n_news, clocks, closing, lists = STREAM.unpack(saved["stream"])
         if closing is not None:
             state.closing = Closing(closing[0], SeriesKey(*closing[1]) if closing[1] else None)
+        state.period_end, state.due_lists = lists[0], [DueList(SeriesKey(*due[0]), *due[1:]) for due in lists[1]]
         state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary, *scalars = scalars
         state.n_events, state.n_stale, state.n_due, state.corrected_at = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)

@@ -35,6 +35,8 @@ from driftgauge.connectors.labels.mapping import FIELDS, LabelMapping, paths_of
 from driftgauge.connectors.labels.presets import PRESETS
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
+from driftgauge.models.acquire.allocation import Budget
+from driftgauge.models.acquire.label_lists import LabelPlan
 from driftgauge.models.labels import USE_BY_SOURCE, LabelUse, Use
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.arrivals import with_features
@@ -82,6 +84,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         smallest_inclusion_probability=labels.smallest_inclusion_probability or None,
         label_horizon_s=labels.horizon_s,
         max_pending_labels=labels.max_pending,
+        label_plan=label_plan(settings),
         confidence_level=settings.estimates.confidence_level,
         min_events=settings.estimates.min_events,
         detect_drift=settings.drift.enabled,
@@ -96,6 +99,26 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         windows_at_once=bounds.windows_at_once,
         warm_start=settings.context.warm_start,
         predictions=settings.predictions.publish,
+        seed=settings.classifier.seed,
+    )
+
+
+def label_plan(settings: Settings) -> LabelPlan:
+    """When and how label lists are drawn."""
+    acquisition = settings.acquisition
+    return LabelPlan(
+        period_s=max(acquisition.period_s, settings.windows.hop_s),  # lists are made at boundaries
+        budget=Budget(
+            n=acquisition.labels_per_period,
+            per_domain=acquisition.labels_per_domain,
+            base=acquisition.base_labels,
+            target_width=acquisition.target_width,
+            across=acquisition.across,
+        ),
+        n_in_all=acquisition.labels_in_all,
+        within=acquisition.within,
+        expires_after=acquisition.expires_after,
+        link=acquisition.link,
         seed=settings.classifier.seed,
     )
 

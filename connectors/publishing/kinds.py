@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.publishing.payload import to_json
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, Prediction
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, Prediction
 
 R = TypeVar("R")
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
@@ -166,6 +166,20 @@ _KINDS: tuple[OutputKind[Any], ...] = (
         columns=("key", "event_time", "revision", "priorities"),  # the order in stores that exist
         newest_by="revision",
         indexes={"acquisitions_by_time": ("event_time",)},
+    ),
+    OutputKind(
+        record=LabelList,
+        name="label_list",
+        event_type="driftgauge.label_list.created.v1",
+        topic="label_lists",
+        default_topic="driftgauge.label-lists",
+        key_description="domain/fingerprint/end of the period",
+        event_time="period_end",
+        table="label_lists",
+        indexes={
+            "label_lists_by_series": ("domain", "fingerprint", "period_end"),
+            "label_lists_by_end": ("period_end",),
+        },
     ),
     OutputKind(  # not stored: the row of the response holds it
         record=Prediction,

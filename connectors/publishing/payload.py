@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-TIMES = frozenset({"event_time", "window_start", "window_end", "watermark", "since"})
+TIMES = frozenset(
+    {"event_time", "window_start", "window_end", "watermark", "since", "period_start", "period_end", "expires"}
+)
 """The fields of records that hold a time: seconds since the epoch in the record, text in its payload."""
 
 
@@ -21,9 +23,16 @@ def to_json(record: Any) -> bytes:
 
 
 def payload(record: Any) -> dict[str, Any]:
-    """The fields of a record by name, times as RFC 3339 text; other values as they are."""
-    values = ((item.name, getattr(record, item.name)) for item in fields(record))
-    return {name: rfc3339(value) if name in TIMES else value for name, value in values}
+    """The fields of a record by name, and of the records in it; times as RFC 3339 text, other values as they are."""
+    return {item.name: _shown(item.name, getattr(record, item.name)) for item in fields(record)}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in TIMES:
+        return rfc3339(value)
+    if isinstance(value, tuple):
+        return [payload(one) if is_dataclass(one) else one for one in value]
+    return value
 
 
 def rfc3339(seconds: float | None) -> str | None:

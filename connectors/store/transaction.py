@@ -21,8 +21,11 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     delete,
+    func,
     insert,
+    not_,
     select,
     true,
     update,
@@ -37,7 +40,8 @@ from driftgauge.connectors.store.pending import HAS_RESPONSE, select_pending
 from driftgauge.connectors.store.statements import Writes, insert_new
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Estimate, Output
+from driftgauge.models.memory import Unlabelled
+from driftgauge.models.outputs import Acquisition, Estimate, LabelList, Output
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.stale_windows import StaleWindow
@@ -48,7 +52,7 @@ _STALE_KEY = schema.stale_windows.primary_key
 _FORGET_STALE = delete(schema.stale_windows).where(*(column == bindparam(f"{column.name}") for column in _STALE_KEY))
 _MAX_NAMES = 200_000
 
-_R, _L = schema.responses.c, schema.labels.c
+_R, _L, _ALIASES = schema.responses.c, schema.labels.c, schema.aliases.c
 _domains, _fingerprints = schema.names.alias("domains"), schema.names.alias("fingerprints")
 _RESPONSE = [  # in the order of the fields
     {"domain": _domains.c.name, "fingerprint": _fingerprints.c.name}.get(item.name, schema.responses.c.get(item.name))
@@ -156,6 +160,34 @@ class SqlTransaction:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         place = {"of_domain": series.domain, "of_fingerprint": series.fingerprint, "start": start, "end": end}
         return as_rows(self._read(_WINDOW, {**place, "at_most": limit}).all()[::-1])
+
+    def unlabelled(self, series: SeriesKey, start: float, end: float, limit: int, seed: int) -> Unlabelled:
+        """Up to ``limit`` responses of a span that have no label which counts, after the place of the seed."""
+        place = {"of_domain": series.domain, "of_fingerprint": series.fingerprint, "start": start, "end": end}
+        n_responses, n_labelled = map(int, self._read(_COUNTS, place).one())
+        after = {**place, "place": schema.id_hash(str(seed))}
+        found = [*self._read(_UNLABELLED, {**after, "at_most": limit})]
+        if len(found) < min(limit, n_responses - n_labelled):
+            found += self._read(_UNLABELLED_BEFORE, {**after, "at_most": limit - len(found)})
+        return Unlabelled(n_responses, n_labelled, as_rows(found))
+
+    def aliases_of(self, stored: Sequence[ResponseRow]) -> dict[str, list[str]]:
+        """The aliases that name these stored responses alone, by response id; their times have an index."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for part in _parts(stored):
+            times, ids = {row.event_time for row in part}, {row.id for row in part}
+            query = select(_ALIASES.name, _ALIASES.response_id).where(_ALIASES.event_time.in_(times))
+            for row in self._read(query.order_by(_ALIASES.name)):
+                if row.response_id in ids:
+                    found[row.response_id].append(row.name)
+        return dict(found)
+
+    def label_lists(self, series: SeriesKey, limit: int) -> list[LabelList]:
+        """The label lists of a series, the newest first."""
+        table = output_table(LabelList)
+        of_series = select(table).where(table.c.domain == series.domain, table.c.fingerprint == series.fingerprint)
+        newest = of_series.order_by(table.c.period_end.desc()).limit(limit)
+        return [output_from(LabelList, row) for row in self._read(newest)]
 
     def labelled(self, fingerprint: str, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), that have a resolved label."""
@@ -341,14 +373,19 @@ def _parts(values: Collection[_T]) -> Iterator[list[_T]]:
 
 
 # queries of every batch: to build one takes longer than to run it
-_WINDOW = _newest(
-    and_(
-        _R.domain == _number(bindparam("of_domain")),
-        _R.fingerprint == _number(bindparam("of_fingerprint")),
-        _R.event_time >= bindparam("start"),
-        _R.event_time < bindparam("end"),
-    ),
-    bindparam("at_most"),
+_IN_SPAN = and_(
+    _R.domain == _number(bindparam("of_domain")),
+    _R.fingerprint == _number(bindparam("of_fingerprint")),
+    _R.event_time >= bindparam("start"),
+    _R.event_time < bindparam("end"),
+)
+_WINDOW = _newest(_IN_SPAN, bindparam("at_most"))
+_COUNTS_IN_ESTIMATES = and_(_R.correct.is_not(None), _R.weight > 0)
+_COUNTS = select(func.count(), func.count(case((_COUNTS_IN_ESTIMATES, 1)))).where(_IN_SPAN)
+_IN_CIRCLE = _named(*_REMEMBERED).where(_IN_SPAN, not_(_COUNTS_IN_ESTIMATES)).order_by(_R.id_hash, _R.id)
+_UNLABELLED, _UNLABELLED_BEFORE = (
+    _IN_CIRCLE.where(is_there).limit(bindparam("at_most"))
+    for is_there in (_R.id_hash >= bindparam("place"), _R.id_hash < bindparam("place"))
 )
 _RETIRED = select(schema.retired.c.value).where(schema.retired.c.name == bindparam("of_name"))
 _KEPT: Mapping[type[Any], Executable] = {

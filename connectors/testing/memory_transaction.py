@@ -13,11 +13,14 @@ import numpy as np
 from driftgauge.connectors.base import Message, Positions, Record, TopicPartition
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind, stored_kinds
 from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows
+from driftgauge.connectors.store.schema import id_hash
 from driftgauge.connectors.testing.crash_plan import CrashPlan
 from driftgauge.connectors.testing.tables import Tables
+from driftgauge.models.acquire.label_lists import counts
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
-from driftgauge.models.outputs import Acquisition, Estimate, Output
+from driftgauge.models.memory import Unlabelled
+from driftgauge.models.outputs import Acquisition, Estimate, LabelList, Output
 from driftgauge.models.pending import Names, PendingLabels, explained
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
@@ -63,6 +66,28 @@ class MemoryTransaction:
         """The last ``limit`` responses, by (event_time, id), with ``start <= event_time < end``."""
         rows = self._tables.windows.get(series, {})
         return _last((row for row in rows.values() if start <= row.event_time < end), limit)
+
+    def unlabelled(self, series: SeriesKey, start: float, end: float, limit: int, seed: int) -> Unlabelled:
+        """Up to ``limit`` responses of a span that have no label which counts, after the place of the seed."""
+        rows = [row for row in self._tables.windows.get(series, {}).values() if start <= row.event_time < end]
+        place, without = id_hash(str(seed)), [row for row in rows if not counts(row)]
+        without.sort(key=lambda row: (id_hash(row.id) < place, id_hash(row.id), row.id))
+        return Unlabelled(len(rows), len(rows) - len(without), as_rows([_remembered(row) for row in without[:limit]]))
+
+    def aliases_of(self, rows: Sequence[ResponseRow]) -> dict[str, list[str]]:
+        """The aliases that name these stored responses alone, by response id."""
+        found: dict[str, list[str]] = {}
+        times = {row.id: row.event_time for row in rows}
+        for name, alias in sorted(self._tables.aliases.items()):
+            if alias.response_id in times and alias.event_time in times.values():
+                found.setdefault(alias.response_id, []).append(name)
+        return found
+
+    def label_lists(self, series: SeriesKey, limit: int) -> list[LabelList]:
+        """The label lists of a series, the newest first."""
+        lists: dict[str, LabelList] = self._tables.outputs["label_lists"]
+        of_series = (made for made in lists.values() if made.series == series)
+        return nlargest(limit, of_series, key=lambda made: made.period_end)
 
     def labelled(self, fingerprint: str, limit: int) -> Rows:
         """The last ``limit`` responses, by (event_time, id), that have a resolved label."""

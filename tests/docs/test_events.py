@@ -24,7 +24,7 @@ from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.publishing.payload import TIMES, to_json
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
-from driftgauge.models.outputs import Output, Priority
+from driftgauge.models.outputs import LabelRequest, Output, Priority
 from tests.docs.test_documents import ROOT, blocks
 from tests.pipeline.logs import make_log, play
 
@@ -109,9 +109,15 @@ def test_examples_of_outgoing_events_are_encoded_exactly_so(example: dict[str, A
     values: dict[str, Any] = {name: seconds(value) if name in TIMES else value for name, value in example.items()}
     if "priorities" in values:
         values["priorities"] = tuple(Priority(**row) for row in values["priorities"])
+    if "requests" in values:
+        values["requests"] = tuple(request_of(row) for row in values["requests"])
     output = kind.record(**values)
     assert json.loads(to_json(output)) == example
     assert dict(encode(output, Topics(), "a", 1).headers)["ce_type"].decode() == kind.event_type
+
+
+def request_of(row: dict[str, Any]) -> LabelRequest:
+    return LabelRequest(**{**row, "event_time": seconds(row["event_time"]), "aliases": tuple(row["aliases"])})
 
 
 def seconds(text: str) -> float:

@@ -11,6 +11,8 @@ from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import Store
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
+from driftgauge.models.acquire.allocation import Budget
+from driftgauge.models.acquire.label_lists import LabelPlan
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Rejected, Signal
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Output
@@ -29,6 +31,7 @@ SETTINGS = PipelineSettings(
     committee=CommitteeSettings(refit_every_labels=40),
     predictions="final",
     windows_at_once=3,
+    label_plan=LabelPlan(period_s=60.0, budget=Budget(12, base=1), expires_after=1, link="https://t/{response_id}"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, Priority
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, LabelRequest, Priority
 from driftgauge.models.rows import ResponseRow
 
 
@@ -80,6 +80,31 @@ def alert(number: int = 1, **changes: Any) -> Alert:
 def acquisition(event_time: float = 3600.0, revision: int = 1) -> Acquisition:
     row = Priority(1, "law", "f1", 0.5, 0.9, 0.1, 0.2, 200, 0, "no labels yet")
     return Acquisition(event_time, (row,), revision)
+
+
+def label_list(period_end: float = 3600.0, **changes: Any) -> LabelList:
+    values: dict[str, Any] = {
+        "domain": "law",
+        "fingerprint": "f1",
+        "model": "m",
+        "period_start": 0.0,
+        "period_end": period_end,
+        "expires": period_end + 25_200.0,
+        "rank": 1,
+        "plan": "systematic",
+        "reason": "interval 0.10 wide with 20 labels",
+        "n_responses": 200,
+        "n_labelled": 20,
+        "n_asked": 10,
+        "n_answered": 9,
+        "p_answered": 0.75,
+        "p_unanswered": None,
+        "requests": (
+            LabelRequest(1, "r-1", 1001.0, 0.25, 0.5, ("ticket-1",), {"language": "de"}, "https://traces.example/r-1"),
+            LabelRequest(2, "r-2", 1002.0, 0.25, None),
+        ),
+    }
+    return LabelList(**{**values, **changes})
 
 
 def rejected(offset: int = 7, **changes: Any) -> Rejected:

@@ -15,10 +15,11 @@ from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Rejected
+from driftgauge.models.memory import Unlabelled
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.stale_windows import StaleWindow
 from tests.store.conftest import AnyStore
-from tests.store.examples import acquisition, estimate, label, rejected, response
+from tests.store.examples import acquisition, estimate, label, label_list, rejected, response
 
 NUMBERS = range(12)
 IDS = [f"r-{number}" for number in NUMBERS]
@@ -84,7 +85,7 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
                     memory.add_responses([response(number, domain=domain, event_time=float(time))])
             case "resolve", number, correct:
                 for row in memory.responses([IDS[number]]).values():
-                    memory.resolve([response(row.seq, correct=correct, weight=2.0)])
+                    memory.resolve([response(row.seq, correct=correct, weight=2.0 * (number % 3))])
             case "label", number, time:
                 known = memory.labels([IDS[number]]).get(IDS[number], [])
                 if len(known) < 3:
@@ -105,7 +106,8 @@ def play_transaction(memory: Any, remaining: Any, seen: list[Any]) -> bool:
                 seen.append(memory.take_stale(limit))
             case "emit", revision:
                 lists = acquisition(revision=revision)
-                memory.emit([estimate(revision=revision, n_events=len(seen)), lists, rejected(revision)])
+                of_labels = [label_list(float(end), rank=len(seen)) for end in (revision, 2 * revision)]
+                memory.emit([estimate(revision=revision, n_events=len(seen)), lists, *of_labels, rejected(revision)])
             case "expire labels", time, limit:
                 seen.append(memory.expire_labels(float(time), limit))
             case ("look",):
@@ -130,8 +132,16 @@ def look(memory: Any) -> Any:
         (list(memory.retired_numbers().items()), [memory.retired(name) for name in "xyz"]),
         memory.estimate(estimate().key),
         memory.acquisition(acquisition().key),
+        [memory.label_lists(label_list().series, limit) for limit in (1, 3)],
+        memory.aliases_of([*memory.responses(IDS).values()]),
+        [unlabelled(memory, limit, seed) for limit in (2, 9) for seed in (1, 2)],
         sorted(memory.responses(IDS)),
     )
+
+
+def unlabelled(memory: Any, limit: int, seed: int) -> Any:
+    found: Unlabelled = memory.unlabelled(SeriesKey("a", "f1"), 1.0, 4.0, limit, seed)
+    return found.n_responses, found.n_labelled, found.rows.id.tolist(), found.rows.features.tobytes()
 
 
 def look_outside(store: AnyStore) -> Any:
