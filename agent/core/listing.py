@@ -59,7 +59,7 @@ class Listing:
         """The end of the next period with responses; of the period in progress where the others have none."""
         state = self._batch.state
         first = (domain.window.first_time(state.period_end) for domain in state.domains.values())
-        return self._plan.end_after(min(passed, *first))
+        return self._plan.end_after(min((passed, *first)))
 
     def _begin(self, period_end: float) -> None:
         """Divide the budget among the live domains."""
