@@ -6,6 +6,7 @@ The truth is a pure function of the *set* of events, so the order of arrival, du
 from __future__ import annotations
 
 import bisect
+import math
 import statistics
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,12 +117,7 @@ def resolve(labels: Collection[Label], policy: Policy = "latest", use: LabelUse 
     >>> resolve([Label("a", "r", 2.0, correct=1.0), wrong])
     Truth(correct=1.0, weight=1.0, kind='unknown', counts=True)
     """
-    by_id = {label.label_id: label for label in sorted(labels, key=_order)}
-    superseded = {label.supersedes for label in by_id.values() if label.supersedes != label.label_id}
-    newest: dict[Use, dict[tuple[str, str], Label]] = {"count": {}, "teach": {}, "ignore": {}}
-    for label in sorted(by_id.values(), key=_order):
-        if label.label_id not in superseded and label.correct is not None:
-            newest[use.of(label)][label.annotator_kind, label.annotator_id] = label
+    newest = _newest(labels, use)
     usable = sorted((newest["count"] or newest["teach"]).values(), key=_order)
     if not usable:
         return None
@@ -130,6 +126,54 @@ def resolve(labels: Collection[Label], policy: Policy = "latest", use: LabelUse 
     if probability is None:
         return Truth(correct, 1.0, "unknown", counts)
     return Truth(correct, 1 / probability, "designed", counts)
+
+
+def _newest(labels: Collection[Label], use: LabelUse) -> dict[Use, dict[tuple[str, str], Label]]:
+    """The label of each annotator that is neither corrected nor withdrawn, by use."""
+    by_id = {label.label_id: label for label in sorted(labels, key=_order)}
+    superseded = {label.supersedes for label in by_id.values() if label.supersedes != label.label_id}
+    newest: dict[Use, dict[tuple[str, str], Label]] = {"count": {}, "teach": {}, "ignore": {}}
+    for label in sorted(by_id.values(), key=_order):
+        if label.label_id not in superseded and label.correct is not None:
+            newest[use.of(label)][label.annotator_kind, label.annotator_id] = label
+    return newest
+
+
+@dataclass(slots=True)
+class AnnotatorPairs:
+    """Pairs of labels that count, of one response by two annotators: how many, and how many disagree.
+
+    Labels disagree when one is at least 0.5 and the other is not.
+
+    Examples
+    --------
+    >>> right, wrong = (Label(by, "r", 1.0, correct, annotator_id=by) for by, correct in (("ann", 1.0), ("bob", 0.0)))
+    >>> pairs = AnnotatorPairs(9, 0)
+    >>> pairs.replace([right], [right, wrong])
+    >>> pairs, round(pairs.error_rate, 3)
+    (AnnotatorPairs(n=10, n_disagreeing=1), 0.053)
+    """
+
+    n: int = 0
+    n_disagreeing: int = 0
+
+    def replace(self, before: Collection[Label], after: Collection[Label], use: LabelUse = USE) -> None:
+        """Take out the pairs of the labels that a response had, and count those that it has now."""
+        for labels, sign in ((before, -1), (after, 1)):
+            if len(labels) > 1:
+                verdicts = [float(label.correct or 0.0) >= 0.5 for label in _newest(labels, use)["count"].values()]
+                self.n += sign * math.comb(len(verdicts), 2)
+                self.n_disagreeing += sign * verdicts.count(True) * verdicts.count(False)
+
+    @property
+    def error_rate(self) -> float:
+        """Share of labels that are wrong if annotators err independently and equally often, in [0, 0.5].
+
+        With error e two annotators disagree with probability 2 e (1 - e). 0 where no two annotators labelled the same
+        response: nothing is known of their errors then.
+        """
+        disagreeing = min(self.n_disagreeing / self.n, 0.5) if self.n else 0.0
+        return (1 - math.sqrt(1 - 2 * disagreeing)) / 2
 
 
 def is_newer(label: Label, other: Label) -> bool:

@@ -12,7 +12,7 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.models.arrays import Bools, Float32s, Float64s
-from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample
+from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, widened
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate, Status, estimate_key
 from driftgauge.models.series import SeriesKey
@@ -106,7 +106,7 @@ def _estimate(
     state: State, context: ContextState, series: SeriesKey, end: float, revision: int, sample: Sample
 ) -> Estimate:
     settings = state.settings
-    found = _judge(settings, context, sample)
+    found = widened(_judge(settings, context, sample), state.annotator_pairs.error_rate, settings.confidence_level)
     return Estimate(
         domain=series.domain,
         fingerprint=series.fingerprint,

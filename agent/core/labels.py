@@ -60,9 +60,10 @@ class Labels:
         if old is not None and not is_newer(label, old):
             state.counters["labels_without_effect"] += 1  # it was corrected before it came
             return
+        before = tuple(known)
         self._store(label, known, in_place_of=old, is_joined=row is not None)
         if row is not None:
-            self._resolve(row, known, new=[label])
+            self._resolve(row, known, before)
             return
         oldest = state.oldest_pending
         state.oldest_pending = label.event_time if oldest is None else min(label.event_time, oldest)
@@ -81,12 +82,13 @@ class Labels:
         labels = self._batch.labels.setdefault(row.id, [])
         self._batch.state.n_pending -= len(labels)
         self._adopt(row, aliases)
-        self._resolve(row, labels, new=labels)
+        self._resolve(row, labels, before=())
 
     def join_adopted(self, row: ResponseRow, aliases: Iterable[str]) -> None:
         """Resolve a known response that became known under these aliases too."""
-        if adopted := self._adopt(row, aliases):
-            self._resolve(row, self._batch.labels[row.id], new=adopted)
+        before = tuple(self._batch.labels.get(row.id, ()))
+        if self._adopt(row, aliases):
+            self._resolve(row, self._batch.labels[row.id], before)
 
     def expire(self) -> None:
         """Turn labels whose response never came into dead letters."""
@@ -149,13 +151,14 @@ class Labels:
         batch.recall_responses([], {label.response_id for label in labels})
         for label in reversed(labels):
             known, row = batch.labels[label.response_id], batch.rows.get(label.response_id)
+            before = tuple(known)
             known.remove(label)
             batch.memory.remove_labels([label])
             self._reject_out_of_scale(label)
             if row is None:
                 batch.state.n_pending -= 1
             else:
-                self._resolve(row, known, new=())
+                self._resolve(row, known, before)
 
     def _reject_out_of_scale(self, label: Label) -> None:
         detail = f"labels of its topic leave the scale {self._batch.settings.label_scale}: configure labels.scale"
@@ -169,9 +172,9 @@ class Labels:
             return None if alias.response_id is None else rows.get(alias.response_id)
         return rows.get(name) or rows.get(name.removesuffix(FIRST_CHOICE))
 
-    def _adopt(self, row: ResponseRow, aliases: Iterable[str]) -> list[Label]:
-        """Store the labels that are pending under these aliases under the id of their response; returns those kept."""
-        batch, adopted = self._batch, list[Label]()
+    def _adopt(self, row: ResponseRow, aliases: Iterable[str]) -> bool:
+        """Store the labels that are pending under these aliases under the id of their response; whether any is kept."""
+        batch, is_any = self._batch, False
         known = batch.labels.setdefault(row.id, [])
         for pending in [label for alias in aliases for label in batch.labels.pop(alias, ())]:
             batch.state.n_pending -= 1
@@ -180,8 +183,8 @@ class Labels:
             old = next((other for other in known if other.label_id == label.label_id), None)
             if old is None or is_newer(label, old):
                 self._store(label, known, in_place_of=old, is_joined=True)
-                adopted.append(label)
-        return adopted
+                is_any = True
+        return is_any
 
     def _store(self, label: Label, known: list[Label], *, in_place_of: Label | None, is_joined: bool) -> None:
         """Store a label event. An older event with the same ``label_id`` can never count again, so it is removed."""
@@ -191,12 +194,14 @@ class Labels:
         self._batch.memory.add_labels([label], are_joined=is_joined)
         known.append(label)
 
-    def _resolve(self, row: ResponseRow, labels: Sequence[Label], new: Iterable[Label]) -> None:
-        """All effects of the labels of one response, in order."""
+    def _resolve(self, row: ResponseRow, labels: Sequence[Label], before: Sequence[Label]) -> None:
+        """All effects of the labels of one response, in order; ``before``: those that it was resolved with last."""
         batch, state = self._batch, self._batch.state
-        # 1. label delays
-        for label in new:
-            state.label_delays.add(label.event_time - row.event_time)
+        # 1. label delays, and the agreement of annotators
+        for label in labels:
+            if label not in before:
+                state.label_delays.add(label.event_time - row.event_time)
+        state.annotator_pairs.replace(before, labels, batch.settings.label_use)
         # 2. one truth from all label events
         truth = resolve(labels, batch.settings.label_policy, batch.settings.label_use)
         labelled = self._labelled(row, truth)

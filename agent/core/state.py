@@ -18,7 +18,7 @@ from driftgauge.agent.core.domain_state import DOMAIN, DomainState, domain_name
 from driftgauge.agent.core.retired import Retired
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.models.event_clock import EventClock
-from driftgauge.models.labels import LabelDelays
+from driftgauge.models.labels import AnnotatorPairs, LabelDelays
 from driftgauge.models.memory import Memory
 from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.series import SeriesKey
@@ -45,8 +45,8 @@ def _without_closing(saved: list[Any]) -> list[Any]:
 
 
 def _without_lists(saved: list[Any]) -> list[Any]:
-    """Format 3 had no label lists."""
-    return [*saved, [-math.inf, []]]
+    """Format 3 had no label lists, and did not count how annotators agree."""
+    return [*saved, [-math.inf, []], [0, 0]]
 
 
 STREAM = SavedFormat("state of the stream", (_without_stale, _without_closing, _without_lists), since="0.2.0")
@@ -98,6 +98,7 @@ class State:
         self.due_lists: list[DueList] = []
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
+        self.annotator_pairs = AnnotatorPairs()
         self.contexts: dict[str, ContextState] = {}
         self.domains: dict[SeriesKey, DomainState] = {}
         self.names: Counter[str] = Counter()  # contexts of each live domain, without `OVERFLOW_DOMAIN`
@@ -238,7 +239,8 @@ class State:
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         clocks = [self.clock.snapshot(), self.wrong_clock_alert]
         lists = [self.period_end, self.due_lists]
-        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks, self.closing, lists])
+        pairs = [self.annotator_pairs.n, self.annotator_pairs.n_disagreeing]
+        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks, self.closing, lists, pairs])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -246,13 +248,14 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, state.assembly.n_news, clocks, closing, lists = STREAM.unpack(saved["stream"])
+        scalars, counters, delays, state.assembly.n_news, clocks, closing, lists, pairs = STREAM.unpack(saved["stream"])
         if closing is not None:
             state.closing = Closing(closing[0], SeriesKey(*closing[1]) if closing[1] else None)
         state.period_end, state.due_lists = lists[0], [DueList(SeriesKey(*due[0]), *due[1:]) for due in lists[1]]
         state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary, *scalars = scalars
         state.n_events, state.n_stale, state.n_due, state.corrected_at = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
+        state.annotator_pairs = AnnotatorPairs(*pairs)
         partitions, state.wrong_clock_alert = clocks
         state.clock.restore(partitions)
         restored = {f: ContextState.restore(settings, parts) for f, parts in contexts_saved(saved).items()}

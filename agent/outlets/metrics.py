@@ -177,6 +177,10 @@ class Metrics(Collector):
             "driftgauge_domains": ("Live domains, at most bounds.max_domains.", len(state.names)),
             "driftgauge_contexts": ("Live contexts, at most context.max_fingerprints.", len(state.contexts)),
             "driftgauge_stale_windows": ("Past windows waiting to be estimated again.", state.n_stale),
+            "driftgauge_annotator_error_ratio": (
+                "Share of labels that are wrong, by how annotators of the same responses disagree.",
+                state.annotator_pairs.error_rate if state.annotator_pairs.n else -math.inf,
+            ),
             "driftgauge_labels_pending": ("Labels waiting for their response.", state.n_pending),
             "driftgauge_labels_pending_oldest_timestamp_seconds": (
                 "Event time of the oldest label that waits for its response, at the latest boundary.",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -82,6 +83,37 @@ class AccuracyEstimate:
     components: Mapping[str, float] = field(default_factory=dict)
     spread: float | None = None
     interval_parts: Mapping[str, float] = field(default_factory=dict)
+
+
+def widened(estimate: AccuracyEstimate, error_rate: float, confidence_level: float) -> AccuracyEstimate:
+    """The estimate with an interval that allows for wrong labels.
+
+    Labels of which a share ``error_rate`` is wrong move the accuracy by at most that share, in a direction that nobody
+    knows. The shift counts as uniform in [-error_rate, error_rate], whose standard deviation is error_rate / sqrt(3);
+    it is independent of the other errors.
+
+    Parameters
+    ----------
+    error_rate : in [0, 0.5]; `models.labels.AnnotatorPairs.error_rate`
+
+    Examples
+    --------
+    >>> plain = AccuracyEstimate(0.8, 0.7, 0.9, "ok", None, "e", 100, 20, 20.0, None)
+    >>> wide = widened(plain, 0.1, 0.9)
+    >>> round(wide.ci_low, 3), round(wide.interval_parts["annotators"], 3), widened(plain, 0.0, 0.9) is plain
+    (0.662, 0.058, True)
+    """
+    accuracy, low, high = estimate.accuracy, estimate.ci_low, estimate.ci_high
+    if not error_rate or accuracy is None or low is None or high is None:
+        return estimate
+    error = error_rate / math.sqrt(3)
+    half = NormalDist().inv_cdf((1 + confidence_level) / 2) * error
+    return replace(
+        estimate,
+        ci_low=max(accuracy - math.hypot(accuracy - low, half), 0.0),
+        ci_high=min(accuracy + math.hypot(high - accuracy, half), 1.0),
+        interval_parts={**estimate.interval_parts, "annotators": error},
+    )
 
 
 class Estimator(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.models.events import AnnotatorKind, Label
-from driftgauge.models.labels import LabelUse, Truth, is_newer, resolve
+from driftgauge.models.labels import AnnotatorPairs, LabelUse, Truth, is_newer, resolve
 
 
 def label(
@@ -110,3 +111,36 @@ def test_a_later_event_with_the_same_label_id_is_a_correction() -> None:
 def test_what_a_corrected_label_superseded_counts_again() -> None:
     votes = [label("a", 1, 1.0), label("b", 2, 0.0, supersedes="a"), label("b", 3, 0.0)]
     assert resolve(votes, "mean") == Truth(0.5, 1.0, "unknown")
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 1_000))
+def test_pairs_of_annotators_depend_on_the_labels_alone_not_on_how_they_came(seed: int) -> None:
+    rng, pairs, labels = np.random.default_rng(seed), AnnotatorPairs(), list[Label]()
+    for i in range(12):
+        before = tuple(labels)
+        if labels and rng.random() < 0.2:
+            labels.pop(int(rng.integers(len(labels))))
+        else:
+            by, correct = str(rng.choice(["ann", "bob", "cid"])), float(rng.integers(2))
+            labels.append(Label(f"l{i}", "r", float(rng.integers(5)), correct, annotator_id=by))
+        pairs.replace(before, labels)
+    whole = AnnotatorPairs()
+    whole.replace((), labels)
+    assert pairs == whole
+
+
+def test_the_error_rate_of_annotators_is_found_from_their_disagreement() -> None:
+    rng, pairs, error = np.random.default_rng(0), AnnotatorPairs(), 0.15
+    for i in range(4_000):
+        truth = rng.random() < 0.7
+        wrong = rng.random(2) < error
+        labels = [Label(f"{i}/{k}", "r", 1.0, float(truth ^ bool(wrong[k])), annotator_id=f"a{k}") for k in range(2)]
+        pairs.replace((), labels)
+    assert pairs.error_rate == pytest.approx(error, abs=4 * np.sqrt(0.255 * 0.745 / 4_000) / (2 - 4 * error))
+
+
+def test_a_thumb_beside_a_label_is_no_second_annotator() -> None:
+    pairs = AnnotatorPairs()
+    pairs.replace((), [Label("a", "r", 1.0, 1.0), Label("b", "r", 1.0, 0.0, annotator_id="user", source="thumbs")])
+    assert pairs == AnnotatorPairs()

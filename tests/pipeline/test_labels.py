@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -263,3 +264,24 @@ def test_learning_later_how_likely_a_label_was_changes_its_kind() -> None:
     agent = Agent()
     agent.take(*responses(), label("a", 0, 1.0), label("b", 0, 1.0, at=T0 + 40, supersedes="a", probability=1.0))
     assert agent.row("r0").label_kind == "designed"
+
+
+@pytest.mark.parametrize("n_disagreeing", [0, 5])
+def test_annotators_who_disagree_widen_the_interval_also_after_a_restart(n_disagreeing: int) -> None:
+    agent = Agent(replace(SETTINGS, committee=replace(SETTINGS.committee, gate_auroc=0.0)))
+    agent.take(*responses(58), *(label(f"a{i}", i, float(i % 2), by="ann") for i in range(58)))
+    for i in range(20):
+        correct = float(i % 2) if i >= n_disagreeing else 1.0 - i % 2
+        agent.take(label(f"b{i}", i, correct, by="bob", at=T0 + 29))
+    agent.restart()
+    agent.take(Tick(T0 + 60), Tick(T0 + 121))
+    found = agent.window(T0 + 60)
+    assert found.status == "ok"
+    if n_disagreeing == 0:
+        assert "annotators" not in found.interval_parts
+        return
+    error = (1 - math.sqrt(1 - 2 * 5 / 20)) / 2
+    assert found.interval_parts["annotators"] == pytest.approx(error / math.sqrt(3))
+    assert found.accuracy is not None
+    assert found.ci_high is not None
+    assert found.ci_high - found.accuracy > 1.644 * error / math.sqrt(3)
