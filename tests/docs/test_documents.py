@@ -182,7 +182,9 @@ def test_environment_variables_named_in_documents_belong_to_a_setting() -> None:
 def test_metrics_named_in_prose_exist() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.batch([], [], State(PipelineSettings()))
+    state = State(PipelineSettings())
+    state.annotator_pairs.n = 1
+    metrics.batch([], [], state)
     metrics.lag({TopicPartition("labels", 0): 1})
     families = names_in(registry) | gateway_metrics()
     named = [(d, s.partition("{")[0]) for d, s in code_spans() if re.fullmatch(r"driftgauge_[a-z_]+(\{.*\})?", s)]

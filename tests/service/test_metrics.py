@@ -18,6 +18,7 @@ from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
+from driftgauge.models.labels import AnnotatorPairs
 from driftgauge.models.outputs import Estimate
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS
@@ -135,6 +136,17 @@ def test_the_age_of_the_oldest_pending_label_has_a_sample_only_while_labels_wait
     state.n_pending = 0
     metrics.batch([], [], state)
     assert registry.get_sample_value(name) is None
+
+
+def test_the_error_of_annotators_is_unknown_until_two_of_them_labelled_one_response(
+    registry: CollectorRegistry, state: State
+) -> None:
+    metrics, name = Metrics(registry), "driftgauge_annotator_error_ratio"
+    metrics.batch([], [], state)
+    assert registry.get_sample_value(name) is None
+    state.annotator_pairs = AnnotatorPairs(n=3)
+    metrics.batch([], [], state)
+    assert registry.get_sample_value(name) == 0.0
 
 
 def test_a_new_observer_shows_the_counters_of_the_state(registry: CollectorRegistry, state: State) -> None:
