@@ -39,7 +39,7 @@ class TopicSettings(Section):
     """Topic for alerts; empty: they are not published."""
 
     priorities: str = "driftgauge.priorities"
-    """Topic for labelling priorities; empty: they are not published."""
+    """Topic for data lists; empty: they are not published."""
 
     label_lists: str = "driftgauge.label-lists"
     """Topic for the responses that should be labelled; empty: they are not published."""

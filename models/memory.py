@@ -79,8 +79,12 @@ class Memory(Protocol):
         """The highest revision of the estimate with this key."""
         ...
 
+    def accuracies(self, window_end: float) -> dict[SeriesKey, float]:
+        """The accuracy of every series over the window with this end, without those that have no estimate of it."""
+        ...
+
     def acquisition(self, key: str) -> Acquisition | None:
-        """The highest revision of the acquisition list with this key."""
+        """The highest revision of the data list with this key."""
         ...
 
     def state(self, prefix: str) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Outputs of the core: estimates, alerts, acquisition lists, label lists, predictions and dead letters.
+"""Outputs of the core: estimates, alerts, data lists, label lists, predictions and dead letters.
 
 Every type is an immutable value without behaviour. Times are UTC seconds since the epoch (float). An unknown value is
 ``None``, never zero. Every output that is kept has a ``key``: a later output with the same key replaces it.
@@ -121,35 +121,44 @@ class Alert:
         return SeriesKey(self.domain, self.fingerprint)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Priority:
-    """One row of an acquisition list: how much labels of one series would help, and why.
+    """One row of a data list: what better accuracy in one series would be worth, and why.
 
-    ``priority`` is ``traffic_share`` x ``shortfall`` x ``uncertainty``. ``traffic_share`` is the share of all responses
-    of the newest period that belong to the series, ``shortfall`` how far accuracy may lie below the target,
-    ``uncertainty`` the width of the interval; all are in [0, 1], and the last two are 1 without an estimate.
+    ``value`` is ``traffic_share`` x (``target`` - ``accuracy``), negative above the target and None without an
+    estimate. ``traffic_share`` is the share in [0, 1] of all responses of the newest period that belong to the series.
+    ``trend`` is the accuracy less that of the window one period before, None where either is unknown. ``p_top3`` is the
+    probability that the series is among the three most valuable. ``is_new`` says that the domain was first seen in the
+    newest period. ``worst`` are ids of responses in the window: those labelled wrong, then those that are most likely
+    wrong; the first rows of a list have them. ``target`` is None in stored lists that are older than version 0.2.0.
     """
 
     rank: int
     domain: str
     fingerprint: str
-    priority: float
+    value: float | None = None
     traffic_share: float
-    shortfall: float
-    uncertainty: float
+    target: float | None = None
+    accuracy: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    trend: float | None = None
+    p_top3: float | None = None
     n_events: int
     n_labels: int
+    is_new: bool = False
+    worst: tuple[str, ...] = ()
     why: str
 
     @property
     def series(self) -> SeriesKey:
-        """The series to label."""
+        """The series to get data for."""
         return SeriesKey(self.domain, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """What to label next: one ranked list for each boundary, and a higher ``revision`` each time it is made again."""
+    """The data list: for which series to get data. One ranked list for each boundary; made again: ``revision`` + 1."""
 
     event_time: float
     priorities: tuple[Priority, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,11 @@ from driftgauge.agent.commands.terminal import console, errors, print_line, stag
 
 PICTURE_HELP = "Picture to write; its suffix decides the format."
 
-Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "responses", "selection"]
+Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "responses", "selection", "ranking"]
+
+_NOT_FOR_DRAWS = ("k", "max_compositions", "target", "feature_set", "top_k", "picture")
+INAPPLICABLE: Mapping[Protocol, tuple[str, ...]] = {"selection": _NOT_FOR_DRAWS, "ranking": _NOT_FOR_DRAWS}
+"""Parameters of `evaluate` that a protocol does not use; of the other protocols ``repeats``."""
 
 
 def drawable(path: Path | None) -> Path | None:
@@ -35,6 +40,7 @@ def drawable(path: Path | None) -> Path | None:
 
 
 def evaluate(
+    context: typer.Context,
     traffic: FilesArgument,
     protocol: Annotated[Protocol, typer.Option(help="What to measure.")] = "compositions",
     k: Annotated[str, typer.Option(help="Numbers of labelled domains, separated by commas.")] = "1,2,3,4",
@@ -54,7 +60,7 @@ def evaluate(
     confidence_level: Annotated[
         float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
     ] = 0.9,
-    repeats: Annotated[int, typer.Option(min=1, help="Draws of labels for each domain, of `selection`.")] = 50,
+    repeats: Annotated[int, typer.Option(min=1, help="Draws of labels, of `selection` and `ranking`.")] = 50,
     seed: SeedOption = 0,
     jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
@@ -62,31 +68,43 @@ def evaluate(
 ) -> None:
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
     from driftgauge.agent.evaluation import evaluate as evaluation
+    from driftgauge.agent.evaluation.ranking_trials import ranking
     from driftgauge.agent.evaluation.selection_trials import selection
-    from driftgauge.agent.evaluation.view import account_lines, plot, render, selection_table
+    from driftgauge.agent.evaluation.view import account_lines, plot, ranking_tables, render, selection_table
 
+    refuse_inapplicable(context, protocol)
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
     cuts = whole_numbers(top_k, "--top-k", least=1) if top_k else (None,)
-    if protocol == "selection":
-        with stage_progress() as show:
-            measured = selection(
-                traffic, [n for n in counts if n > 1], repeats, seed, jobs, show, confidence_level=confidence_level
-            )
-        console.print(selection_table(measured))
-        write_json(out, measured)
-        return
     with stage_progress() as show:
-        result = evaluation.evaluate(
-            traffic, protocol, ks, max_compositions, counts, target,
-            feature_set=feature_set, top_k=cuts, seed=seed, jobs=jobs, progress=show,
-            confidence_level=confidence_level,
-        )  # fmt: skip
-    console.print(render(result))
+        if protocol == "selection":
+            several = [n for n in counts if n > 1]
+            result = selection(traffic, several, repeats, seed, jobs, show, confidence_level=confidence_level)
+            console.print(selection_table(result))
+        elif protocol == "ranking":
+            result = ranking(traffic, counts, repeats, seed, jobs, show, confidence_level=confidence_level)
+            console.print(ranking_tables(result))
+        else:
+            result = evaluation.evaluate(
+                traffic, protocol, ks, max_compositions, counts, target,
+                feature_set=feature_set, top_k=cuts, seed=seed, jobs=jobs, progress=show,
+                confidence_level=confidence_level,
+            )  # fmt: skip
+            console.print(render(result))
     for line in account_lines(result):
         print_line(line)
     write_json(out, result)
     if picture is not None:
         plot(result, picture)
+
+
+def refuse_inapplicable(context: typer.Context, protocol: Protocol) -> None:
+    """Raise a usage error that names every option that was given and that the protocol does not use."""
+    unused = INAPPLICABLE.get(protocol, ("repeats",))
+    sources = {name: context.get_parameter_source(name) for name in unused}
+    if given := [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]:
+        options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+        names = ", ".join(options[name] for name in given)
+        raise typer.BadParameter(f"not used by --protocol {protocol}: {names}", ctx=context)
 
 
 def curves(

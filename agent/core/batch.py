@@ -150,8 +150,14 @@ class Batch:
         """The highest revision of an estimate, emitted by this batch or an earlier one."""
         return self.estimates.get(key) or self.memory.estimate(key)
 
+    def accuracies(self, window_end: float) -> dict[SeriesKey, float | None]:
+        """The newest estimate of every series over the window with this end; None or absent: there is none."""
+        found: dict[SeriesKey, float | None] = dict(self.memory.accuracies(window_end))
+        emitted = (estimate for estimate in self.estimates.values() if estimate.window_end == window_end)
+        return found | {estimate.series: estimate.accuracy for estimate in emitted}
+
     def newest_acquisition(self, key: str) -> Acquisition | None:
-        """The highest revision of an acquisition list, emitted by this batch or an earlier one."""
+        """The highest revision of a data list, emitted by this batch or an earlier one."""
         return self.acquisitions.get(key) or self.memory.acquisition(key)
 
     def mark_stale(self, row: ResponseRow) -> bool:

@@ -30,7 +30,13 @@ def _with_ranks(saved: list[Any]) -> list[Any]:
     return [identity, since, last_key, DriftMonitor().snapshot(), watch, last, [0.0, []]]
 
 
-DOMAIN = SavedFormat("domain", (_without_detectors, _with_ranks), since="0.2.0")
+def _with_first_boundary(saved: list[Any]) -> list[Any]:
+    """Format 3 did not say when a domain was first seen; it counts as long ago."""
+    *before, last, traffic = saved
+    return [*before, [*last, -math.inf], traffic]
+
+
+DOMAIN = SavedFormat("domain", (_without_detectors, _with_ranks, _with_first_boundary), since="0.2.0")
 
 
 class DomainState:
@@ -40,6 +46,7 @@ class DomainState:
     ----------
     rank : numbers the domains of all contexts in order of arrival, from 1; it decides the part of the false-alarm
         budget
+    first_boundary : the open boundary when it was first seen; -inf: before that was noted
     last_response : number of its last response among all responses; -1: unknown
     last_boundary : the open boundary when that response came
     last_key : key of the newest estimate while it is not in memory
@@ -62,6 +69,7 @@ class DomainState:
         self.is_changed = False  # since the last estimate
         self.last_estimate: Estimate | None = None
         self.last_key: str | None = None
+        self.first_boundary = -math.inf
         self.last_response = -1
         self.last_boundary = -math.inf
 
@@ -75,17 +83,17 @@ class DomainState:
         last_key = self.last_key if self.last_estimate is None else self.last_estimate.key
         identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]
-        last = [self.last_response, self.last_boundary]
+        seen = [self.last_response, self.last_boundary, self.first_boundary]
         traffic = [self.traffic.part_s, sorted(self.traffic.counts.items())]
-        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot(), last, traffic])
+        return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot(), seen, traffic])
 
     @classmethod
     def restore(cls, settings: PipelineSettings, blob: bytes) -> DomainState:
         """Make the state that gave this snapshot; `rebuild` adds its window and last estimate."""
-        (domain, fingerprint, rank), since, last_key, drift, watch, last, traffic = DOMAIN.unpack(blob)
+        (domain, fingerprint, rank), since, last_key, drift, watch, seen, traffic = DOMAIN.unpack(blob)
         state = cls(settings, SeriesKey(domain, fingerprint), rank)
         state.last_key = last_key
-        state.last_response, state.last_boundary = last
+        state.last_response, state.last_boundary, state.first_boundary = seen
         state.events_since, state.labels_since, state.is_changed = since
         state.drift.restore(drift)
         state.watch.restore(watch)

@@ -1,4 +1,4 @@
-"""When estimates, acquisition and label lists are emitted: at boundaries; estimates also when they moved.
+"""When estimates, data lists and label lists are emitted: at boundaries; estimates also when they moved.
 
 At a boundary with many domains, some estimates are emitted at once and the others with the events that follow, so that
 no batch takes long. When the next boundary comes first, the rest is emitted there.
@@ -11,12 +11,12 @@ from dataclasses import replace
 from itertools import groupby
 
 from driftgauge.agent.core.batch import Batch
+from driftgauge.agent.core.data_list import data_list
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import estimate_live, estimate_past
 from driftgauge.agent.core.listing import Listing
 from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.state import Closing
-from driftgauge.models import acquisition
 from driftgauge.models.outputs import Acquisition, Estimate
 
 
@@ -55,7 +55,7 @@ class Emission:
         self._listing.go_on(self._batch.settings.windows_at_once)
 
     def _close_domains(self, limit: float) -> None:
-        """Emit the windows of at most ``limit`` live domains, in order; after the last one, the acquisition list."""
+        """Emit the windows of at most ``limit`` live domains, in order; after the last one, the data list."""
         state = self._batch.state
         if state.closing is None:
             return
@@ -67,7 +67,7 @@ class Emission:
             state.closing = Closing(boundary, series)
             state.domains[series].window.forget(state.boundary - self._batch.settings.windows.window_s)
         state.closing = None
-        self._emit_acquisition(boundary)
+        self._emit_data_list(boundary)
         self._listing.close(boundary)
 
     def _close_domain(self, domain: DomainState, boundary: float) -> bool:
@@ -156,23 +156,16 @@ class Emission:
         self._batch.estimates[estimate.key] = estimate
         self._batch.emit(estimate)
 
-    def _emit_acquisition(self, boundary: float) -> None:
-        domains, settings = self._batch.state.domains, self._batch.settings
-        listed = [
-            (domain.last_estimate, domain.traffic.in_window(boundary))
-            for _, domain in sorted(domains.items())
-            if domain.last_estimate and domain.last_estimate.n_events
-        ]
-        if listed:
-            estimates, traffic = zip(*listed, strict=True)
-            ranked = acquisition.rank(estimates, traffic, settings.targets, settings.default_target)
-            made = Acquisition(boundary, ranked)
-            if previous := self._batch.newest_acquisition(made.key):  # emitted early, at a pause
-                if previous.priorities == made.priorities:
-                    return
-                made = replace(made, revision=previous.revision + 1)
-            self._batch.acquisitions[made.key] = made
-            self._batch.emit(made)
+    def _emit_data_list(self, boundary: float) -> None:
+        made = Acquisition(boundary, data_list(self._batch, boundary))
+        if not made.priorities:
+            return
+        if previous := self._batch.newest_acquisition(made.key):  # emitted early, at a pause
+            if previous.priorities == made.priorities:
+                return
+            made = replace(made, revision=previous.revision + 1)
+        self._batch.acquisitions[made.key] = made
+        self._batch.emit(made)
 
 
 def _is_material(last: Estimate | None, new: Estimate, change: float) -> bool:

@@ -11,13 +11,13 @@ from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
-from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, widened
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate, Status, estimate_key
 from driftgauge.models.series import SeriesKey
-from driftgauge.models.signals.feature_sets import in_width
-from driftgauge.models.windows import Window, usable
+from driftgauge.models.windows import Window
+
+_RIGHT = 0.5  # a graded label below this says wrong
 
 
 def estimate_live(state: State, memory: Memory, domain: DomainState, end: float) -> Estimate:
@@ -29,16 +29,28 @@ def estimate_live(state: State, memory: Memory, domain: DomainState, end: float)
     last = domain.last_estimate
     revision = last.revision + 1 if last is not None and last.window_end == end else 1
     series, context = domain.series, state.contexts[domain.series.fingerprint]
-    sample = _window_sample(state, memory, context, series, domain.window, end)
+    sample = _sample(context, series, _holding(state, memory, series, domain.window, end), end)
     low, high = domain.watch.interval or (None, None)
     return replace(_estimate(state, context, series, end, revision, sample), anytime_low=low, anytime_high=high)
 
 
-def _buffered_sample(context: ContextState, series: SeriesKey, window: Window, end: float) -> Sample:
-    span = window.span(end)
-    scores = window.scores_of(span, context.estimator, series.domain)
-    rows = window.features[span], window.correct[span], window.weight[span]
-    return _sample(context, series, window.is_usable[span], *rows, scores)
+def worst_responses(state: State, memory: Memory, domain: DomainState, end: float, limit: int) -> tuple[str, ...]:
+    """Ids of the responses in a window that are most likely wrong: those labelled wrong, then those without a label.
+
+    Each group is in the order of the probability that the estimator gives them, the lowest first. Without a probability
+    a response is left out unless it is labelled.
+    """
+    series, context = domain.series, state.contexts[domain.series.fingerprint]
+    window = _holding(state, memory, series, domain.window, end)
+    sample, span = _sample(context, series, window, end), window.span(end)
+    is_usable, p = window.is_usable[span], sample.p_correct
+    if not context.estimator.reads_p_correct:
+        p = window.scores_of(span, context.estimator, series.domain)[is_usable, 0].astype(np.float64)
+    ids = np.array(window.ids[span])[is_usable]
+    is_wrong = sample.correct < _RIGHT
+    listed = np.flatnonzero(is_wrong | (~sample.is_labelled & ~np.isnan(p)))
+    order = listed[np.lexsort((p[listed], ~is_wrong[listed]))]
+    return tuple(str(ids[at]) for at in order[:limit])
 
 
 def estimate_past(
@@ -66,35 +78,30 @@ def estimate_past(
         if window.has_rows(end - spec.window_s, end):
             last = previous(estimate_key(series, end))
             revision = 1 if last is None else last.revision + 1
-            sample = _window_sample(state, memory, context, series, window, end)
+            sample = _sample(context, series, _holding(state, memory, series, window, end), end)
             estimates.append(_estimate(state, context, series, end, revision, sample))
     return estimates[::-1]
 
 
-def _window_sample(
-    state: State, memory: Memory, context: ContextState, series: SeriesKey, window: Window, end: float
-) -> Sample:
-    """The rows of a window, from a buffer; from the store where the buffer does not hold them all."""
+def _holding(state: State, memory: Memory, series: SeriesKey, window: Window, end: float) -> Window:
+    """A buffer with all rows of the window with this end: the one given, or one that is read from the store."""
     if window.covers(end):
-        return _buffered_sample(context, series, window, end)
-    return _stored_sample(state, memory, context, series, end)
-
-
-def _stored_sample(state: State, memory: Memory, context: ContextState, series: SeriesKey, end: float) -> Sample:
+        return window
     spec = state.settings.windows
-    rows = memory.window(series, end - spec.window_s, end, spec.window_events)
-    features = in_width(rows.features, state.settings.features.width)
-    return _sample(context, series, usable(features), features, rows.correct, rows.weight)
+    stored = Window(spec, state.settings.features.width)
+    stored.load(memory.window(series, end - spec.window_s, end, spec.window_events))
+    return stored
 
 
-def _sample(
-    context: ContextState, series: SeriesKey, is_usable: Bools,
-    features: Float32s, correct: Float64s, weight: Float64s, scores: Float32s | None = None,
-) -> Sample:  # fmt: skip
-    """The usable rows, with what the estimator of the context reads."""
+def _sample(context: ContextState, series: SeriesKey, window: Window, end: float) -> Sample:
+    """The usable rows of a window, with what the estimator of the context reads."""
+    span = window.span(end)
+    scores = window.scores_of(span, context.estimator, series.domain)
+    features, correct, weight = window.features[span], window.correct[span], window.weight[span]
+    is_usable = window.is_usable[span]
     if not is_usable.all():
         features, correct, weight = features[is_usable], correct[is_usable], weight[is_usable]
-        scores = None if scores is None else scores[is_usable]
+        scores = scores[is_usable]
     correct = np.where(weight > 0, correct, np.nan)  # weight 0: a label that may teach but not count
     p_correct = np.full(len(features), np.nan)
     if context.estimator.reads_p_correct:

@@ -175,7 +175,9 @@ class State:
     def new_domain(self, series: SeriesKey) -> DomainState:
         """The state of a domain in a context that never came before."""
         self.counters["new_domains"] += 1
-        return DomainState(self.settings, series, rank=self.counters["new_domains"])
+        domain = DomainState(self.settings, series, rank=self.counters["new_domains"])
+        domain.first_boundary = self.boundary
+        return domain
 
     def add_domain(self, domain: DomainState) -> DomainState:
         """Make a domain live; it counts as touched."""

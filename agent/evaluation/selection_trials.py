@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.agent.evaluation.compositions import Bench, CachedForests, Domains, Progress, read_traffic
-from driftgauge.agent.evaluation.evaluate import fit_on
-from driftgauge.agent.evaluation.label_trials import Interval, of_estimator, only, outcome
+from driftgauge.agent.evaluation.compositions import Bench, Progress, read_traffic
+from driftgauge.agent.evaluation.label_trials import Interval, of_estimator, outcome
+from driftgauge.agent.evaluation.left_out_domains import LeftOutDomain, left_out_domains
 from driftgauge.agent.evaluation.ppi import ppi_mean
 from driftgauge.models.acquire.sampling import DEFAULT_PLAN, Plan, draw
 from driftgauge.models.arrays import Float64s
-from driftgauge.models.estimate.averaged import Averaged
-from driftgauge.models.estimate.candidates import surprisal_logits
-from driftgauge.models.estimate.estimators import Sample
 
 PLANS: tuple[Plan, ...] = get_args(Plan)
 MOST_UNCERTAIN = "most_uncertain"
@@ -41,62 +37,51 @@ def selection(
     Returns
     -------
     ``default_plan``; ``cells``: one for each file, plan, estimator and number of labels, with ``mae_ratio_to_uniform``
-    (mean absolute error over that of the same estimator with uniform draws), ``coverage`` and ``mean_width``.
+    (mean absolute error over that of the same estimator with uniform draws), ``coverage`` and ``mean_width``;
+    ``accounts``: for each file, how many responses were used, and why the others were not.
 
     Raises
     ------
     ConnectorError
-        When a file is not a recording with labels.
+        When a file is not a recording with labels in two domains or more.
     """
     cells: list[dict[str, Any]] = []
+    accounts: dict[str, Any] = {}
     for path in paths:
         bench = Bench(read_traffic(path), None, seed, confidence_level)
+        accounts[str(path)] = bench.source.account.to_json()
         found = _trials(bench, labels, repeats, jobs, progress)
         cells += [{"file": bench.source.name, **cell} for cell in _cells(found)]
-    return {"default_plan": DEFAULT_PLAN, "cells": cells}
+    return {"default_plan": DEFAULT_PLAN, "cells": cells, "accounts": accounts}
 
 
 def _trials(bench: Bench, labels: Sequence[int], repeats: int, jobs: int, progress: Progress) -> Outcomes:
-    names = sorted(bench.source.rows)
-    others: list[Domains] = [tuple(name for name in names if name != domain) for domain in names]
-    parts = [tuple(name for name in group if name != out) for group in others if len(group) > 1 for out in group]
-    forests = CachedForests(bench)
-    forests.fit(others + parts, jobs, progress)
     seeds = np.random.default_rng(bench.seed)
     found: Outcomes = defaultdict(list)
-    for done, (domain, group) in enumerate(zip(names, others, strict=True), start=1):
-        estimator, p = fit_on(bench, group, forests), forests.target(group)
-        rows = bench.source.rows[domain]
-        sample = bench.source.sample("", rows, p[rows, None])
-        surprisal = surprisal_logits(sample.features)
+    for domain in left_out_domains(bench, 2, jobs, progress):
         for n in labels:
             for trial in seeds.integers(2**32, size=repeats).tolist():
-                _try_plans(found, sample, surprisal, estimator, n, trial, bench.confidence_level)
-        progress("domains", done, len(names))
+                _try_plans(found, domain, n, trial, bench.confidence_level)
     return found
 
 
-def _try_plans(
-    found: Outcomes, sample: Sample, surprisal: Float64s, estimator: Averaged, n: int, seed: int, level: float
-) -> None:
-    truth, p = float(sample.correct.mean()), np.asarray(sample.scores, dtype=np.float64)[:, 0]
+def _try_plans(found: Outcomes, domain: LeftOutDomain, n: int, seed: int, level: float) -> None:
+    p = domain.p
     taken = min(n, len(p) // 2)
     draws: dict[str, tuple[npt.NDArray[np.intp], Float64s]] = {
-        plan: draw(plan, taken, surprisal=surprisal, p_correct=p, seed=seed) for plan in PLANS
+        plan: draw(plan, taken, surprisal=domain.surprisal, p_correct=p, seed=seed) for plan in PLANS
     }
     ties = np.random.default_rng(seed).random(len(p))
     closest = np.lexsort((ties, np.abs(p - 0.5)))[:taken]
     for plan, (at, probability) in {**draws, MOST_UNCERTAIN: (closest, np.ones(len(p)))}.items():
-        for name, interval in _estimates(sample, estimator, p, at, 1 / probability, level).items():
-            found[plan, name, n].append(outcome(interval, truth))
+        for name, interval in _estimates(domain, at, 1 / probability, level).items():
+            found[plan, name, n].append(outcome(interval, domain.truth))
 
 
-def _estimates(
-    sample: Sample, estimator: Averaged, p: Float64s, at: npt.NDArray[np.intp], weight: Float64s, level: float
-) -> dict[str, Interval]:
-    given = replace(sample, correct=only(sample.correct, at), weight=weight)
+def _estimates(domain: LeftOutDomain, at: npt.NDArray[np.intp], weight: Float64s, level: float) -> dict[str, Interval]:
+    given, p = domain.with_labels(at, weight), domain.p
     return {
-        "default": of_estimator(estimator, given, level),
+        "default": of_estimator(domain.estimator, given, level),
         "labels_alone": ppi_mean(np.zeros(len(p)), given.correct, weight, level),
         "ppi_plus_plus": ppi_mean(p, given.correct, weight, level),
     }

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from driftgauge.agent.evaluation.figure import drawing
 from driftgauge.agent.evaluation.live import AGENT
+from driftgauge.agent.evaluation.ranking_trials import MEASURES, standard_error_of
 from driftgauge.agent.evaluation.response_view import draw_curves, recording_of, response_table
 
 _COLUMNS = {
@@ -34,10 +35,29 @@ def render(result: Mapping[str, Any]) -> RenderableType:
 
 def selection_table(result: Mapping[str, Any]) -> Table:
     """One row for each file, plan, estimator and number of labels of the protocol ``selection``."""
-    table = Table(title=f"selection, default plan {result['default_plan']}", title_justify="left", box=SIMPLE_HEAD)
-    for name in result["cells"][0] if result["cells"] else ():
+    return _cells_table(f"selection, default plan {result['default_plan']}", result["cells"])
+
+
+def ranking_tables(result: Mapping[str, Any]) -> RenderableType:
+    """The orders of the protocol ``ranking``, and how often the stated probabilities of its data lists were right."""
+    over_files = [{"file": "mean", **cell} for cell in result["means"]] if len(result["accounts"]) > 1 else []
+    orders = [_with_errors(cell) for cell in (*result["cells"], *over_files)]
+    chances = _cells_table("probability of being among the three most valuable", result["calibration"])
+    return Group(_cells_table(f"ranking, target {result['target']}", orders), chances)
+
+
+def _with_errors(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The measures of a cell of the protocol ``ranking``, each with its standard error."""
+    measures = {name: f"{_number(cell[name])} ± {_number(cell[standard_error_of(name)])}" for name in MEASURES}
+    return {"file": cell["file"], "method": cell["method"], "labels": cell["n_labels"], **measures}
+
+
+def _cells_table(title: str, cells: Sequence[Mapping[str, Any]]) -> Table:
+    """One row for each cell, one column for each of its fields."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in cells[0] if cells else ():
         table.add_column(name.replace("_", " "))
-    for cell in result["cells"]:
+    for cell in cells:
         table.add_row(*(value if isinstance(value, str) else _number(value) for value in cell.values()))
     return table
 

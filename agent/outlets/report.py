@@ -41,7 +41,7 @@ class ReportQueries(Protocol):
         ...
 
     def latest_acquisition(self) -> Acquisition | None:
-        """The newest list of labelling priorities."""
+        """The newest data list."""
         ...
 
     def counts(self, start: float, end: float) -> Mapping[str, Counts]:

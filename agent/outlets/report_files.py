@@ -21,10 +21,10 @@ FORMATS: tuple[Format, ...] = ("markdown", "json")
 
 
 def to_json_report(report: Report) -> str:
-    """The report as JSON: estimates, alerts and priorities as their topics carry them. An unknown value is null."""
+    """The report as JSON: estimates, alerts and the data list as their topics carry them. An unknown value is null."""
     acquisition = _builtin(report.acquisition) if report.acquisition else {"priorities": []}
     content = {
-        "report": "driftgauge.report.v1",
+        "report": "driftgauge.report.v2",
         "start": rfc3339(report.start),
         "end": rfc3339(report.end),
         "n_events": report.n_events,

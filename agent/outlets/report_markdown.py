@@ -24,7 +24,7 @@ def to_markdown(report: Report) -> str:
         headline(report),
         ["", "## Domains", "", *_table(report)],
         ["", "## What changed", "", *_changes(report.alerts)],
-        ["", "## What to label next", "", *_priorities(report)],
+        ["", "## Data to get", "", *_data_list(report)],
         ["", "## How far to trust this", "", *(f"- {caveat}" for caveat in caveats(report))],
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
@@ -51,8 +51,9 @@ def headline(report: Report) -> list[str]:
     ]
     if alerted:
         lines.append(f"Warnings or alarms in {_names(map(_plain, alerted))}.")
-    if report.acquisition and report.acquisition.priorities:
-        lines.append(f"Labels would help most in {_plain(report.acquisition.priorities[0].domain)}.")
+    first = next(iter(report.acquisition.priorities), None) if report.acquisition else None
+    if first is not None and (first.value or 0) > 0:
+        lines.append(f"More data would help most in {_plain(first.domain)}.")
     return lines
 
 
@@ -126,13 +127,14 @@ def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
     yield from _rest(len(alerts))
 
 
-def _priorities(report: Report) -> Iterator[str]:
-    priorities = report.acquisition.priorities if report.acquisition else ()
-    if not priorities:
-        yield "No priorities yet."
-    for row in priorities[:MAX_ROWS]:
-        yield f"{row.rank}. **{_plain(row.domain)}**: {_plain(row.why)}"
-    yield from _rest(len(priorities))
+def _data_list(report: Report) -> Iterator[str]:
+    rows = report.acquisition.priorities if report.acquisition else ()
+    if not rows:
+        yield "No list yet."
+    for row in rows[:MAX_ROWS]:
+        worst = f"; worst responses: {_names(map(_plain, row.worst))}" if row.worst else ""
+        yield f"{row.rank}. **{_plain(row.domain)}**: {_plain(row.why)}{worst}"
+    yield from _rest(len(rows))
 
 
 def _rest(total: int) -> list[str]:

@@ -23,14 +23,14 @@ def summary(
     pending: PendingLabels | None = None,
     account: Iterable[str] = (),
 ) -> str:
-    """Summarise the table: new, drifted and unlabelled domains, what to label next, and labels that met no response.
+    """Summarise the table: new, drifted and unlabelled domains, data to get, and labels that met no response.
 
     Parameters
     ----------
     results : path or URL of each result, by its name
     account : what became of the records, in sentences
     """
-    lines = [*_watched(rows), *_drift(rows), *_labels(rows), *_pending(pending), *_next(rows), *account]
+    lines = [*_watched(rows), *_drift(rows), *_labels(rows), *_pending(pending), *_data_list(rows), *account]
     lines += [f"{what.capitalize()}: {where}" for what, where in results.items()]
     return "\n".join(lines)
 
@@ -87,12 +87,12 @@ def _pending(pending: PendingLabels | None) -> Iterator[str]:
         yield f"  {n:,}: {DESCRIPTIONS[cause]}{example}"
 
 
-def _next(rows: Sequence[Row]) -> Iterator[str]:
+def _data_list(rows: Sequence[Row]) -> Iterator[str]:
     ranked = sorted((row.priority.rank, row) for row in rows if row.priority)
     if ranked:
-        yield "Label next:"
+        yield "Data to get:"
     for rank, row in ranked[:_MAX_RANKED]:
-        yield f"  {rank}. {row.name}: {printable(row.priority.why, 200) if row.priority else ''}"
+        yield f"  {rank}. {row.name}: {printable(row.priority.why, 240) if row.priority else ''}"
 
 
 def _estimated(estimate: Estimate) -> str:

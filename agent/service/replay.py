@@ -199,7 +199,7 @@ def run_with_table(
 
 
 def result(rows: Sequence[Row], known: Truth, settings: Settings, account: FinalAccount) -> dict[str, Any]:
-    """The last estimates with the true accuracy of their windows, the last priorities, all alerts, and the account."""
+    """The last estimates with the true accuracy of their windows, the last data list, all alerts, and the account."""
     window_events = settings.windows.window_events
     estimates = [{**_plain(row.estimate), "true_accuracy": known.truth(row.estimate, window_events)} for row in rows]
     ranked = sorted((row.priority for row in rows if row.priority), key=lambda priority: priority.rank)

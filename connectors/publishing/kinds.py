@@ -156,7 +156,7 @@ _KINDS: tuple[OutputKind[Any], ...] = (
     OutputKind(
         record=Acquisition,
         name="priorities",
-        event_type="driftgauge.acquisition.list.created.v1",
+        event_type="driftgauge.acquisition.list.created.v2",
         topic="priorities",
         default_topic="driftgauge.priorities",
         key_description="window end",

@@ -197,8 +197,13 @@ class SqlTransaction:
         """The highest revision of the estimate with this key."""
         return self._kept(Estimate, key)
 
+    def accuracies(self, window_end: float) -> dict[SeriesKey, float]:
+        """The accuracy of every series over the window with this end, without those that have no estimate of it."""
+        found = self._read(_ACCURACIES, {"end": window_end})
+        return {SeriesKey(row.domain, row.fingerprint): row.accuracy for row in found}
+
     def acquisition(self, key: str) -> Acquisition | None:
-        """The highest revision of the acquisition list with this key."""
+        """The highest revision of the data list with this key."""
         return self._kept(Acquisition, key)
 
     def state(self, prefix: str) -> dict[str, bytes]:
@@ -388,6 +393,10 @@ _UNLABELLED, _UNLABELLED_BEFORE = (
     for is_there in (_R.id_hash >= bindparam("place"), _R.id_hash < bindparam("place"))
 )
 _RETIRED = select(schema.retired.c.value).where(schema.retired.c.name == bindparam("of_name"))
+_E = output_table(Estimate).c
+_ACCURACIES = select(_E.domain, _E.fingerprint, _E.accuracy).where(
+    _E.window_end == bindparam("end"), _E.accuracy.is_not(None)
+)
 _KEPT: Mapping[type[Any], Executable] = {
     record: select(table).where(table.c.key == bindparam("of_key"))
     for record in (Estimate, Acquisition)

@@ -98,8 +98,14 @@ class MemoryTransaction:
         estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
         return estimates.get(key)
 
+    def accuracies(self, window_end: float) -> dict[SeriesKey, float]:
+        """The accuracy of every series over the window with this end, without those that have no estimate of it."""
+        estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
+        at_end = (estimate for estimate in estimates.values() if estimate.window_end == window_end)
+        return {estimate.series: estimate.accuracy for estimate in at_end if estimate.accuracy is not None}
+
     def acquisition(self, key: str) -> Acquisition | None:
-        """The highest revision of the acquisition list with this key."""
+        """The highest revision of the data list with this key."""
         lists: dict[str, Acquisition] = self._tables.outputs["acquisitions"]
         return lists.get(key)
 

@@ -1,1 +1,1 @@
-"""Acquisition of labels: which responses to label."""
+"""Acquisition: which responses to label, and for which series to get data."""

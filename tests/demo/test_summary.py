@@ -10,14 +10,14 @@ from driftgauge.models.pending import Cause, PendingLabels
 from tests.demo.test_table import ESTIMATE, rows
 
 
-def test_a_summary_names_drifted_and_unlabelled_domains_and_what_to_label() -> None:
+def test_a_summary_names_drifted_and_unlabelled_domains_and_data_to_get() -> None:
     text = summary(rows(), {"store": "out/demo.sqlite"}).splitlines()
     assert text == [
         "3 domains watched.",
         "Drift in mul:",
         "  mul  p_correct fell from 0.52 to 0.24, accuracy 0.30 [0.10, 0.50]",
         "No labels in mul (accuracy 0.30 [0.10, 0.50]): estimated from the entropy signal alone.",
-        "Label next:",
+        "Data to get:",
         "  1. mul: 10% of traffic, no labels",
         "Store: out/demo.sqlite",
     ]

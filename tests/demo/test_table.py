@@ -18,7 +18,10 @@ ESTIMATE = Estimate(
     n_events=1_200, n_labels=30, effective_sample_size=30.0, accuracy_labelled=0.93, classifier_version=3,
 )  # fmt: skip
 ALERT = Alert("drift", "warning", "mul", "f", 50.0, 40.0, "p_correct", 0.52, 0.24, "moved", 1)
-PRIORITY = Priority(1, "mul", "f", 0.2, 0.1, 0.4, 0.5, 1_000, 0, "10% of traffic, no labels")
+PRIORITY = Priority(
+    rank=1, domain="mul", fingerprint="f", value=0.05, traffic_share=0.1, target=0.8, accuracy=0.3, n_events=1_000,
+    n_labels=0, why="10% of traffic, no labels",
+)  # fmt: skip
 
 
 def rows() -> list[Row]:

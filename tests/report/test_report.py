@@ -77,9 +77,14 @@ OUTPUTS: list[Output] = [
     alert(3, "math", "below_target", "alarm", START + 70_000, "labels show accuracy below the target of 0.80"),
     alert(4, "math", "drift", "warning", END, "after the period"),
     Acquisition(END, (
-        Priority(1, "math", "0123456789ab", 0.02, 0.25, 0.23, 0.08, 400, 25,
-                 "25% of traffic, accuracy 0.61 may be as low as 0.57 against a target of 0.80, 25 labels"),
-        Priority(2, HOSTILE, "0123456789ab", 0.01, 0.25, 0.01, 0.02, 400, 25, "25% of traffic"),
+        Priority(rank=1, domain="math", fingerprint="0123456789ab", value=0.0475, traffic_share=0.25, target=0.8,
+                 accuracy=0.61, ci_low=0.57, ci_high=0.65, trend=-0.22, p_top3=0.97, n_events=400, n_labels=25,
+                 worst=("r-7", HOSTILE), why="4.8 points to gain: 25.0% of traffic"),
+        Priority(rank=2, domain=HOSTILE, fingerprint="0123456789ab", value=-0.025, traffic_share=0.25, target=0.8,
+                 accuracy=0.9, ci_low=0.89, ci_high=0.91, p_top3=0.4, n_events=400, n_labels=25, is_new=True,
+                 why="nothing to gain: 25.0% of traffic, new in this period"),
+        Priority(rank=3, domain="new", fingerprint="0123456789ab", traffic_share=0.1, target=0.8, n_events=7,
+                 n_labels=0, why="10.0% of traffic, no estimate yet: 7 of 30 responses"),
     )),
 ]  # fmt: skip
 

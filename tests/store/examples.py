@@ -78,7 +78,10 @@ def alert(number: int = 1, **changes: Any) -> Alert:
 
 
 def acquisition(event_time: float = 3600.0, revision: int = 1) -> Acquisition:
-    row = Priority(1, "law", "f1", 0.5, 0.9, 0.1, 0.2, 200, 0, "no labels yet")
+    row = Priority(
+        rank=1, domain="law", fingerprint="f1", value=0.27, traffic_share=0.9, target=0.8, accuracy=0.5, ci_low=0.3,
+        ci_high=0.7, p_top3=0.9, n_events=200, n_labels=0, worst=("r-1", "r-2"), why="no labels yet",
+    )  # fmt: skip
     return Acquisition(event_time, (row,), revision)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -458,6 +459,16 @@ def test_the_highest_revision_of_an_estimate_is_kept(store: AnyStore) -> None:
         assert memory.estimate(second.key) == second
         assert memory.estimate("absent") is None
     assert len(store.outbox(10)) == 3
+
+
+def test_the_accuracies_of_a_window_are_those_of_the_newest_estimates_that_have_one(store: AnyStore) -> None:
+    unknown: dict[str, Any] = {"accuracy": None, "status": "insufficient_data", "status_reason": "few"}
+    with store.transaction() as memory:
+        memory.emit([estimate(), estimate(revision=2, accuracy=0.25), estimate(domain="math", accuracy=0.5)])
+        memory.emit([estimate(domain="history", **unknown), estimate(domain="math", window_end=7200.0, accuracy=0.75)])
+        fingerprint = estimate().fingerprint
+        assert memory.accuracies(3600.0) == {SeriesKey("law", fingerprint): 0.25, SeriesKey("math", fingerprint): 0.5}
+        assert memory.accuracies(0.0) == {}
 
 
 def test_the_newest_dead_letters_are_kept_and_the_others_counted(opener: Opener) -> None:

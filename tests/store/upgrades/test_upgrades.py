@@ -22,7 +22,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.outputs import Estimate
+from driftgauge.models.outputs import Acquisition, Estimate
 from driftgauge.models.saved_format import NewerStateError
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from tests.store.conftest import POSTGRES
@@ -108,6 +108,25 @@ def test_an_old_store_is_not_read_before_an_agent_has_brought_it_up_to_date(old_
         open_queries(old_store)
     open_store(old_store, topics=Topics()).close()
     open_queries(old_store).close()
+
+
+def test_lists_that_ranked_domains_for_labelling_are_read_as_data_lists_without_values(old_store: str) -> None:
+    open_store(old_store, topics=Topics()).close()
+    with closing(open_queries(old_store)) as queries:
+        found = queries.latest_acquisition()
+    assert found is not None
+    assert len(found.priorities) == 2
+    assert sum(row.traffic_share for row in found.priorities) == pytest.approx(1)
+    for row in found.priorities:
+        assert "of traffic" in row.why
+        assert (row.value, row.target, row.p_top3, row.worst) == (None, None, None, ())
+
+
+def test_domains_of_an_old_store_are_not_new(old_store: str) -> None:
+    with closing(open_store(old_store, topics=Topics())) as store:
+        play(store, events()[1], SAME_FEATURES)
+        (found,) = store.newest(Acquisition, 1)
+    assert [row.is_new for row in found.priorities] == [False, False]
 
 
 def test_nothing_but_the_state_of_drift_detectors_is_lost(old_store: str) -> None:
