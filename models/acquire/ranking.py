@@ -102,7 +102,8 @@ def _probability_of_top(
     centre, below, above, part, aim = (each[able].astype(np.float32) for each in (middle, lower, upper, share, target))
     rng, rows = np.random.default_rng(seed), np.arange(_DRAWS_AT_ONCE)
     for _ in range(DRAWS // _DRAWS_AT_ONCE):
-        noise = rng.standard_normal((_DRAWS_AT_ONCE, len(able)), dtype=np.float32)
+        half = rng.standard_normal((_DRAWS_AT_ONCE // 2, len(able)), dtype=np.float32)
+        noise = np.concatenate((half, -half))  # half the time, and a smaller error than that of independent draws
         values = part * (aim - _expit(centre + noise * np.where(noise < 0, below, above)))
         for _ in range(min(TOP, len(able))):
             best = values.argmax(axis=1)
