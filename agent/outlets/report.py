@@ -17,7 +17,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts
 from driftgauge.models.classify.prequential import Metric
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Acquisition, Alert, Estimate
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
 from driftgauge.models.series import SeriesKey
 
 Verdict: TypeAlias = Literal["below target", "unclear", "no estimate", "meets target"]
@@ -42,6 +42,10 @@ class ReportQueries(Protocol):
 
     def latest_acquisition(self) -> Acquisition | None:
         """The newest data list."""
+        ...
+
+    def label_lists(self, start: float, end: float) -> list[LabelList]:
+        """The label lists of the newest period that ended in ``(start, end]``, by rank."""
         ...
 
     def counts(self, start: float, end: float) -> Mapping[str, Counts]:
@@ -107,6 +111,7 @@ class Report:
     silent: tuple[str, ...]
     alerts: tuple[Alert, ...]
     acquisition: Acquisition | None
+    label_lists: tuple[LabelList, ...]
     label_sources: tuple[SourceCounts, ...]
     scores: tuple[ScoreReport, ...]
     driftgauge_version: str
@@ -140,6 +145,7 @@ def make_report(
         silent=tuple(sorted({key[0] for key in before} - {key[0] for key in now})),
         alerts=tuple(queries.alerts(start, end)),
         acquisition=queries.latest_acquisition(),
+        label_lists=tuple(queries.label_lists(start, end)),
         label_sources=tuple(queries.label_sources(start, end)),
         scores=tuple(_scores(contexts_saved(queries.state("context/")))),
         driftgauge_version=version("driftgauge"),

@@ -21,7 +21,7 @@ FORMATS: tuple[Format, ...] = ("markdown", "json")
 
 
 def to_json_report(report: Report) -> str:
-    """The report as JSON: estimates, alerts and the data list as their topics carry them. An unknown value is null."""
+    """The report as JSON: estimates, alerts and lists as their topics carry them. An unknown value is null."""
     acquisition = _builtin(report.acquisition) if report.acquisition else {"priorities": []}
     content = {
         "report": "driftgauge.report.v2",
@@ -33,6 +33,7 @@ def to_json_report(report: Report) -> str:
         "silent_domains": report.silent,
         "alerts": [_builtin(alert) for alert in report.alerts],
         "priorities": acquisition["priorities"],
+        "label_lists": [_builtin(made) for made in report.label_lists],
         "label_sources": [asdict(source) for source in report.label_sources],
         "scores": [{"model": s.model, "fingerprint": s.fingerprint, **asdict(s.score)} for s in report.scores],
         "driftgauge_version": report.driftgauge_version,

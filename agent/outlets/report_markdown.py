@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
 from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Alert, Estimate
+from driftgauge.models.outputs import Alert, Estimate, LabelList
 
 MAX_ROWS = 200
 _MAX_NAMES = 8
@@ -25,6 +25,7 @@ def to_markdown(report: Report) -> str:
         ["", "## Domains", "", *_table(report)],
         ["", "## What changed", "", *_changes(report.alerts)],
         ["", "## Data to get", "", *_data_list(report)],
+        ["", "## What to label", "", *_label_lists(report.label_lists)],
         ["", "## How far to trust this", "", *(f"- {caveat}" for caveat in caveats(report))],
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
@@ -135,6 +136,20 @@ def _data_list(report: Report) -> Iterator[str]:
         worst = f"; worst responses: {_names(map(_plain, row.worst))}" if row.worst else ""
         yield f"{row.rank}. **{_plain(row.domain)}**: {_plain(row.why)}{worst}"
     yield from _rest(len(rows))
+
+
+def _label_lists(lists: tuple[LabelList, ...]) -> Iterator[str]:
+    """The lists of the newest period, and what earlier requests brought."""
+    if not lists:
+        yield "No label list in this period."
+        return
+    n, end, expires = sum(len(made.requests) for made in lists), lists[0].period_end, lists[0].expires
+    yield f"{_count(n, 'response')} of the period that ended {_moment(end)}, until {_moment(expires)}:"
+    yield ""
+    for made in lists[:MAX_ROWS]:
+        requests = f"{len(made.requests)} of {_count(made.n_responses, 'response')}"
+        yield f"{made.rank}. **{_plain(made.domain)}**: {requests} ({_plain(made.reason)})"
+    yield from _rest(len(lists))
 
 
 def _rest(total: int) -> list[str]:

@@ -20,13 +20,13 @@ from driftgauge.connectors.store.output_tables import newest_outputs, output_fro
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.transaction import newest_labelled
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Acquisition, Alert, Estimate
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.rows import Rows
 
 R = TypeVar("R")
 
-_ESTIMATES, _ALERTS = output_table(Estimate), output_table(Alert)
+_ESTIMATES, _ALERTS, _LISTS = output_table(Estimate), output_table(Alert), output_table(LabelList)
 _E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.c, schema.daily.c
 
 MAX_SOURCES = 20
@@ -126,6 +126,13 @@ class StoreQueries:
     def latest_acquisition(self) -> Acquisition | None:
         """The newest acquisition list."""
         return next(iter(self.newest(Acquisition, 1)), None)
+
+    def label_lists(self, start: float, end: float) -> list[LabelList]:
+        """The label lists of the newest period that ended in ``(start, end]``, by rank."""
+        in_span = and_(_LISTS.c.period_end > start, _LISTS.c.period_end <= end)
+        newest = select(func.max(_LISTS.c.period_end)).where(in_span).scalar_subquery()
+        query = select(_LISTS).where(_LISTS.c.period_end == newest).order_by(_LISTS.c.rank, _LISTS.c.key)
+        return [output_from(LabelList, row) for row in self.fetch(query)]
 
     def counts(self, start: float, end: float) -> dict[str, Counts]:
         """Responses with ``start <= event_time < end`` by domain, and how many of them have a label.

@@ -25,6 +25,7 @@ from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.rows import ResponseRow
+from tests.store.examples import label_list
 
 GOLDEN = Path(__file__).parent / "golden"
 DAY_S = 86_400.0
@@ -86,6 +87,14 @@ OUTPUTS: list[Output] = [
         Priority(rank=3, domain="new", fingerprint="0123456789ab", traffic_share=0.1, target=0.8, n_events=7,
                  n_labels=0, why="10.0% of traffic, no estimate yet: 7 of 30 responses"),
     )),
+    label_list(
+        END, domain=HOSTILE, period_start=START, rank=2, n_asked=0, n_answered=0, p_answered=None,
+        reason="no estimate yet",
+    ),
+    label_list(
+        END, domain="math", period_start=START, reason="interval 0.10 wide with 25 labels; 1 of 10 earlier requests "
+        "brought no label, newer responses replace them",
+    ),
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queri
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import SourceCounts
-from tests.store.examples import acquisition, alert, estimate, rejected, response
+from tests.store.examples import acquisition, alert, estimate, label_list, rejected, response
 
 DAY = 86_400.0
 
@@ -87,6 +87,14 @@ def test_alerts_of_a_span_in_order(store: SqlStore, queries: StoreQueries) -> No
     with store.transaction() as memory:
         memory.emit([alert(number, event_time=float(time)) for number, time in ((3, 10), (1, 19), (2, 20))])
     assert queries.alerts(10.0, 20.0) == [alert(1, event_time=19.0), alert(3, event_time=10.0)]
+
+
+def test_the_label_lists_of_the_newest_period_by_rank(store: SqlStore, queries: StoreQueries) -> None:
+    lists = [label_list(20.0, domain="a", rank=2), label_list(20.0, domain="b"), label_list(10.0), label_list(30.0)]
+    with store.transaction() as transaction:
+        transaction.emit(lists)
+    assert queries.label_lists(10.0, 29.0) == [lists[1], lists[0]]
+    assert queries.label_lists(20.0, 29.0) == []
 
 
 def test_the_latest_acquisition_list(store: SqlStore, queries: StoreQueries) -> None:
