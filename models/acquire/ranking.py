@@ -20,7 +20,7 @@ TOP = 3
 DRAWS = 2_000
 
 _UNLABELLED = (0.05, 0.9)
-"""Bounds of ``p_top3`` without labels, where draws are too sure of themselves: see docs/estimators.md.
+"""Bounds of ``p_top3`` without labels: no measurement in the domain itself supports its interval then.
 
 Among more than 60 series the lower bound is 3 / D, what chance alone would give.
 """

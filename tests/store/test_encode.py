@@ -24,10 +24,10 @@ def sent(output: Output, epoch: int = 4) -> Message:
 @pytest.mark.parametrize(
     ("output", "topic", "event_type", "event_time"),
     [
-        (estimate(), "driftgauge.estimates", "estimate.updated", "1970-01-01T01:00:00Z"),
-        (alert(), "driftgauge.alerts", "alert.raised", "1970-01-01T00:50:00Z"),
-        (acquisition(), "driftgauge.priorities", "acquisition.list.created", "1970-01-01T01:00:00Z"),
-        (PREDICTION, "driftgauge.predictions", "prediction.made", "1970-01-01T00:00:01.500000Z"),
+        (estimate(), "driftgauge.estimates", "estimate.updated.v1", "1970-01-01T01:00:00Z"),
+        (alert(), "driftgauge.alerts", "alert.raised.v1", "1970-01-01T00:50:00Z"),
+        (acquisition(), "driftgauge.priorities", "acquisition.list.created.v2", "1970-01-01T01:00:00Z"),
+        (PREDICTION, "driftgauge.predictions", "prediction.made.v1", "1970-01-01T00:00:01.500000Z"),
     ],
 )
 def test_an_output_is_a_cloud_event(output: Output, topic: str, event_type: str, event_time: str) -> None:
@@ -38,7 +38,7 @@ def test_an_output_is_a_cloud_event(output: Output, topic: str, event_type: str,
     assert headers == {
         "ce_specversion": "1.0",
         "ce_source": "gauge/eu",
-        "ce_type": f"driftgauge.{event_type}.v1",
+        "ce_type": f"driftgauge.{event_type}",
         "ce_time": event_time,
         "driftgauge-epoch": "4",
         "content-type": "application/json",
