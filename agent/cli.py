@@ -55,7 +55,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 app = typer.Typer(
     name="driftgauge",
     help="How often is a deployed LLM right, in each domain it serves? Estimated from output entropy and a few late "
-    "labels, with drift alerts and the domains to get data for. To see it work: driftgauge demo",
+    "labels, with drift alerts, what to label and what to get data for. To see it work: driftgauge demo",
     epilog="Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input); 2 wrong usage or "
     "settings.",
     no_args_is_help=True,

@@ -79,8 +79,8 @@ class Memory(Protocol):
         """The highest revision of the estimate with this key."""
         ...
 
-    def accuracies(self, window_end: float) -> dict[SeriesKey, float]:
-        """The accuracy of every series over the window with this end, without those that have no estimate of it."""
+    def accuracies(self, series: Collection[SeriesKey], window_end: float) -> dict[SeriesKey, float]:
+        """The accuracy of these series over the window with this end; a series without an estimate of it is absent."""
         ...
 
     def acquisition(self, key: str) -> Acquisition | None:

@@ -11,7 +11,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.models.aliases import FIRST_CHOICE, Alias
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, Output
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, Output, estimate_key
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.feature_sets import in_width
@@ -150,11 +150,11 @@ class Batch:
         """The highest revision of an estimate, emitted by this batch or an earlier one."""
         return self.estimates.get(key) or self.memory.estimate(key)
 
-    def accuracies(self, window_end: float) -> dict[SeriesKey, float | None]:
-        """The newest estimate of every series over the window with this end; None or absent: there is none."""
-        found: dict[SeriesKey, float | None] = dict(self.memory.accuracies(window_end))
-        emitted = (estimate for estimate in self.estimates.values() if estimate.window_end == window_end)
-        return found | {estimate.series: estimate.accuracy for estimate in emitted}
+    def accuracies(self, series: Collection[SeriesKey], window_end: float) -> dict[SeriesKey, float | None]:
+        """The newest estimates of these series over the window with this end; None or absent: there is none."""
+        found: dict[SeriesKey, float | None] = dict(self.memory.accuracies(series, window_end))
+        emitted = ((key, self.estimates.get(estimate_key(key, window_end))) for key in series)
+        return found | {key: estimate.accuracy for key, estimate in emitted if estimate}
 
     def newest_acquisition(self, key: str) -> Acquisition | None:
         """The highest revision of a data list, emitted by this batch or an earlier one."""

@@ -197,10 +197,11 @@ class SqlTransaction:
         """The highest revision of the estimate with this key."""
         return self._kept(Estimate, key)
 
-    def accuracies(self, window_end: float) -> dict[SeriesKey, float]:
-        """The accuracy of every series over the window with this end, without those that have no estimate of it."""
-        found = self._read(_ACCURACIES, {"end": window_end})
-        return {SeriesKey(row.domain, row.fingerprint): row.accuracy for row in found}
+    def accuracies(self, series: Collection[SeriesKey], window_end: float) -> dict[SeriesKey, float]:
+        """The accuracy of these series over the window with this end; a series without an estimate of it is absent."""
+        rows = self._read(_ACCURACIES, {"end": window_end})
+        found: dict[SeriesKey, float] = {SeriesKey(row.domain, row.fingerprint): row.accuracy for row in rows}
+        return {key: found[key] for key in series if key in found}
 
     def acquisition(self, key: str) -> Acquisition | None:
         """The highest revision of the data list with this key."""

@@ -20,7 +20,7 @@ from driftgauge.models.acquire.label_lists import counts
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.memory import Unlabelled
-from driftgauge.models.outputs import Acquisition, Estimate, LabelList, Output
+from driftgauge.models.outputs import Acquisition, Estimate, LabelList, Output, estimate_key
 from driftgauge.models.pending import Names, PendingLabels, explained
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
@@ -98,11 +98,11 @@ class MemoryTransaction:
         estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
         return estimates.get(key)
 
-    def accuracies(self, window_end: float) -> dict[SeriesKey, float]:
-        """The accuracy of every series over the window with this end, without those that have no estimate of it."""
+    def accuracies(self, series: Collection[SeriesKey], window_end: float) -> dict[SeriesKey, float]:
+        """The accuracy of these series over the window with this end; a series without an estimate of it is absent."""
         estimates: dict[str, Estimate] = self._tables.outputs["estimates"]
-        at_end = (estimate for estimate in estimates.values() if estimate.window_end == window_end)
-        return {estimate.series: estimate.accuracy for estimate in at_end if estimate.accuracy is not None}
+        found = ((key, estimates.get(estimate_key(key, window_end))) for key in series)
+        return {key: estimate.accuracy for key, estimate in found if estimate and estimate.accuracy is not None}
 
     def acquisition(self, key: str) -> Acquisition | None:
         """The highest revision of the data list with this key."""

@@ -466,9 +466,10 @@ def test_the_accuracies_of_a_window_are_those_of_the_newest_estimates_that_have_
     with store.transaction() as memory:
         memory.emit([estimate(), estimate(revision=2, accuracy=0.25), estimate(domain="math", accuracy=0.5)])
         memory.emit([estimate(domain="history", **unknown), estimate(domain="math", window_end=7200.0, accuracy=0.75)])
-        fingerprint = estimate().fingerprint
-        assert memory.accuracies(3600.0) == {SeriesKey("law", fingerprint): 0.25, SeriesKey("math", fingerprint): 0.5}
-        assert memory.accuracies(0.0) == {}
+        law, math, history = (SeriesKey(name, estimate().fingerprint) for name in ("law", "math", "history"))
+        assert memory.accuracies([law, math, history], 3600.0) == {law: 0.25, math: 0.5}
+        assert memory.accuracies([history, math], 7200.0) == {math: 0.75}
+        assert memory.accuracies([law], 0.0) == {}
 
 
 def test_the_newest_dead_letters_are_kept_and_the_others_counted(opener: Opener) -> None:
