@@ -27,12 +27,12 @@ def draw(
 
     Parameters
     ----------
-    plan : ``systematic``: at even distances in the order of surprisal, ties in random order, all probabilities n / N;
+    plan : ``systematic``: at even distances in an order by both signals, ties in random order, all probabilities n / N;
         ``uniform``: at random, all probabilities n / N; ``uncertainty``: at random, with probabilities that follow
         sqrt(p (1 - p)), at least 0.3 of its mean
     n : at least 0; with n >= N every response is drawn, with probability 1
     surprisal : (N,) `surprisal_logits` of the responses; NaN comes last in the order
-    p_correct : (N,) in [0, 1]; NaN counts as an average response
+    p_correct : (N,) in [0, 1]; NaN comes last in the order, and counts as an average response for ``uncertainty``
 
     Returns
     -------
@@ -60,10 +60,25 @@ def draw(
     probability = _capped(n, size)
     order = rng.permutation(total)
     if plan == "systematic":
-        order = order[np.argsort(surprisal[order], kind="stable")]
+        order = order[_serpentine(surprisal[order], p_correct[order], n)]
     passed = np.cumsum(probability[order])
     at = np.searchsorted(passed, rng.random() + np.arange(n), side="right")
     return np.sort(order[np.minimum(at, total - 1)]), probability
+
+
+def _serpentine(surprisal: Float64s, p_correct: Float64s, n: int) -> npt.NDArray[np.intp]:
+    """The order of a systematic draw of n: strata of ``p_correct``, and in them surprisal, in turn rising and falling.
+
+    Neighbours are then alike in both signals. There are about sqrt(n) strata of one size, so that each has as many
+    draws as there are strata; one where all responses have the same ``p_correct``. Source: hierarchic serpentine
+    sorting, Williams and Chromy (1980).
+    """
+    total, is_flat = len(p_correct), len(np.unique(p_correct)) < 2
+    n_strata = 1 if is_flat else max(round(np.sqrt(n)), 1)
+    stratum, rank = np.empty(total, dtype=np.intp), np.empty(total, dtype=np.intp)
+    stratum[np.argsort(p_correct, kind="stable")] = np.arange(total) * n_strata // total
+    rank[np.argsort(surprisal, kind="stable")] = np.arange(total)
+    return np.lexsort((np.where(stratum % 2 == 0, rank, -rank), stratum))
 
 
 def _uncertainty(p: Float64s) -> Float64s:

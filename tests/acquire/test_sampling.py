@@ -39,12 +39,27 @@ def test_with_enough_labels_every_response_is_drawn_with_probability_one(plan: P
 
 
 @pytest.mark.parametrize("n", [1, 7, 10, 29])
-def test_systematic_draws_are_even_in_every_prefix_of_the_order(n: int) -> None:
+@pytest.mark.parametrize("p", [0.5, np.nan])
+def test_systematic_draws_are_even_in_every_prefix_of_the_order_of_surprisal(n: int, p: float) -> None:
     surprisal = np.random.default_rng(0).permutation(N).astype(float)
     for seed in range(50):
-        indices, _ = draw("systematic", n, surprisal=surprisal, p_correct=P_CORRECT, seed=seed)
+        indices, _ = draw("systematic", n, surprisal=surprisal, p_correct=np.full(N, p), seed=seed)
         taken = np.isin(np.argsort(surprisal), indices).cumsum()
         assert np.abs(taken - n / N * np.arange(1, N + 1)).max() < 1 + 1e-9
+
+
+def test_systematic_draws_are_even_in_strata_of_the_probability_and_in_each_in_the_order_of_surprisal() -> None:
+    n, n_strata, total = 16, 4, 80
+    rng = np.random.default_rng(0)
+    surprisal, p = rng.permutation(total).astype(float), rng.permutation(total) / total
+    stratum = np.floor(p * n_strata)
+    for seed in range(50):
+        indices, _ = draw("systematic", n, surprisal=surprisal, p_correct=p, seed=seed)
+        for k in range(n_strata):
+            inside = np.flatnonzero(stratum == k)
+            taken = np.isin(inside[np.argsort(surprisal[inside])], indices).cumsum()
+            assert taken[-1] == n / n_strata
+            assert np.abs(taken - n / total * np.arange(1, len(inside) + 1)).max() < 1 + 1e-9
 
 
 @pytest.mark.parametrize("plan", PLANS)
