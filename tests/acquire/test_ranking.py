@@ -111,18 +111,26 @@ def test_of_domains_alike_each_is_as_likely_to_be_among_the_first_three() -> Non
     assert sum(row.p_top3 or 0 for row in rows) == pytest.approx(TOP)
 
 
-def test_the_probability_is_that_of_the_interval() -> None:
-    """Three surely better ones, and one that is better with a probability of one half: it beats each with a sixth."""
-    level = replace(POOR, ci_low=0.4, ci_high=0.4)  # exactly known
-    tossed = replace(POOR, domain="tossed")
-    rows = {row.domain: row for row in rank([*of(tossed), *of(*(replace(level, domain=d) for d in "xyz"))], seed=0)}
-    assert rows["tossed"].p_top3 == pytest.approx(0.5, abs=NOISE)
-    sunk = replace(tossed, accuracy=0.45, ci_low=0.4, ci_high=0.5)  # the lower end is exceeded by 95 % of the draws
-    rows = {row.domain: row for row in rank([*of(sunk), *of(*(replace(level, domain=d) for d in "xyz"))], seed=0)}
-    assert rows["tossed"].p_top3 == pytest.approx(0.05, abs=NOISE)
-    narrower = replace(sunk, confidence_level=0.5)  # the same interval, exceeded by 75 %
-    rows = {row.domain: row for row in rank([*of(narrower), *of(*(replace(level, domain=d) for d in "xyz"))], seed=0)}
-    assert rows["tossed"].p_top3 == pytest.approx(0.25, abs=NOISE)
+@pytest.mark.parametrize(
+    ("interval", "confidence_level", "probability"),
+    [
+        ((0.3, 0.4, 0.5), 0.9, 0.5),
+        ((0.4, 0.45, 0.99), 0.9, 0.05),  # one draw in twenty lies below the lower end
+        ((0.4, 0.45, 0.46), 0.5, 0.25),
+        ((0.34, 0.35, 0.4), 0.9, 0.95),
+        ((0.01, 0.35, 0.4), 0.5, 0.75),
+    ],
+)
+def test_the_probability_of_being_better_than_three_known_domains_is_that_of_the_interval(
+    interval: tuple[float, float, float], confidence_level: float, probability: float
+) -> None:
+    known = [replace(POOR, domain=domain, ci_low=0.4, ci_high=0.4) for domain in "xyz"]
+    low, accuracy, high = interval
+    tossed = replace(
+        POOR, domain="tossed", accuracy=accuracy, ci_low=low, ci_high=high, confidence_level=confidence_level
+    )
+    found = {row.domain: row.p_top3 for row in rank(of(tossed, *known), seed=0)}
+    assert found["tossed"] == pytest.approx(probability, abs=NOISE)
 
 
 def test_without_counting_labels_the_probability_stays_between_5_and_90_percent() -> None:

@@ -144,7 +144,7 @@ def test_a_domain_is_new_for_one_period_and_none_is_when_the_agent_begins() -> N
 
 def test_a_known_domain_in_a_new_context_is_not_new() -> None:
     later = START + PERIOD_S + 30
-    old: list[Event] = [r for i in range(5) for r in responses("math", 10, START + 60 * i)]
+    old: list[Event] = [r for i in range(5) for name in ("law", "math") for r in responses(name, 10, START + 60 * i)]
     found = news([*old, *responses("math", 10, later + 60, model="other")])
     assert found[-1] == set()
 
