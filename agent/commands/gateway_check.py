@@ -11,7 +11,8 @@ from driftgauge.agent.commands import terminal
 from driftgauge.agent.commands.options import ConfigOption, SetOption, settings_from
 
 if TYPE_CHECKING:
-    from driftgauge.agent.gateway.check import Finding, ModelServer
+    from driftgauge.agent.gateway.check import Finding
+    from driftgauge.connectors.model_server import ModelServer
 
 WARNING = (
     "This sends some thirty small requests to {address} for the model {model}. Some servers do not survive requests "
@@ -36,7 +37,8 @@ def check(
     cost: CostOption = True,
 ) -> None:
     """Ask the model server for log-probabilities, once for each kind of request, and print what it does."""
-    from driftgauge.agent.gateway.check import ModelServer, check_server
+    from driftgauge.agent.gateway.check import check_server
+    from driftgauge.connectors.model_server import ModelServer
 
     gateway = settings_from(config, overrides).gateway
     server = ModelServer(

@@ -11,6 +11,7 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.estimating import worst_responses
 from driftgauge.models.acquire.ranking import Candidate, rank
 from driftgauge.models.outputs import Priority
+from driftgauge.models.probes import is_probe_context
 
 ROWS_WITH_WORST = 10
 """First rows of a list that name responses: to find them costs up to three milliseconds a row."""
@@ -33,7 +34,7 @@ def data_list(batch: Batch, boundary: float) -> tuple[Priority, ...]:
             is_new=series.domain in new,
         )
         for series, domain in state.domains.items()
-        if domain.last_estimate and domain.last_estimate.n_events
+        if domain.last_estimate and domain.last_estimate.n_events and not is_probe_context(series.fingerprint)
     ]
     rows = rank(candidates, settings.seed)
     return tuple(_with_worst(batch, row, boundary) for row in rows[:ROWS_WITH_WORST]) + rows[ROWS_WITH_WORST:]

@@ -104,7 +104,7 @@ class Pieces:
         head, observed = response.head, response.observed_k
         may_be_less = observed is not None and observed.may_be_less
         shown = with_k(head.context, observed)
-        fingerprint = self._responses.fingerprint(shown, response.form, k_may_be_less=may_be_less)
+        fingerprint = self._responses.fingerprint(shown, response.form, head.domain, k_may_be_less=may_be_less)
         context = self._batch.state.contexts.get(fingerprint)
         if context is None:
             return

@@ -23,6 +23,7 @@ from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE, claimed
 from driftgauge.models.events import Arrival, Context, Generation, Rejected, SignalForm
 from driftgauge.models.outputs import Prediction
+from driftgauge.models.probes import is_probe_context, kept_apart
 from driftgauge.models.repeats import is_repeat
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
@@ -88,13 +89,13 @@ class Responses:
             self.flush()
             self._emission.emit_if_material(domain)
 
-    def fingerprint(self, context: Context, form: SignalForm, *, k_may_be_less: bool) -> str:
+    def fingerprint(self, context: Context, form: SignalForm, domain: str, *, k_may_be_less: bool) -> str:
         """The fingerprint of a context; of two contexts that a response may belong to, that of a known one."""
         if k_may_be_less and context.k:
-            fingerprint = fingerprint_of(replace(context, k=context.k - 1), form)
+            fingerprint = kept_apart(fingerprint_of(replace(context, k=context.k - 1), form), domain)
             if fingerprint in self._batch.state.contexts:
                 return fingerprint
-        return fingerprint_of(context, form)
+        return kept_apart(fingerprint_of(context, form), domain)
 
     def flush(self) -> None:
         """Predict the run at once, store it, and update windows and detectors in order of arrival."""
@@ -131,13 +132,15 @@ class Responses:
     def _context(self, arrival: Arrival) -> str:
         """The fingerprint of the response; its context starts when it is new, and goes on when it had left."""
         batch, generation = self._batch, arrival.generation
-        fingerprint = self.fingerprint(generation.context, arrival.form, k_may_be_less=arrival.k_may_be_less)
+        fingerprint = self.fingerprint(
+            generation.context, arrival.form, generation.domain, k_may_be_less=arrival.k_may_be_less
+        )
         contexts = batch.state.contexts
         if fingerprint in contexts:
             return fingerprint
         series, model = SeriesKey(generation.domain, fingerprint), generation.context.model or "(unnamed)"
         returned = self._roster.bring_context(fingerprint)
-        context = returned or self._new_context(generation.context.model)
+        context = returned or self._new_context(generation.context.model, fingerprint)
         context.number = 1 + max((other.number for other in contexts.values()), default=-1)
         contexts[fingerprint] = context
         batch.state.touched_contexts.add(fingerprint)
@@ -153,9 +156,10 @@ class Responses:
         batch.alert(kind, "info", series, "context", message, at=generation.event_time)
         return fingerprint
 
-    def _new_context(self, model: str) -> ContextState:
-        """Start from the last context, from a fitted file, or from nothing, as configured."""
-        settings, contexts = self._batch.settings, self._batch.state.contexts.values()
+    def _new_context(self, model: str, fingerprint: str) -> ContextState:
+        """Start from the last context of the same kind, from a fitted file, or from nothing, as configured."""
+        settings, known = self._batch.settings, self._batch.state.contexts.items()
+        contexts = [context for name, context in known if is_probe_context(name) == is_probe_context(fingerprint)]
         start = settings.fitted
         if settings.warm_start and contexts:
             start = max(contexts, key=lambda context: context.number).snapshot()

@@ -6,16 +6,12 @@ by comparison with the same request that does not ask.
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import statistics
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,19 +19,23 @@ from driftgauge.agent.gateway.wire.collect import Collected, Facts, collect_body
 from driftgauge.agent.gateway.wire.plan import Api, read_request, rewrite
 from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
-from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.formats.own import GenerationEvent, parse, to_signal
 from driftgauge.connectors.decoding.formats.payload import RequestParameters
+from driftgauge.connectors.model_server import (
+    CHAT,
+    MAX_ANSWER_BYTES,
+    ModelServer,
+    Reply,
+    read_chat_answer,
+    shown,
+)
 
 PATHS: Mapping[Api, str] = {
-    "chat": "/v1/chat/completions",
+    "chat": CHAT,
     "completions": "/v1/completions",
     "responses": "/v1/responses",
 }
 MAX_TOKENS = 16
-MAX_ANSWER_BYTES = 16 << 20
-"""Largest answer that is read: a server that sends more is not one that was asked for 16 tokens."""
-
 PROMPT = "Name three colours."
 _TOOL = {
     "name": "weather",
@@ -88,75 +88,6 @@ PROBES = (
 )
 
 
-class Reply(NamedTuple):
-    """The answer of a server; ``status`` 0 and an explanation as ``body`` where there is none."""
-
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True)
-class ModelServer:
-    """A model server. An API key is in no text made from it.
-
-    Raises
-    ------
-    ConnectorError
-        `models` raises it when the server does not answer as one of its kind.
-    """
-
-    address: str
-    api_key: str = field(default="", repr=False)
-    cafile: str = ""
-    connect_timeout_s: float = 5.0
-    timeout_s: float = 120.0
-
-    def exchange(self, method: str, path: str, body: bytes | None = None) -> Reply:
-        """Send a request and read its answer. Raises no error."""
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if self.api_key:
-            headers["authorization"] = f"Bearer {self.api_key}"
-        try:
-            with closing(self._connection()) as connection:
-                connection.connect()
-                connection.sock.settimeout(self.timeout_s)
-                connection.request(method, urlsplit(self.address).path.rstrip("/") + path, body, headers)
-                response = connection.getresponse()
-                return Reply(response.status, response.read(MAX_ANSWER_BYTES))
-        except (OSError, http.client.HTTPException) as error:
-            return Reply(0, (getattr(error, "strerror", None) or type(error).__name__).encode())
-        except ValueError:  # its text quotes the header
-            return Reply(0, b"the API key has characters that no header can have")
-
-    def _connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.address)
-        host, timeout_s = parts.hostname or "", self.connect_timeout_s
-        if parts.scheme == "http":
-            return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-        tls = ssl.create_default_context(cafile=self.cafile or None)
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=tls)
-
-    def models(self) -> list[str]:
-        """The models that the server lists."""
-        reply = self.exchange("GET", "/v1/models")
-        try:
-            listed = msgspec.json.decode(reply.body, type=_Models).data if reply.status == 200 else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            listed = None
-        if listed is None:
-            text = f"{self.address} does not list its models ({_shown(reply)}): name one with --model"
-            raise ConnectorError(text, retriable=False)
-        return [model.id for model in listed]
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a server did with one kind of request that asked."""
@@ -175,7 +106,7 @@ def check_server(server: ModelServer, model: str, *, k: int) -> Iterator[Finding
         before = server.exchange("POST", path, plain)
         if before.status != 200:
             verdict: Verdict = "not offered" if before.status else "failed"
-            yield Finding(probe, asked_k, verdict, f"not asked: {_shown(before)}")
+            yield Finding(probe, asked_k, verdict, f"not asked: {shown(before)}")
             if not before.status:
                 return
             continue
@@ -191,7 +122,7 @@ def judged(probe: Probe, k: int, reply: Reply) -> Finding:
     """
     if reply.status != 200:
         verdict: Verdict = "refused" if 400 <= reply.status < 500 else "failed"
-        return Finding(probe, k, verdict, _shown(reply))
+        return Finding(probe, k, verdict, shown(reply))
     try:
         client, collected = _through_gateway(probe, k, reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -232,13 +163,6 @@ def _counts(value: bytes) -> _Counts:
     return _Counts(signal.n_tokens, event.usage.completion_tokens, k)
 
 
-def _shown(reply: Reply) -> str:
-    """Status and the beginning of an answer to a request of ours, in which nothing is secret, on one line."""
-    text = " ".join(reply.body[:300].decode("utf-8", "replace").split())
-    printable = "".join(character if character.isprintable() else "\ufffd" for character in text)
-    return f"{reply.status}: {printable}" if reply.status else f"no answer ({printable})"
-
-
 class Cost(NamedTuple):
     """Generated tokens per second without and with asking; medians of the rounds."""
 
@@ -269,15 +193,5 @@ def measured_cost(
 
 
 def _completion_tokens(reply: Reply) -> int | None:
-    try:
-        return msgspec.json.decode(reply.body, type=_Answer).usage.completion_tokens if reply.status == 200 else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-class _Usage(msgspec.Struct):
-    completion_tokens: int
-
-
-class _Answer(msgspec.Struct):
-    usage: _Usage
+    answer = read_chat_answer(reply.body) if reply.status == 200 else None
+    return answer and answer.n_completion_tokens

@@ -10,6 +10,7 @@ from driftgauge.agent.core.context_state import context_model, contexts_saved, u
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.learn.committee_record import CommitteeRecord, read_record
+from driftgauge.models.probes import is_probe_context
 
 Parts: TypeAlias = Mapping[str, bytes]
 """The saved parts of one context, by name."""
@@ -26,17 +27,18 @@ def record_of(parts: Parts) -> CommitteeRecord:
 
 
 def named_context(contexts: Mapping[str, Parts], fingerprint: str | None) -> str:
-    """The fingerprint of the context that ``fingerprint`` names; None names the only context.
+    """The fingerprint of the context that ``fingerprint`` names; None names the only context of live traffic.
 
     Raises
     ------
     ConnectorError
-        When there is no such context, or ``fingerprint`` is None and there is not exactly one context.
+        When there is no such context, or ``fingerprint`` is None and there is not exactly one context of live traffic.
     """
     if fingerprint in contexts:
         return str(fingerprint)
-    if fingerprint is None and len(contexts) == 1:
-        return next(iter(contexts))
+    live = [name for name in contexts if not is_probe_context(name)]
+    if fingerprint is None and len(live) == 1:
+        return live[0]
     if not contexts:
         raise ConnectorError("the store has no context yet", retriable=False)
     known = ", ".join(f"{name} ({context_model(parts) or 'unnamed model'})" for name, parts in sorted(contexts.items()))

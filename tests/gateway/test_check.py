@@ -10,9 +10,10 @@ import typer
 from typer.testing import CliRunner
 
 from driftgauge.agent.commands.gateway_check import check
-from driftgauge.agent.gateway.check import PROBES, Finding, ModelServer, check_server, measured_cost
+from driftgauge.agent.gateway.check import PROBES, Finding, check_server, measured_cost
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.local_broker import free_ports
+from driftgauge.connectors.model_server import ModelServer
 from tests.gateway.chat_server import Document, Server, k_of, serving
 
 KEY = "planted-sk-123"
