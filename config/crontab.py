@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 WORDS = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
@@ -18,6 +19,7 @@ WORDS = {
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LONGEST_GAP_DAYS = 366 * 8 + 1  # from one 29th of February to the next
 _ITEM = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d+))?", re.ASCII)
 
 
@@ -67,6 +69,28 @@ def parse_crontab(line: str) -> Crontab:
     if not crontab.is_either_day and crontab.days[0] > max(_LONGEST[month - 1] for month in crontab.months):
         raise ValueError("no month has such a day")
     return crontab
+
+
+def latest_time(line: Crontab, at: float) -> float:
+    """The newest time in UTC seconds, not later than ``at``, that a crontab line names.
+
+    >>> latest_time(parse_crontab("30 6 * * *"), 86_400.0 * 5)  # midnight: the newest is that of the day before
+    369000.0
+    """
+    moment = datetime.fromtimestamp(at, UTC)
+    times = [(hour, minute) for hour in reversed(line.hours) for minute in reversed(line.minutes)]
+    for n_days in range(_LONGEST_GAP_DAYS):
+        day = moment.date() - timedelta(days=n_days)
+        last = (moment.hour, moment.minute) if n_days == 0 else (23, 59)
+        found = next((time for time in times if time <= last), None)
+        if found and _has_day(line, day):
+            return datetime(day.year, day.month, day.day, *found, tzinfo=UTC).timestamp()
+    raise ValueError("no day meets the line")
+
+
+def _has_day(line: Crontab, day: date) -> bool:
+    among = day.day in line.days, day.isoweekday() % 7 in line.weekdays
+    return day.month in line.months and (any(among) if line.is_either_day else all(among))
 
 
 def _values(field: str, text: str, low: int, high: int, names: Sequence[str] = ()) -> tuple[int, ...]:

@@ -187,7 +187,7 @@ class GatewaySettings(Section):
 
     @model_validator(mode="after")
     def _upstream_is_an_address(self) -> Self:
-        if not _is_address(self.upstream):
+        if not is_address(self.upstream):
             raise ValueError("upstream must be http://host:port or https://host:port, without user, query and fragment")
         return self
 
@@ -198,7 +198,8 @@ class GatewaySettings(Section):
         return self
 
 
-def _is_address(url: str) -> bool:
+def is_address(url: str) -> bool:
+    """Whether a text is the address of a server: scheme, host and port, perhaps with a path."""
     try:
         parts = urlsplit(url)
         port = parts.port

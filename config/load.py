@@ -1,7 +1,7 @@
 """Settings from a YAML file, the environment and flags; later sources win. One error lists every problem.
 
-A settings file is untrusted: it is read with bounds on its size, depth and aliases, and only plain values are built. No
-message repeats a value, which may be a secret.
+`load_file` reads other files of the user in the same way. A file is untrusted: it is read with bounds on its size,
+depth and aliases, and only plain values are built. No message repeats a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +21,7 @@ from driftgauge.config.plain_yaml import MAX_BYTES, not_text, parse
 from driftgauge.config.settings import Settings
 
 Tree: TypeAlias = dict[str, Any]
+Kind = TypeVar("Kind", bound=BaseModel)
 
 CONFIG_VARIABLE = "DRIFTGAUGE_CONFIG"
 MAX_PROBLEMS = 100
@@ -66,22 +67,39 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, object] | No
     try:
         return Settings(**merged)
     except ValidationError as error:
-        raise _listing([_problem(details, layers) for details in error.errors(include_url=False)]) from None
+        raise _listing([_problem(details, layers, Settings) for details in error.errors(include_url=False)]) from None
 
 
-def _read(path: Path) -> Tree:
+def load_file(path: Path, kind: type[Kind], what: str) -> Kind:
+    """Read a YAML file that is no file of settings; ``what`` names its content for people.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file.
+    """
+    tree = _read(path, what)
+    try:
+        return kind(**tree)
+    except ValidationError as error:
+        found = [_problem(details, {str(path): tree}, kind) for details in error.errors(include_url=False)]
+        raise _listing(found, what) from None
+
+
+def _read(path: Path, what: str = "the settings") -> Tree:
     """The YAML file as plain values."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _listing([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise _listing([f"{path}: cannot be read: {error.strerror}"], what) from None
     try:
         tree = parse(text)
     except ValueError as error:
-        raise _listing([f"{path}: {error}"]) from None
+        raise _listing([f"{path}: {error}"], what) from None
     if tree is not None and not isinstance(tree, dict):
-        raise _listing([f"{path}: must be a mapping of sections, like config/example.yaml"])
+        example = ", like config/example.yaml" if what == "the settings" else ""
+        raise _listing([f"{path}: must be a mapping of sections{example}"], what)
     return {str(key): value for key, value in (tree or {}).items()}
 
 
@@ -114,14 +132,14 @@ def _merge(below: Tree, above: Tree) -> Tree:
     return {**below, **above, **both}
 
 
-def _problem(details: ErrorDetails, layers: dict[str, Tree]) -> str:
+def _problem(details: ErrorDetails, layers: dict[str, Tree], root: type[BaseModel]) -> str:
     """One line: the setting, its source, the error, the allowed values."""
     location = tuple(_short(str(part)) for part in details["loc"])
     where = ".".join(location) or "settings"
     source = next((name for name in reversed(layers) if _holds(layers[name], location)), None)
     place = f"{where} ({source})" if source and location else where
     if details["type"] == "extra_forbidden":
-        close = get_close_matches(location[-1], _known(location[:-1]), n=1)
+        close = get_close_matches(location[-1], _known(root, location[:-1]), n=1)
         return f"{place}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
     message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if details["type"] in _WANT_TEXT and source not in (None, "environment", "flag"):
@@ -148,9 +166,8 @@ def _holds(tree: object, location: tuple[str, ...]) -> bool:
     return True
 
 
-def _known(location: tuple[str, ...]) -> list[str]:
+def _known(section: type[BaseModel], location: tuple[str, ...]) -> list[str]:
     """Names of the settings in a section."""
-    section: type[BaseModel] = Settings
     for part in location:
         field = section.model_fields.get(part)
         if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
@@ -163,8 +180,8 @@ def _short(key: str) -> str:
     return key if len(key) <= 60 else f"{key[:60]}…"
 
 
-def _listing(problems: list[str]) -> ConfigError:
-    title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with the settings:"
+def _listing(problems: list[str], what: str = "the settings") -> ConfigError:
+    title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with {what}:"
     shown = problems[:MAX_PROBLEMS]
     rest = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
     return ConfigError("\n  ".join([title, *shown, *rest]))

@@ -33,6 +33,7 @@ from driftgauge.config.estimation import (
     WindowSettings,
 )
 from driftgauge.config.gateway import GatewaySettings
+from driftgauge.config.labelling import ProbeSettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
 
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    probes: ProbeSettings = Field(default_factory=ProbeSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 

@@ -10,7 +10,7 @@ import email.utils
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
@@ -140,7 +140,7 @@ class ChatAnswer(NamedTuple):
     n_completion_tokens: int | None
 
 
-def chat_body(model: str, messages: list[tuple[str, str]], **parameters: Any) -> bytes:
+def chat_body(model: str, messages: Iterable[tuple[str, str]], **parameters: Any) -> bytes:
     """A chat request: pairs of role and content, and further fields.
 
     >>> chat_body("m", [("user", "Hi")], max_tokens=5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import cast
 
 from driftgauge.agent import kafka_settings
@@ -23,6 +22,7 @@ from driftgauge.connectors.decoding.formats.payload import RequestParameters
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, Path, path_of
 from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.user_functions import user_function
 
 
 def naming_rules(settings: Settings) -> NamingRules:
@@ -67,18 +67,6 @@ def capture_rules(settings: Settings) -> CaptureRules:
     )
 
 
-def domain_function(name: str) -> DomainFunction:
-    """The function that a setting names as ``package.module:function``; raises `ConnectorError` where there is none."""
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConnectorError(f"gateway.domain.function: cannot import {name}: {error}", retriable=False) from None
-    if not callable(function):
-        raise ConnectorError(f"gateway.domain.function: {name} is not a function", retriable=False)
-    return cast(DomainFunction, function)
-
-
 def breaker(settings: Settings) -> Breaker:
     """What may be asked."""
     return Breaker(pause_s=settings.gateway.refused_pause_s)
@@ -118,6 +106,11 @@ def doors(settings: Settings, outbox: Outbox, put_task: Callable[[bytes], bool])
 
 def _takes_labels(settings: Settings) -> bool:
     return bool(settings.gateway.labels_token.get_secret_value() and settings.kafka.topics.labels)
+
+
+def domain_function(name: str) -> DomainFunction:
+    """The function that the setting names; raises `ConnectorError` where there is none."""
+    return cast(DomainFunction, user_function(name, "gateway.domain.function"))
 
 
 def _lookup(name: str, found: LookupSettings, *default: Path) -> Lookup:

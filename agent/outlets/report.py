@@ -18,6 +18,7 @@ from driftgauge.connectors.store.queries import Counts
 from driftgauge.models.classify.prequential import Metric
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
+from driftgauge.models.probes import is_probe_domain
 from driftgauge.models.series import SeriesKey
 
 Verdict: TypeAlias = Literal["below target", "unclear", "no estimate", "meets target"]
@@ -100,7 +101,8 @@ class ScoreReport:
 class Report:
     """The content of a report on ``[start, end)`` of event time.
 
-    ``silent`` lists the domains that had an estimate in the period before, but none in this one.
+    ``n_events`` and ``n_labels`` are those of live traffic, without probes. ``silent`` lists the domains that had an
+    estimate in the period before, but none in this one.
     """
 
     start: float
@@ -135,7 +137,7 @@ def make_report(
     now, before = _newest(queries.estimates(start, end)), _newest(queries.estimates(2 * start - end, start))
     domains = [DomainReport(e, before.get(key), targets.get(e.domain, default_target)) for key, e in now.items()]
     domains.sort(key=lambda d: (VERDICTS.index(d.verdict), d.estimate.domain, d.estimate.fingerprint))
-    counts = queries.counts(start, end).values()
+    counts = [found for domain, found in queries.counts(start, end).items() if not is_probe_domain(domain)]
     return Report(
         start=start,
         end=end,

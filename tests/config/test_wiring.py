@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import os
 import os.path
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.worker import proxy_of
+from driftgauge.agent.labelling import build as labelling
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
@@ -192,6 +194,15 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "gateway.domain.slices": ({"language": "metadata.lang"}, ("gateway.names.slices",)),
     "gateway.capture.prompt_hash_key": ("planted", ("gateway.names.prompt_hash_key",)),
     "gateway.limits.max_outbox_bytes": (83 << 20, ("gateway.max_outbox_bytes",)),
+    "probes.url": ("http://c:3/base", ("probes.server.address",)),
+    "probes.cafile": ("ca.pem", ("probes.server.cafile",)),
+    "probes.key_from": ("PATH", ("probes.server.api_key",)),
+    "probes.timeout_s": (94.0, ("probes.server.timeout_s",)),
+    "probes.model": ("other", ("probes.model",)),
+    "probes.k": (8, ("probes.k",)),
+    "probes.temperature": (0.7, ("probes.temperature",)),
+    "probes.max_tokens": (95, ("probes.max_tokens",)),
+    "probes.pause_s": (96.0, ("probes.pause_s",)),
     "report.folder": (Path("elsewhere"), ("report.folder",)),
     "report.period_s": (61.0, ("report.period_s",)),
     "report.formats": (("json",), ("report.formats",)),
@@ -222,6 +233,7 @@ ARRIVES_AS: dict[str, Any] = {
     "gateway.domain.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
     "gateway.capture.prompt_hash_key": b"planted",
     "decode.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
+    "probes.key_from": os.environ["PATH"],
 }
 """The value at the place, where it is not the value of the setting."""
 
@@ -232,6 +244,7 @@ TESTED_ELSEWHERE = {
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
     *("server.enabled", "server.host", "server.port"),  # below
     *("report.cron", "report.interval_s"),  # below
+    *("probes.file", "probes.cron", "probes.allow_functions", "probes.journal"),  # tests/labelling
     *("store.retention_s", "store.daily_retention_s"),  # below
     *("gateway.host", "gateway.port", "gateway.status_port", "gateway.workers", "gateway.drain_s"),  # tests/gateway
     *("gateway.tls_certfile", "gateway.tls_keyfile", "gateway.upstream_cafile"),  # below
@@ -239,6 +252,7 @@ TESTED_ELSEWHERE = {
 
 NO_SETTING = {
     *("pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share", "gateway.upstream.ssl"),
+    *("probes.server.connect_timeout_s", "probes.server.headers"),
     *(f"gateway.capture.parameters.{name}" for name in ("temperature", "top_p", "k")),
 }
 """Places that no single setting fills."""
@@ -278,6 +292,7 @@ def built(settings: Settings) -> dict[str, Any]:
         **flat("reader", task.take_features),
         **flat("report", build.report_writer(settings)),
         **built_gateway(settings),
+        **flat("probes", labelling.asking(settings.probes, settings.probes.model or "m")),
         "reader.log_level": task.log_level,
         "reader.log_json_lines": task.log_json_lines,
         "loop.patience_s": loop.backoff.limit_s,

@@ -105,9 +105,9 @@ LABELS = [
 ]
 
 
-def response(i: int) -> ResponseRow:
+def response(i: int, domain: str = "math") -> ResponseRow:
     return ResponseRow(
-        seq=i, id=f"r-{i}", domain="math", fingerprint="0123456789ab", event_time=START + i,
+        seq=i, id=f"r-{i}", domain=domain, fingerprint="0123456789ab", event_time=START + i,
         features=np.zeros(17, np.float32), p_correct=0.5, classifier_version=1, n_tokens=9,
         correct=1.0 if i < 2 else float("nan"), label_kind="designed" if i < 2 else "",
     )  # fmt: skip
@@ -130,7 +130,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def queries(url: str) -> Iterator[StoreQueries]:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
-        transaction.add_responses([response(i) for i in range(5)])
+        transaction.add_responses([*(response(i) for i in range(5)), response(5, "probe:sums")])
         transaction.add_labels(LABELS)
         transaction.emit(OUTPUTS)
         transaction.save_state(context_parts("0123456789ab", scored_context()))

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from driftgauge.agent.service.schedule import trigger
-from driftgauge.config.crontab import parse_crontab
+from driftgauge.config.crontab import latest_time, parse_crontab
 
 START = datetime(2026, 1, 31, 23, 58, tzinfo=UTC)  # a Saturday
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -86,6 +86,36 @@ def test_a_line_fires_at_the_next_minute_that_it_names(line: tuple[Field, Field,
     again = when.get_next_fire_time(first, first + timedelta(seconds=1))
     assert again is not None
     assert again > first
+
+
+@given(LINES, st.integers(0, 60 * 24 * 400))
+def test_the_newest_time_is_the_one_after_which_none_comes_before_now(
+    line: tuple[Field, Field, Field, Field, Field], minutes: int
+) -> None:
+    assume(min(line[2].values) <= 28)
+    text = " ".join(field.text for field in line)
+    when, now = trigger(cron=text), START + timedelta(minutes=minutes, seconds=59)
+    assert when is not None
+    newest = datetime.fromtimestamp(latest_time(parse_crontab(text), now.timestamp()), UTC)
+    assert newest <= now
+    assert is_time(newest, line)
+    following = when.get_next_fire_time(newest, newest + timedelta(seconds=1))
+    assert following is not None
+    assert following > now
+
+
+@pytest.mark.parametrize(
+    ("line", "newest"),
+    [
+        ("0 0 29 2 *", "2024-02-29 00:00"),
+        ("30 12 * * *", "2027-12-30 12:30"),
+        ("30 11 * * *", "2027-12-31 11:30"),
+        ("45-50 11 31 12 *", "2027-12-31 11:50"),
+    ],
+)
+def test_the_newest_time_may_be_years_ago(line: str, newest: str) -> None:
+    now = datetime(2027, 12, 31, 12, 0, tzinfo=UTC).timestamp()
+    assert f"{datetime.fromtimestamp(latest_time(parse_crontab(line), now), UTC):%Y-%m-%d %H:%M}" == newest
 
 
 @pytest.mark.parametrize(

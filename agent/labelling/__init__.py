@@ -1,0 +1,1 @@
+"""Labels without people: probes, whose answers a program checks, and judges, which are models."""

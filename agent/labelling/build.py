@@ -1,0 +1,97 @@
+"""From settings to probes and judges: the only module of this package that knows settings."""
+
+from __future__ import annotations
+
+import os
+
+from driftgauge.agent.labelling.checks import Check, by_function, exact, numeric, regex
+from driftgauge.agent.labelling.probes import Asking, Probe
+from driftgauge.config.labelling import EndpointSettings, ProbeSettings
+from driftgauge.config.probe_file import AnswerSettings, ProbeFile
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.model_server import ModelServer
+from driftgauge.connectors.user_functions import user_function
+
+UNCAPTURED = {"driftgauge-capture": "never"}
+"""A header for the gateway: it makes no event of such a request, because the sender publishes the answer itself."""
+
+
+def model_server(settings: EndpointSettings, section: str) -> ModelServer:
+    """The server that a section of the settings names.
+
+    Raises
+    ------
+    ConnectorError
+        When the environment variable of the key is not set.
+    """
+    key = os.environ.get(settings.key_from, "").strip() if settings.key_from else ""
+    if settings.key_from and not key:
+        text = f"{section}.key_from: the environment variable {settings.key_from} is not set"
+        raise ConnectorError(text, retriable=False)
+    return ModelServer(
+        settings.url, api_key=key, cafile=settings.cafile, timeout_s=settings.timeout_s, headers=UNCAPTURED
+    )
+
+
+def asking(settings: ProbeSettings, model: str) -> Asking:
+    """How probes are sent to this model."""
+    return Asking(
+        model_server(settings, "probes"),
+        model,
+        k=settings.k,
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        pause_s=settings.pause_s,
+    )
+
+
+def probed_model(settings: ProbeSettings) -> str:
+    """The model that the settings name, or else the first that the server lists.
+
+    Raises
+    ------
+    ConnectorError
+        When there is none, or the server does not answer.
+    """
+    if settings.model:
+        return settings.model
+    models = model_server(settings, "probes").models()
+    if not models:
+        raise ConnectorError(f"{settings.url} lists no model: set probes.model", retriable=False)
+    return models[0]
+
+
+def probes(file: ProbeFile, *, allow_functions: bool) -> list[Probe]:
+    """The probes of a file, set by set.
+
+    Raises
+    ------
+    ConnectorError
+        With every function that cannot be imported, or that the settings do not allow.
+    """
+    made, problems = list[Probe](), list[str]()
+    for set_name, found in file.sets.items():
+        before = (("system", found.system),) if found.system else ()
+        for prompt in found.prompts:
+            try:
+                place = f"sets.{set_name}, prompt {prompt.id}"
+                check = _check(prompt.answer, place, allow_functions=allow_functions)
+            except ConnectorError as error:
+                problems.append(str(error))
+            else:
+                made.append(Probe(set_name, prompt.id, (*before, ("user", prompt.prompt)), check))
+    if problems:
+        raise ConnectorError("\n  ".join([f"{len(problems)} problems with the probes:", *problems]), retriable=False)
+    return made
+
+
+def _check(answer: AnswerSettings, place: str, *, allow_functions: bool) -> Check:
+    if answer.exact is not None:
+        return exact(answer.exact)
+    if answer.regex is not None:
+        return regex(answer.regex)
+    if answer.numeric is not None:
+        return numeric(answer.numeric, answer.tolerance)
+    if not allow_functions:
+        raise ConnectorError(f"{place}: a function needs probes.allow_functions", retriable=False)
+    return by_function(user_function(answer.function or "", place))
