@@ -17,11 +17,11 @@ import numpy.typing as npt
 from scipy.stats import beta, t
 
 from driftgauge.agent.evaluation.compositions import Bench, Domains
-from driftgauge.agent.evaluation.ppi import ppi_mean
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.estimate.averaged import Averaged
 from driftgauge.models.estimate.default_estimator import fit_default
 from driftgauge.models.estimate.estimators import MIN_EVENTS, Estimator, Sample
+from driftgauge.models.estimate.ppi import ppi_mean
 
 Interval = tuple[float, float, float]  # accuracy, low, high
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from driftgauge.agent.evaluation.compositions import Bench, Progress, read_traffic
 from driftgauge.agent.evaluation.label_trials import Interval, of_estimator, outcome
 from driftgauge.agent.evaluation.left_out_domains import LeftOutDomain, left_out_domains
-from driftgauge.agent.evaluation.ppi import ppi_mean
 from driftgauge.models.acquire.sampling import DEFAULT_PLAN, Plan, draw
 from driftgauge.models.arrays import Float64s
+from driftgauge.models.estimate.ppi import ppi_mean
 
 PLANS: tuple[Plan, ...] = get_args(Plan)
 MOST_UNCERTAIN = "most_uncertain"

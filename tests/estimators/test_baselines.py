@@ -8,9 +8,9 @@ from scipy.special import expit
 from scipy.stats import binom, norm
 
 from driftgauge.agent.evaluation.label_trials import chosen, labels_alone
-from driftgauge.agent.evaluation.ppi import ppi_mean
 from driftgauge.models.arrays import Bools, Float64s
 from driftgauge.models.estimate.atc import fit_threshold
+from driftgauge.models.estimate.ppi import ppi_mean
 
 RUNS, LEVEL = 300, 0.9
 FEWEST, MOST = binom.ppf(1e-4, RUNS, LEVEL), binom.ppf(1 - 1e-4, RUNS, LEVEL)
