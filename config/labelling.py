@@ -1,19 +1,21 @@
-"""Settings of labels without people: probes, which call a model server of the OpenAI kind."""
+"""Settings of labels without people: probes and judges. Both call a model server of the OpenAI kind."""
 
 from __future__ import annotations
 
 import re
+import string
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from driftgauge.config.crontab import parse_crontab
 from driftgauge.config.gateway import MAX_K, is_address
-from driftgauge.config.section import PositiveSeconds, Seconds, Section
+from driftgauge.config.section import CountOrNone, PositiveSeconds, Seconds, Section
 
 Temperature = Annotated[float, Field(ge=0, le=10)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+Money = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class EndpointSettings(Section):
@@ -81,4 +83,95 @@ class ProbeSettings(EndpointSettings):
             parse_crontab(self.cron)
         except ValueError as error:
             raise ValueError(f"cron is not a crontab line: {error}") from None
+        return self
+
+
+TEMPLATE = """\
+Judge whether the answer to this question is correct.
+
+$prompt
+
+$response
+
+The answer is correct if its statements are true and it does what the question asks. An answer that is mostly right \
+but wrong in a point that matters is not correct. Style and length do not matter.
+Reply with the JSON object {"correct": true} or {"correct": false}, and with nothing else."""
+
+
+class JudgeSettings(EndpointSettings):
+    """The judge, `driftgauge judge`: a model that labels a random part of the responses. It gets their texts."""
+
+    model: str = ""
+    """Model that judges, as requests name it; empty: no judge."""
+
+    name: str = ""
+    """Name of the judge in labels: a new one labels everything again. Empty: the name of the model."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the responses that is judged, drawn at random by a hash of the response id."""
+
+    seed: int = 0
+    """Seed of the draw: another one draws other responses."""
+
+    template: str = TEMPLATE
+    """What the judge is asked. `$prompt` and `$response` stand for the texts, between marks that no text can forge."""
+
+    response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
+    """Form of the answer that the server is asked to enforce. Answers are read strictly in any case."""
+
+    temperature: Temperature | None = 0.0
+    """Temperature of the requests; null: none is sent, as models that reason ask for."""
+
+    max_answer_tokens: Tokens = 64
+    """Largest number of tokens of a verdict, those of its reasoning included."""
+
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """Name under which requests limit their tokens; newer models of OpenAI want max_completion_tokens."""
+
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Largest number of requests at a time."""
+
+    max_text_bytes: Annotated[int, Field(ge=1_024, le=1 << 24)] = 64 * 1024
+    """Largest size of prompt and response together in bytes; responses beyond it are not judged, and counted."""
+
+    max_calls_per_run: CountOrNone = 1_000
+    """Largest number of requests of one run, repeated ones included; 0: no limit."""
+
+    max_calls_per_day: CountOrNone = 5_000
+    """Largest number of requests on one day (UTC); 0: no limit."""
+
+    max_tokens_per_run: CountOrNone = 2_000_000
+    """Largest number of tokens of one run, sent and received; 0: no limit."""
+
+    max_tokens_per_day: CountOrNone = 10_000_000
+    """Largest number of tokens on one day (UTC); 0: no limit."""
+
+    price_sent: Money = 0.0
+    """Price of a million tokens that are sent, in your currency; 0: they cost nothing."""
+
+    price_received: Money = 0.0
+    """Price of a million tokens that are received, in the same currency; 0: they cost nothing."""
+
+    max_cost_per_run: Money = 0.0
+    """Largest cost of one run, in the same currency; 0: no limit."""
+
+    max_cost_per_day: Money = 0.0
+    """Largest cost on one day (UTC), in the same currency; 0: no limit."""
+
+    ledger: Path = Path("judge.ledger")
+    """File that keeps verdicts and costs of the last 90 days: no response is paid for twice, and the limits of a day
+    hold over several runs."""
+
+    @field_validator("template")
+    @classmethod
+    def _names_the_response(cls, text: str) -> str:
+        template = string.Template(text)
+        if not template.is_valid() or not {"response"} <= {*template.get_identifiers()} <= {"prompt", "response"}:
+            raise ValueError("must have $response, may have $prompt, and no other $ (write $$ for a dollar sign)")
+        return text
+
+    @model_validator(mode="after")
+    def _a_cost_needs_a_price(self) -> Self:
+        if (self.max_cost_per_run or self.max_cost_per_day) and not (self.price_sent or self.price_received):
+            raise ValueError("max_cost_per_run and max_cost_per_day need price_sent or price_received")
         return self

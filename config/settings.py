@@ -33,7 +33,7 @@ from driftgauge.config.estimation import (
     WindowSettings,
 )
 from driftgauge.config.gateway import GatewaySettings
-from driftgauge.config.labelling import ProbeSettings
+from driftgauge.config.labelling import JudgeSettings, ProbeSettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
 
@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     report: ReportSettings = Field(default_factory=ReportSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     probes: ProbeSettings = Field(default_factory=ProbeSettings)
+    judge: JudgeSettings = Field(default_factory=JudgeSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 

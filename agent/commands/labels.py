@@ -70,7 +70,7 @@ def import_labels(
         mapping = replace(mapping, names=tuple(names))
     tool = settings.labels.mapping.preset if preset == MAPPING else preset
     token = os.environ.get(token_from, "") if token_from else ""
-    with progress("labels") as advance, _destination(None if dry_run else to, settings) as publish:
+    with progress("labels") as advance, destination(None if dry_run else to, settings) as publish:
         summary = run_import(sources, mapping, settings, publish, tool=tool, token=token, advance=advance)
     for line in summary_lines(summary):
         print_line(line)
@@ -113,7 +113,7 @@ def run_import(
 
 
 @contextlib.contextmanager
-def _destination(to: str | None, settings: Settings) -> Iterator[Callable[[Sequence[Label]], None]]:
+def destination(to: str | None, settings: Settings) -> Iterator[Callable[[Sequence[Label]], None]]:
     """A function that publishes labels; None is nowhere."""
     from driftgauge.agent.service import build
     from driftgauge.connectors.decoding.formats.own import encode_label

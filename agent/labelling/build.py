@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
+from driftgauge.agent.labelling.budget import Budget, Limits, Prices
 from driftgauge.agent.labelling.checks import Check, by_function, exact, numeric, regex
+from driftgauge.agent.labelling.judge import JudgeRules
+from driftgauge.agent.labelling.judging import Entry, Judging, open_ledger, spent_by_day
 from driftgauge.agent.labelling.probes import Asking, Probe
-from driftgauge.config.labelling import EndpointSettings, ProbeSettings
+from driftgauge.config.labelling import EndpointSettings, JudgeSettings, ProbeSettings
 from driftgauge.config.probe_file import AnswerSettings, ProbeFile
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.journal import Journal
 from driftgauge.connectors.model_server import ModelServer
 from driftgauge.connectors.user_functions import user_function
 
@@ -59,6 +64,56 @@ def probed_model(settings: ProbeSettings) -> str:
     if not models:
         raise ConnectorError(f"{settings.url} lists no model: set probes.model", retriable=False)
     return models[0]
+
+
+def judge_rules(settings: JudgeSettings) -> JudgeRules:
+    """How the judge is asked.
+
+    Raises
+    ------
+    ConnectorError
+        When the settings name no judge.
+    """
+    if not settings.model:
+        raise ConnectorError("there is no judge: set judge.model", retriable=False)
+    return JudgeRules(
+        model=settings.model,
+        name=settings.name or settings.model,
+        template=settings.template,
+        share=settings.share,
+        seed=settings.seed,
+        response_format=settings.response_format,
+        temperature=settings.temperature,
+        max_answer_tokens=settings.max_answer_tokens,
+        limit_field=settings.limit_field,
+    )
+
+
+def judge_limits(settings: JudgeSettings) -> tuple[Limits, Limits, Prices]:
+    """The limits of a run and of a day, and the prices."""
+    return (
+        Limits(settings.max_calls_per_run, settings.max_tokens_per_run, settings.max_cost_per_run),
+        Limits(settings.max_calls_per_day, settings.max_tokens_per_day, settings.max_cost_per_day),
+        Prices(settings.price_sent, settings.price_received),
+    )
+
+
+def judging(
+    settings: JudgeSettings, ledger: Journal[Entry], pause: Callable[[float], bool], now: Callable[[], float]
+) -> Judging:
+    """A run of the judge, within what earlier runs left of the day."""
+    entries = open_ledger(ledger, now())
+    return Judging(
+        judge_rules(settings),
+        model_server(settings, "judge"),
+        ledger,
+        entries,
+        Budget(*judge_limits(settings), spent_by_day(entries)),
+        concurrency=settings.concurrency,
+        max_text_bytes=settings.max_text_bytes,
+        pause=pause,
+        now=now,
+    )
 
 
 def probes(file: ProbeFile, *, allow_functions: bool) -> list[Probe]:

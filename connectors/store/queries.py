@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, and_, case, func, select, true
+import numpy as np
+from sqlalchemy import Connection, Engine, Executable, and_, case, exists, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError
@@ -19,9 +20,11 @@ from driftgauge.connectors.store.database import cause, parse, reader_engine, sh
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.transaction import newest_labelled
+from driftgauge.models.arrays import Float64s
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
 from driftgauge.models.pending import PendingLabels
+from driftgauge.models.probes import DOMAIN_PREFIX
 from driftgauge.models.rows import Rows
 
 R = TypeVar("R")
@@ -30,6 +33,7 @@ _ESTIMATES, _ALERTS, _LISTS = output_table(Estimate), output_table(Alert), outpu
 _E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.c, schema.daily.c
 
 MAX_SOURCES = 20
+MAX_VERDICTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,22 @@ class Counts:
 
     n_events: int
     n_labels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdicts:
+    """The verdicts of a judge on the M responses of one domain that it saw.
+
+    Attributes
+    ----------
+    verdict, truth : (M,) in [0, 1]; the truth is NaN where no label of people or programs counts
+    verdict_weight, truth_weight : (M,) 1 / the probability with which a response was drawn; 1 where it is unknown
+    """
+
+    verdict: Float64s
+    verdict_weight: Float64s
+    truth: Float64s
+    truth_weight: Float64s
 
 
 def open_queries(url: str) -> StoreQueries:
@@ -164,6 +184,46 @@ class StoreQueries:
         largest = in_span.group_by(_L.source).order_by(n.desc(), _L.source).limit(MAX_SOURCES)
         return [SourceCounts(*row) for row in self.fetch(largest)]
 
+    def verdicts(self, start: float, end: float) -> dict[str, Verdicts]:
+        """What a judge said of responses with ``start <= event_time < end``, and their truth, by domain.
+
+        Of several verdicts on a response the newest counts. The truth is that of labels which count in estimates, where
+        one of them is by a person or a program. Reads the `MAX_VERDICTS` newest responses.
+        """
+        judged, other = schema.labels.alias(), schema.labels.alias()
+        of_response = and_(_R.id_hash == judged.c.response_hash, _R.id == judged.c.response_id)
+        is_known = (
+            exists()
+            .where(other.c.response_hash == _R.id_hash, other.c.response_id == _R.id)
+            .where(other.c.annotator_kind != "model", other.c.correct.is_not(None))
+        )
+        truth = case((and_(_R.weight > 0, is_known), _R.correct))
+        query = (
+            select(schema.names.c.name, _R.seq, judged.c.correct, judged.c.inclusion_probability, truth, _R.weight)
+            .join(judged, of_response)
+            .join(schema.names, _R.domain == schema.names.c.seq)
+            .where(judged.c.source == "judge", judged.c.correct.is_not(None))
+            .where(_R.event_time >= start, _R.event_time < end)
+            .order_by(_R.event_time.desc(), _R.seq.desc(), judged.c.event_time.desc(), judged.c.label_id)
+            .limit(MAX_VERDICTS)
+        )
+        newest: dict[int, Any] = {}
+        for row in self.fetch(query):
+            newest.setdefault(row.seq, row)
+        by_domain: dict[str, list[Any]] = {}
+        for row in newest.values():
+            by_domain.setdefault(row.name, []).append(row)
+        return {domain: _as_verdicts(rows) for domain, rows in sorted(by_domain.items())}
+
+    def texts(self, since: float) -> Iterator[tuple[str, str]]:
+        """Id and text of responses that have a text, with ``event_time >= since``, without probes."""
+        query = select(_R.id, _R.text).join(schema.names, _R.domain == schema.names.c.seq)
+        wanted = query.where(_R.text.is_not(None), _R.event_time >= since)
+        live = wanted.where(~schema.names.c.name.startswith(DOMAIN_PREFIX, autoescape=True))
+        with self._connected() as connection:
+            for row in connection.execution_options(yield_per=1_000).execute(live):
+                yield row.id, row.text
+
     def span(self) -> tuple[float, float] | None:
         """Event time of the oldest and of the newest response still kept; None without any."""
         oldest, newest = self.fetch(select(func.min(_R.event_time), func.max(_R.event_time)))[0]
@@ -206,6 +266,16 @@ class StoreQueries:
     def _connected(self) -> Iterator[Connection]:
         with translated(self._name), self._engine.connect() as connection:
             yield connection
+
+
+def _as_verdicts(rows: list[Any]) -> Verdicts:
+    _, _, verdict, probability, truth, weight = zip(*rows, strict=True)
+    return Verdicts(
+        np.array(verdict, dtype=np.float64),
+        np.array([1 / p if p else 1.0 for p in probability]),
+        np.array(truth, dtype=np.float64),  # None becomes NaN
+        np.array([w or 1.0 for w in weight], dtype=np.float64),
+    )
 
 
 def _copy(connection: Connection, target: Path) -> None:

@@ -8,6 +8,7 @@ import math
 import os
 import os.path
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, is_dataclass
@@ -25,6 +26,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.worker import proxy_of
 from driftgauge.agent.labelling import build as labelling
+from driftgauge.agent.labelling.judging import Entry
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
@@ -33,6 +35,7 @@ from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.lookup import Lookup
+from driftgauge.connectors.files.journal import Journal
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import free_ports
 from driftgauge.connectors.kafka.source import KafkaSource
@@ -203,6 +206,24 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "probes.temperature": (0.7, ("probes.temperature",)),
     "probes.max_tokens": (95, ("probes.max_tokens",)),
     "probes.pause_s": (96.0, ("probes.pause_s",)),
+    "judge.url": ("http://d:4/base", ("judge.server.address",)),
+    "judge.cafile": ("ca.pem", ("judge.server.cafile",)),
+    "judge.key_from": ("PATH", ("judge.server.api_key",)),
+    "judge.timeout_s": (97.0, ("judge.server.timeout_s",)),
+    "judge.name": ("careful", ("judge.rules.name",)),
+    "judge.share": (0.41, ("judge.rules.share",)),
+    "judge.seed": (98, ("judge.rules.seed",)),
+    "judge.template": ("Is $response right?", ("judge.rules.template",)),
+    "judge.response_format": ("none", ("judge.rules.response_format",)),
+    "judge.temperature": (0.6, ("judge.rules.temperature",)),
+    "judge.max_answer_tokens": (99, ("judge.rules.max_answer_tokens",)),
+    "judge.limit_field": ("max_completion_tokens", ("judge.rules.limit_field",)),
+    "judge.max_calls_per_run": (101, ("judge.run.calls",)),
+    "judge.max_calls_per_day": (102, ("judge.day.calls",)),
+    "judge.max_tokens_per_run": (103, ("judge.run.tokens",)),
+    "judge.max_tokens_per_day": (104, ("judge.day.tokens",)),
+    "judge.price_sent": (1.5, ("judge.prices.sent",)),
+    "judge.price_received": (2.5, ("judge.prices.received",)),
     "report.folder": (Path("elsewhere"), ("report.folder",)),
     "report.period_s": (61.0, ("report.period_s",)),
     "report.formats": (("json",), ("report.formats",)),
@@ -234,6 +255,7 @@ ARRIVES_AS: dict[str, Any] = {
     "gateway.capture.prompt_hash_key": b"planted",
     "decode.slices": {"language": Lookup((("payload", "metadata", "lang"),))},
     "probes.key_from": os.environ["PATH"],
+    "judge.key_from": os.environ["PATH"],
 }
 """The value at the place, where it is not the value of the setting."""
 
@@ -245,6 +267,8 @@ TESTED_ELSEWHERE = {
     *("server.enabled", "server.host", "server.port"),  # below
     *("report.cron", "report.interval_s"),  # below
     *("probes.file", "probes.cron", "probes.allow_functions", "probes.journal"),  # tests/labelling
+    *("judge.model", "judge.max_cost_per_run", "judge.max_cost_per_day"),  # below
+    *("judge.concurrency", "judge.max_text_bytes", "judge.ledger"),  # below and tests/labelling
     *("store.retention_s", "store.daily_retention_s"),  # below
     *("gateway.host", "gateway.port", "gateway.status_port", "gateway.workers", "gateway.drain_s"),  # tests/gateway
     *("gateway.tls_certfile", "gateway.tls_keyfile", "gateway.upstream_cafile"),  # below
@@ -252,7 +276,8 @@ TESTED_ELSEWHERE = {
 
 NO_SETTING = {
     *("pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share", "gateway.upstream.ssl"),
-    *("probes.server.connect_timeout_s", "probes.server.headers"),
+    *(f"{section}.server.{name}" for section in ("probes", "judge") for name in ("connect_timeout_s", "headers")),
+    *("judge.rules.model", "judge.run.cost", "judge.day.cost"),
     *(f"gateway.capture.parameters.{name}" for name in ("temperature", "top_p", "k")),
 }
 """Places that no single setting fills."""
@@ -293,6 +318,7 @@ def built(settings: Settings) -> dict[str, Any]:
         **flat("report", build.report_writer(settings)),
         **built_gateway(settings),
         **flat("probes", labelling.asking(settings.probes, settings.probes.model or "m")),
+        **built_judge(settings),
         "reader.log_level": task.log_level,
         "reader.log_json_lines": task.log_json_lines,
         "loop.patience_s": loop.backoff.limit_s,
@@ -316,6 +342,17 @@ def built_gateway(settings: Settings) -> dict[str, Any]:
         "gateway.labels": vars(doors["labels"])["_token"] if "labels" in doors else None,
         "gateway.events": vars(doors["events"])["_token"] if "events" in doors else None,
     }
+
+
+def built_judge(settings: Settings) -> dict[str, Any]:
+    judge = settings.judge if settings.judge.model else settings.judge.model_copy(update={"model": "m"})
+    limits = labelling.judge_limits(judge)
+    return {
+        **flat("judge.rules", labelling.judge_rules(judge)),
+        **flat("judge.server", labelling.model_server(judge, "judge")),
+        **{path: v for name, part in zip(("run", "day", "prices"), limits, strict=True)
+           for path, v in flat(f"judge.{name}", part).items()},
+    }  # fmt: skip
 
 
 def names_of(section: type[BaseModel], above: str = "") -> Iterator[str]:
@@ -348,6 +385,18 @@ def test_every_place_has_its_setting_in_this_test() -> None:
 def test_certificate_and_key_which_are_only_valid_together_arrive_at_their_own_places() -> None:
     settings = load_settings(overrides={"kafka.ssl_certfile": "c.pem", "kafka.ssl_keyfile": "k.pem"})
     assert (build.connection(settings).ssl_certfile, build.connection(settings).ssl_keyfile) == ("c.pem", "k.pem")
+
+
+def test_settings_of_the_judge_that_are_only_valid_together_arrive_at_their_own_places(tmp_path: Path) -> None:
+    given = {"model": "large", "price_sent": 1, "max_cost_per_run": 3, "max_cost_per_day": 4}
+    more = {"concurrency": 2, "max_text_bytes": 2_048}
+    settings = load_settings(overrides={"judge": {**given, **more}})
+    assert [limits.cost for limits in labelling.judge_limits(settings.judge)[:2]] == [3, 4]
+    rules = labelling.judge_rules(settings.judge)
+    assert (rules.model, rules.name) == ("large", "large")
+    with closing(Journal(tmp_path / "ledger", Entry)) as ledger:
+        made = vars(labelling.judging(settings.judge, ledger, threading.Event().wait, time.time))
+    assert (made["_concurrency"], made["_max_text_bytes"]) == (2, 2_048)
 
 
 def test_zero_memory_labels_means_that_no_label_fades() -> None:
