@@ -14,8 +14,9 @@ from typing import Literal, Protocol, TypeAlias
 from driftgauge.agent.core.context_state import context_model, contexts_saved
 from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.store.queries import Counts
+from driftgauge.connectors.store.queries import Counts, Verdicts
 from driftgauge.models.classify.prequential import Metric
+from driftgauge.models.estimate.judged import JudgedAccuracy, judged_accuracy
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
 from driftgauge.models.probes import is_probe_domain
@@ -55,6 +56,10 @@ class ReportQueries(Protocol):
 
     def label_sources(self, start: float, end: float) -> list[SourceCounts]:
         """What labels of each source say of responses with ``start <= event_time < end``."""
+        ...
+
+    def verdicts(self, start: float, end: float) -> Mapping[str, Verdicts]:
+        """What a judge said of responses with ``start <= event_time < end``, by domain."""
         ...
 
     def state(self, prefix: str) -> dict[str, bytes]:
@@ -102,7 +107,7 @@ class Report:
     """The content of a report on ``[start, end)`` of event time.
 
     ``n_events`` and ``n_labels`` are those of live traffic, without probes. ``silent`` lists the domains that had an
-    estimate in the period before, but none in this one.
+    estimate in the period before, but none in this one. ``judged`` has the accuracy by the judge, by domain.
     """
 
     start: float
@@ -115,6 +120,7 @@ class Report:
     acquisition: Acquisition | None
     label_lists: tuple[LabelList, ...]
     label_sources: tuple[SourceCounts, ...]
+    judged: Mapping[str, JudgedAccuracy]
     scores: tuple[ScoreReport, ...]
     driftgauge_version: str
 
@@ -125,6 +131,7 @@ def make_report(
     end: float,
     targets: Mapping[str, float] | None = None,
     default_target: float = 0.8,
+    confidence_level: float = 0.9,
 ) -> Report:
     """Read the report of ``[start, end)`` from a store.
 
@@ -132,6 +139,7 @@ def make_report(
     ----------
     start, end : UTC seconds of event time; the report compares them with the period of the same length before ``start``
     targets : target accuracy by domain, in [0, 1]; other domains have ``default_target``
+    confidence_level : of the intervals around what a judge says
     """
     targets = targets or {}
     now, before = _newest(queries.estimates(start, end)), _newest(queries.estimates(2 * start - end, start))
@@ -149,6 +157,10 @@ def make_report(
         acquisition=queries.latest_acquisition(),
         label_lists=tuple(queries.label_lists(start, end)),
         label_sources=tuple(queries.label_sources(start, end)),
+        judged={
+            domain: judged_accuracy(v.verdict, v.verdict_weight, v.truth, v.truth_weight, confidence_level)
+            for domain, v in queries.verdicts(start, end).items()
+        },
         scores=tuple(_scores(contexts_saved(queries.state("context/")))),
         driftgauge_version=version("driftgauge"),
     )

@@ -14,6 +14,7 @@ from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.connectors.store.queries import open_queries
+from driftgauge.models.estimate.judged import JudgedAccuracy
 from driftgauge.models.outputs import Output
 
 Format: TypeAlias = Literal["markdown", "json"]
@@ -35,6 +36,7 @@ def to_json_report(report: Report) -> str:
         "priorities": acquisition["priorities"],
         "label_lists": [_builtin(made) for made in report.label_lists],
         "label_sources": [asdict(source) for source in report.label_sources],
+        "judged": [_judged(domain, found) for domain, found in report.judged.items()],
         "scores": [{"model": s.model, "fingerprint": s.fingerprint, **asdict(s.score)} for s in report.scores],
         "driftgauge_version": report.driftgauge_version,
     }
@@ -54,6 +56,7 @@ def write_latest_report(
     *,
     targets: Mapping[str, float] | None = None,
     default_target: float = 0.8,
+    confidence_level: float = 0.9,
     formats: Sequence[Format] = FORMATS,
 ) -> list[Path]:
     """Write the report of the last period of a store; return the files.
@@ -61,7 +64,7 @@ def write_latest_report(
     Parameters
     ----------
     period_s : seconds of event time, up to the end of the newest window
-    targets, default_target : see `make_report`
+    targets, default_target, confidence_level : see `make_report`
 
     Raises
     ------
@@ -70,7 +73,7 @@ def write_latest_report(
     """
     with closing(open_queries(store_url)) as queries:
         start, end = latest_period(queries, period_s)
-        report = make_report(queries, start, end, targets, default_target)
+        report = make_report(queries, start, end, targets, default_target, confidence_level)
     return write_report(report, folder, formats)
 
 
@@ -99,6 +102,11 @@ def _domain(domain: DomainReport) -> dict[str, Any]:
         "change": domain.change,
         "estimate": _builtin(domain.estimate),
     }
+
+
+def _judged(domain: str, found: JudgedAccuracy) -> dict[str, Any]:
+    values = {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(found).items()}
+    return {"domain": domain, **values}
 
 
 def _builtin(output: Output) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
 from driftgauge.connectors.publishing.payload import rfc3339
+from driftgauge.models.estimate.judged import MIN_OVERLAP
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Alert, Estimate, LabelList
 
@@ -26,6 +27,7 @@ def to_markdown(report: Report) -> str:
         ["", "## What changed", "", *_changes(report.alerts)],
         ["", "## Data to get", "", *_data_list(report)],
         ["", "## What to label", "", *_label_lists(report.label_lists)],
+        *([["", "## What the judge says", "", *_judged(report)]] if report.judged else []),
         ["", "## How far to trust this", "", *(f"- {caveat}" for caveat in caveats(report))],
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
@@ -150,6 +152,26 @@ def _label_lists(lists: tuple[LabelList, ...]) -> Iterator[str]:
         requests = f"{len(made.requests)} of {_count(made.n_responses, 'response')}"
         yield f"{made.rank}. **{_plain(made.domain)}**: {requests} ({_plain(made.reason)})"
     yield from _rest(len(lists))
+
+
+def _judged(report: Report) -> Iterator[str]:
+    """The accuracy by the judge, as it is and corrected by people, with a sentence about what is missing."""
+    yield "| domain | judged | by the judge | with a label too | agreement | corrected | interval |"
+    yield "|:--|--:|--:|--:|--:|--:|:-:|"
+    for domain, found in [*report.judged.items()][:MAX_ROWS]:
+        interval = "–" if found.ci_low is None else f"{_ratio(found.ci_low)} to {_ratio(found.ci_high)}"
+        cells = [
+            _plain(domain), f"{found.n_judged}", _ratio(found.by_judge), f"{found.n_overlap}",
+            _ratio(found.agreement), _ratio(found.accuracy), interval,
+        ]  # fmt: skip
+        yield f"| {' | '.join(cells)} |"
+    yield from _rest(len(report.judged))
+    if few := [domain for domain, found in report.judged.items() if found.accuracy is None]:
+        yield ""
+        yield (
+            f"The judge cannot be corrected in {_names(map(_plain, few))}: fewer than {MIN_OVERLAP} of the judged "
+            "responses have a label of a person or a program. Do not take the judge's word for the accuracy."
+        )
 
 
 def _rest(total: int) -> list[str]:

@@ -320,6 +320,7 @@ def report_writer(
         period_s=settings.report.period_s,
         targets=settings.targets.domains,
         default_target=settings.targets.default,
+        confidence_level=settings.estimates.confidence_level,
         formats=settings.report.formats,
     )
 

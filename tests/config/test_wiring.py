@@ -96,7 +96,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "acquisition.period_s": (7_200.0, ("pipeline.label_plan.period_s",)),
     "acquisition.expires_after": (9, ("pipeline.label_plan.expires_after",)),
     "acquisition.link": ("https://traces/{response_id}", ("pipeline.label_plan.link",)),
-    "estimates.confidence_level": (0.83, ("pipeline.confidence_level",)),
+    "estimates.confidence_level": (0.83, ("pipeline.confidence_level", "report.confidence_level")),
     "estimates.min_events": (36, ("pipeline.min_events",)),
     "drift.enabled": (False, ("pipeline.detect_drift",)),
     "drift.false_warnings": (0.37, ("pipeline.drift_false_warnings",)),

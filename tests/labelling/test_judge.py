@@ -20,10 +20,12 @@ from driftgauge.agent.labelling.judging import Entry, JudgeRun, Judging, lines, 
 from driftgauge.config.labelling import TEMPLATE
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.files.journal import Journal
 from driftgauge.connectors.model_server import ModelServer
-from driftgauge.models.events import Label
+from driftgauge.models.events import Context, Generation, Label
 from tests.labelling.model_server import Answer, Server, chat_answer, serving
+from tests.pipeline.logs import signal
 from tests.service.test_cli import driftgauge
 
 RULES = JudgeRules("judge-model", "judge-a", TEMPLATE, share=1.0)
@@ -359,6 +361,35 @@ def test_the_command_judges_a_file_and_writes_labels_that_the_agent_reads(
     assert json.loads(summary.read_text())["judged"] == 6
     assert KEY not in shown.out + shown.err + caplog.text + summary.read_text() + (tmp_path / "ledger").read_text()
     assert "It is" not in (tmp_path / "ledger").read_text()
+
+
+def test_from_kept_texts_to_a_report_with_the_accuracy_that_people_correct(tmp_path: Path) -> None:
+    """A judge that finds everything right, and people who label every third response: half of them are wrong."""
+    rng, n = np.random.default_rng(3), 90
+    events, people = tmp_path / "events.jsonl", tmp_path / "people.jsonl"
+    responses = [Generation(f"r{i}", NOW + i, "law", Context("m"), signal(rng, 9), text=f"It is {i}") for i in range(n)]
+    events.write_bytes(b"\n".join(encode_generation(one, "json") for one in responses))
+    labels = [
+        Label(f"l{i}", f"r{i}", NOW + n + i, float(i % 2), inclusion_probability=1 / 3, source="review")
+        for i in range(0, n, 3)
+    ]
+    people.write_bytes(b"\n".join(encode_label(one, "json") for one in labels))
+    windows = ("--set", "windows.window_s=3600", "--set", "windows.hop_s=600", "--set", "windows.max_jump_s=1e6")
+    first, second = tmp_path / "first.db", tmp_path / "second.db"
+    verdicts = tmp_path / "verdicts.jsonl"
+    assert driftgauge("replay", events, "--store", first, "--set", "decode.keep_text=true", *windows) == 0
+    with serving(lambda _: '{"correct": true}') as server:
+        arguments = ("judge", "store", "--store", first, "--to", verdicts)
+        assert driftgauge(*arguments, *settings_of(server, tmp_path)) == 0
+        assert len(server.requests) == n
+    assert driftgauge("replay", events, verdicts, people, "--store", second, *windows) == 0
+    assert driftgauge("report", "--store", second, "--folder", tmp_path, "--set", "report.period_s=100000") == 0
+    (report,) = tmp_path.glob("*.json")
+    (found,) = json.loads(report.read_text())["judged"]
+    assert (found["domain"], found["n_judged"], found["by_judge"], found["n_overlap"]) == ("law", n, 1.0, n // 3)
+    assert (found["agreement"], found["accuracy"]) == (0.5, 0.5)
+    assert found["ci_low"] < 0.4
+    assert found["ci_high"] > 0.6
 
 
 def test_the_command_says_what_is_missing(

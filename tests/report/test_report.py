@@ -98,18 +98,24 @@ OUTPUTS: list[Output] = [
 ]  # fmt: skip
 
 
+LAW = range(100, 180)
 LABELS = [
     *(Label(f"drawn-{i}", f"r-{i}", START, 1.0, inclusion_probability=0.5, source="review") for i in range(2)),
     *(Label(f"thumbs-{i}", f"r-{i}", START, float(i > 0), source="thumbs") for i in range(3)),
     Label("complaint", "r-4", START, 0.0, source="complaint"),
+    *(Label(f"judge-{i}", f"r-{i}", START, float(i != 1), "model", "j", 0.5, source="judge") for i in range(4)),
+    *(Label(f"judge-{i}", f"r-{i}", START, float(i % 4 != 3), "model", "j", 0.5, source="judge") for i in LAW),
+    *(Label(f"drawn-{i}", f"r-{i}", START, float(i % 8 > 2), inclusion_probability=0.5) for i in LAW[:24]),
 ]
 
 
 def response(i: int, domain: str = "math") -> ResponseRow:
+    is_drawn = i < 2 or i in LAW[:24]
     return ResponseRow(
         seq=i, id=f"r-{i}", domain=domain, fingerprint="0123456789ab", event_time=START + i,
         features=np.zeros(17, np.float32), p_correct=0.5, classifier_version=1, n_tokens=9,
-        correct=1.0 if i < 2 else float("nan"), label_kind="designed" if i < 2 else "",
+        correct=float(i < 2 or i % 8 > 2) if is_drawn else float("nan"), weight=2.0 if is_drawn else 1.0,
+        label_kind="designed" if is_drawn else "",
     )  # fmt: skip
 
 
@@ -131,6 +137,7 @@ def url(tmp_path: Path) -> str:
 def queries(url: str) -> Iterator[StoreQueries]:
     with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
         transaction.add_responses([*(response(i) for i in range(5)), response(5, "probe:sums")])
+        transaction.add_responses([response(i, "law") for i in LAW])
         transaction.add_labels(LABELS)
         transaction.emit(OUTPUTS)
         transaction.save_state(context_parts("0123456789ab", scored_context()))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,3 +159,55 @@ def test_labels_by_source_and_how_far_they_agree_with_drawn_labels(store: SqlSto
         memory.add_labels([*thumbs, again, withdrawn, Label("plain", response(1).id, 1.0, 1.0)])
     assert queries.label_sources(0.0, 9e9) == [SourceCounts("thumbs", 4, 3, 2), SourceCounts("review", 1, 0, 0)]
     assert queries.label_sources(9e9, 9.1e9) == []
+
+
+def test_verdicts_of_a_judge_are_told_by_domain_with_the_truth_of_people_where_there_is_one(
+    store: SqlStore, queries: StoreQueries
+) -> None:
+    rows = [
+        response(0, correct=0.0, weight=4.0),
+        response(1, domain="art", correct=1.0, weight=0.0),  # only the judge's own label, which teaches
+        response(2, correct=1.0, weight=2.0),  # the judge's own label counts
+        response(3, event_time=9_000.0),
+        response(4, domain="art"),
+        response(5),  # the verdict was withdrawn
+    ]
+
+    def verdict(i: int, value: float | None, name: str = "", **more: Any) -> Label:
+        return Label(f"judge-{i}{name}", rows[i].id, 1_500.0, value, "model", "j", source="judge", **more)
+
+    labels = [
+        verdict(0, 1.0, inclusion_probability=0.5),
+        Label("person", rows[0].id, 1_600.0, 0.0, inclusion_probability=0.25),
+        verdict(1, 0.0),
+        verdict(2, 1.0, inclusion_probability=0.5),
+        verdict(2, 0.0, "-older", inclusion_probability=0.1),
+        verdict(3, 1.0),
+        verdict(5, None, supersedes="x"),
+        Label("person-4", rows[4].id, 1_600.0, 1.0),
+    ]
+    labels[3] = replace(labels[3], event_time=1_501.0)
+    with store.transaction() as memory:
+        memory.add_responses(rows)
+        memory.add_labels(labels)
+    found = queries.verdicts(0.0, 5_000.0)
+    assert {domain: len(verdicts.verdict) for domain, verdicts in found.items()} == {"art": 1, "law": 2}
+    law, art = found["law"], found["art"]
+    assert sorted(zip(law.verdict, law.verdict_weight, law.truth_weight, strict=True)) == [(1, 2, 2), (1, 2, 4)]
+    assert [truth for truth in law.truth if not math.isnan(truth)] == [0.0]
+    assert (art.verdict.tolist(), art.verdict_weight.tolist()) == ([0.0], [1.0])
+    assert math.isnan(art.truth[0])
+
+
+def test_kept_texts_are_those_of_live_traffic(store: SqlStore, queries: StoreQueries) -> None:
+    rows = [
+        response(0, text="old"),
+        response(1, text="new", event_time=2_000.0),
+        response(2, event_time=2_000.0),
+        response(3, text="4", event_time=2_000.0, domain="probe:sums"),
+        response(4, text="", event_time=2_000.0, domain="probes"),
+    ]
+    with store.transaction() as memory:
+        memory.add_responses(rows)
+    assert sorted(queries.texts(1_500.0)) == [(rows[1].id, "new"), (rows[4].id, "")]
+    assert len([*queries.texts(0.0)]) == 3
