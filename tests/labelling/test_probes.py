@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -245,32 +248,63 @@ sets:
 """
 
 
+def flags_of(broker: str, topics: tuple[str, str], server: Server, folder: Path) -> list[str]:
+    create_topics(KafkaConnection((broker,)), topics, 1, 1)
+    (folder / "probes.yaml").write_text(FILE)
+    given = {
+        "kafka.bootstrap_servers": broker,
+        "kafka.topics.generations": topics[0],
+        "kafka.topics.labels": topics[1],
+        "probes.file": folder / "probes.yaml",
+        "probes.url": server.address,
+        "probes.journal": folder / "journal",
+        "probes.pause_s": 0,
+        "probes.cron": "@yearly",
+    }
+    return [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+
+
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 def test_the_command_publishes_to_the_topics_of_the_settings_once(
     broker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    create_topics(KafkaConnection((broker,)), ["probes-g", "probes-l"], 1, 1)
-    (tmp_path / "probes.yaml").write_text(FILE)
     with serving(doubled) as server:
-        given = {
-            "kafka.bootstrap_servers": broker,
-            "kafka.topics.generations": "probes-g",
-            "kafka.topics.labels": "probes-l",
-            "probes.url": server.address,
-            "probes.journal": tmp_path / "journal",
-            "probes.pause_s": 0,
-            "probes.cron": "@yearly",
-        }
-        flags = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
-        assert driftgauge("probe", "--once", "--probes", tmp_path / "probes.yaml", *flags) == 0
-        assert driftgauge("probe", "--once", "--probes", tmp_path / "probes.yaml", *flags) == 0
+        flags = flags_of(broker, ("probes-g", "probes-l"), server, tmp_path)
+        assert driftgauge("probe", "--once", *flags) == 0
+        assert driftgauge("probe", "--once", *flags) == 0
     assert capsys.readouterr().out.splitlines() == [
         "2 probes answered, 1 right",
         "0 probes answered, 0 right; 2 answered before",
     ]
     assert {request["model"] for request in server.requests} == {"served-model"}
     assert len(everything_in(broker, "probes-g")) == len(everything_in(broker, "probes-l")) == 2
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("kafka")
+def test_the_command_finishes_the_newest_run_when_it_starts_and_ends_on_sigterm(broker: str, tmp_path: Path) -> None:
+    def only_the_first(request: dict[str, Any]) -> Answer | str:
+        return doubled(request) if "1 + 1" in request["messages"][-1]["content"] else Answer(b"", 400)
+
+    asked = threading.Event()
+
+    def noted(request: dict[str, Any]) -> str:
+        asked.set()
+        return doubled(request)
+
+    with serving(only_the_first) as server:
+        flags = flags_of(broker, ("probes-rest-g", "probes-rest-l"), server, tmp_path)
+        assert driftgauge("probe", "--once", *flags) == 1
+        server.script, before = noted, len(server.requests)
+        process = subprocess.Popen([sys.executable, "-m", "driftgauge.agent.cli", "probe", *flags])
+        try:
+            assert asked.wait(60)
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+    assert server.prompts()[before:] == ["What is 3 + 3 ?"]
+    assert len(everything_in(broker, "probes-rest-g")) == len(everything_in(broker, "probes-rest-l")) == 2
 
 
 def test_without_a_file_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
