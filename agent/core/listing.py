@@ -21,6 +21,7 @@ from driftgauge.models.acquire.label_lists import Answers, answers, drawn, link_
 from driftgauge.models.estimate.candidates import surprisal_logits
 from driftgauge.models.memory import Unlabelled
 from driftgauge.models.outputs import Estimate, LabelList, LabelRequest
+from driftgauge.models.probes import is_probe_context
 from driftgauge.models.series import SeriesKey
 
 MAX_CANDIDATES = 2_000
@@ -62,9 +63,9 @@ class Listing:
         return self._plan.end_after(min((passed, *first)))
 
     def _begin(self, period_end: float) -> None:
-        """Divide the budget among the live domains."""
+        """Divide the budget among the live domains; probes have labels already."""
         state, plan = self._batch.state, self._plan
-        live = [domain for _, domain in sorted(state.domains.items())]
+        live = [domain for series, domain in sorted(state.domains.items()) if not is_probe_context(series.fingerprint)]
         needs = [self._need(domain, period_end) for domain in live]
         total = sum(need.share for need in needs) or 1.0
         needs = [replace(need, share=need.share / total) for need in needs]

@@ -12,7 +12,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.outlets.versions import named_context
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label
-from driftgauge.models.outputs import Acquisition, Estimate, Output, Prediction
+from driftgauge.models.outputs import Acquisition, Estimate, LabelList, Output, Prediction
 from driftgauge.models.probes import is_probe_context, is_probe_domain
 from tests.pipeline.logs import SETTINGS, make_log, signal
 
@@ -48,7 +48,9 @@ def said(log: list[Event], settings: PipelineSettings = APART) -> tuple[list[Out
     return outputs, store
 
 
-def of_live(outputs: list[Output]) -> tuple[dict[object, Estimate], dict[object, Prediction], list[Acquisition]]:
+def of_live(
+    outputs: list[Output],
+) -> tuple[dict[object, Estimate], dict[object, Prediction], list[Acquisition], list[LabelList]]:
     estimates: dict[object, Estimate] = {
         (e.key, e.revision): replace(e, watermark=0.0)
         for e in outputs
@@ -59,7 +61,8 @@ def of_live(outputs: list[Output]) -> tuple[dict[object, Estimate], dict[object,
         for p in outputs
         if isinstance(p, Prediction) and not is_probe_domain(p.domain)
     }
-    return estimates, predictions, [o for o in outputs if isinstance(o, Acquisition)]
+    lists = [o for o in outputs if isinstance(o, LabelList)]
+    return estimates, predictions, [o for o in outputs if isinstance(o, Acquisition)], lists
 
 
 def test_estimates_predictions_and_lists_of_live_traffic_are_the_same_with_probes_and_without_them() -> None:
