@@ -184,15 +184,16 @@ class Judging:
         n_asked = 0
         with ThreadPoolExecutor(self._concurrency) as pool:
             for _, item in todo[:MAX_ITEMS]:
-                if len(open_requests) == self._concurrency:
-                    open_requests = self._settle(open_requests, run)
-                body, at = self._rules.body(item), self._now()
+                body = self._rules.body(item)
                 most = Spent(1, len(body), self._rules.max_answer_tokens)
+                while len(open_requests) == self._concurrency or not self._budget.reserve(most, at := self._now()):
+                    if not open_requests:
+                        run.ended = "the budget is spent"
+                        return n_asked
+                    open_requests = self._settle(open_requests, run)  # it may have cost less than was reserved
                 if run.ended or self._pause(0.0):
                     run.ended, run.is_within_budget = run.ended or "it was stopped", False
-                    break
-                if not self._budget.reserve(most, at):
-                    run.ended = "the budget is spent"
+                    self._budget.settle(most, Spent(), at)
                     break
                 n_asked += 1
                 open_requests.add(pool.submit(self._ask, item, body, most, at))
