@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-llama test-vllm check soak year bench figures fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-label-studio test-llama test-vllm check soak year bench figures fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,16 @@ test-litellm: .venv/dev  ## test the logger for LiteLLM; installs LiteLLM (some 
 	$(BIN)/pip install --quiet litellm
 	$(BIN)/python -m pytest tests/litellm
 
+.venv-label-studio/ready:
+	@echo "Making the environment .venv-label-studio: once, some 1 GB"
+	@$(PYTHON) -m venv .venv-label-studio
+	@PYTHONWARNINGS=ignore .venv-label-studio/bin/pip install --quiet --disable-pip-version-check label-studio==1.23.2
+	@touch $@
+
+test-label-studio: .venv/dev .venv-label-studio/ready  ## test the round trip with a real Label Studio (1 GB, three minutes)
+	DRIFTGAUGE_LABEL_STUDIO=$(CURDIR)/.venv-label-studio/bin/label-studio $(BIN)/python -m pytest \
+		tests/annotation/test_label_studio.py tests/annotation/test_listen.py
+
 test-llama: .venv/dev .venv/live  ## test the gateway before llama.cpp's server and a small model (some 150 MB, two minutes)
 	$(BIN)/python -m pytest tests/model_servers
 
@@ -117,4 +127,4 @@ figures: .venv/dev  ## measure the tables of docs/estimators.md on RECORDINGS (a
 	$(BIN)/python -m tests.figures $(and $(RECORDINGS),--recordings $(RECORDINGS)) --compositions $(or $(COMPOSITIONS),6) $(ARGS)
 
 clean:  ## remove everything that make created
-	rm -rf .venv .venv-oldest .links build dist out *.egg-info bench.json soak.json year.json
+	rm -rf .venv .venv-oldest .venv-label-studio .links build dist out *.egg-info bench.json soak.json year.json

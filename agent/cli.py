@@ -10,6 +10,7 @@ from collections.abc import Callable
 import typer
 
 from driftgauge.agent.commands import (
+    acquire,
     backup,
     check_config,
     dead_letters,
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "versions": versions.versions,
     "rollback": versions.rollback,
     "report": report.report,
+    "acquire": acquire.acquire,
     "threshold": threshold.threshold,
     "evaluate": evaluate.evaluate,
     "backup": backup.backup,

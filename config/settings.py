@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from driftgauge.config.annotation import AnnotationSettings
 from driftgauge.config.connections import (
     DecodeSettings,
     KafkaSettings,
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     probes: ProbeSettings = Field(default_factory=ProbeSettings)
     judge: JudgeSettings = Field(default_factory=JudgeSettings)
+    annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 

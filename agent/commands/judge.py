@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftgauge.agent.commands.labels import KAFKA, destination
+from driftgauge.agent.commands.label_output import KAFKA, destination
 from driftgauge.agent.commands.options import (
     ConfigOption,
     JsonOption,
@@ -88,7 +88,7 @@ def texts_of(sources: Sequence[str], store_url: str, since: str, unusable: Count
     for source in sources:
         if source == STORE:
             with closing(open_queries(store_url)) as queries:
-                for name, text in queries.texts(read_time(since) if since else 0.0):
+                for name, text in queries.live_texts(read_time(since) if since else 0.0):
                     yield Item(name, "", text)
         else:
             for document in read_documents(source):

@@ -131,7 +131,8 @@ class LabelMapping:
         correct = self._find("correct").name(item)
         if not (correct or is_withdrawn):
             return Refusal("no_value", "no value at the path of correct")
-        if (event_time := _time_at(self._find("event_time"), item)) is None:
+        event_time = _time_at(self._find("event_time"), item) or _time_of(event.get("event_time"))
+        if event_time is None:
             return Refusal("invalid_time", "no time between the years 2000 and 2100 at the path of event_time")
         probability = self._find("inclusion_probability").name(item) or event.get("inclusion_probability")
         event |= {"response_id": response_id, "event_time": event_time, "correct": correct}
@@ -207,8 +208,13 @@ def _holds(conditions: Mapping[str, Sequence[str]], item: _Item) -> bool:
 
 
 def _time_at(lookup: Lookup, item: _Item) -> float | None:
-    moments = (moment_of(item.value(path)) for path in lookup.paths)
-    return next((in_seconds(moment) for moment in moments if moment is not None), None)
+    values = (item.value(path) for path in lookup.paths)
+    return next((_time_of(value) for value in values if moment_of(value) is not None), None)
+
+
+def _time_of(value: object) -> float | None:
+    moment = moment_of(value)
+    return None if moment is None else in_seconds(moment)
 
 
 def _number(text: str) -> float | str:

@@ -1,14 +1,15 @@
-"""Pages of labels by HTTP: one GET after another, each bounded in size and time.
+"""Requests to annotation tools by HTTP, each bounded in size and time, and the pages of labels that they answer with.
 
 A tool says in its answer where the next page is; `next_page` knows the ways of the tools that have a preset. A redirect
-is refused, because a token would go with it to another server.
+is refused, because a token would go with it to another server. No error quotes an answer: it may hold texts of users.
 """
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
@@ -37,6 +38,14 @@ TOKEN_HEADERS = {
 """Header in which a tool takes its token; for all others ``Authorization: Bearer``."""
 
 
+class StatusError(ConnectorError):
+    """A server answered with a ``status`` that is an error."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text, retriable=status == 429 or status >= 500)
+        self.status = status
+
+
 def read_pages(url: str, preset: str = "", token: str = "") -> Iterator[tuple[int, bytes]]:
     """The pages from this address on, with their numbers from 1.
 
@@ -51,16 +60,11 @@ def read_pages(url: str, preset: str = "", token: str = "") -> Iterator[tuple[in
     ConnectorError
         When the address is none, the server does not answer in time or with an error, or a page is too large.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ConnectorError("the address must begin with http:// or https://", retriable=False)
-    opener = urllib.request.OpenerDirector()
-    for handler in _HANDLERS:
-        opener.add_handler(handler())
     next_url: str | None = url
     for number in range(1, MAX_PAGES + 1):
         if next_url is None:
             return
-        page = _get(opener, next_url, _headers(preset, token))
+        page = exchange(next_url, _headers(preset, token))
         yield number, page
         next_url = next_page(next_url, page)
     if next_url is not None:
@@ -106,21 +110,45 @@ def _headers(preset: str, token: str) -> dict[str, str]:
     return {"Accept": "application/json", name: token if " " in token else form.format(token)}
 
 
-def _get(opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str]) -> bytes:
+def exchange(url: str, headers: Mapping[str, str], *, method: str = "GET", body: bytes | None = None) -> bytes:
+    """The body of the answer to one request.
+
+    Raises
+    ------
+    StatusError
+        When the server answers with an error or a redirect.
+    ConnectorError
+        When the address is none, the server does not answer in time, or the answer is too large.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ConnectorError("the address must begin with http:// or https://", retriable=False)
+    opener = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
     place = shown_url(url)
     try:
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme is checked above
+        request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - the scheme is checked
         with opener.open(request, timeout=TIMEOUT_S) as answer:
             page: bytes = answer.read(MAX_PAGE_BYTES + 1)
     except urllib.error.HTTPError as error:
-        hint = "; a redirect is not followed: give the address it leads to" if 300 <= error.code < 400 else ""
-        raise ConnectorError(f"{place} answers with status {error.code}{hint}", retriable=error.code >= 500) from error
-    except (OSError, ValueError) as error:
+        raise StatusError(f"{place} answers with status {error.code}{_hint(error.code)}", error.code) from error
+    except OSError as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise ConnectorError(f"{place} cannot be read: {reason}", retriable=True) from error
+    except (ValueError, http.client.InvalidURL):  # their texts quote the address or the token
+        text = f"{place} cannot be asked: the address or the token has characters that HTTP does not allow"
+        raise ConnectorError(text, retriable=False) from None
+    except http.client.HTTPException as error:
+        raise ConnectorError(f"{place} does not answer in HTTP: {type(error).__name__}", retriable=True) from error
     if len(page) > MAX_PAGE_BYTES:
         raise ConnectorError(f"{place} sends more than {MAX_PAGE_BYTES} bytes: ask for smaller pages", retriable=False)
     return page
+
+
+def _hint(status: int) -> str:
+    if 300 <= status < 400:
+        return "; a redirect is not followed: give the address it leads to"
+    return "; check the token and what it may do" if status in (401, 403) else ""
 
 
 def shown_url(url: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +15,14 @@ from sqlalchemy import Connection, Engine, Executable, and_, case, exists, func,
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.store import migrations, retention, schema
+from driftgauge.connectors.store import migrations, retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.transaction import newest_labelled
 from driftgauge.models.arrays import Float64s
+from driftgauge.models.events import Label
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
 from driftgauge.models.pending import PendingLabels
@@ -34,6 +36,7 @@ _E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.
 
 MAX_SOURCES = 20
 MAX_VERDICTS = 100_000
+_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,7 @@ class StoreQueries:
             by_domain.setdefault(row.name, []).append(row)
         return {domain: _as_verdicts(rows) for domain, rows in sorted(by_domain.items())}
 
-    def texts(self, since: float) -> Iterator[tuple[str, str]]:
+    def live_texts(self, since: float) -> Iterator[tuple[str, str]]:
         """Id and text of responses that have a text, with ``event_time >= since``, without probes."""
         query = select(_R.id, _R.text).join(schema.names, _R.domain == schema.names.c.seq)
         wanted = query.where(_R.text.is_not(None), _R.event_time >= since)
@@ -243,6 +246,20 @@ class StoreQueries:
         """How many labels wait for their response, since when, and the likeliest causes."""
         with self._connected() as connection:
             return pending_labels(connection)
+
+    def labels_of(self, response_ids: Collection[str]) -> list[Label]:
+        """Every label event stored for these responses, withdrawals included."""
+        wanted = set(response_ids)  # a hash may be shared
+        query = select(schema.labels).order_by(_L.seq)
+        parts = (self.fetch(query.where(_L.response_hash.in_(hashes))) for hashes in _hashes(wanted))
+        return [rows.label(row) for row in chain.from_iterable(parts) if row.response_id in wanted]
+
+    def texts(self, response_ids: Collection[str]) -> dict[str, str]:
+        """The texts of these responses, by id; those without a stored text are absent."""
+        wanted = set(response_ids)
+        query = select(_R.id, _R.text).where(_R.text.is_not(None))
+        parts = (self.fetch(query.where(_R.id_hash.in_(hashes))) for hashes in _hashes(wanted))
+        return {row.id: row.text for row in chain.from_iterable(parts) if row.id in wanted}
 
     def newest(self, record: type[R], limit: int) -> list[R]:
         """The newest stored outputs of one kind, by the type of its record, newest first."""
@@ -276,6 +293,12 @@ def _as_verdicts(rows: list[Any]) -> Verdicts:
         np.array(truth, dtype=np.float64),  # None becomes NaN
         np.array([w or 1.0 for w in weight], dtype=np.float64),
     )
+
+
+def _hashes(ids: Collection[str]) -> Iterator[list[int]]:
+    """The hashes of ids, in pieces small enough for one query."""
+    hashes = sorted(map(schema.id_hash, ids))
+    return (hashes[start : start + _PER_QUERY] for start in range(0, len(hashes), _PER_QUERY))
 
 
 def _copy(connection: Connection, target: Path) -> None:

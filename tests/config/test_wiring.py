@@ -30,6 +30,7 @@ from driftgauge.agent.labelling.judging import Entry
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
+from driftgauge.config.annotation import ArgillaSettings, LabelStudioSettings
 from driftgauge.config.estimation import LabelMappingSettings
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
@@ -261,6 +262,9 @@ ARRIVES_AS: dict[str, Any] = {
 
 TESTED_ELSEWHERE = {
     *(f"labels.mapping.{name}" for name in LabelMappingSettings.model_fields),  # tests/labels
+    *(f"annotation.{name}" for name in ("topic", "host", "port")),  # tests/annotation
+    *(f"annotation.label_studio.{name}" for name in LabelStudioSettings.model_fields),  # tests/annotation
+    *(f"annotation.argilla.{name}" for name in ArgillaSettings.model_fields),  # tests/annotation
     *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
     *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker

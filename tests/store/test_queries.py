@@ -18,7 +18,7 @@ from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queri
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import SourceCounts
-from tests.store.examples import acquisition, alert, estimate, label_list, rejected, response
+from tests.store.examples import acquisition, alert, estimate, label, label_list, rejected, response
 
 DAY = 86_400.0
 
@@ -209,5 +209,17 @@ def test_kept_texts_are_those_of_live_traffic(store: SqlStore, queries: StoreQue
     ]
     with store.transaction() as memory:
         memory.add_responses(rows)
-    assert sorted(queries.texts(1_500.0)) == [(rows[1].id, "new"), (rows[4].id, "")]
-    assert len([*queries.texts(0.0)]) == 3
+    assert sorted(queries.live_texts(1_500.0)) == [(rows[1].id, "new"), (rows[4].id, "")]
+    assert len([*queries.live_texts(0.0)]) == 3
+
+
+def test_labels_and_texts_of_certain_responses(store: SqlStore, queries: StoreQueries) -> None:
+    given = label("a", "r-1", source="test", inclusion_probability=0.25)
+    withdrawn = label("a", "r-1", 3000.0, correct=None, supersedes="a")
+    with store.transaction() as memory:
+        memory.add_responses([response(1, text="five"), response(2), response(3, text="six")])
+        memory.add_labels([given, withdrawn, label("b", "r-2"), label("c", "pending")])
+    assert queries.labels_of(["r-1", "pending"]) == [given, withdrawn, label("c", "pending")]
+    many = [f"r-{n}" for n in range(3, 2_000)]
+    assert queries.texts(["r-1", "r-2", *many]) == {"r-1": "five", "r-3": "six"}
+    assert queries.labels_of(many) == []

@@ -1,0 +1,51 @@
+"""Tasks as files: CSV to fill in, or JSON lines. A file is written as a whole, so to write it again changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from driftgauge.connectors.annotation.tasks import Task
+
+ANSWERS = ("correct", "annotator_id", "event_time")
+"""Empty columns of a CSV file, for the annotator; ``driftgauge labels import --from csv`` reads them."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_tasks(path: Path, tasks: Sequence[Task], kind: Literal["csv", "jsonl"]) -> None:
+    """Write a file, in the place of one that is there."""
+    made = _csv(tasks) if kind == "csv" else _json_lines(tasks)
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_bytes(made)
+    unfinished.replace(path)
+
+
+def task_json(task: Task) -> bytes:
+    """The fields of a task as JSON."""
+    return msgspec.json.encode(task.data())
+
+
+def _json_lines(tasks: Sequence[Task]) -> bytes:
+    return b"".join(task_json(task) + b"\n" for task in tasks)
+
+
+def _csv(tasks: Sequence[Task]) -> bytes:
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    for number, task in enumerate(tasks):
+        data = {**task.data(), **dict.fromkeys(ANSWERS, "")}
+        if number == 0:
+            rows.writerow(data)
+        rows.writerow(value if name == "response_id" else _plain(value) for name, value in data.items())
+    return text.getvalue().encode()
+
+
+def _plain(value: object) -> object:
+    """A text that no spreadsheet takes for a formula: responses come from a model, and may be anything."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
