@@ -25,7 +25,7 @@ Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "resp
 
 _NOT_FOR_DRAWS = ("k", "max_compositions", "target", "feature_set", "top_k", "picture")
 INAPPLICABLE: Mapping[Protocol, tuple[str, ...]] = {"selection": _NOT_FOR_DRAWS, "ranking": _NOT_FOR_DRAWS}
-"""Parameters of `evaluate` that a protocol does not use; of the other protocols ``repeats``."""
+"""Parameters of `evaluate` that a protocol does not use; every other protocol does not use ``repeats``."""
 
 
 def drawable(path: Path | None) -> Path | None:
