@@ -23,9 +23,13 @@ from driftgauge.models.memory import Unlabelled
 from driftgauge.models.outputs import Estimate, LabelList, LabelRequest
 from driftgauge.models.probes import is_probe_context
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.windows import usable
 
 MAX_CANDIDATES = 2_000
 """Responses of one series that a list is drawn from; of more in a period, a random sample of them."""
+
+MAX_REQUESTS = 1_000
+"""Requests of one list, so that its message stays below a megabyte."""
 
 
 class Listing:
@@ -79,12 +83,13 @@ class Listing:
         ]
 
     def _need(self, domain: DomainState, period_end: float) -> Need:
-        estimate, n = domain.last_estimate, domain.traffic.in_window(period_end)
+        estimate, traffic = domain.last_estimate, float(domain.traffic.in_window(period_end))
+        n = min(int(traffic), MAX_REQUESTS)
         if estimate is None or estimate.ci_low is None or estimate.ci_high is None:
-            return Need(1.0, 0 if estimate is None else estimate.n_labels, n, share=float(n))
+            return Need(1.0, 0 if estimate is None else estimate.n_labels, n, share=traffic)
         target = self._batch.settings.targets.get(domain.series.domain, self._batch.settings.default_target)
         shortfall = max(target - estimate.ci_low, 0.0)
-        return Need(estimate.ci_high - estimate.ci_low, estimate.n_labels, n, shortfall, float(n))
+        return Need(estimate.ci_high - estimate.ci_low, estimate.n_labels, n, shortfall, traffic)
 
     def _draw(self, due: DueList) -> None:
         """Draw and emit one list; what earlier requests did not bring is asked for again."""
@@ -97,7 +102,8 @@ class Listing:
         if not len(found.rows):
             return
         earlier = self._answers(series, due.period_end)
-        requests = self._requests(series, found, due.n + min(earlier.n_missing, due.n), seed)
+        n = min(due.n + min(earlier.n_missing, due.n), MAX_REQUESTS)
+        requests = self._requests(series, found, n, seed)
         domain = batch.state.domains.get(series)
         made = LabelList(
             domain=series.domain,
@@ -125,14 +131,15 @@ class Listing:
     def _requests(self, series: SeriesKey, found: Unlabelled, n: int, seed: int) -> tuple[LabelRequest, ...]:
         rows, plan = found.rows, self._plan
         kept = len(rows) / (found.n_responses - found.n_labelled)
-        # one of the two may be missing in every response; the order then has no meaning, and the sample is uniform
-        signal = np.full(len(rows), np.nan) if np.isnan(rows.features).all() else surprisal_logits(rows.features)
-        taken = drawn(plan.within, n, surprisal=signal, p_correct=rows.p_correct, kept=kept, seed=seed)
-        stored = self._batch.memory.responses([str(rows.id[i]) for i, _ in taken])
+        is_usable = usable(rows.features)  # estimates are about these
+        at = np.flatnonzero(is_usable) if is_usable.any() else np.arange(len(rows))
+        signal = surprisal_logits(rows.features[at]) if is_usable.any() else np.full(len(at), np.nan)
+        taken = drawn(plan.within, n, surprisal=signal, p_correct=rows.p_correct[at], kept=kept, seed=seed)
+        stored = self._batch.memory.responses([str(rows.id[at[i]]) for i, _ in taken])
         aliases = self._batch.memory.aliases_of(list(stored.values()))
         requests = list[LabelRequest]()
         for rank, (i, probability) in enumerate(taken, start=1):
-            row = stored[str(rows.id[i])]
+            row = stored[str(rows.id[at[i]])]
             requests.append(
                 LabelRequest(
                     rank=rank,

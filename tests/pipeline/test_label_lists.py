@@ -88,6 +88,27 @@ def test_responses_with_a_label_that_counts_are_not_asked_for_but_those_with_a_t
     assert {request.inclusion_probability for request in made.requests} == {1.0}
 
 
+def test_responses_with_too_few_log_probabilities_are_asked_for_only_where_no_other_has_any() -> None:
+    def without(event: Event) -> Event:
+        assert isinstance(event, Generation)
+        return replace(event, n_completion_tokens=1_000)
+
+    whole, empty = responses(0, 20), [without(event) for event in responses(0, 20, "b")]
+    plan = replace(PLAN, budget=Budget(100, base=0))
+    agent = Agent(replace(LISTED, label_plan=plan))
+    agent.take(*(without(event) if i % 2 else event for i, event in enumerate(whole)), *empty)
+    of_a, of_b = lists(agent.take(end_of(0)))
+    assert asked(of_a) == {f"a0.{i}" for i in range(0, 20, 2)}
+    assert asked(of_b) == {f"b0.{i}" for i in range(20)}
+
+
+def test_a_list_has_a_bounded_number_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgauge.agent.core.listing.MAX_REQUESTS", 3)
+    agent = Agent(LISTED)
+    (made,) = lists(agent.take(*responses(0, 20), end_of(0)))
+    assert {request.inclusion_probability for request in made.requests} == {3 / 20}
+
+
 def test_requests_without_a_label_are_replaced_once_they_expire_and_the_list_says_so() -> None:
     agent = Agent(LISTED)
     agent.take(*responses(0, 20))
