@@ -30,9 +30,13 @@ def payload(record: Any) -> dict[str, Any]:
 def _shown(name: str, value: Any) -> Any:
     if name in TIMES:
         return rfc3339(value)
-    if isinstance(value, tuple):
-        return [payload(one) if is_dataclass(one) else one for one in value]
+    if isinstance(value, tuple) and value and _has_times(value[0]):
+        return [payload(one) for one in value]
     return value
+
+
+def _has_times(value: Any) -> bool:
+    return is_dataclass(value) and any(item.name in TIMES for item in fields(value))
 
 
 def rfc3339(seconds: float | None) -> str | None:
