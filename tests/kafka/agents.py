@@ -19,7 +19,10 @@ from tests.deadline import until
 def settings_for(address: str, folder: Path, **more: object) -> Settings:
     """Settings of an agent with new topic names; each topic has one partition and is created at the start."""
     name = f"t-{uuid.uuid4().hex[:12]}"
-    topics = {kind: f"{name}.{kind}" for kind in ("estimates", "alerts", "priorities", "predictions", "dead_letters")}
+    topics = {
+        kind: f"{name}.{kind}"
+        for kind in ("estimates", "alerts", "priorities", "label_lists", "predictions", "dead_letters")
+    }
     given = {
         "kafka.bootstrap_servers": [address],
         "kafka.topics": {**topics, "generations": [f"{name}.generations"], "labels": [f"{name}.labels"]},

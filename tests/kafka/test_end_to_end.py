@@ -32,7 +32,7 @@ N_RESPONSES = int(os.environ.get("DRIFTGAUGE_TEST_RESPONSES", "4000"))
 N_LABELS, N_TOKENS, K = N_RESPONSES // 10, 500, 20
 N_BODIES, DOMAINS, LABEL_DELAY = 60, ("law", "code", "maths", "chat"), 300
 START, STEP_S, HOP_S = 1_700_000_000.0, 4.0, 20_000.0
-OUTPUTS = ("estimates", "alerts", "priorities", "dead_letters")
+OUTPUTS = ("estimates", "alerts", "priorities", "label_lists", "dead_letters")
 
 SETTINGS = {  # one window that contains all responses and is estimated a few times
     "windows": {"window_s": 1e6, "window_events": N_RESPONSES, "hop_s": HOP_S, "emit_every_events": 1_000},
