@@ -13,6 +13,23 @@ from typing import Literal, TypeAlias
 from driftgauge.models.events import Rejected
 from driftgauge.models.series import SeriesKey
 
+Severity: TypeAlias = Literal["info", "warning", "alarm"]
+"""``alarm`` when labels prove a change, ``warning`` when a signal shows it, ``info`` otherwise."""
+
+ALERTS: Mapping[str, Severity] = {
+    "below_target": "alarm",
+    "back_on_target": "info",
+    "accuracy_gap": "warning",
+    "drift": "warning",
+    "wrong_clock": "warning",
+    "new_context": "info",
+    "returned_context": "info",
+    "refused_context": "info",
+    "labels_out_of_scale": "warning",
+    "id_conflict": "warning",
+}
+"""Every kind of alert, and its severity."""
+
 Status: TypeAlias = Literal["ok", "insufficient_data", "signal_invalid", "no_data"]
 """Whether an estimate has a value, and in what way it lacks one; ``status_reason`` has the details."""
 
@@ -92,14 +109,14 @@ class Alert:
     ``below_target`` (labels prove accuracy below the target), ``back_on_target`` (that alarm is resolved),
     ``new_context`` (a context not seen before), ``refused_context`` (a new context whose log-probabilities carry no
     information), ``returned_context`` (a context that had left is back), ``labels_out_of_scale`` (labels of a topic
-    leave the scale), ``id_conflict`` (ids of responses repeat with other content). ``severity``: ``alarm`` when labels
-    prove the change, ``warning`` when a signal shows it, ``info`` otherwise. ``since`` is the event time of the first
-    response after the change; ``before`` and ``after`` are the means of ``what`` before and after it. All three are
-    None where unknown.
+    leave the scale), ``id_conflict`` (ids of responses repeat with other content), ``wrong_clock`` (a response is dated
+    far ahead). ``severity``: ``alarm`` when labels prove the change, ``warning`` when a signal shows it, ``info``
+    otherwise. ``since`` is the event time of the first response after the change; ``before`` and ``after`` are the
+    means of ``what`` before and after it. All three are None where unknown.
     """
 
     kind: str
-    severity: Literal["info", "warning", "alarm"]
+    severity: Severity
     domain: str
     fingerprint: str
     event_time: float

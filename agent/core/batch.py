@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.models.aliases import FIRST_CHOICE, Alias
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, Output, estimate_key
+from driftgauge.models.outputs import ALERTS, Acquisition, Alert, Estimate, LabelList, Output, estimate_key
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.feature_sets import in_width
 from driftgauge.models.stale_windows import StaleWindow
-
-Severity: TypeAlias = Literal["info", "warning", "alarm"]
 
 DAY_S = 86_400.0
 
@@ -108,16 +105,16 @@ class Batch:
         self.emit(rejected)
 
     def alert(
-        self, kind: str, severity: Severity, series: SeriesKey, what: str, message: str, *,
+        self, kind: str, series: SeriesKey, what: str, message: str, *,
         at: float, since: float | None = None, before: float | None = None, after: float | None = None,
     ) -> None:  # fmt: skip
-        """Number an alert, count it and emit it; ``at`` and ``since`` are event times."""
+        """Number an alert of a kind in `ALERTS`, count it and emit it; ``at`` and ``since`` are event times."""
         self.state.n_alerts += 1
-        self.state.counters["alerts"] += 1
+        self.state.counters[f"alerts_{kind}"] += 1
         self.emit(
             Alert(
                 kind=kind,
-                severity=severity,
+                severity=ALERTS[kind],
                 domain=series.domain,
                 fingerprint=series.fingerprint,
                 event_time=at,
@@ -131,7 +128,7 @@ class Batch:
         )
 
     def alert_daily(
-        self, kind: str, severity: Severity, series: SeriesKey, what: str, message: str, *, at: float, subject: str = ""
+        self, kind: str, series: SeriesKey, what: str, message: str, *, at: float, subject: str = ""
     ) -> None:
         """Emit an alert unless one of its kind and subject was emitted less than a day of event time ago."""
         state, key = self.state, f"{kind}/{subject}"
@@ -139,7 +136,7 @@ class Batch:
         state.alerted = {other: then for other, then in state.alerted.items() if now - then < DAY_S}
         if key not in state.alerted:
             state.alerted[key], state.has_alerted = now, True
-            self.alert(kind, severity, series, what, message, at=at)
+            self.alert(kind, series, what, message, at=at)
 
     def next_prediction(self) -> int:
         """Count a prediction; returns its number."""

@@ -111,4 +111,4 @@ class EventTime:
         series = SeriesKey(generation.domain, fingerprint_of(generation.context, form))
         model = generation.context.model or "(unnamed)"
         message = f"a response of model {model} is dated {ahead_s:.0f} s ahead: {effect}; is a clock or a unit wrong?"
-        self._batch.alert("wrong_clock", "warning", series, "event_time", message, at=max(state.event_time, 0.0))
+        self._batch.alert("wrong_clock", series, "event_time", message, at=max(state.event_time, 0.0))

@@ -146,7 +146,7 @@ class Labels:
             "configure labels.scale"
         )
         series, now = SeriesKey(ALL_DOMAINS, ""), max(batch.state.watermark, 0.0)
-        batch.alert_daily(OUT_OF_SCALE, "warning", series, "labels", message, at=now, subject=topic)
+        batch.alert_daily(OUT_OF_SCALE, series, "labels", message, at=now, subject=topic)
         labels = batch.memory.labels_of_topic(topic, WITHDRAWN_AT_ONCE)
         batch.recall_responses([], {label.response_id for label in labels})
         for label in reversed(labels):

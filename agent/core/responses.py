@@ -70,7 +70,7 @@ class Responses:
         detail = "another response has this id; decode.response_id can name responses by more than their id"
         batch.reject(Rejected("id_conflict", detail, key=generation.id.encode(), event=generation))
         message = "ids of responses repeat with other content (dead letters id_conflict): configure decode.response_id"
-        batch.alert_daily("id_conflict", "warning", row.series, "response_id", message, at=generation.event_time)
+        batch.alert_daily("id_conflict", row.series, "response_id", message, at=generation.event_time)
 
     def accept(self, arrival: Arrival) -> None:
         """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""
@@ -147,13 +147,13 @@ class Responses:
         if returned is not None:
             message = f"model {model} is back in a context that had left: it goes on with its state"
             at = generation.event_time
-            batch.alert_daily("returned_context", "info", series, "context", message, at=at, subject=fingerprint)
+            batch.alert_daily("returned_context", series, "context", message, at=at, subject=fingerprint)
             return fingerprint
         kind, effect = "new_context", "it starts its own state"
         if arrival.problem == "uninformative":
             kind, effect = "refused_context", "its log-probabilities tell nothing"
         message = f"model {model} in a context not seen before: {effect}"
-        batch.alert(kind, "info", series, "context", message, at=generation.event_time)
+        batch.alert(kind, series, "context", message, at=generation.event_time)
         return fingerprint
 
     def _new_context(self, model: str, fingerprint: str) -> ContextState:

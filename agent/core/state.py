@@ -257,6 +257,7 @@ class State:
         state.n_responses, state.n_alerts, state.n_pending, state.event_time, state.boundary, *scalars = scalars
         state.n_events, state.n_stale, state.n_due, state.corrected_at = scalars
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
+        state.counters.pop("alerts", None)  # version 0.1 counted their sum, which `n_alerts` has
         state.annotator_pairs = AnnotatorPairs(*pairs)
         partitions, state.wrong_clock_alert = clocks
         state.clock.restore(partitions)

@@ -48,12 +48,12 @@ class Watching:
             accuracy = watch.right_since / watch.n_since
             message = f"labels prove accuracy of {name} below {target:.2f}: the last {watch.n_since} are {accuracy:.2f}"
             self._batch.alert(
-                "below_target", "alarm", row.series, "accuracy", message,
+                "below_target", row.series, "accuracy", message,
                 at=at, since=watch.since, before=target, after=accuracy,
             )  # fmt: skip
         elif turn == "resolved":
             message = f"labels of {name} are no longer evidence for an accuracy below {target:.2f}"
-            self._batch.alert("back_on_target", "info", row.series, "accuracy", message, at=at)
+            self._batch.alert("back_on_target", row.series, "accuracy", message, at=at)
 
     def _of_traffic(
         self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
@@ -86,6 +86,6 @@ class Watching:
             kind = "accuracy_gap" if change.what == GAP else "drift"
             message = f"{change.what} of {row.domain} moved from {change.before:.3f} to {change.after:.3f}"
             self._batch.alert(
-                kind, "warning", row.series, change.what, message,
+                kind, row.series, change.what, message,
                 at=at, since=since, before=change.before, after=change.after,
             )  # fmt: skip

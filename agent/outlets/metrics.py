@@ -1,9 +1,10 @@
 """The metrics of the agent for Prometheus. Owns the metric names, which are a contract.
 
 `Metrics` observes the loop and keeps the newest values; series are made only when the registry is scraped. Counters
-are the pipeline's own. The store keeps them, so they continue after a restart of the agent. An unknown value has no
-sample: a zero never means "no estimate". Live domains are shown, also right after a restart. Bounded: at most
-``max_domains`` domains in contexts are shown, those with the most recent estimates.
+are the pipeline's own (`driftgauge.agent.outlets.counter_metrics`). The store keeps them, so they continue after a
+restart of the agent. An unknown value has no sample: a zero never means "no estimate". Live domains are shown, also
+right after a restart. Bounded: at most ``max_domains`` domains in contexts are shown, those with the most recent
+estimates.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.counter_metrics import counter_metrics
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.account import Account
 from driftgauge.models.classify.prequential import Metric as Score
@@ -36,24 +38,6 @@ Gauges: TypeAlias = tuple[tuple[str, str, Callable[[Source], float | None]], ...
 _ESTIMATE_LABELS = ("domain", "model", "context", "estimator")
 
 _SCORE_LABELS = ("classifier", "domain", "model", "context")
-
-_REASONS = {
-    "rejected_": ("driftgauge_events_rejected", "reason", "Records and events that became dead letters."),
-    "unusable_": ("driftgauge_responses_unusable", "reason", "Responses counted but not estimated."),
-    "signal_": ("driftgauge_signal_problems", "reason", "Tokens or entries of log-probabilities with a problem."),
-    "response_": ("driftgauge_response_problems", "reason", "Responses with a field that could not be used."),
-    "labels_": ("driftgauge_labels", "outcome", "Labels by their effect: joined, revised, without_effect."),
-}
-"""Prefix of a pipeline counter -> metric, label and text; the rest of the counter's name is the label's value."""
-
-_BOUNDS = {
-    "bounds.max_domains": ("domains_retired", "domain_overflow"),
-    "bounds.max_in_flight": ("rejected_too_many_in_flight",),
-    "context.max_fingerprints": ("contexts_retired",),
-    "labels.max_pending": ("rejected_too_many_pending_labels",),
-    "kafka.max_unpacked_bytes": ("rejected_batch_too_large",),
-}
-"""Setting -> the pipeline counters of what its bound caused."""
 
 _VALUES: Gauges[Estimate] = (
     ("driftgauge_accuracy_estimate_ratio", "Estimated accuracy.", lambda e: e.accuracy),
@@ -106,9 +90,11 @@ class Metrics(Collector):
         self._lag: Mapping[TopicPartition, int] = {}
         self._newest: dict[SeriesKey, Estimate] = {}
         self._alarms: dict[SeriesKey, bool] = {}
+        self._targets: dict[str, float] = {}
         self._label_delays = LabelDelays()
         self._scores: list[tuple[list[str], Score]] = []
         self._scored_at = self._committed_at = -math.inf
+        self._progress_at = now()
         registry.register(self)
 
     def resumed(self, state: State) -> None:
@@ -123,7 +109,7 @@ class Metrics(Collector):
         """Note a committed batch."""
         with self._lock:
             self._batches += 1
-            self._committed_at = self._now()
+            self._committed_at = self._progress_at = self._now()
             self._records.update(record.topic for record in records)
             self._take(state)
             for output in outputs:
@@ -134,6 +120,7 @@ class Metrics(Collector):
         self._counters = state.counters.copy()
         self._gauges = self._state_gauges(state)
         self._alarms = {key: d.watch.is_raised for key, d in state.domains.items() if d.watch.n_labels}
+        self._targets = {key.domain: d.watch.target for key, d in state.domains.items()}
         self._label_delays = LabelDelays(list(state.label_delays.counts), state.label_delays.total_s)
         if self._now() >= self._scored_at + SCORES_EVERY_S:  # takes some 30 ms with a thousand domains
             self._scores, self._scored_at = list(_scores(state)), self._now()
@@ -154,11 +141,13 @@ class Metrics(Collector):
         """Note whether the loop waits because of an error."""
         with self._lock:
             self._is_waiting = error is not None
+            self._progress_at = self._now()
 
     def collect(self) -> Iterator[Metric]:
         """Make all series; called by the registry on every scrape."""
         with self._lock:
-            families = [*self._counts(), *self._about_the_loop(), *self._estimates(), *self._classifiers()]
+            counters, loop = counter_metrics(self._counters), self._about_the_loop()
+            families = [*counters, *loop, *self._estimates(), *self._classifiers()]
         yield from families
 
     def _note(self, estimate: Estimate) -> None:
@@ -188,22 +177,6 @@ class Metrics(Collector):
             ),
         }
 
-    def _counts(self) -> Iterator[Metric]:
-        events = CounterMetricFamily("driftgauge_events", "Events by outcome.", labels=["outcome"])
-        reasons = {p: CounterMetricFamily(n, text, labels=[label]) for p, (n, label, text) in _REASONS.items()}
-        for name, count in sorted(self._counters.items()):
-            prefix = next((p for p in _REASONS if name.startswith(p)), None)
-            family = events if prefix is None else reasons[prefix]
-            family.add_metric([name.removeprefix(prefix or "")], count)
-        bounds = CounterMetricFamily(
-            "driftgauge_bound_reached",
-            "How often a bound was reached, by its setting.",
-            labels=["setting"],
-        )
-        for setting, names in _BOUNDS.items():
-            bounds.add_metric([setting], sum(self._counters[name] for name in names))
-        yield from (events, *reasons.values(), bounds)
-
     def _about_the_loop(self) -> Iterator[Metric]:
         records = CounterMetricFamily("driftgauge_records", "Records read since the start.", labels=["topic"])
         for topic, count in self._records.items():
@@ -228,6 +201,11 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "driftgauge_waiting", "1 while the agent waits for a broker or a database.", float(self._is_waiting)
         )
+        yield GaugeMetricFamily(
+            "driftgauge_progress_timestamp_seconds",
+            "When the loop last finished a round or began to wait; at first when the agent started.",
+            self._progress_at,
+        )
         for name, (text, value) in self._gauges.items():
             if value > float("-inf"):
                 yield GaugeMetricFamily(name, text, value)
@@ -241,7 +219,12 @@ class Metrics(Collector):
         )
         for estimate in self._newest.values():
             status.add_metric([*_labels(estimate), estimate.status], 1)
-        yield from (status, self._alert_state())
+        targets = GaugeMetricFamily(
+            "driftgauge_accuracy_target_ratio", "Target of the accuracy of a live domain.", labels=["domain"]
+        )
+        for domain, target in self._targets.items():
+            targets.add_metric([domain], target)
+        yield from (status, targets, self._alert_state())
 
     def _alert_state(self) -> Metric:
         """The state of the accuracy alarms. A domain without labels has no sample, because its state is unknown."""

@@ -189,7 +189,7 @@ def test_the_log_of_colliding_ids_exercises_what_it_should() -> None:
     expected = {
         "rejected_id_conflict", "rejected_labels_out_of_scale",
         "duplicate_responses", "duplicate_chunks", "duplicate_labels", "labels_ambiguous",
-        "labels_revised", "labels_without_effect", "alerts",
+        "labels_revised", "labels_without_effect", "alerts_id_conflict",
     }  # fmt: skip
     assert {name for name in expected if not counters[name]} == set()
 

@@ -20,6 +20,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
 from driftgauge.models.labels import AnnotatorPairs
 from driftgauge.models.outputs import Estimate
+from driftgauge.models.series import SeriesKey
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS
 
@@ -47,6 +48,7 @@ def state() -> State:
     state.counters.update(
         responses=40, labels=9, labels_joined=7, rejected_unmatched_label=2, unusable_no_logprobs=3,
         signal_censored=5, domain_overflow=3, domains_retired=1, contexts_retired=1,
+        alerts_drift=6,
     )  # fmt: skip
     state.n_pending = 2
     return state
@@ -107,6 +109,10 @@ def test_beyond_the_bound_the_series_without_recent_estimates_is_dropped(
         ("bound_reached_total", {"setting": "bounds.max_domains"}, 4),
         ("bound_reached_total", {"setting": "context.max_fingerprints"}, 1),
         ("bound_reached_total", {"setting": "labels.max_pending"}, 0),
+        ("alerts_total", {"kind": "drift", "severity": "warning"}, 6),
+        ("alerts_total", {"kind": "below_target", "severity": "alarm"}, 0),  # an increase starts at 0
+        ("events_total", {"outcome": "alerts_drift"}, None),  # counted once
+        ("progress_timestamp_seconds", {}, 1234.5),
         ("labels_pending", {}, 2),
         ("records_total", {"topic": "generations"}, 2),
         ("batches_total", {}, 1),
@@ -147,6 +153,34 @@ def test_the_error_of_annotators_is_unknown_until_two_of_them_labelled_one_respo
     state.annotator_pairs = AnnotatorPairs(n=3)
     metrics.batch([], [], state)
     assert registry.get_sample_value(name) == 0.0
+
+
+def test_each_live_domain_has_its_target(registry: CollectorRegistry) -> None:
+    state = State(PipelineSettings(targets={"math": 0.95}, default_target=0.7))
+    for series in (SeriesKey("math", "a"), SeriesKey("math", "b"), SeriesKey("law", "a")):
+        state.add_domain(state.new_domain(series))
+    metrics, name = Metrics(registry), "driftgauge_accuracy_target_ratio"
+    metrics.batch([], [], state)
+    assert [registry.get_sample_value(name, {"domain": domain}) for domain in ("math", "law")] == [0.95, 0.7]
+    state.remove_domain(SeriesKey("law", "a"))
+    metrics.batch([], [], state)
+    assert registry.get_sample_value(name, {"domain": "law"}) is None
+
+
+def test_progress_is_the_time_of_the_newest_round_or_failure(registry: CollectorRegistry, state: State) -> None:
+    times = iter(range(100))
+    metrics = Metrics(registry, now=lambda: float(next(times)))
+    started = progress(registry)
+    metrics.batch([], [], state)
+    after_batch = progress(registry)
+    metrics.failure(None)
+    assert started < after_batch < progress(registry)
+
+
+def progress(registry: CollectorRegistry) -> float:
+    value = registry.get_sample_value("driftgauge_progress_timestamp_seconds")
+    assert value is not None
+    return value
 
 
 def test_a_new_observer_shows_the_counters_of_the_state(registry: CollectorRegistry, state: State) -> None:
