@@ -18,8 +18,6 @@ from urllib.parse import urlencode
 from tests.deadline import until
 
 UNPACKED = Path(sys.prefix) / "prometheus"
-PRIVATE = ("-o", "Dir::State=state", "-o", "Dir::State::lists=state/lists", "-o", "Dir::Cache=cache")
-"""Options that let apt read package lists into the working directory, without root."""
 
 
 def binary(name: str) -> str | None:
@@ -35,18 +33,18 @@ def binary(name: str) -> str | None:
 
 def _unpack() -> None:
     """Download the package of Debian or Ubuntu and unpack it into the environment of the tests."""
-    UNPACKED.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as temporary:
+        folder = Path(temporary)
 
         def run(*command: str) -> int:
             return subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False).returncode
 
-        if run("apt-get", "download", "prometheus") != 0:  # the machine has no package lists
-            for lists in ("state/lists/partial", "cache/archives/partial"):
-                (folder / lists).mkdir(parents=True)
-            run("apt-get", *PRIVATE, "-o", "Debug::NoLocking=1", "update")
-            run("apt-get", *PRIVATE, "download", "prometheus")
+        if run("apt-get", "download", "prometheus") != 0:  # the machine has no package lists: read them without root
+            for name in ("state/lists/partial", "cache/archives/partial"):
+                (folder / name).mkdir(parents=True)
+            places = ("-o", f"Dir::State={folder / 'state'}", "-o", f"Dir::Cache={folder / 'cache'}")
+            run("apt-get", *places, "-o", "Debug::NoLocking=1", "update")
+            run("apt-get", *places, "download", "prometheus")
         for package in folder.glob("*.deb"):
             run("dpkg", "-x", str(package), "unpacked")
         (folder / "unpacked").rename(UNPACKED)
