@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.core.state import STREAM
+from driftgauge.agent.core.state import STREAM, State
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import open_queries
@@ -69,6 +69,13 @@ def newest_of_today() -> dict[tuple[str, float], Estimate]:
 
 def newest(estimates: list[Estimate]) -> dict[tuple[str, float], Estimate]:
     return {(estimate.domain, estimate.window_end): estimate for estimate in estimates}
+
+
+def test_the_sum_of_alerts_that_old_code_counted_is_no_counter_any_more(old_store: str) -> None:
+    with closing(open_store(old_store, topics=Topics())) as store, store.transaction() as transaction:
+        state = State.resume(SAME_FEATURES, transaction)
+    assert state.n_alerts > 0
+    assert "alerts" not in state.counters
 
 
 def test_the_agent_goes_on_from_an_old_store_with_the_estimates_of_an_agent_that_was_never_upgraded(
