@@ -67,8 +67,9 @@ class Emission:
             state.closing = Closing(boundary, series)
             state.domains[series].window.forget(state.boundary - self._batch.settings.windows.window_s)
         state.closing = None
-        self._emit_data_list(boundary)
-        self._listing.close(boundary)
+        if boundary > -math.inf:  # else a pause before the first response
+            self._emit_data_list(boundary)
+            self._listing.close(boundary)
 
     def _close_domain(self, domain: DomainState, boundary: float) -> bool:
         """Emit the window of a domain if it is due; returns whether it was."""

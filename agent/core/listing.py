@@ -43,7 +43,7 @@ class Listing:
     def close(self, boundary: float) -> None:
         """A boundary was closed: divide the budget of each period that has ended and has no lists."""
         state, windows = self._batch.state, self._batch.settings.windows
-        if not self._plan.budget.n or boundary == -math.inf:
+        if not self._plan.budget.n:
             return
         if state.period_end == -math.inf:
             state.period_end = self._plan.end_before(boundary)
