@@ -73,10 +73,7 @@ class Listing:
         needs = [self._need(domain, period_end) for domain in live]
         total = sum(need.share for need in needs) or 1.0
         needs = [replace(need, share=need.share / total) for need in needs]
-        budget = plan.budget
-        if plan.n_in_all:
-            budget = replace(budget, n=max(0, min(budget.n, plan.n_in_all - state.counters["label_requests"])))
-        numbers = allocate(needs, budget)
+        numbers = allocate(needs, replace(plan.budget, n=self._at_most(plan.budget.n)))
         chosen = [i for i in by_width(needs) if numbers[i]]
         state.due_lists = [
             DueList(live[i].series, period_end, rank, int(numbers[i])) for rank, i in enumerate(chosen, start=1)
@@ -102,8 +99,8 @@ class Listing:
         if not len(found.rows):
             return
         earlier = self._answers(series, due.period_end)
-        n = min(due.n + min(earlier.n_missing, due.n), MAX_REQUESTS)
-        requests = self._requests(series, found, n, seed)
+        n = self._at_most(due.n + min(earlier.n_missing, due.n))
+        requests = self._requests(series, found, min(n, MAX_REQUESTS), seed)
         domain = batch.state.domains.get(series)
         made = LabelList(
             domain=series.domain,
@@ -127,6 +124,14 @@ class Listing:
         batch.state.counters["label_requests"] += len(requests)
         batch.label_lists.append(made)
         batch.emit(made)
+
+    def _at_most(self, n: int) -> int:
+        """Of ``n`` requests those that the number in all leaves, besides the lists that are due."""
+        state = self._batch.state
+        if not self._plan.n_in_all:
+            return n
+        left = self._plan.n_in_all - state.counters["label_requests"] - sum(due.n for due in state.due_lists)
+        return max(0, min(n, left))
 
     def _requests(self, series: SeriesKey, found: Unlabelled, n: int, seed: int) -> tuple[LabelRequest, ...]:
         rows, plan = found.rows, self._plan

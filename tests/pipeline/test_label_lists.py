@@ -129,6 +129,15 @@ def test_lists_end_with_the_number_of_requests_in_all() -> None:
     assert [len(made.requests) for made in lists(agent.said)] == [6, 2]
 
 
+def test_requests_that_replace_unanswered_ones_stay_within_the_number_in_all() -> None:
+    agent = Agent(replace(LISTED, label_plan=replace(PLAN, n_in_all=33, expires_after=1)))
+    for period in range(4):
+        agent.take(*responses(period, 20), *responses(period, 20, "b"), end_of(period))
+    n_requests = [len(made.requests) for made in lists(agent.said)]
+    assert sum(n_requests) == 33
+    assert sum(n_requests[2:4]) == 12, "the second period replaces all requests of the first"
+
+
 def test_a_period_need_not_end_at_a_boundary() -> None:
     agent = Agent(replace(LISTED, label_plan=replace(PLAN, period_s=100.0, budget=Budget(50, base=0))))
     agent.take(*responses(0, 20), *responses(1, 20), *responses(2, 20), end_of(9))
