@@ -80,8 +80,9 @@ class Listing:
         ]
 
     def _need(self, domain: DomainState, period_end: float) -> Need:
-        estimate, traffic = domain.last_estimate, float(domain.traffic.in_window(period_end))
-        n = min(int(traffic), MAX_REQUESTS)
+        start, estimate = period_end - self._plan.period_s, domain.last_estimate
+        found = self._batch.memory.unlabelled(domain.series, start, period_end, 0, 0)  # their numbers alone
+        n, traffic = min(found.n_responses - found.n_labelled, MAX_REQUESTS), float(found.n_responses)
         if estimate is None or estimate.ci_low is None or estimate.ci_high is None:
             return Need(1.0, 0 if estimate is None else estimate.n_labels, n, share=traffic)
         target = self._batch.settings.targets.get(domain.series.domain, self._batch.settings.default_target)

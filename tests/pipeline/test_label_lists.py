@@ -146,6 +146,21 @@ def test_a_period_need_not_end_at_a_boundary() -> None:
     assert sorted(id_ for one in made for id_ in asked(one)) == sorted(f"a{p}.{i}" for p in range(3) for i in range(20))
 
 
+def test_a_period_longer_than_the_window_has_lists_of_all_its_domains() -> None:
+    plan = replace(PLAN, period_s=4 * PERIOD_S, budget=Budget(20, base=0, across="equal"))
+    agent = Agent(replace(LISTED, label_plan=plan))
+    agent.take(*responses(0, 40), *responses(0, 40, "b"), *responses(1, 40), end_of(7))
+    assert [(made.domain, made.n_responses, len(asked(made))) for made in lists(agent.said)] == [
+        ("a", 80, 10), ("b", 40, 10)]  # fmt: skip
+
+
+def test_a_domain_that_is_silent_in_a_period_takes_nothing_of_its_budget() -> None:
+    plan = replace(PLAN, period_s=60.0, budget=Budget(20, base=0, across="equal"))
+    agent = Agent(replace(LISTED, label_plan=plan))
+    agent.take(*responses(0, 40, "b"), Tick(T0 + 60.0), *responses(1, 40), Tick(T0 + 180.0))
+    assert next(len(asked(made)) for made in lists(agent.said) if made.domain == "a") == 20
+
+
 def test_without_a_budget_there_are_no_lists() -> None:
     agent = Agent(replace(LISTED, label_plan=replace(PLAN, budget=Budget(0))))
     assert not lists(agent.take(*responses(0, 20), end_of(0)))
