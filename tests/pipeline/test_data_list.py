@@ -12,7 +12,7 @@ from driftgauge.agent.core.data_list import ROWS_WITH_WORST
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.events import Context, Event, Generation, Label, Tick
+from driftgauge.models.events import Context, Event, Generation, Label, Pause, Tick
 from driftgauge.models.outputs import Acquisition, Estimate, Priority
 from tests.pipeline.logs import SETTINGS, START, signal
 from tests.pipeline.stepping import Agent
@@ -42,6 +42,10 @@ def all_lists(events: list[Event], settings: PipelineSettings = SETTINGS) -> lis
 
 def newest_list(events: list[Event], settings: PipelineSettings = SETTINGS) -> dict[str, Priority]:
     return {row.domain: row for row in all_lists(events, settings)[-1].priorities}
+
+
+def test_there_is_no_list_when_the_source_pauses_before_the_first_response() -> None:
+    assert not all_lists([Pause(), Label("early", "not yet here", START, 1.0), Pause()])
 
 
 def shares(events: list[Event], settings: PipelineSettings = SETTINGS) -> dict[str, float]:
