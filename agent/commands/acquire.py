@@ -58,6 +58,8 @@ def acquire(
     settings = settings_from(config, overrides)
     with closing(open_queries(store_url_or_setting(store, config, overrides))) as queries:
         lists = acquiring.open_lists(queries, after)
+        if not lists:
+            print_line("no label list yet: the agent makes the first one when a period ends (acquisition.period_s)")
         tool = build.tool(settings, to, create=create) if to in build.TOOLS else None
         requests = acquiring.requests_of(lists, budget, tool)
         tasks = tasks_of(requests, acquiring.texts_of(requests, queries, text))

@@ -22,8 +22,6 @@ _MAX_WORST = 5
 def data_list(batch: Batch, boundary: float) -> tuple[Priority, ...]:
     """Rank the live series that have responses in the window of their newest estimate; empty without any."""
     state, settings = batch.state, batch.settings
-    if boundary == -math.inf:  # a pause before the first response
-        return ()
     start = boundary - settings.windows.window_s
     before = batch.accuracies(state.domains, settings.windows.boundary_after(start - settings.windows.hop_s))
     new = _new_domains(list(state.domains.values()), start)

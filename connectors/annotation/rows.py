@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,8 @@ from driftgauge.connectors.annotation.tasks import Task
 ANSWERS = ("correct", "annotator_id", "event_time")
 """Empty columns of a CSV file, for the annotator; ``driftgauge labels import --from csv`` reads them."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""Also behind apostrophes, so that an import can take the one away that is put before it."""
 
 
 def write_tasks(path: Path, tasks: Sequence[Task], kind: Literal["csv", "jsonl"]) -> None:
@@ -42,10 +44,10 @@ def _csv(tasks: Sequence[Task]) -> bytes:
         data = {**task.data(), **dict.fromkeys(ANSWERS, "")}
         if number == 0:
             rows.writerow(data)
-        rows.writerow(value if name == "response_id" else _plain(value) for name, value in data.items())
+        rows.writerow(map(_plain, data.values()))
     return text.getvalue().encode()
 
 
 def _plain(value: object) -> object:
-    """A text that no spreadsheet takes for a formula: responses come from a model, and may be anything."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """A text that no spreadsheet takes for a formula: responses and ids may be anything."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

@@ -1,5 +1,7 @@
 """Rows of tables: CSV, plain or compressed, and Parquet, which needs the extra ``parquet``.
 
+The columns of CSV are separated by commas, semicolons or tabs, as the first line shows.
+
 Rows are read one after another (of Parquet in groups of `BATCH`), so memory is bounded by a row, or by a group.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +45,22 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
+    csv.field_size_limit(MAX_LINE_BYTES)  # of the process; texts of responses are longer than the limit of the module
     try:
         with opened(path) as (_, readline):
-            rows = csv.DictReader(_lines(readline))
+            lines = _lines(readline)
+            header = next(lines, "")
+            rows = csv.DictReader(chain([header], lines), delimiter=_delimiter(header))
             for row in rows:
                 number = rows.line_num
                 yield number, {name: value for name, value in row.items() if isinstance(name, str)}
     except (csv.Error, *UNREADABLE) as error:
         raise ConnectorError(f"{path}, after line {number}: {error}", retriable=False) from error
+
+
+def _delimiter(header: str) -> str:
+    """What separates the names of the columns: the comma, or what some spreadsheets write in its place."""
+    return max(",;\t", key=header.count)
 
 
 def _lines(readline: Callable[[int], bytes]) -> Iterator[str]:

@@ -206,7 +206,8 @@ OTEL = LabelMapping(
 
 CSV = LabelMapping(
     fields={
-        **{name: _at(name) for name in ("response_id", "label_id", "event_time", "annotator_kind", "annotator_id",
+        "response_id": Lookup(paths_of("response_id"), patterns={r"'('*[=+\-@].*)": r"\1"}),  # see annotation/rows.py
+        **{name: _at(name) for name in ("label_id", "event_time", "annotator_kind", "annotator_id",
                                         "inclusion_probability", "source")},
         "correct": _verdict("correct"),
     },

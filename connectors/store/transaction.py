@@ -166,7 +166,7 @@ class SqlTransaction:
         place = {"of_domain": series.domain, "of_fingerprint": series.fingerprint, "start": start, "end": end}
         n_responses, n_labelled = map(int, self._read(_COUNTS, place).one())
         after = {**place, "place": schema.id_hash(str(seed))}
-        found = [*self._read(_UNLABELLED, {**after, "at_most": limit})]
+        found = [*self._read(_UNLABELLED, {**after, "at_most": limit})] if limit else []
         if len(found) < min(limit, n_responses - n_labelled):
             found += self._read(_UNLABELLED_BEFORE, {**after, "at_most": limit - len(found)})
         return Unlabelled(n_responses, n_labelled, as_rows(found))

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from driftgauge.connectors.annotation.rows import write_tasks
+from driftgauge.connectors.annotation.tasks import Task, Texts
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.models.events import Label
@@ -83,6 +85,22 @@ def test_a_table_that_was_filled_in_comes_back_as_labels(agent: Agent, tmp_path:
     assert {first.event_time, second.event_time} == {1769418000.0}
 
 
+@pytest.mark.parametrize("name", ["=cmd|'/C calc'!A0", "-Kx1", "+1", "@a", "'=1", "''-1", "'plain", "plain"])
+def test_an_id_is_no_formula_in_a_table_and_comes_back_unchanged(name: str, tmp_path: Path) -> None:
+    made = label_list("law", 1)
+    task = Task(1, replace(made.requests[0], response_id=name), "law", "m", PERIOD_END, Texts(response="r" * 200_000))
+    table, out = tmp_path / "table.csv", tmp_path / "labels.jsonl"
+    write_tasks(table, [task], "csv")
+    text = table.read_text()
+    assert not text.splitlines()[1].startswith(tuple("=+-@"))
+    table.write_text(text.replace("r,,,", "r,correct,,"))
+    time = ("--time", "2026-01-26T09:00:00Z")
+    assert driftgauge("labels", "import", table, "--from", "csv", "--to", out, *time) == 0
+    (label,) = decoded(out.read_bytes().splitlines())
+    assert isinstance(label, Label)
+    assert label.response_id == name
+
+
 def test_texts_in_the_store_are_shown_unless_the_file_has_others(tmp_path: Path) -> None:
     agent = Agent(f"sqlite:///{tmp_path / 'agent.db'}")
     agent.take([replace(one, text=f"text of {one.id}") for one in responses("law", 2)])
@@ -96,7 +114,7 @@ def test_without_lists_nothing_is_delivered(tmp_path: Path, capsys: pytest.Captu
     agent = Agent(f"sqlite:///{tmp_path / 'agent.db'}")
     agent.take(responses("law", 2))
     assert rows(agent, tmp_path) == []
-    assert "0 responses" in capsys.readouterr().out
+    assert "no label list yet" in capsys.readouterr().out
 
 
 @pytest.mark.kafka

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import threading
@@ -72,6 +73,16 @@ def test_rows_of_parquet_and_of_packed_csv_are_those_of_csv(tmp_path: Path) -> N
         out = tmp_path / "out.jsonl"
         imported(tmp_path / name, "--from", "csv", "--to", out, folder=tmp_path)
         assert events_of(out) == labels_in("csv.csv")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_columns_may_be_separated_as_other_spreadsheets_do(delimiter: str, tmp_path: Path) -> None:
+    rows = csv.reader((FIXTURES / "csv.csv").read_text().splitlines())
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    out = tmp_path / "out.jsonl"
+    imported(tmp_path / "labels.csv", "--from", "csv", "--to", out, folder=tmp_path)
+    assert events_of(out) == labels_in("csv.csv")
 
 
 @pytest.mark.parametrize(
