@@ -20,6 +20,7 @@ from driftgauge.config.connections import (
     ServerSettings,
     StoreSettings,
 )
+from driftgauge.config.delivery import DeliverySettings
 from driftgauge.config.estimation import (
     AcquisitionSettings,
     BoundSettings,
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     probes: ProbeSettings = Field(default_factory=ProbeSettings)
     judge: JudgeSettings = Field(default_factory=JudgeSettings)
     annotation: AnnotationSettings = Field(default_factory=AnnotationSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 

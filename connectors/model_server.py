@@ -1,47 +1,22 @@
-"""A model server as its client sees it: one request and its answer, within bounds of time and size, and with patience.
+"""A model server as its client sees it: one request and its answer, and patience.
 
-A redirect is an answer like any other and is never followed, because the key would go with it to another server. The
-key is in no text made here. Proxies of the environment are not used.
+`connectors.http_exchange` has the bounds of a request. The key is in no text made here.
 """
 
 from __future__ import annotations
 
-import email.utils
-import http.client
-import ssl
-import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.http_exchange import Reply, exchange
 
 CHAT = "/v1/chat/completions"
-MAX_ANSWER_BYTES = 16 << 20
-"""Largest answer that is read; the rest of a larger one is left out."""
-
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """Seconds before a request is sent again; each wait is twice as long as the one before."""
-
-
-class Reply(NamedTuple):
-    """The answer of a server; ``status`` 0 and an explanation as ``body`` where there is none.
-
-    ``retry_after_s`` is the wait that the server asks for; None where it asks for none.
-    """
-
-    status: int
-    body: bytes
-    retry_after_s: float | None = None
-
-    @property
-    def may_succeed_later(self) -> bool:
-        """Whether the same request may succeed later: there was no answer, or the server is busy or broken."""
-        return self.status in (0, 408, 429) or self.status >= 500
 
 
 @dataclass(frozen=True)
@@ -71,27 +46,11 @@ class ModelServer:
         headers = {**self.headers, "content-type": "application/json", "accept-encoding": "identity"}
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
-        try:
-            with closing(self._connection()) as connection:
-                connection.connect()
-                connection.sock.settimeout(self.timeout_s)
-                deadline = time.monotonic() + self.timeout_s
-                connection.request(method, urlsplit(self.address).path.rstrip("/") + path, body, headers)
-                response = connection.getresponse()
-                wait_s = _wait_asked_for(response.getheader("retry-after"), time.time())
-                return Reply(response.status, _body(response, deadline), wait_s)
-        except (OSError, http.client.HTTPException) as error:
-            return Reply(0, (getattr(error, "strerror", None) or type(error).__name__).encode())
-        except ValueError:  # its text quotes the header
-            return Reply(0, b"the API key has characters that no header can have")
-
-    def _connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.address)
-        host, timeout_s = parts.hostname or "", self.connect_timeout_s
-        if parts.scheme == "http":
-            return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-        tls = ssl.create_default_context(cafile=self.cafile or None)
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=tls)
+        url = self.address.rstrip("/") + path
+        return exchange(
+            method, url, body, headers,
+            timeout_s=self.timeout_s, connect_timeout_s=self.connect_timeout_s, cafile=self.cafile,
+        )  # fmt: skip
 
     def models(self) -> list[str]:
         """The models that the server lists."""
@@ -167,29 +126,6 @@ def shown(reply: Reply) -> str:
     text = " ".join(reply.body[:300].decode("utf-8", "replace").split())
     printable = "".join(character if character.isprintable() else "\ufffd" for character in text)
     return f"{reply.status}: {printable}" if reply.status else f"no answer ({printable})"
-
-
-def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body up to the bound; raises `TimeoutError` where a server sends it too slowly."""
-    parts, n_bytes = list[bytes](), 0
-    while n_bytes < MAX_ANSWER_BYTES and (part := response.read1(min(1 << 16, MAX_ANSWER_BYTES - n_bytes))):
-        parts.append(part)
-        n_bytes += len(part)
-        if time.monotonic() > deadline:
-            raise TimeoutError(None, "timed out")
-    return b"".join(parts)
-
-
-def _wait_asked_for(header: str | None, now: float) -> float | None:
-    """Seconds in a header ``retry-after``, which has seconds or a date; None where it has neither."""
-    if header is None:
-        return None
-    if header.strip().isdecimal() and header.isascii():
-        return float(header)
-    try:
-        return max(email.utils.parsedate_to_datetime(header).timestamp() - now, 0.0)
-    except (ValueError, OverflowError):
-        return None
 
 
 class _Model(msgspec.Struct):

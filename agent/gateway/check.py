@@ -21,11 +21,10 @@ from driftgauge.agent.gateway.wire.stream import Memory, StreamCollector
 from driftgauge.agent.gateway.wire.strip import StreamStrip, strip_body
 from driftgauge.connectors.decoding.formats.own import GenerationEvent, parse, to_signal
 from driftgauge.connectors.decoding.formats.payload import RequestParameters
+from driftgauge.connectors.http_exchange import MAX_ANSWER_BYTES, Reply
 from driftgauge.connectors.model_server import (
     CHAT,
-    MAX_ANSWER_BYTES,
     ModelServer,
-    Reply,
     read_chat_answer,
     shown,
 )

@@ -21,7 +21,8 @@ import msgspec
 from driftgauge.agent.labelling.budget import DAY_S, Budget, Spent, day_of
 from driftgauge.agent.labelling.judge import Item, JudgeRules, verdict_in
 from driftgauge.connectors.files.journal import Journal
-from driftgauge.connectors.model_server import CHAT, ModelServer, Reply, patient_exchange, read_chat_answer
+from driftgauge.connectors.http_exchange import Reply
+from driftgauge.connectors.model_server import CHAT, ModelServer, patient_exchange, read_chat_answer
 from driftgauge.models.events import Label
 
 MAX_ITEMS = 20_000

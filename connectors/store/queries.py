@@ -146,6 +146,15 @@ class StoreQueries:
         query = select(_ALERTS).where(_A.event_time >= start, _A.event_time < end)
         return [output_from(Alert, row) for row in self.fetch(query.order_by(_A.number))]
 
+    def alerts_after(self, number: int, limit: int) -> list[Alert]:
+        """The first ``limit`` alerts with a higher number, in the order they were raised."""
+        query = select(_ALERTS).where(_A.number > number).order_by(_A.number).limit(limit)
+        return [output_from(Alert, row) for row in self.fetch(query)]
+
+    def newest_alert_number(self) -> int:
+        """The number of the newest alert; 0 without any."""
+        return int(self.fetch(select(func.max(_A.number)))[0][0] or 0)
+
     def latest_acquisition(self) -> Acquisition | None:
         """The newest acquisition list."""
         return next(iter(self.newest(Acquisition, 1)), None)

@@ -31,6 +31,7 @@ from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.annotation import ArgillaSettings, LabelStudioSettings
+from driftgauge.config.delivery import DeliverySettings
 from driftgauge.config.estimation import LabelMappingSettings
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
@@ -265,6 +266,7 @@ TESTED_ELSEWHERE = {
     *(f"annotation.{name}" for name in ("topic", "host", "port")),  # tests/annotation
     *(f"annotation.label_studio.{name}" for name in LabelStudioSettings.model_fields),  # tests/annotation
     *(f"annotation.argilla.{name}" for name in ArgillaSettings.model_fields),  # tests/annotation
+    *(f"delivery.{name}" for name in DeliverySettings.model_fields),  # tests/delivery
     *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
     *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker

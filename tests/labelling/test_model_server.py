@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import pytest
 
+from driftgauge.connectors.http_exchange import MAX_ANSWER_BYTES
 from driftgauge.connectors.model_server import (
     CHAT,
     LONGEST_WAIT_S,
-    MAX_ANSWER_BYTES,
     ModelServer,
     patient_exchange,
     read_chat_answer,

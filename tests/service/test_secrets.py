@@ -28,6 +28,7 @@ COMMANDS: Sequence[Sequence[str]] = (
     ["backup", "--to", "copy.db"],
     ["replay", "--from", "2026-01-01"],
     ["report"],
+    ["deliver"],
 )
 
 
@@ -46,8 +47,10 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "SERVER__PORT": "0",
         "GATEWAY__LABELS_TOKEN": SECRET,
         "GATEWAY__CAPTURE__PROMPT_HASH_KEY": SECRET,
+        "DELIVERY__SINKS": "{hook: {type: webhook, url_from: HOOK}, mail: {type: email, secret_from: HOOK}}",
         "STORE__URL": f"postgresql://me:{SECRET}@{AWAY}/x?sslpassword={SECRET}",
     }
+    monkeypatch.setenv("HOOK", SECRET)
     for name, value in environment.items():
         monkeypatch.setenv(f"DRIFTGAUGE_{name}", value)
 

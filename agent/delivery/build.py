@@ -1,0 +1,151 @@
+"""From settings to the couriers of all sinks: the only module of this package that knows settings.
+
+Secrets stand in environment variables, which the settings only name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from driftgauge.agent.delivery.courier import Courier
+from driftgauge.agent.delivery.wanted import Wanted
+from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
+from driftgauge.config.gateway import is_address
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.delivery.cursors import Cursors
+from driftgauge.connectors.delivery.mail import Mail, MailServer
+from driftgauge.connectors.delivery.receiver import Receiver
+from driftgauge.connectors.delivery.web import PagerDuty, Place, Slack, Webhook
+from driftgauge.connectors.http_exchange import is_public
+from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.models.alert_guide import ACTIONS
+
+log = logging.getLogger(__name__)
+
+
+def receivers(settings: DeliverySettings) -> dict[str, Receiver]:
+    """The receiver of each sink, by its name.
+
+    Raises
+    ------
+    ConnectorError
+        There are no sinks; or with every sink that cannot be made, such as one whose environment variable is not set.
+    """
+    if not settings.sinks:
+        raise ConnectorError("there is no sink: delivery.sinks names the receivers", retriable=False)
+    made, problems = dict[str, Receiver](), list[str]()
+    for name, sink in settings.sinks.items():
+        if unknown := sorted({*sink.kinds} - {*ACTIONS}):
+            problems.append(f"delivery.sinks.{name}.kinds: no such kind of alert: {', '.join(unknown)}")
+        try:
+            made[name] = _receiver(sink, allow_private=settings.allow_private)
+        except ConnectorError as error:
+            problems.append(f"delivery.sinks.{name}{error}")
+    if problems:
+        raise ConnectorError("\n  ".join([f"{len(problems)} problems with delivery:", *problems]), retriable=False)
+    return made
+
+
+def couriers(
+    settings: DeliverySettings,
+    queries: StoreQueries,
+    cursors: Cursors,
+    pause: Callable[[float], bool],
+    *,
+    from_start: bool = False,
+) -> list[Courier]:
+    """A courier for each sink.
+
+    Parameters
+    ----------
+    pause : see `Courier`
+    from_start : a sink without a cursor gets every alert of the store; else those from now on
+
+    Raises
+    ------
+    ConnectorError
+        See `receivers`; and when the store cannot be read.
+    """
+    made, newest = receivers(settings), queries.newest_alert_number()
+    found = [
+        Courier(
+            name,
+            receiver,
+            queries,
+            cursors,
+            wanted=wanted(settings.sinks[name]),
+            start=0 if from_start else newest,
+            pause=pause,
+            poll_s=settings.poll_s,
+            longest_wait_s=settings.longest_wait_s,
+        )
+        for name, receiver in made.items()
+    ]
+    for courier in found:
+        if courier.cursor > newest:
+            log.warning(
+                "%s: got alerts up to number %s, and the newest of the store is %s: was the store replaced? Alerts up "
+                "to that number are taken as delivered; move the file %s away to begin anew",
+                courier.name, courier.cursor, newest, settings.cursors,
+            )  # fmt: skip
+    return found
+
+
+def wanted(sink: SinkSettings) -> Wanted:
+    """Which alerts a sink gets."""
+    return Wanted(frozenset(sink.severities), frozenset(sink.kinds), frozenset(sink.domains))
+
+
+def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver:
+    secret = _variable(sink.secret_from, "secret_from")
+    if sink.type == "email":
+        _check_host(sink.host, allow_private=allow_private)
+        server = MailServer(
+            sink.host,
+            sink.port,
+            sink.security,
+            sink.username,
+            secret,
+            cafile=sink.cafile,
+            allow_private=allow_private,
+            timeout_s=sink.timeout_s,
+        )
+        return Mail(server, sink.sender, sink.to)
+    place = _place(sink, allow_private=allow_private)
+    if sink.type == "pagerduty":
+        return PagerDuty(place, secret)
+    if sink.type == "slack":
+        return Slack(place)
+    try:
+        return Webhook(place, secret)
+    except ConnectorError as error:
+        raise ConnectorError(f".secret_from: {error}", retriable=False) from None
+
+
+def _place(sink: SinkSettings, *, allow_private: bool) -> Place:
+    url = _variable(sink.url_from, "url_from") or sink.url or PAGERDUTY_URL
+    if not is_address(url.partition("?")[0]):
+        raise ConnectorError(".url_from: the variable must hold an address, https://host/path", retriable=False)
+    _check_host(urlsplit(url).hostname or "", allow_private=allow_private)
+    return Place(url, allow_private=allow_private, timeout_s=sink.timeout_s, cafile=sink.cafile)
+
+
+def _check_host(host: str, *, allow_private: bool) -> None:
+    """Refuse an address of a private network at once; a name is looked up at every connection."""
+    try:
+        is_refused = not allow_private and not is_public(host)
+    except ValueError:
+        is_refused = not allow_private and host == "localhost"
+    if is_refused:
+        text = ": the address is inside a private network: set delivery.allow_private if it is meant"
+        raise ConnectorError(text, retriable=False)
+
+
+def _variable(name: str, setting: str) -> str:
+    value = os.environ.get(name, "").strip() if name else ""
+    if name and not value:
+        raise ConnectorError(f".{setting}: the environment variable {name} is not set", retriable=False)
+    return value

@@ -1,0 +1,123 @@
+"""Settings of delivery: which receivers get alerts, and with what patience."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import Field, field_validator, model_validator
+
+from driftgauge.config.gateway import is_address
+from driftgauge.config.section import LISTED, Names, Port, PositiveSeconds, Section
+
+Severities: TypeAlias = Annotated[tuple[Literal["info", "warning", "alarm"], ...], LISTED]
+
+PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
+
+_FIELDS = {
+    "webhook": ({"url", "url_from"}, {"secret_from", "cafile"}),
+    "slack": ({"url_from"}, {"cafile"}),
+    "pagerduty": ({"secret_from"}, {"url", "cafile"}),
+    "email": ({"host", "sender", "to"}, {"port", "security", "username", "secret_from", "cafile"}),
+}  # of each type: what it needs (of url and url_from one), and what it may have besides
+_ALL = {"severities", "kinds", "domains", "timeout_s", "type"}
+
+
+class SinkSettings(Section):
+    """A receiver of alerts."""
+
+    type: Literal["webhook", "slack", "pagerduty", "email"]
+    """Kind of the receiver."""
+
+    url: str = ""
+    """Address that alerts are posted to (webhook, pagerduty)."""
+
+    url_from: str = ""
+    """Environment variable with the address, where the address itself is a secret (webhook, slack)."""
+
+    secret_from: str = ""
+    """Environment variable with the secret: of signatures (webhook), the integration key (pagerduty), the password
+    (email)."""
+
+    host: str = ""
+    """Mail server (email)."""
+
+    port: Port = 587
+    """Port of the mail server."""
+
+    security: Literal["none", "starttls", "tls"] = "starttls"
+    """How the connection to the mail server is encrypted."""
+
+    username: str = ""
+    """User name at the mail server; empty: none."""
+
+    sender: str = ""
+    """Address that mail comes from."""
+
+    to: Names = ()
+    """Addresses that mail goes to."""
+
+    cafile: str = ""
+    """PEM file with the certificates to trust; empty: the certificates of the system."""
+
+    timeout_s: PositiveSeconds = 10.0
+    """Seconds that an attempt may take to be answered."""
+
+    severities: Severities = ()
+    """Severities that this sink gets; empty: all. The end of an alarm counts as an alarm."""
+
+    kinds: Names = ()
+    """Kinds of alerts that this sink gets; empty: all."""
+
+    domains: Names = ()
+    """Domains whose alerts this sink gets; empty: all."""
+
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        needed, possible = _FIELDS[self.type]
+        given = {name for name in self.model_fields_set if getattr(self, name)}
+        problems = [f"{name} is needed" for name in sorted(needed - {"url", "url_from"} - given)]
+        addresses = sorted(needed & {"url", "url_from"})
+        if addresses and len(given & set(addresses)) != 1:
+            problems.append(f"{' or '.join(addresses)} is needed")
+        problems += [f"{name} is no setting of this type" for name in sorted(given - needed - possible - _ALL)]
+        if self.url and not is_address(self.url):
+            problems.append("url must be http://host:port or https://host:port, without user, query and fragment")
+        for name in ("url_from", "secret_from"):
+            if (value := getattr(self, name)) and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+                problems.append(f"{name} must be the name of an environment variable")
+        if self.username and not self.secret_from:
+            problems.append("username needs secret_from")
+        if any(not address.isascii() or not re.fullmatch(r"[^\s@,<>]+@[^\s@,<>]+", address)
+               for address in (*self.to, self.sender) if address):  # fmt: skip
+            problems.append("sender and to must be addresses like name@example.com")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class DeliverySettings(Section):
+    """Delivery of alerts to people and their tools, `driftgauge deliver`. See docs/alerts_delivery.md."""
+
+    sinks: Annotated[dict[str, SinkSettings], LISTED] = Field(default_factory=dict, max_length=50)
+    """Receivers by name: `{ops: {type: slack, url_from: SLACK_URL}}`. A new name starts with the next alert."""
+
+    cursors: Path = Path("delivery.cursors")
+    """File that keeps how far each sink is."""
+
+    allow_private: bool = False
+    """Whether sinks may be at loopback or in a private network."""
+
+    poll_s: PositiveSeconds = 5.0
+    """Seconds between two looks at the store for new alerts."""
+
+    longest_wait_s: PositiveSeconds = 300.0
+    """Longest wait between two attempts in seconds; the first is 1 second, each further one twice as long."""
+
+    @field_validator("sinks")
+    @classmethod
+    def _names_are_plain(cls, sinks: dict[str, SinkSettings]) -> dict[str, SinkSettings]:
+        if not all(re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) for name in sinks):
+            raise ValueError("the name of a sink is up to 40 of a-z, 0-9 and _, and begins with a letter")
+        return sinks

@@ -1,0 +1,55 @@
+"""The port of receivers: something that takes one alert at a time, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from driftgauge.connectors.http_exchange import Reply
+from driftgauge.models.outputs import Alert
+
+SOURCE = "driftgauge"
+"""What receivers are told about who sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt.
+
+    Attributes
+    ----------
+    result : ``sent``; ``later``: the same alert may be taken later; ``never``: it never will be
+    reason : why not; without secrets, addresses and content
+    wait_s : seconds that the receiver asks to wait; None where it asks for none
+    """
+
+    result: Literal["sent", "later", "never"]
+    reason: str = ""
+    wait_s: float | None = None
+
+
+SENT = Outcome("sent")
+
+
+class Receiver(Protocol):
+    """Takes alerts. An alert may come again after a crash, with the same identity."""
+
+    def send(self, alert: Alert) -> Outcome:
+        """Try once, within the time limit of the receiver. Raises no error for what the receiver does."""
+        ...
+
+
+def outcome(reply: Reply) -> Outcome:
+    """What the answer to a request means for the alert in it.
+
+    >>> outcome(Reply(202, b"")).result, outcome(Reply(429, b"", 5.0)).wait_s, outcome(Reply(404, b"?"))
+    ('sent', 5.0, Outcome(result='never', reason='status 404', wait_s=None))
+    >>> outcome(Reply(302, b"")).reason, outcome(Reply(0, b"timed out")).reason
+    ('status 302: a redirect is not followed', 'no answer: timed out')
+    """
+    if 200 <= reply.status < 300:
+        return SENT
+    if not reply.status:
+        return Outcome("later", f"no answer: {reply.body.decode('utf-8', 'replace')}")
+    reason = f"status {reply.status}" + (": a redirect is not followed" if 300 <= reply.status < 400 else "")
+    return Outcome("later" if reply.may_succeed_later else "never", reason, reply.retry_after_s)
