@@ -32,7 +32,8 @@ def deliver(
     gets what it missed when it is back, also after a restart of this command.
     """
     with stopped_by_signals() as stopping:  # before the imports below
-        from driftgauge.agent.delivery import build, courier
+        from driftgauge.agent.delivery import build
+        from driftgauge.agent.delivery.sink_thread import close
         from driftgauge.agent.service.logs import start_logging
         from driftgauge.connectors.delivery.cursors import Cursors
         from driftgauge.connectors.store.queries import open_queries
@@ -46,4 +47,4 @@ def deliver(
             for one in couriers:
                 one.start()
             stopping.wait()
-            courier.close(couriers)
+            close(couriers)

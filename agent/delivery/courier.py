@@ -8,12 +8,10 @@ same identity.
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.agent.delivery.sink_thread import SinkThread
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.receiver import Outcome, Receiver
 from driftgauge.models.outputs import Alert
@@ -35,8 +33,8 @@ class Alerts(Protocol):
         ...
 
 
-class Courier:
-    """Delivers to one sink until it is stopped; no error ends it.
+class Courier(SinkThread):
+    """Delivers to one sink until it is stopped.
 
     Parameters
     ----------
@@ -45,10 +43,6 @@ class Courier:
     pause : waits these seconds; returns True when there is to be no further attempt
     poll_s : seconds between two looks at the store
     longest_wait_s : the longest wait between two attempts, in seconds
-
-    Attributes
-    ----------
-    counts : alerts ``sent`` and ``skipped``, attempts ``failed``
     """
 
     def __init__(
@@ -64,21 +58,11 @@ class Courier:
         poll_s: float,
         longest_wait_s: float,
     ) -> None:
-        self.name, self.wanted = name, wanted
+        super().__init__(name, pause, retry_s=poll_s)
+        self.wanted = wanted
         self.cursor = cursors.start(name, start)
-        self.counts = Counter[str]()
-        self._receiver, self._alerts, self._cursors, self._pause = receiver, alerts, cursors, pause
+        self._receiver, self._alerts, self._cursors = receiver, alerts, cursors
         self._poll_s, self._longest_wait_s = poll_s, longest_wait_s
-        self._problem = ""
-        self._thread = threading.Thread(target=self._run, name=f"deliver-{name}", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def join(self) -> None:
-        """Wait until the attempt in progress is over; ``pause`` must return True by now."""
-        self._thread.join()
 
     def step(self) -> bool:
         """Deliver the next alerts; False when there are none, or when delivery is to stop.
@@ -95,24 +79,16 @@ class Courier:
             self._done(alert, is_last=alert is batch[-1])
         return bool(batch)
 
-    def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            try:
-                is_over = self._pause(0.0 if self.step() else self._poll_s)
-            except Exception as error:
-                is_known = isinstance(error, ConnectorError)
-                self._note(
-                    str(error) if is_known else f"unexpected {type(error).__name__}", None if is_known else error
-                )
-                is_over = self._pause(self._longest_wait_s)
+    def turn(self) -> float:
+        """Deliver the next alerts."""
+        return 0.0 if self.step() else self._poll_s
 
     def _deliver(self, alert: Alert) -> bool:
         """Whether the alert is done with."""
         wait_s = FIRST_WAIT_S
         while (outcome := self._receiver.send(alert)).result == "later":
             self.counts["failed"] += 1
-            self._note(outcome.reason)
+            self.note(outcome.reason)
             if self._pause(self._wait(outcome, wait_s)):
                 return False
             wait_s *= 2
@@ -122,7 +98,7 @@ class Courier:
             log.error("%s: alert %s is skipped: %s", self.name, alert.key, outcome.reason)
         else:
             self.counts["sent"] += 1
-            self._problem = ""
+            self.note("")
         return True
 
     def _wait(self, outcome: Outcome, wait_s: float) -> float:
@@ -133,15 +109,3 @@ class Courier:
         self.cursor = alert.number
         if is_last or self.wanted(alert):
             self._cursors.save(self.name, alert.number)
-
-    def _note(self, problem: str, error: Exception | None = None) -> None:
-        """Log a problem once, until it is over or another one."""
-        if problem != self._problem:
-            log.warning("%s: %s; trying again", self.name, problem, exc_info=error)
-        self._problem = problem
-
-
-def close(couriers: Sequence[Courier]) -> None:
-    """Wait for the threads of all couriers."""
-    for courier in couriers:
-        courier.join()

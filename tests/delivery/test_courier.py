@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.delivery.courier import Courier, close
+from driftgauge.agent.delivery.courier import Courier
+from driftgauge.agent.delivery.sink_thread import close
 from driftgauge.agent.delivery.wanted import Wanted
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.receiver import SENT, Outcome, Receiver

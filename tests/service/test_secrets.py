@@ -47,10 +47,10 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "SERVER__PORT": "0",
         "GATEWAY__LABELS_TOKEN": SECRET,
         "GATEWAY__CAPTURE__PROMPT_HASH_KEY": SECRET,
-        "DELIVERY__SINKS": "{hook: {type: webhook, url_from: HOOK}, mail: {type: email, secret_from: HOOK}}",
+        "DELIVERY__SINKS": "{hook: {type: webhook, url_from: HOOK, secret_from: HOOK}}",
         "STORE__URL": f"postgresql://me:{SECRET}@{AWAY}/x?sslpassword={SECRET}",
     }
-    monkeypatch.setenv("HOOK", SECRET)
+    monkeypatch.setenv("HOOK", f"http://{AWAY}/{SECRET}")  # refused: a private address
     for name, value in environment.items():
         monkeypatch.setenv(f"DRIFTGAUGE_{name}", value)
 
