@@ -19,6 +19,7 @@ _FIELDS = {
     "webhook": ({"url", "url_from"}, {"secret_from", "cafile"}),
     "slack": ({"url_from"}, {"cafile"}),
     "pagerduty": ({"secret_from"}, {"url", "cafile"}),
+    "alertmanager": ({"url", "url_from"}, {"cafile", "interval_s"}),
     "email": ({"host", "sender", "to"}, {"port", "security", "username", "secret_from", "cafile"}),
 }  # of each type: what it needs (of url and url_from one), and what it may have besides
 _ALL = {"severities", "kinds", "domains", "timeout_s", "type"}
@@ -27,14 +28,14 @@ _ALL = {"severities", "kinds", "domains", "timeout_s", "type"}
 class SinkSettings(Section):
     """A receiver of alerts."""
 
-    type: Literal["webhook", "slack", "pagerduty", "email"]
+    type: Literal["webhook", "slack", "pagerduty", "email", "alertmanager"]
     """Kind of the receiver."""
 
     url: str = ""
-    """Address that alerts are posted to (webhook, pagerduty)."""
+    """Address that alerts are posted to (webhook, pagerduty), or of the Alertmanager."""
 
     url_from: str = ""
-    """Environment variable with the address, where the address itself is a secret (webhook, slack)."""
+    """Environment variable with the address, where the address itself is a secret (webhook, slack, alertmanager)."""
 
     secret_from: str = ""
     """Environment variable with the secret: of signatures (webhook), the integration key (pagerduty), the password
@@ -63,6 +64,9 @@ class SinkSettings(Section):
 
     timeout_s: PositiveSeconds = 10.0
     """Seconds that an attempt may take to be answered."""
+
+    interval_s: PositiveSeconds = 30.0
+    """Seconds between two posts of what fires (alertmanager)."""
 
     severities: Severities = ()
     """Severities that this sink gets; empty: all. The end of an alarm counts as an alarm."""

@@ -26,7 +26,7 @@ def deliver(
     config: ConfigOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Send each alert to webhooks, Slack, PagerDuty and e-mail, until SIGTERM or Ctrl-C.
+    """Send each alert to webhooks, Slack, PagerDuty, Alertmanager and by e-mail, until SIGTERM or Ctrl-C.
 
     A process of its own beside the agent: it only reads the store. A receiver that is down delays itself alone, and
     gets what it missed when it is back, also after a restart of this command.

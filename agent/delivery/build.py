@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from driftgauge.agent.delivery.courier import Courier
+from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.wanted import Wanted
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.delivery import alertmanager
+from driftgauge.connectors.delivery.alertmanager import Alertmanager
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.mail import Mail, MailServer
 from driftgauge.connectors.delivery.receiver import Receiver
@@ -26,7 +31,7 @@ from driftgauge.models.alert_guide import ACTIONS
 log = logging.getLogger(__name__)
 
 
-def receivers(settings: DeliverySettings) -> dict[str, Receiver]:
+def receivers(settings: DeliverySettings) -> dict[str, Receiver | Alertmanager]:
     """The receiver of each sink, by its name.
 
     Raises
@@ -36,7 +41,7 @@ def receivers(settings: DeliverySettings) -> dict[str, Receiver]:
     """
     if not settings.sinks:
         raise ConnectorError("there is no sink: delivery.sinks names the receivers", retriable=False)
-    made, problems = dict[str, Receiver](), list[str]()
+    made, problems = dict[str, Receiver | Alertmanager](), list[str]()
     for name, sink in settings.sinks.items():
         if unknown := sorted({*sink.kinds} - {*ACTIONS}):
             problems.append(f"delivery.sinks.{name}.kinds: no such kind of alert: {', '.join(unknown)}")
@@ -56,12 +61,12 @@ def couriers(
     pause: Callable[[float], bool],
     *,
     from_start: bool = False,
-) -> list[Courier]:
-    """A courier for each sink.
+) -> list[Courier | Repeater]:
+    """A thread for each sink.
 
     Parameters
     ----------
-    pause : see `Courier`
+    pause : see `SinkThread`
     from_start : a sink without a cursor gets every alert of the store; else those from now on
 
     Raises
@@ -69,21 +74,18 @@ def couriers(
     ConnectorError
         See `receivers`; and when the store cannot be read.
     """
-    made, newest = receivers(settings), queries.newest_alert_number()
-    found = [
-        Courier(
-            name,
-            receiver,
-            queries,
-            cursors,
-            wanted=wanted(settings.sinks[name]),
-            start=0 if from_start else newest,
-            pause=pause,
-            poll_s=settings.poll_s,
-            longest_wait_s=settings.longest_wait_s,
-        )
-        for name, receiver in made.items()
-    ]
+    newest = queries.newest_alert_number()
+    found = list[Courier | Repeater]()
+    for name, receiver in receivers(settings).items():
+        start, passes = 0 if from_start else newest, wanted(settings.sinks[name])
+        found.append(
+            Repeater(name, receiver, queries, cursors, wanted=passes, start=start, pause=pause, now=time.time)
+            if isinstance(receiver, Alertmanager)
+            else Courier(
+                name, receiver, queries, cursors, wanted=passes, start=start, pause=pause,
+                poll_s=settings.poll_s, longest_wait_s=settings.longest_wait_s,
+            )
+        )  # fmt: skip
     for courier in found:
         if courier.cursor > newest:
             log.warning(
@@ -99,7 +101,7 @@ def wanted(sink: SinkSettings) -> Wanted:
     return Wanted(frozenset(sink.severities), frozenset(sink.kinds), frozenset(sink.domains))
 
 
-def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver:
+def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver | Alertmanager:
     secret = _variable(sink.secret_from, "secret_from")
     if sink.type == "email":
         _check_host(sink.host, allow_private=allow_private)
@@ -117,6 +119,9 @@ def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver:
     place = _place(sink, allow_private=allow_private)
     if sink.type == "pagerduty":
         return PagerDuty(place, secret)
+    if sink.type == "alertmanager":
+        base = place.url.rstrip("/").removesuffix(alertmanager.PATH)
+        return Alertmanager(replace(place, url=base + alertmanager.PATH), interval_s=sink.interval_s)
     if sink.type == "slack":
         return Slack(place)
     try:

@@ -151,6 +151,12 @@ class StoreQueries:
         query = select(_ALERTS).where(_A.number > number).order_by(_A.number).limit(limit)
         return [output_from(Alert, row) for row in self.fetch(query)]
 
+    def newest_alerts(self, kinds: Collection[str]) -> list[Alert]:
+        """The newest alert of these kinds of each domain and context, in the order they were raised."""
+        newest = select(func.max(_A.number)).where(_A.kind.in_(kinds)).group_by(_A.domain, _A.fingerprint)
+        query = select(_ALERTS).where(_A.number.in_(newest)).order_by(_A.number)
+        return [output_from(Alert, row) for row in self.fetch(query)]
+
     def newest_alert_number(self) -> int:
         """The number of the newest alert; 0 without any."""
         return int(self.fetch(select(func.max(_A.number)))[0][0] or 0)

@@ -17,6 +17,7 @@ from driftgauge.agent.delivery import build
 from driftgauge.config.delivery import DeliverySettings
 from driftgauge.config.load import ConfigError, load_settings
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.delivery.alertmanager import Alertmanager
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.mail import Mail
 from driftgauge.connectors.delivery.web import PagerDuty, Slack, Webhook
@@ -103,15 +104,17 @@ delivery:
     pager: {type: pagerduty, secret_from: PD_KEY, domains: [law]}
     mail: {type: email, host: mail.example, port: 25, security: none, username: me, secret_from: PD_KEY,
            sender: gauge@example.com, to: [team@example.com], timeout_s: 4}
+    am: {type: alertmanager, url: "https://am.example/base", interval_s: 9}
 """,
         tmp_path,
     )
     made = build.receivers(found)
-    assert [type(one) for one in made.values()] == [Slack, Webhook, PagerDuty, Mail]
-    chat, hook, pager, mail = (vars(one) for one in made.values())
+    assert [type(one) for one in made.values()] == [Slack, Webhook, PagerDuty, Mail, Alertmanager]
+    chat, hook, pager, mail, am = (vars(one) for one in made.values())
     assert (chat["_place"].url, chat["_place"].timeout_s) == (f"https://hooks.example/{SECRET}?token={SECRET}", 3.0)
     assert (hook["_place"].cafile, hook["_place"].allow_private) == ("ca.pem", False)
     assert (pager["_place"].url, pager["_routing_key"]) == ("https://events.pagerduty.com/v2/enqueue", SECRET)
+    assert (am["_place"].url, am["interval_s"]) == ("https://am.example/base/api/v2/alerts", 9.0)
     server = mail["_server"]
     assert (server.host, server.port, server.security, server.username) == ("mail.example", 25, "none", "me")
     assert (server.password, server.timeout_s) == (SECRET, 4.0)
@@ -144,7 +147,7 @@ delivery:
         "delivery.sinks.b: sender is needed; sender and to must be addresses like name@example.com",
         "delivery.sinks.c: username is no setting of this type; username needs secret_from",
         "delivery.sinks.d: secret_from must be the name of an environment variable",
-        "delivery.sinks.e.type: must be 'webhook', 'slack', 'pagerduty' or 'email'",
+        "delivery.sinks.e.type: must be 'webhook', 'slack', 'pagerduty', 'email' or 'alertmanager'",
     ]
     with pytest.raises(ConfigError, match="the name of a sink"):
         settings('delivery: {sinks: {"A b": {type: slack, url_from: X}}}', tmp_path)
