@@ -119,6 +119,9 @@ class DeliverySettings(Section):
     longest_wait_s: PositiveSeconds = 300.0
     """Longest wait between two attempts in seconds; the first is 1 second, each further one twice as long."""
 
+    status_port: Port = 0
+    """Port of the page `/metrics`, on `server.host`; 0: no page."""
+
     @field_validator("sinks")
     @classmethod
     def _names_are_plain(cls, sinks: dict[str, SinkSettings]) -> dict[str, SinkSettings]:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.brokers import broker_address
 
-SERVICES = ("kafka", "postgres", "prometheus")
+SERVICES = ("alertmanager", "kafka", "postgres", "prometheus")
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # how long an example takes says more about the machine than about the code

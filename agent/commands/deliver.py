@@ -44,7 +44,8 @@ def deliver(
         url = store_url_or_setting(store, config, overrides)
         with closing(open_queries(url)) as queries, Cursors(settings.delivery.cursors) as cursors:
             couriers = build.couriers(settings.delivery, queries, cursors, stopping.wait, from_start=from_start)
-            for one in couriers:
-                one.start()
-            stopping.wait()
-            close(couriers)
+            with build.page(settings, couriers, queries):
+                for one in couriers:
+                    one.start()
+                stopping.wait()
+                close(couriers)

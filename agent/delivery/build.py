@@ -8,15 +8,21 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry
+
 from driftgauge.agent.delivery.courier import Courier
+from driftgauge.agent.delivery.metrics import DeliveryMetrics
 from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.wanted import Wanted
+from driftgauge.agent.outlets.http import Server, metrics_route
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
+from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.delivery import alertmanager
 from driftgauge.connectors.delivery.alertmanager import Alertmanager
@@ -94,6 +100,26 @@ def couriers(
                 courier.name, courier.cursor, newest, settings.cursors,
             )  # fmt: skip
     return found
+
+
+@contextmanager
+def page(settings: Settings, sinks: Sequence[Courier | Repeater], queries: StoreQueries) -> Iterator[None]:
+    """The page with metrics, where the settings ask for one.
+
+    Raises
+    ------
+    ConnectorError
+        When it cannot listen on its port.
+    """
+    port = settings.delivery.status_port
+    if not port:
+        yield
+        return
+    registry = CollectorRegistry()
+    registry.register(DeliveryMetrics(sinks, queries))
+    with closing(Server(settings.server.host, port, {"/metrics": metrics_route(registry)})):
+        log.info("metrics on http://%s:%s/metrics", settings.server.host, port)
+        yield
 
 
 def wanted(sink: SinkSettings) -> Wanted:

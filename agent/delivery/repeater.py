@@ -51,10 +51,14 @@ class Repeater(SinkThread):
         now: Callable[[], float],
     ) -> None:
         super().__init__(name, pause, retry_s=receiver.interval_s)
-        self.wanted = wanted
+        self._is_for_us = wanted
         self.cursor = cursors.start(name, start)
         self._receiver, self._alerts, self._cursors, self._now = receiver, alerts, cursors, now
         self._refused = frozenset[str]()
+
+    def wanted(self, alert: Alert) -> bool:
+        """Whether the sink gets an alert."""
+        return alert.kind in KINDS and self._is_for_us(alert)
 
     def turn(self) -> float:
         """Post what fires and what ended since; after a failure the next turn does the same."""

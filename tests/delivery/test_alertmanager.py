@@ -151,6 +151,7 @@ def active(address: str) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.alertmanager
 def test_a_real_alertmanager_that_was_killed_gets_what_fires_again_and_resolves_it(tmp_path: Path) -> None:
     command = shutil.which("prometheus-alertmanager")
     if command is None:  # it reads its templates from /usr/share, so that to unpack the package is not enough

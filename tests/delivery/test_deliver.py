@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
@@ -21,6 +23,7 @@ from driftgauge.connectors.delivery.alertmanager import Alertmanager
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.mail import Mail
 from driftgauge.connectors.delivery.web import PagerDuty, Slack, Webhook
+from driftgauge.connectors.kafka.local_broker import free_ports
 from driftgauge.connectors.store.queries import open_queries
 from tests.deadline import until
 from tests.delivery.loopback import Answer, Got, raise_alerts, receiving
@@ -196,3 +199,27 @@ def test_a_store_that_has_fewer_alerts_than_were_delivered_is_reported(
         cursors.save("a", 7)
         build.couriers(found, queries, cursors, lambda _: True)
     assert "was the store replaced?" in caplog.text
+
+
+def test_the_page_shows_what_was_sent_and_what_waits(tmp_path: Path) -> None:
+    raise_alerts(tmp_path / "gauge.db", [alert(n, event_time=1_000.0 * n) for n in range(1, 6)])
+    got = list[Got]()
+    (port,) = free_ports(1)
+    with receiving(got, lambda _: Answer(200 if len(got) == 1 else 410 if len(got) == 2 else 503)) as server:
+        sink = f"hook: {{type: webhook, url: 'http://127.0.0.1:{server.server_port}/'}}"
+        page = f"http://127.0.0.1:{port}/metrics"
+        with delivering(tmp_path, sink, "--from-start", "--set", f"delivery.status_port={port}"):
+            until(lambda: len(got) >= 4)
+            with urllib.request.urlopen(page, timeout=30) as answer:
+                families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
+    values = {
+        name.removeprefix("driftgauge_delivery_"): [s.value for s in family.samples if s.labels == {"sink": "hook"}]
+        for name, family in families.items()
+    }
+    assert values.pop("failed")[0] >= 2
+    assert values == {
+        "sent": [1.0],
+        "skipped": [1.0],
+        "waiting": [3.0],
+        "oldest_waiting_timestamp_seconds": [3_000.0],
+    }

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from driftgauge.agent.cli import app
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.agent.delivery.metrics import DeliveryMetrics
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.config.example import example
@@ -186,7 +187,7 @@ def test_metrics_named_in_prose_exist() -> None:
     state.annotator_pairs.n = 1
     metrics.batch([], [], state)
     metrics.lag({TopicPartition("labels", 0): 1})
-    families = names_in(registry) | gateway_metrics()
+    families = names_in(registry) | gateway_metrics() | delivery_metrics()
     named = [(d, s.partition("{")[0]) for d, s in code_spans() if re.fullmatch(r"driftgauge_[a-z_]+(\{.*\})?", s)]
     # these have no sample before the first event, and before a label waits
     without_sample = {"driftgauge_watermark_timestamp_seconds", "driftgauge_labels_pending_oldest_timestamp_seconds"}
@@ -202,6 +203,12 @@ def test_every_metric_of_the_gateway_is_documented() -> None:
 def gateway_metrics() -> set[str]:
     registry = CollectorRegistry()
     Parts(Settings(), registry)
+    return names_in(registry)
+
+
+def delivery_metrics() -> set[str]:
+    registry = CollectorRegistry()
+    registry.register(DeliveryMetrics([], None))
     return names_in(registry)
 
 
