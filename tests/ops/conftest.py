@@ -9,14 +9,15 @@ from functools import partial
 import pytest
 
 from tests.deadline import until
+from tests.debian import program
 from tests.ops.agent import Page, agent_with_page
 from tests.ops.files import RULES
-from tests.ops.prometheus import Prometheus, binary
+from tests.ops.prometheus import Prometheus
 
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    return _found("promtool")
+    return program("promtool", "prometheus")
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def prometheus(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus with the rules. It scraped the agent before, between and after its records."""
-    command, folder = _found("prometheus"), tmp_path_factory.mktemp("prometheus")
+    command, folder = program("prometheus", "prometheus"), tmp_path_factory.mktemp("prometheus")
     with closing(Prometheus(command, folder, target=page.address, rules=RULES)) as running:
         until(lambda: running.query("driftgauge_build_info"))
         for loop in page.loops:
@@ -37,10 +38,3 @@ def prometheus(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         until(lambda: running.query('count_over_time(driftgauge_labels_total{outcome="joined"}[5m]) >= 2'))
         until(lambda: running.query("ALERTS"))
         yield running
-
-
-def _found(name: str) -> str:
-    command = binary(name)
-    if command is None:
-        pytest.skip(f"{name} is not installed, and `apt-get download prometheus` did not give it")
-    return command

@@ -1,12 +1,9 @@
-"""Prometheus and promtool for tests: found on the PATH, or unpacked from the distribution's package without root."""
+"""A real Prometheus for tests."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
-import tempfile
 import urllib.request
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -17,45 +14,13 @@ from urllib.parse import urlencode
 
 from tests.deadline import until
 
-UNPACKED = Path(sys.prefix) / "prometheus"
-
-
-def binary(name: str) -> str | None:
-    """The path of ``prometheus`` or ``promtool``; None where it is neither installed nor to be had."""
-    if found := shutil.which(name):
-        return found
-    place = UNPACKED / "usr" / "bin" / name
-    if not place.exists():
-        with suppress(OSError, subprocess.SubprocessError):
-            _unpack()
-    return str(place) if place.exists() else None
-
-
-def _unpack() -> None:
-    """Download the package of Debian or Ubuntu and unpack it into the environment of the tests."""
-    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as temporary:
-        folder = Path(temporary)
-
-        def run(*command: str) -> int:
-            return subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False).returncode
-
-        if run("apt-get", "download", "prometheus") != 0:  # the machine has no package lists: read them without root
-            for name in ("state/lists/partial", "cache/archives/partial"):
-                (folder / name).mkdir(parents=True)
-            places = ("-o", f"Dir::State={folder / 'state'}", "-o", f"Dir::Cache={folder / 'cache'}")
-            run("apt-get", *places, "-o", "Debug::NoLocking=1", "update")
-            run("apt-get", *places, "download", "prometheus")
-        for package in folder.glob("*.deb"):
-            run("dpkg", "-x", str(package), "unpacked")
-        (folder / "unpacked").rename(UNPACKED)
-
 
 class Prometheus:
     """A Prometheus server on a free port that scrapes one address every second, until it is closed.
 
     Examples
     --------
-    ``Prometheus(binary, folder, target="127.0.0.1:9464", rules=path)``
+    ``Prometheus(command, folder, target="127.0.0.1:9464", rules=path)``
     """
 
     def __init__(self, command: str, folder: Path, *, target: str, rules: Path) -> None:
