@@ -55,7 +55,7 @@ class Cursors:
         return self._numbers[sink]
 
     def save(self, sink: str, number: int) -> None:
-        """Remember a cursor; it is on the disk when this returns."""
+        """Remember a cursor. It survives the end of the process; after a power cut the one before may be back."""
         with self._lock:
             self._numbers[sink] = number
             self._journal.replace(Cursor(name, n) for name, n in self._numbers.items())
