@@ -48,7 +48,9 @@ def worst_responses(state: State, memory: Memory, domain: DomainState, end: floa
         p = window.scores_of(span, context.estimator, series.domain)[is_usable, 0].astype(np.float64)
     ids = np.array(window.ids[span])[is_usable]
     is_wrong = sample.correct < _RIGHT
-    listed = np.flatnonzero(is_wrong | (~sample.is_labelled & ~np.isnan(p)))
+    # when the next boundary is open already, the buffer may have forgotten what its window does not hold
+    is_held = window.event_time[span][is_usable] >= state.boundary - state.settings.windows.window_s
+    listed = np.flatnonzero(is_held & (is_wrong | (~sample.is_labelled & ~np.isnan(p))))
     order = listed[np.lexsort((p[listed], ~is_wrong[listed]))]
     return tuple(str(ids[at]) for at in order[:limit])
 

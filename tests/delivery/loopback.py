@@ -40,7 +40,10 @@ def receiving(
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            length = int(self.headers["content-length"])
+            if len(body := self.rfile.read(length)) < length:  # the sender was killed
+                self.close_connection = True
+                return
             request = Got(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
             got.append(request)
             answer = respond(request)

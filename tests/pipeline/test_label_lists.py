@@ -189,7 +189,7 @@ def test_responses_are_drawn_as_often_as_stated_also_after_restarts_and_missing_
     store = MemoryStore()
     before = [*responses(0, 12), end_of(0), *responses(1, 24)]
     play(store, [before], replace(LISTED, label_plan=plan))
-    names, n_draws = [f"a1.{i}" for i in range(24)], 10_000
+    names, n_draws = [f"a1.{i}" for i in range(24)], 4_000
     count, probability = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
     for seed in range(n_draws):
         (made,) = _redrawn(store, replace(LISTED, label_plan=replace(plan, seed=seed)))

@@ -148,7 +148,8 @@ def test_the_result_of_every_check_is_printed(url: str) -> None:
 def test_missing_topics_are_named_and_not_created(broker: str) -> None:
     name = f"check-{uuid.uuid4().hex[:12]}"
     create_topics(KafkaConnection((broker,)), [f"{name}-in"], partitions=1, replication=1)
-    written = {f"kafka__topics__{kind}": "" for kind in ("estimates", "alerts", "priorities", "dead_letters")}
+    kinds = ("estimates", "alerts", "priorities", "label_lists", "dead_letters")
+    written = {f"kafka__topics__{kind}": "" for kind in kinds}
     given = {**written, "kafka__bootstrap_servers": broker, "kafka__topics__generations": f"{name}-in"}
     assert "all topics exist" in check_kafka(settings(**given, kafka__topics__labels=""))
     with pytest.raises(ConnectorError, match=f"do not exist: {name}-labels "):
