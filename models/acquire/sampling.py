@@ -17,6 +17,7 @@ Plan: TypeAlias = Literal["systematic", "uniform", "uncertainty"]
 
 DEFAULT_PLAN: Plan = "systematic"
 
+_STRATA = 4  # with seven, for 50 draws, errors were larger
 _UNCERTAINTY_FLOOR = 0.3  # of the mean uncertainty, in case the classifier is wrongly sure
 
 
@@ -69,12 +70,11 @@ def draw(
 def _serpentine(surprisal: Float64s, p_correct: Float64s, n: int) -> npt.NDArray[np.intp]:
     """The order of a systematic draw of n: strata of ``p_correct``, and in them surprisal, in turn rising and falling.
 
-    Neighbours are then alike in both signals. There are about sqrt(n) strata of one size, so that each has as many
-    draws as there are strata; one where all responses have the same ``p_correct``. Source: hierarchic serpentine
-    sorting, Williams and Chromy (1980).
+    Neighbours are then alike in both signals. There are about sqrt(n) strata of one size, and at most `_STRATA`; one
+    where all responses have the same ``p_correct``. Source: hierarchic serpentine sorting, Williams and Chromy (1980).
     """
     total, is_flat = len(p_correct), len(np.unique(p_correct)) < 2
-    n_strata = 1 if is_flat else max(round(np.sqrt(n)), 1)
+    n_strata = 1 if is_flat else min(max(round(np.sqrt(n)), 1), _STRATA)
     stratum, rank = np.empty(total, dtype=np.intp), np.empty(total, dtype=np.intp)
     stratum[np.argsort(p_correct, kind="stable")] = np.arange(total) * n_strata // total
     rank[np.argsort(surprisal, kind="stable")] = np.arange(total)
