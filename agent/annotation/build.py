@@ -1,16 +1,13 @@
-"""From settings to annotation tools and the readers of their labels: the only module of this package that knows both.
-
-Tokens and secrets stand in environment variables, which the settings only name.
-"""
+"""From settings to annotation tools and the readers of labels: the only module of this package that knows settings."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.annotation.hooks import Check, Hook, bearer_secret, standard_webhooks
+from driftgauge.agent.environment import variable
 from driftgauge.agent.service import build
 from driftgauge.config.annotation import ToolSettings
 from driftgauge.config.settings import Settings
@@ -57,7 +54,7 @@ def tool(settings: Settings, name: str, *, create: bool = False) -> AnnotationTo
     place = f"annotation.{name.replace('-', '_')}"
     if not section.url:
         raise ConnectorError(f"the setting {place}.url is empty: it names the server", retriable=False)
-    token = _variable(section.token_from, f"{place}.token_from")
+    token = _needed(section.token_from, f"{place}.token_from")
     if name == "argilla":
         found = settings.annotation.argilla
         api = JsonApi(found.url, ApiKey("X-Argilla-Api-Key", token))
@@ -96,14 +93,14 @@ def hooks(
     return [
         Hook(
             name,
-            _SECRETS[name](_variable(variable, f"annotation.{name.replace('-', '_')}.webhook_secret_from")),
+            _SECRETS[name](_needed(named_variable, f"annotation.{name.replace('-', '_')}.webhook_secret_from")),
             _mapping(settings, name),
             put,
             wake=partial(wake, name),
             scale=scale,
         )
-        for name, variable in named.items()
-        if variable
+        for name, named_variable in named.items()
+        if named_variable
     ]
 
 
@@ -138,9 +135,8 @@ def _section(settings: Settings, name: str) -> ToolSettings:
     return found[name]
 
 
-def _variable(name: str, setting: str) -> str:
-    value = os.environ.get(name, "").strip() if name else ""
-    if not value:
-        what = f"the environment variable {name} is not set" if name else "it names the environment variable"
-        raise ConnectorError(f"the setting {setting} is needed: {what}", retriable=False)
-    return value
+def _needed(name: str, setting: str) -> str:
+    needed = f"the setting {setting} is needed"
+    if not name:
+        raise ConnectorError(f"{needed}: it names the environment variable", retriable=False)
+    return variable(name, needed)

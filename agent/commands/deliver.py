@@ -28,8 +28,8 @@ def deliver(
 ) -> None:
     """Send each alert to webhooks, Slack, PagerDuty, Alertmanager and by e-mail, until SIGTERM or Ctrl-C.
 
-    A process of its own beside the agent: it only reads the store. A receiver that is down delays itself alone, and
-    gets what it missed when it is back, also after a restart of this command.
+    The command runs beside the agent and only reads the store. A receiver that is down delays no other one. When it is
+    back it gets the alerts that it missed, also after a restart of this command.
     """
     with stopped_by_signals() as stopping:  # before the imports below
         from driftgauge.agent.delivery import build
@@ -40,10 +40,12 @@ def deliver(
 
         settings = settings_from(config, overrides)
         start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
-        build.receivers(settings.delivery)
+        receivers = build.receivers(settings.delivery)
         url = store_url_or_setting(store, config, overrides)
         with closing(open_queries(url)) as queries, Cursors(settings.delivery.cursors) as cursors:
-            couriers = build.couriers(settings.delivery, queries, cursors, stopping.wait, from_start=from_start)
+            couriers = build.couriers(
+                settings.delivery, receivers, queries, cursors, stopping.wait, from_start=from_start
+            )
             with build.page(settings, couriers, queries):
                 for one in couriers:
                     one.start()

@@ -71,8 +71,6 @@ class Listing:
         state, plan = self._batch.state, self._plan
         live = [domain for series, domain in sorted(state.domains.items()) if not is_probe_context(series.fingerprint)]
         needs = [self._need(domain, period_end) for domain in live]
-        total = sum(need.share for need in needs) or 1.0
-        needs = [replace(need, share=need.share / total) for need in needs]
         numbers = allocate(needs, replace(plan.budget, n=self._at_most(plan.budget.n)))
         chosen = [i for i in by_width(needs) if numbers[i]]
         state.due_lists = [
@@ -84,7 +82,7 @@ class Listing:
         found = self._batch.memory.unlabelled(domain.series, start, period_end, 0, 0)  # their numbers alone
         n, traffic = min(found.n_responses - found.n_labelled, MAX_REQUESTS), float(found.n_responses)
         if estimate is None or estimate.ci_low is None or estimate.ci_high is None:
-            return Need(1.0, 0 if estimate is None else estimate.n_labels, n, share=traffic)
+            return Need(1.0, 0 if estimate is None else estimate.n_labels, n, traffic=traffic)
         target = self._batch.settings.targets.get(domain.series.domain, self._batch.settings.default_target)
         shortfall = max(target - estimate.ci_low, 0.0)
         return Need(estimate.ci_high - estimate.ci_low, estimate.n_labels, n, shortfall, traffic)

@@ -1,14 +1,10 @@
-"""From settings to the couriers of all sinks: the only module of this package that knows settings.
-
-Secrets stand in environment variables, which the settings only name.
-"""
+"""From settings to the couriers of all sinks: the only module of this package that knows settings."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -19,6 +15,7 @@ from driftgauge.agent.delivery.courier import Courier
 from driftgauge.agent.delivery.metrics import DeliveryMetrics
 from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.wanted import Wanted
+from driftgauge.agent.environment import variable
 from driftgauge.agent.outlets.http import Server, metrics_route
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
@@ -62,6 +59,7 @@ def receivers(settings: DeliverySettings) -> dict[str, Receiver | Alertmanager]:
 
 def couriers(
     settings: DeliverySettings,
+    made: Mapping[str, Receiver | Alertmanager],
     queries: StoreQueries,
     cursors: Cursors,
     pause: Callable[[float], bool],
@@ -72,17 +70,18 @@ def couriers(
 
     Parameters
     ----------
+    made : the receiver of each sink (`receivers`)
     pause : see `SinkThread`
     from_start : a sink without a cursor gets every alert of the store; else those from now on
 
     Raises
     ------
     ConnectorError
-        See `receivers`; and when the store cannot be read.
+        When the store cannot be read.
     """
     newest = queries.newest_alert_number()
     found = list[Courier | Repeater]()
-    for name, receiver in receivers(settings).items():
+    for name, receiver in made.items():
         start, passes = 0 if from_start else newest, wanted(settings.sinks[name])
         found.append(
             Repeater(name, receiver, queries, cursors, wanted=passes, start=start, pause=pause, now=time.time)
@@ -95,8 +94,8 @@ def couriers(
     for courier in found:
         if courier.cursor > newest:
             log.warning(
-                "%s: got alerts up to number %s, and the newest of the store is %s: was the store replaced? Alerts up "
-                "to that number are taken as delivered; move the file %s away to begin anew",
+                "%s: got alerts up to number %s, and the newest of the store is %s: was the store replaced? No "
+                "alert up to that number is sent; move the file %s away to send them",
                 courier.name, courier.cursor, newest, settings.cursors,
             )  # fmt: skip
     return found
@@ -128,7 +127,7 @@ def wanted(sink: SinkSettings) -> Wanted:
 
 
 def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver | Alertmanager:
-    secret = _variable(sink.secret_from, "secret_from")
+    secret = variable(sink.secret_from, ".secret_from")
     if sink.type == "email":
         _check_host(sink.host, allow_private=allow_private)
         server = MailServer(
@@ -157,7 +156,7 @@ def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver | Alertman
 
 
 def _place(sink: SinkSettings, *, allow_private: bool) -> Place:
-    url = _variable(sink.url_from, "url_from") or sink.url or PAGERDUTY_URL
+    url = variable(sink.url_from, ".url_from") or sink.url or PAGERDUTY_URL
     if not is_address(url.partition("?")[0]):
         raise ConnectorError(".url_from: the variable must hold an address, https://host/path", retriable=False)
     _check_host(urlsplit(url).hostname or "", allow_private=allow_private)
@@ -173,10 +172,3 @@ def _check_host(host: str, *, allow_private: bool) -> None:
     if is_refused:
         text = ": the address is inside a private network: set delivery.allow_private if it is meant"
         raise ConnectorError(text, retriable=False)
-
-
-def _variable(name: str, setting: str) -> str:
-    value = os.environ.get(name, "").strip() if name else ""
-    if name and not value:
-        raise ConnectorError(f".{setting}: the environment variable {name} is not set", retriable=False)
-    return value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
+from driftgauge.agent.environment import variable
 from driftgauge.agent.labelling.budget import Budget, Limits, Prices
 from driftgauge.agent.labelling.checks import Check, by_function, exact, numeric, regex
 from driftgauge.agent.labelling.judge import JudgeRules
@@ -29,10 +29,7 @@ def model_server(settings: EndpointSettings, section: str) -> ModelServer:
     ConnectorError
         When the environment variable of the key is not set.
     """
-    key = os.environ.get(settings.key_from, "").strip() if settings.key_from else ""
-    if settings.key_from and not key:
-        text = f"{section}.key_from: the environment variable {settings.key_from} is not set"
-        raise ConnectorError(text, retriable=False)
+    key = variable(settings.key_from, f"{section}.key_from")
     return ModelServer(
         settings.url, api_key=key, cafile=settings.cafile, timeout_s=settings.timeout_s, headers=UNCAPTURED
     )

@@ -1,7 +1,7 @@
 """What a judge is asked, what its answer says, and which responses it sees. Pure, and the draw is seeded.
 
 A text to be judged is data: it stands between marks that hold a hash of the texts, so no text can contain its own
-closing mark, and the judge is told to follow nothing between them.
+closing mark. The prompt tells the judge to follow no instruction between the marks.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class ReportQueries(Protocol):
         ...
 
     def verdicts(self, start: float, end: float) -> Mapping[str, Verdicts]:
-        """What a judge said of responses with ``start <= event_time < end``, by domain."""
+        """The verdicts of a judge on responses with ``start <= event_time < end``, by domain."""
         ...
 
     def state(self, prefix: str) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """The labels of a tool against those that the agent has: what is new, changed or gone.
 
-It needs no memory of its own: what is known comes from the agent's store, and to send a label again does no harm. One
-part of the tasks is held at a time.
+It keeps no state: the known labels come from the agent's store, and a label that is sent twice does no harm. It holds
+`PART` tasks at a time.
 
 An annotation that is deleted from its task is withdrawn, after the tool has confirmed that it is gone. The labels of a
 deleted task stay, because teams delete the tasks that are done.

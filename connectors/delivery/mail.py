@@ -1,4 +1,4 @@
-"""Alerts by e-mail. Each alert is one message with a `Message-ID` of its own, the same in every attempt."""
+"""Alerts by e-mail. Each alert is one message. Every attempt to send it has the same `Message-ID`."""
 
 from __future__ import annotations
 

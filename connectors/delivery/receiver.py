@@ -9,7 +9,7 @@ from driftgauge.connectors.http_exchange import Reply
 from driftgauge.models.outputs import Alert
 
 SOURCE = "driftgauge"
-"""What receivers are told about who sends."""
+"""The name of the sender in messages."""
 
 
 @dataclass(frozen=True, slots=True)

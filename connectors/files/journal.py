@@ -60,7 +60,7 @@ class Journal(Generic[Line]):
         try:
             return self._decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            text = f"{self._path}, line {number}: not what this command wrote; move the file away to start anew"
+            text = f"{self._path}, line {number}: this command did not write it; move the file away to start a new one"
             raise ConnectorError(text, retriable=False) from error
 
     def append(self, lines: Iterable[Line]) -> None:

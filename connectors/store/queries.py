@@ -203,7 +203,7 @@ class StoreQueries:
         return [SourceCounts(*row) for row in self.fetch(largest)]
 
     def verdicts(self, start: float, end: float) -> dict[str, Verdicts]:
-        """What a judge said of responses with ``start <= event_time < end``, and their truth, by domain.
+        """The verdicts of a judge on responses with ``start <= event_time < end``, and their truth, by domain.
 
         Of several verdicts on a response the newest counts. The truth is that of labels which count in estimates, where
         one of them is by a person or a program. Reads the `MAX_VERDICTS` newest responses.

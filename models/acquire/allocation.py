@@ -28,14 +28,14 @@ class Need:
     n_labels : labels that count already, at least 0
     n_responses : responses that could be labelled, at least 0
     shortfall : how far accuracy may lie below the target, in [0, 1]; 1 without an estimate
-    share : of all traffic, in [0, 1]
+    traffic : responses, or another measure that is the same for all domains
     """
 
     width: float
     n_labels: int
     n_responses: int
     shortfall: float = 1.0
-    share: float = 1.0
+    traffic: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Budget:
     base : labels that every domain gets first, those that it has included
     target_width : an interval as narrow as this needs no more labels; 0: there is always need
     across : what the rest is divided by: ``width`` of the interval, ``equal``, or ``shortfall``, which is
-        share x shortfall x width
+        traffic x shortfall x width
     """
 
     n: int
@@ -103,7 +103,7 @@ def _most(need: Need, budget: Budget) -> int:
 def _size(need: Need, across: Across) -> float:
     if across == "equal":
         return 1.0
-    return need.width if across == "width" else need.share * need.shortfall * need.width
+    return need.width if across == "width" else need.traffic * need.shortfall * need.width
 
 
 def _widest_first(needs: Sequence[Need], wanted: Int64s, n: int) -> Int64s:

@@ -108,7 +108,7 @@ def answers(expired: Sequence[LabelList], stored: Mapping[str, ResponseRow]) -> 
 
 def counts(row: ResponseRow) -> bool:
     """Whether a response has a label that counts in estimates, and not only one that teaches."""
-    return row.correct == row.correct and row.weight > 0
+    return not math.isnan(row.correct) and row.weight > 0
 
 
 def seed_of(seed: int, series: SeriesKey, period_end: float) -> int:

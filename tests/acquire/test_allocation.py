@@ -16,7 +16,7 @@ needs_of = st.lists(
         n_labels=st.integers(0, 50),
         n_responses=st.integers(0, 300),
         shortfall=st.floats(0, 1),
-        share=st.floats(0, 1),
+        traffic=st.floats(0, 1),
     ),
     max_size=12,
 )
@@ -63,8 +63,8 @@ def test_every_domain_has_its_base_before_the_rest_is_divided(needs: list[Need],
 def test_the_rest_is_divided_by_width_equally_or_by_the_shortfall() -> None:
     assert allocate([WIDE, NARROW], Budget(100)).tolist() == [80, 20]
     assert allocate([WIDE, NARROW], Budget(100, across="equal")).tolist() == [50, 50]
-    far = replace(NARROW, shortfall=1.0, share=0.5)
-    near = replace(WIDE, shortfall=0.05, share=0.5)
+    far = replace(NARROW, shortfall=1.0, traffic=0.5)
+    near = replace(WIDE, shortfall=0.05, traffic=0.5)
     assert allocate([near, far], Budget(60, across="shortfall")).tolist() == [10, 50]
 
 

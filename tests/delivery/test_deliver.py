@@ -127,7 +127,7 @@ delivery:
     assert build.wanted(found.sinks["pager"]).domains == {"law"}
     raise_alerts(tmp_path / "gauge.db", [])
     with closing(open_queries(f"sqlite:///{tmp_path}/gauge.db")) as queries, Cursors(tmp_path / "c") as cursors:
-        one = vars(build.couriers(found, queries, cursors, lambda _: True)[0])
+        one = vars(build.couriers(found, build.receivers(found), queries, cursors, lambda _: True)[0])
     assert (one["_poll_s"], one["_longest_wait_s"], found.cursors) == (7.0, 8.0, Path("c"))
     assert SECRET not in repr(made) + repr([vars(one) for one in (made["chat"], made["mail"])])
 
@@ -197,7 +197,7 @@ def test_a_store_that_has_fewer_alerts_than_were_delivered_is_reported(
     raise_alerts(tmp_path / "gauge.db", [alert(1)])
     with closing(open_queries(f"sqlite:///{tmp_path}/gauge.db")) as queries, Cursors(tmp_path / "c") as cursors:
         cursors.save("a", 7)
-        build.couriers(found, queries, cursors, lambda _: True)
+        build.couriers(found, build.receivers(found), queries, cursors, lambda _: True)
     assert "was the store replaced?" in caplog.text
 
 
