@@ -28,6 +28,7 @@ from driftgauge.agent.commands import (
     replay,
     report,
     run,
+    silence,
     terminal,
     threshold,
     version,
@@ -74,6 +75,7 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(labels.app, name="labels")
+app.add_typer(silence.app, name="silence")
 app.add_typer(gateway.app, name="gateway")
 
 

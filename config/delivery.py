@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from driftgauge.config.gateway import is_address
-from driftgauge.config.section import LISTED, Names, Port, PositiveSeconds, Section
+from driftgauge.config.section import LISTED, Names, Port, PositiveSeconds, Seconds, Section
 
 Severities: TypeAlias = Annotated[tuple[Literal["info", "warning", "alarm"], ...], LISTED]
 
@@ -69,7 +69,7 @@ class SinkSettings(Section):
     """Seconds between two posts of what fires (alertmanager)."""
 
     severities: Severities = ()
-    """Severities that this sink gets; empty: all. The end of an alarm counts as an alarm."""
+    """Severities that this sink gets; empty: all."""
 
     kinds: Names = ()
     """Kinds of alerts that this sink gets; empty: all."""
@@ -118,6 +118,9 @@ class DeliverySettings(Section):
 
     longest_wait_s: PositiveSeconds = 300.0
     """Longest wait between two attempts in seconds; the first is 1 second, each further one twice as long."""
+
+    group_wait_s: Seconds = 10.0
+    """Seconds to wait for further alerts that one message can be about (slack, email); 0: none."""
 
     status_port: Port = 0
     """Port of the page `/metrics`, on `server.host`; 0: no page."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -11,11 +12,13 @@ from driftgauge.config.section import (
     LISTED,
     Count,
     CountOrNone,
+    CountsByName,
     Names,
     NamesByPath,
     PositiveSeconds,
     ScoreScale,
     Seconds,
+    SecondsByName,
     Section,
     Share,
     Shares,
@@ -23,7 +26,9 @@ from driftgauge.config.section import (
 )
 from driftgauge.models.acquire.allocation import Across
 from driftgauge.models.acquire.sampling import Plan
+from driftgauge.models.alerts.book import UNTIL_ENDED
 from driftgauge.models.labels import USE_BY_SOURCE, Policy, Use
+from driftgauge.models.outputs import ALERTS
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.feature_sets import ALL_FEATURES, FeatureSet
 
@@ -271,6 +276,40 @@ class DriftSettings(Section):
         return self
 
 
+def _known_kinds(kinds: Mapping[str, object]) -> None:
+    if unknown := sorted({*kinds} - {*ALERTS}):
+        raise ValueError(f"no such kind of alert: {', '.join(unknown)}; there are {', '.join(ALERTS)}")
+
+
+class AlertSettings(Section):
+    """The life of alerts: when each fires, is repeated, and ends. All times are event time. See docs/alerts.md."""
+
+    sustained_s: SecondsByName = Field(default_factory=dict)
+    """Seconds that the evidence must hold before an alert fires, by kind: `drift: 3600`; absent: it fires at once."""
+
+    min_sample: CountsByName = Field(default_factory=dict)
+    """Responses or labels that must be behind the evidence, by kind: `drift: 100`; absent: any number."""
+
+    resolve_after_s: PositiveSeconds = DAY_S
+    """Seconds without new evidence after which an alert ends, unless something else ends it."""
+
+    repeat_s: Seconds = DAY_S
+    """Seconds from one message to the next while an alert fires; 0: it is told once."""
+
+    no_data_s: PositiveSeconds = 7 * DAY_S
+    """Seconds that an alert may lack data before it is closed."""
+
+    link: str = ""
+    """Link to the rows behind an alert, with {kind}, {domain}, {fingerprint}, {slice}, {since} in it; empty: none."""
+
+    @model_validator(mode="after")
+    def _of_known_kinds(self) -> Self:
+        _known_kinds({**self.sustained_s, **self.min_sample})
+        if late := sorted(k for k, s in self.sustained_s.items() if s >= self.resolve_after_s and k not in UNTIL_ENDED):
+            raise ValueError(f"sustained_s of {', '.join(late)} must be less than resolve_after_s: it would never fire")
+        return self
+
+
 class TargetSettings(Section):
     """Targets of accuracy."""
 
@@ -289,6 +328,9 @@ class BoundSettings(Section):
 
     max_domains: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     """Largest number of live domains; a new one takes the place of the one silent longest, or of none: "(other)"."""
+
+    max_open_alerts: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Largest number of open alerts; an alert beyond it is told once, and its end is not told."""
 
     max_in_flight: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     """Largest number of incomplete responses; beyond it the response that was silent longest is evicted."""

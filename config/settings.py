@@ -23,6 +23,7 @@ from driftgauge.config.connections import (
 from driftgauge.config.delivery import DeliverySettings
 from driftgauge.config.estimation import (
     AcquisitionSettings,
+    AlertSettings,
     BoundSettings,
     ContextSettings,
     DriftSettings,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     acquisition: AcquisitionSettings = Field(default_factory=AcquisitionSettings)
     estimates: EstimateSettings = Field(default_factory=EstimateSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     targets: TargetSettings = Field(default_factory=TargetSettings)
     bounds: BoundSettings = Field(default_factory=BoundSettings)
     context: ContextSettings = Field(default_factory=ContextSettings)

@@ -18,7 +18,6 @@ Severity: TypeAlias = Literal["info", "warning", "alarm"]
 
 ALERTS: Mapping[str, Severity] = {
     "below_target": "alarm",
-    "back_on_target": "info",
     "accuracy_gap": "warning",
     "drift": "warning",
     "wrong_clock": "warning",
@@ -101,18 +100,29 @@ def boundary_name(boundary: float) -> str:
     return f"{boundary:.0f}" if boundary.is_integer() else repr(float(boundary))
 
 
+AlertState: TypeAlias = Literal["pending", "firing", "no_data", "resolved", "ok"]
+"""``pending``: not sustained yet, or too few responses; ``ok``: it ended before it fired; ``no_data``: the series that
+it is about fell silent while it fired."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A change that a person may want to know.
+    """A change that a person may want to know, and what became of it.
+
+    The same change gives several alerts over time, one for each ``state`` that it enters and one for each repeat. They
+    have the same `identity` (kind, domain, context, slice), and ``began`` is the number of the first of them. An alert
+    of severity ``info`` only fires.
 
     ``kind``: ``drift`` (the mean of a signal changed), ``accuracy_gap`` (labels contradict the predictions),
-    ``below_target`` (labels prove accuracy below the target), ``back_on_target`` (that alarm is resolved),
-    ``new_context`` (a context not seen before), ``refused_context`` (a new context whose log-probabilities carry no
-    information), ``returned_context`` (a context that had left is back), ``labels_out_of_scale`` (labels of a topic
-    leave the scale), ``id_conflict`` (ids of responses repeat with other content), ``wrong_clock`` (a response is dated
-    far ahead). ``severity``: ``alarm`` when labels prove the change, ``warning`` when a signal shows it, ``info``
-    otherwise. ``since`` is the event time of the first response after the change; ``before`` and ``after`` are the
-    means of ``what`` before and after it. All three are None where unknown.
+    ``below_target`` (labels prove accuracy below the target), ``new_context`` (a context not seen before),
+    ``refused_context`` (a new context whose log-probabilities carry no information), ``returned_context`` (a context
+    that had left is back), ``labels_out_of_scale`` (labels of a topic leave the scale), ``id_conflict`` (ids of
+    responses repeat with other content), ``wrong_clock`` (a response is dated far ahead). ``severity``: ``alarm`` when
+    labels prove the change, ``warning`` when a signal shows it, ``info`` otherwise. ``since`` is the event time of the
+    first response after the change; ``before`` and ``after`` are the means of ``what`` before and after it. All three
+    are None where unknown. ``n`` responses or labels are behind it, and ``rows`` are ids of some of them. ``link``
+    opens them in a tool of the user; None without a template. ``inhibited_by`` is the identity of a firing alert that
+    makes this one superfluous; empty: there is none.
     """
 
     kind: str
@@ -126,6 +136,13 @@ class Alert:
     after: float | None
     message: str
     number: int
+    state: AlertState = "firing"
+    began: int = 0
+    slice: str = ""
+    n: int | None = None
+    rows: tuple[str, ...] = ()
+    link: str | None = None
+    inhibited_by: str = ""
 
     @property
     def key(self) -> str:
@@ -133,9 +150,14 @@ class Alert:
         return f"{self.domain}/{self.kind}/{self.number}"
 
     @property
+    def identity(self) -> str:
+        """What the alerts about one change have in common, and those about the next change of the same kind too."""
+        return f"{self.kind}/{self.series}"
+
+    @property
     def series(self) -> SeriesKey:
         """The series that changed."""
-        return SeriesKey(self.domain, self.fingerprint)
+        return SeriesKey(self.domain, self.fingerprint, self.slice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

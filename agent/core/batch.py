@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.models.alerts.book import Turn
+from driftgauge.models.alerts.evidence import Evidence, Identity
 from driftgauge.models.aliases import FIRST_CHOICE, Alias
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.memory import Memory
@@ -15,8 +18,6 @@ from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.feature_sets import in_width
 from driftgauge.models.stale_windows import StaleWindow
-
-DAY_S = 86_400.0
 
 
 class Batch:
@@ -107,36 +108,52 @@ class Batch:
     def alert(
         self, kind: str, series: SeriesKey, what: str, message: str, *,
         at: float, since: float | None = None, before: float | None = None, after: float | None = None,
+        n: int | None = None, rows: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """Number an alert of a kind in `ALERTS`, count it and emit it; ``at`` and ``since`` are event times."""
-        self.state.n_alerts += 1
-        self.state.counters[f"alerts_{kind}"] += 1
-        self.emit(
-            Alert(
-                kind=kind,
-                severity=ALERTS[kind],
-                domain=series.domain,
-                fingerprint=series.fingerprint,
-                event_time=at,
-                since=since,
-                what=what,
-                before=before,
-                after=after,
-                message=message,
-                number=self.state.n_alerts,
-            )
-        )
+        """Take evidence for an alert of a kind in `ALERTS`, see `Evidence`; emit the alert if it must be told now.
 
-    def alert_daily(
-        self, kind: str, series: SeriesKey, what: str, message: str, *, at: float, subject: str = ""
-    ) -> None:
-        """Emit an alert unless one of its kind and subject was emitted less than a day of event time ago."""
-        state, key = self.state, f"{kind}/{subject}"
-        now = max(state.watermark, 0.0)
-        state.alerted = {other: then for other, then in state.alerted.items() if now - then < DAY_S}
-        if key not in state.alerted:
-            state.alerted[key], state.has_alerted = now, True
-            self.alert(kind, series, what, message, at=at)
+        ``at`` and ``since`` are event times.
+        """
+        evidence = Evidence(kind, series, what, message, since, before, after, n, tuple(rows))
+        if turn := self.state.alerts.see(evidence, self._clock(at), self.state.n_alerts + 1):
+            self.tell(turn, at)
+
+    def end_alert(self, kind: str, series: SeriesKey, reason: str, *, at: float) -> None:
+        """End the alert of this kind and series, if one is open, and emit that."""
+        if turn := self.state.alerts.end(Identity(kind, series), self._clock(at), reason):
+            self.tell(turn, at)
+
+    def tell(self, turn: Turn, at: float) -> None:
+        """Number an alert and emit it, with what became of it."""
+        state, evidence = self.state, turn.alert.evidence
+        state.n_alerts += 1
+        state.counters[f"alerts_{evidence.kind}"] += turn.fires_now
+        inhibitor = state.alerts.inhibitor(evidence) if not turn.alert.is_told else None
+        alert = Alert(
+            kind=evidence.kind,
+            severity=ALERTS[evidence.kind],
+            domain=evidence.series.domain,
+            fingerprint=evidence.series.fingerprint,
+            event_time=at,
+            since=evidence.since,
+            what=evidence.what,
+            before=evidence.before,
+            after=evidence.after,
+            message=_message(turn),
+            number=state.n_alerts,
+            state=turn.alert.state,
+            began=turn.alert.began,
+            slice=evidence.series.slice,
+            n=evidence.n,
+            rows=evidence.rows,
+            link=evidence.link(self.settings.alert_link),
+            inhibited_by="" if inhibitor is None else str(inhibitor),
+        )
+        self.emit(alert)
+
+    def _clock(self, at: float) -> float:
+        """Event time for the life of alerts: a response that is dated far ahead does not move it."""
+        return min(at, self.state.boundary) if self.state.boundary > -math.inf else at
 
     def next_prediction(self) -> int:
         """Count a prediction; returns its number."""
@@ -183,6 +200,12 @@ class Batch:
             marks = [StaleWindow(boundary, series, end) for (series, end), boundary in self._stale.items()]
             self.state.n_stale += self.memory.mark_stale(marks)
             self._stale.clear()
+
+
+def _message(turn: Turn) -> str:
+    """The sentence of the evidence, after what became of the alert."""
+    ends = {"no_data": "no data any more: ", "resolved": f"over ({turn.reason}): ", "ok": f"over ({turn.reason}): "}
+    return ends.get(turn.alert.state, "") + turn.alert.evidence.message
 
 
 def _nothing() -> None:

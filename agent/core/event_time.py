@@ -12,16 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from driftgauge.agent.core.alert_time import age_alerts
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.pieces import Pieces
 from driftgauge.agent.core.responses import Responses, fingerprint_of
 from driftgauge.models.events import Arrival, Generation, Rejected, SignalForm
-from driftgauge.models.series import SeriesKey
-
-ALERT_EVERY_S = 86_400.0
-"""Event time between two alerts about wrong clocks."""
+from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 
 class EventTime:
@@ -102,13 +100,11 @@ class EventTime:
         self._emission.close(boundary)
         yield from self._pieces.expire()
         self._labels.expire()
+        age_alerts(self._batch, boundary)
 
     def _alert(self, generation: Generation, form: SignalForm, ahead_s: float, effect: str) -> None:
-        state = self._batch.state
-        if state.event_time - state.wrong_clock_alert < ALERT_EVERY_S:
-            return
-        state.wrong_clock_alert = max(state.event_time, 0.0)
-        series = SeriesKey(generation.domain, fingerprint_of(generation.context, form))
+        series = SeriesKey(ALL_DOMAINS, fingerprint_of(generation.context, form))
         model = generation.context.model or "(unnamed)"
         message = f"a response of model {model} is dated {ahead_s:.0f} s ahead: {effect}; is a clock or a unit wrong?"
-        self._batch.alert("wrong_clock", series, "event_time", message, at=max(state.event_time, 0.0))
+        at = max(self._batch.state.event_time, 0.0)
+        self._batch.alert("wrong_clock", series, "event_time", message, at=at, rows=[generation.id])

@@ -145,8 +145,8 @@ class Labels:
             f"labels of {topic or '(unnamed)'} leave the scale {batch.settings.label_scale}: none of them is used; "
             "configure labels.scale"
         )
-        series, now = SeriesKey(ALL_DOMAINS, ""), max(batch.state.watermark, 0.0)
-        batch.alert_daily(OUT_OF_SCALE, series, "labels", message, at=now, subject=topic)
+        series, at = SeriesKey(ALL_DOMAINS, "", f"topic={topic}"), max(batch.state.watermark, 0.0)
+        batch.alert(OUT_OF_SCALE, series, "labels", message, at=at)
         labels = batch.memory.labels_of_topic(topic, WITHDRAWN_AT_ONCE)
         batch.recall_responses([], {label.response_id for label in labels})
         for label in reversed(labels):

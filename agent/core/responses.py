@@ -26,7 +26,7 @@ from driftgauge.models.outputs import Prediction
 from driftgauge.models.probes import is_probe_context, kept_apart
 from driftgauge.models.repeats import is_repeat
 from driftgauge.models.rows import ResponseRow
-from driftgauge.models.series import SeriesKey
+from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +70,8 @@ class Responses:
         detail = "another response has this id; decode.response_id can name responses by more than their id"
         batch.reject(Rejected("id_conflict", detail, key=generation.id.encode(), event=generation))
         message = "ids of responses repeat with other content (dead letters id_conflict): configure decode.response_id"
-        batch.alert_daily("id_conflict", row.series, "response_id", message, at=generation.event_time)
+        series = SeriesKey(ALL_DOMAINS, row.fingerprint)
+        batch.alert("id_conflict", series, "response_id", message, at=generation.event_time, rows=[generation.id])
 
     def accept(self, arrival: Arrival) -> None:
         """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""
@@ -138,7 +139,7 @@ class Responses:
         contexts = batch.state.contexts
         if fingerprint in contexts:
             return fingerprint
-        series, model = SeriesKey(generation.domain, fingerprint), generation.context.model or "(unnamed)"
+        series, model = SeriesKey(ALL_DOMAINS, fingerprint), generation.context.model or "(unnamed)"
         returned = self._roster.bring_context(fingerprint)
         context = returned or self._new_context(generation.context.model, fingerprint)
         context.number = 1 + max((other.number for other in contexts.values()), default=-1)
@@ -146,8 +147,7 @@ class Responses:
         batch.state.touched_contexts.add(fingerprint)
         if returned is not None:
             message = f"model {model} is back in a context that had left: it goes on with its state"
-            at = generation.event_time
-            batch.alert_daily("returned_context", series, "context", message, at=at, subject=fingerprint)
+            batch.alert("returned_context", series, "context", message, at=generation.event_time)
             return fingerprint
         kind, effect = "new_context", "it starts its own state"
         if arrival.problem == "uninformative":

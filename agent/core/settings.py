@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from driftgauge.models.acquire.label_lists import LabelPlan
+from driftgauge.models.alerts.book import AlertRules
 from driftgauge.models.labels import LabelUse, Policy
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.assembly import AssemblySettings
@@ -46,6 +47,8 @@ class PipelineSettings:
     drift_false_warnings: float = 1.0
     drift_season_hours: int = 24
     drift_features: tuple[str, ...] = ("entropy_sum",)
+    alerts: AlertRules = field(default_factory=AlertRules)
+    alert_link: str = ""
     label_plan: LabelPlan = field(default_factory=LabelPlan)
     targets: Mapping[str, float] = field(default_factory=dict)
     default_target: float = 0.8

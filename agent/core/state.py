@@ -2,9 +2,9 @@
 
 Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
 (``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), each response in
-flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), the times of daily alerts
-(``alerted``), and the open windows of series that left (``open_marks``). Windows are not saved: they are rebuilt from
-the stored rows. The state of contexts and domains that left is stored apart (`Retired`), and only its names are read.
+flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), each open alert (``alert/...``), and
+the open windows of series that left (``open_marks``). Windows are not saved: they are rebuilt from the stored rows. The
+state of contexts and domains that left is stored apart (`Retired`), and only its names are read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from driftgauge.agent.core.context_state import ContextState, context_parts, con
 from driftgauge.agent.core.domain_state import DOMAIN, DomainState, domain_name
 from driftgauge.agent.core.retired import Retired
 from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.models.alerts.book import AlertBook
 from driftgauge.models.event_clock import EventClock
 from driftgauge.models.labels import AnnotatorPairs, LabelDelays
 from driftgauge.models.memory import Memory
@@ -49,9 +50,17 @@ def _without_lists(saved: list[Any]) -> list[Any]:
     return [*saved, [-math.inf, []], [0, 0]]
 
 
-STREAM = SavedFormat("state of the stream", (_without_stale, _without_closing, _without_lists), since="0.2.0")
+def _with_alert_time(saved: list[Any]) -> list[Any]:
+    """Format 4 held the time of the last alert about a wrong clock, which is an open alert now."""
+    *before, clocks, closing, lists, pairs = saved
+    return [*before, clocks[0], closing, lists, pairs]
+
+
+STREAM = SavedFormat(
+    "state of the stream", (_without_stale, _without_closing, _without_lists, _with_alert_time), since="0.2.0"
+)
 SCALE = SavedFormat("judgement of a topic")
-ALERTED = SavedFormat("times of daily alerts")
+ALERT = SavedFormat("open alert", since="0.2.0")
 OPEN_MARKS = SavedFormat("marks of open windows")
 
 
@@ -110,9 +119,7 @@ class State:
         ] = {}  # of series that left: to be estimated when they close
         self.has_open_marks = False  # others than were last saved
         self.assembly = Assembly(settings.assembly, settings.features)
-        self.wrong_clock_alert = -math.inf  # event time of the last alert about a wrong clock
-        self.alerted: dict[str, float] = {}  # event time of the last alert, for kinds that are emitted once a day
-        self.has_alerted = False  # since the state was last saved
+        self.alerts = AlertBook(settings.alerts)
         self.scales: dict[str, TopicScale] = {}
         self.touched_scales: set[str] = set()
         self.touched_contexts: set[str] = set()
@@ -220,13 +227,15 @@ class State:
         flights = self.assembly.snapshot(self.assembly.touched)
         changed |= {f"flight/{i}": flights[i] for i in sorted(flights)}
         changed |= {f"scale/{topic}": self._packed_scale(topic) for topic in sorted(self.touched_scales)}
-        if self.has_alerted:
-            changed["alerted"] = ALERTED.pack(self.alerted)
+        for identity in sorted(self.alerts.touched):
+            alert = self.alerts.snapshot(identity)
+            changed[f"alert/{identity}"] = None if alert is None else ALERT.pack(alert)
         if self.has_open_marks:
             marks = [(series.domain, series.fingerprint, end) for series, end in self.open_marks]
             changed["open_marks"] = OPEN_MARKS.pack(sorted(marks))
-        self.has_alerted = self.has_open_marks = False
-        for touched in (self.touched_scales, self.touched_contexts, self.touched_domains, self.assembly.touched):
+        self.has_open_marks = False
+        touched_names = (self.touched_scales, self.touched_contexts, self.touched_domains)
+        for touched in (*touched_names, self.assembly.touched, self.alerts.touched):
             touched.clear()
         return changed
 
@@ -239,10 +248,11 @@ class State:
         stale = [self.n_events, self.n_stale, self.n_due, self.corrected_at]
         scalars = [self.n_responses, self.n_alerts, self.n_pending, *times, *stale]
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
-        clocks = [self.clock.snapshot(), self.wrong_clock_alert]
         lists = [self.period_end, self.due_lists]
         pairs = [self.annotator_pairs.n, self.annotator_pairs.n_disagreeing]
-        return STREAM.pack([scalars, counters, delays, self.assembly.n_news, clocks, self.closing, lists, pairs])
+        return STREAM.pack(
+            [scalars, counters, delays, self.assembly.n_news, self.clock.snapshot(), self.closing, lists, pairs]
+        )
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -250,7 +260,7 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, state.assembly.n_news, clocks, closing, lists, pairs = STREAM.unpack(saved["stream"])
+        scalars, counters, delays, state.assembly.n_news, clock, closing, lists, pairs = STREAM.unpack(saved["stream"])
         if closing is not None:
             state.closing = Closing(closing[0], SeriesKey(*closing[1]) if closing[1] else None)
         state.period_end, state.due_lists = lists[0], [DueList(SeriesKey(*due[0]), *due[1:]) for due in lists[1]]
@@ -259,8 +269,7 @@ class State:
         state.counters, state.label_delays = Counter(counters), LabelDelays(*delays)
         state.counters.pop("alerts", None)  # version 0.1 counted their sum, which `n_alerts` has
         state.annotator_pairs = AnnotatorPairs(*pairs)
-        partitions, state.wrong_clock_alert = clocks
-        state.clock.restore(partitions)
+        state.clock.restore(clock)
         restored = {f: ContextState.restore(settings, parts) for f, parts in contexts_saved(saved).items()}
         state.contexts = dict(sorted(restored.items(), key=lambda item: item[1].number))
         for blob in under("domain/", saved).values():
@@ -282,5 +291,6 @@ class State:
             if label_scale == settings.label_scale:
                 state.scales[topic] = TopicScale(map(bool, are_inside), is_refused=is_refused)
         state.oldest_pending = memory.oldest_pending() if state.n_pending else None
-        state.alerted = ALERTED.unpack(saved["alerted"]) if "alerted" in saved else {}
+        for blob in under("alert/", saved).values():
+            state.alerts.restore(ALERT.unpack(blob))
         return state

@@ -11,6 +11,9 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.watch.drift import GAP, Change, described
 
+MAX_ROWS = 5
+"""Responses that an alert names."""
+
 
 class Watching:
     """Passes values to the change detectors of a domain and turns what they find into alerts."""
@@ -44,16 +47,16 @@ class Watching:
             self._batch.state.counters["labels_below_smallest_probability"] += 1
         turn = watch.update(row.correct, row.weight, row.event_time)
         at, target = self._batch.state.event_time, watch.target
-        if turn == "raised":
+        if turn == "resolved":
+            reason = f"labels are no longer evidence for an accuracy below {target:.2f}"
+            self._batch.end_alert("below_target", row.series, reason, at=at)
+        elif watch.is_raised and watch.n_since:
             accuracy = watch.right_since / watch.n_since
             message = f"labels prove accuracy of {name} below {target:.2f}: the last {watch.n_since} are {accuracy:.2f}"
             self._batch.alert(
                 "below_target", row.series, "accuracy", message,
-                at=at, since=watch.since, before=target, after=accuracy,
+                at=at, since=watch.since, before=target, after=accuracy, n=watch.n_since, rows=[row.id],
             )  # fmt: skip
-        elif turn == "resolved":
-            message = f"labels of {name} are no longer evidence for an accuracy below {target:.2f}"
-            self._batch.alert("back_on_target", row.series, "accuracy", message, at=at)
 
     def _of_traffic(
         self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
@@ -87,5 +90,6 @@ class Watching:
             message = f"{change.what} of {row.domain} moved from {change.before:.3f} to {change.after:.3f}"
             self._batch.alert(
                 kind, row.series, change.what, message,
-                at=at, since=since, before=change.before, after=change.after,
+                at=at, since=since, before=change.before, after=change.after, n=change.n_after,
+                rows=[other.id for other in reversed(newest[-MAX_ROWS:])],
             )  # fmt: skip

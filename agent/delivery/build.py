@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from driftgauge.agent.delivery.courier import Courier
 from driftgauge.agent.delivery.metrics import DeliveryMetrics
 from driftgauge.agent.delivery.repeater import Repeater
+from driftgauge.agent.delivery.silenced import Silenced, Unsilenced
 from driftgauge.agent.delivery.wanted import Wanted
 from driftgauge.agent.environment import variable
 from driftgauge.agent.outlets.http import Server, metrics_route
@@ -29,7 +30,7 @@ from driftgauge.connectors.delivery.receiver import Receiver
 from driftgauge.connectors.delivery.web import PagerDuty, Place, Slack, Webhook
 from driftgauge.connectors.http_exchange import is_public
 from driftgauge.connectors.store.queries import StoreQueries
-from driftgauge.models.alert_guide import ACTIONS
+from driftgauge.models.alerts.guide import ACTIONS
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +80,16 @@ def couriers(
     ConnectorError
         When the store cannot be read.
     """
-    newest = queries.newest_alert_number()
+    newest, silenced = queries.newest_alert_number(), Silenced(queries, time.time)
     found = list[Courier | Repeater]()
     for name, receiver in made.items():
-        start, passes = 0 if from_start else newest, wanted(settings.sinks[name])
+        start, passes = 0 if from_start else newest, Unsilenced(wanted(settings.sinks[name]), silenced)
         found.append(
             Repeater(name, receiver, queries, cursors, wanted=passes, start=start, pause=pause, now=time.time)
             if isinstance(receiver, Alertmanager)
             else Courier(
                 name, receiver, queries, cursors, wanted=passes, start=start, pause=pause,
-                poll_s=settings.poll_s, longest_wait_s=settings.longest_wait_s,
+                poll_s=settings.poll_s, longest_wait_s=settings.longest_wait_s, group_wait_s=settings.group_wait_s,
             )
         )  # fmt: skip
     for courier in found:

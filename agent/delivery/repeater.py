@@ -1,31 +1,29 @@
-"""Posts the state of alarms to an Alertmanager: what fires again and again, and each end once.
+"""Posts the state of alerts to an Alertmanager: what fires again and again, and each end once.
 
-The state is the newest alarm, or end of one, of each domain and context. The cursor only tells which ends were
-taken, so a crash leads to a repeat.
+The state is the newest message about each alert. The cursor only tells which ends were taken, so a crash leads to a
+repeat.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol
 
 from driftgauge.agent.delivery.sink_thread import SinkThread
 from driftgauge.connectors.delivery.alertmanager import Alertmanager
 from driftgauge.connectors.delivery.cursors import Cursors
-from driftgauge.models.alert_guide import RESOLVES
+from driftgauge.models.alerts.guide import is_over
 from driftgauge.models.outputs import Alert
 
 log = logging.getLogger(__name__)
-
-KINDS = (*RESOLVES, *RESOLVES.values())
 
 
 class States(Protocol):
     """The alerts of a store."""
 
-    def newest_alerts(self, kinds: Collection[str]) -> list[Alert]:
-        """The newest alert of these kinds of each domain and context, in order."""
+    def alert_states(self) -> list[Alert]:
+        """The newest message about each alert that fires or fired, in order."""
         ...
 
 
@@ -34,7 +32,7 @@ class Repeater(SinkThread):
 
     Parameters
     ----------
-    start : ends of alarms up to this number are not posted
+    start : ends of alerts up to this number are not posted
     now : UTC seconds
     """
 
@@ -51,19 +49,15 @@ class Repeater(SinkThread):
         now: Callable[[], float],
     ) -> None:
         super().__init__(name, pause, retry_s=receiver.interval_s)
-        self._is_for_us = wanted
+        self.wanted = wanted
         self.cursor = cursors.start(name, start)
         self._receiver, self._alerts, self._cursors, self._now = receiver, alerts, cursors, now
         self._refused = frozenset[str]()
 
-    def wanted(self, alert: Alert) -> bool:
-        """Whether the sink gets an alert."""
-        return alert.kind in KINDS and self._is_for_us(alert)
-
     def turn(self) -> float:
         """Post what fires and what ended since; after a failure the next turn does the same."""
-        state = [alert for alert in self._alerts.newest_alerts(KINDS) if self.wanted(alert)]
-        open_ones = [alert for alert in state if alert.kind not in RESOLVES or alert.number > self.cursor]
+        state = [alert for alert in self._alerts.alert_states() if self.wanted(alert)]
+        open_ones = [alert for alert in state if not is_over(alert) or alert.number > self.cursor]
         if not open_ones or self._post(open_ones):
             newest = max((alert.number for alert in open_ones), default=0)
             if newest > self.cursor:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from driftgauge.models.alert_guide import RESOLVES
 from driftgauge.models.outputs import Alert
+from driftgauge.models.series import ALL_DOMAINS
 
-_SEVERITY_OF = {"below_target": "alarm"}
+TOLD = frozenset({"firing", "no_data", "resolved"})
+"""States that people are told of."""
 
 
 @dataclass(frozen=True)
 class Wanted:
     """The severities, kinds and domains that a sink gets; an empty collection: all.
 
-    An alert that ends another one passes where that one passes: who hears of an alarm hears of its end.
+    An alert about all domains concerns each of them. Pending alerts, and alerts that another one makes superfluous,
+    are for nobody.
 
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> end = SimpleNamespace(kind="back_on_target", severity="info", domain="law")
-    >>> Wanted(severities={"alarm"})(end), Wanted(kinds={"drift"})(end), Wanted(domains={"tax"})(end)
+    >>> alert = SimpleNamespace(kind="drift", severity="warning", domain="law", state="firing", inhibited_by="")
+    >>> Wanted(severities={"warning"})(alert), Wanted(kinds={"below_target"})(alert), Wanted(domains={"tax"})(alert)
     (True, False, False)
     """
 
@@ -31,10 +33,10 @@ class Wanted:
 
     def __call__(self, alert: Alert) -> bool:
         """Whether the sink gets this alert."""
-        kind = RESOLVES.get(alert.kind, alert.kind)
-        severity = _SEVERITY_OF.get(kind, alert.severity)
         return (
-            (not self.severities or severity in self.severities)
-            and (not self.kinds or kind in self.kinds or alert.kind in self.kinds)
-            and (not self.domains or alert.domain in self.domains)
+            alert.state in TOLD
+            and not alert.inhibited_by
+            and (not self.severities or alert.severity in self.severities)
+            and (not self.kinds or alert.kind in self.kinds)
+            and (not self.domains or alert.domain in (*self.domains, ALL_DOMAINS))
         )

@@ -37,6 +37,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.acquire.allocation import Budget
 from driftgauge.models.acquire.label_lists import LabelPlan
+from driftgauge.models.alerts.book import AlertRules
 from driftgauge.models.labels import USE_BY_SOURCE, LabelUse, Use
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.arrivals import with_features
@@ -84,6 +85,15 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         smallest_inclusion_probability=labels.smallest_inclusion_probability or None,
         label_horizon_s=labels.horizon_s,
         max_pending_labels=labels.max_pending,
+        alerts=AlertRules(
+            sustained_s=settings.alerts.sustained_s,
+            min_sample=settings.alerts.min_sample,
+            resolve_after_s=settings.alerts.resolve_after_s,
+            repeat_s=settings.alerts.repeat_s,
+            no_data_s=settings.alerts.no_data_s,
+            max_open=settings.bounds.max_open_alerts,
+        ),
+        alert_link=settings.alerts.link,
         label_plan=label_plan(settings),
         confidence_level=settings.estimates.confidence_level,
         min_events=settings.estimates.min_events,

@@ -1,4 +1,4 @@
-"""Alerts by e-mail. Each alert is one message. Every attempt to send it has the same `Message-ID`."""
+"""Alerts by e-mail. Every attempt to send a message has the same `Message-ID`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import hashlib
 import smtplib
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from driftgauge.connectors.delivery.receiver import SENT, SOURCE, Outcome
 from driftgauge.connectors.http_exchange import open_socket
 from driftgauge.connectors.publishing.payload import payload
-from driftgauge.models.alert_guide import action, sentence
+from driftgauge.models.alerts.guide import action, summary
 from driftgauge.models.outputs import Alert
 
 Security = Literal["none", "starttls", "tls"]
@@ -64,35 +65,37 @@ class _Encrypted(smtplib.SMTP_SSL, _Plain):
 
 
 class Mail:
-    """Sends each alert to some addresses.
+    """Sends alerts to some addresses.
 
     A server may refuse some of the addresses. Those that it may take later are tried again, and the others are not.
     """
+
+    takes_groups: ClassVar[bool] = True
 
     def __init__(self, server: MailServer, sender: str, to: tuple[str, ...]) -> None:
         self._server, self._sender, self._to = server, sender, to
         self._open = ("", to)
 
-    def send(self, alert: Alert) -> Outcome:
-        """Send one alert."""
-        key, to = self._open
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
+        """Send one message."""
+        first, (key, to) = alerts[0], self._open
         try:
             session = self._server.session()
             try:
-                mail = message(alert, self._sender, self._to)
-                refused = session.send_message(mail, self._sender, to if key == alert.key else self._to)
+                mail = message(alerts, self._sender, self._to)
+                refused = session.send_message(mail, self._sender, to if key == first.key else self._to)
             finally:
                 with suppress(OSError, smtplib.SMTPException):  # an alert that was taken must not come again for this
                     session.quit()
         except smtplib.SMTPRecipientsRefused as error:
-            return self._refused(alert, error.recipients)
+            return self._refused(first, error.recipients)
         except smtplib.SMTPResponseException as error:
             return Outcome("never" if error.smtp_code >= 500 else "later", f"the mail server says {error.smtp_code}")
         except smtplib.SMTPNotSupportedError:
             return Outcome("never", "the mail server does not support what the settings ask for")
         except (OSError, smtplib.SMTPException) as error:
             return Outcome("later", f"no answer: {getattr(error, 'strerror', None) or type(error).__name__}")
-        return self._refused(alert, refused) if refused else SENT
+        return self._refused(first, refused) if refused else SENT
 
     def _refused(self, alert: Alert, recipients: dict[str, Any]) -> Outcome:
         later = tuple(address for address, (code, _) in recipients.items() if code < 500)
@@ -102,25 +105,31 @@ class Mail:
         return Outcome("later" if later else "never", reason)
 
 
-def message(alert: Alert, sender: str, to: tuple[str, ...]) -> EmailMessage:
-    """The message about an alert: what happened, what to do, and the fields of the alert.
+def message(alerts: Sequence[Alert], sender: str, to: tuple[str, ...]) -> EmailMessage:
+    """The message about some alerts: what happened, what to do, and the fields of each.
+
+    Every message about one alert is in one thread, which its first message begins.
 
     >>> from driftgauge.models.outputs import Alert
     >>> values = dict(fingerprint="f", event_time=0.0, since=None, what="p_correct", before=0.9, after=0.7, number=1)
     >>> alert = Alert(kind="drift", severity="warning", domain="law", message="p_correct fell", **values)
-    >>> mail = message(alert, "gauge@example.com", ("team@example.com",))
+    >>> mail = message([alert], "gauge@example.com", ("team@example.com",))
     >>> mail["subject"], mail["message-id"]
     ('Warning: p_correct fell.', '<51e16e0391b2433eb40be2794bbf34da@driftgauge>')
     """
-    mail = EmailMessage()
-    mail["Subject"] = _one_line(sentence(alert))[:200]
+    first, mail = alerts[0], EmailMessage()
+    mail["Subject"] = _one_line(summary(alerts))[:200]
     mail["From"], mail["To"] = sender, ", ".join(to)
-    identity = f"{alert.key}@{alert.event_time!r}".encode("utf-8", "replace")  # two agents may have the same keys
-    mail["Message-ID"] = f"<{hashlib.sha256(identity).hexdigest()[:32]}@{SOURCE}>"
+    mail["Message-ID"] = _message_id(f"{first.key}@{first.event_time!r}")  # two agents may have the same keys
+    mail["References"] = _message_id(f"{first.identity}/{first.began}")
     mail["Auto-Submitted"] = "auto-generated"
-    fields = "\n".join(f"{name}: {value}" for name, value in payload(alert).items() if value is not None)
-    mail.set_content(f"{sentence(alert)}\nWhat to do: {action(alert)}.\n\n{fields}\n")
+    details = ("".join(f"{name}: {value}\n" for name, value in payload(alert).items() if value) for alert in alerts)
+    mail.set_content("\n".join([summary(alerts), f"What to do: {action(first)}.", "", *details]))
     return mail
+
+
+def _message_id(text: str) -> str:
+    return f"<{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:32]}@{SOURCE}>"
 
 
 def _one_line(text: str) -> str:

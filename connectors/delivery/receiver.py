@@ -1,9 +1,10 @@
-"""The port of receivers: something that takes one alert at a time, and what became of it."""
+"""The port of receivers: something that takes alerts, and what became of an attempt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from driftgauge.connectors.http_exchange import Reply
 from driftgauge.models.outputs import Alert
@@ -32,10 +33,20 @@ SENT = Outcome("sent")
 
 
 class Receiver(Protocol):
-    """Takes alerts. An alert may come again after a crash, with the same identity."""
+    """Takes alerts. An alert may come again after a crash, with the same identity.
 
-    def send(self, alert: Alert) -> Outcome:
-        """Try once, within the time limit of the receiver. Raises no error for what the receiver does."""
+    Attributes
+    ----------
+    takes_groups : whether one message may be about several alerts of one kind, state and context
+    """
+
+    takes_groups: ClassVar[bool]
+
+    def send(self, alerts: Sequence[Alert], /) -> Outcome:
+        """Try once, within the time limit of the receiver, with one alert or more where it takes groups.
+
+        The identity of the message is that of the first alert. Raises no error for what the receiver does.
+        """
         ...
 
 

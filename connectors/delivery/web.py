@@ -11,9 +11,9 @@ import binascii
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
@@ -23,11 +23,14 @@ from driftgauge.connectors.delivery.receiver import SOURCE, Outcome, outcome
 from driftgauge.connectors.http_exchange import exchange
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.publishing.payload import payload, rfc3339
-from driftgauge.models.alert_guide import RESOLVES, action, sentence
+from driftgauge.models.alerts.guide import action, is_over, sentence, summary
 from driftgauge.models.outputs import Alert
 
 MAX_DEDUP_KEY, MAX_SUMMARY = 255, 1024
 """Bounds of PagerDuty, in characters."""
+
+MAX_LINES = 20
+"""Alerts of a group that a message of Slack lists."""
 
 _SEVERITIES = {"alarm": "critical", "warning": "warning", "info": "info"}
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -65,6 +68,8 @@ class Webhook:
         When the secret is not base64 text.
     """
 
+    takes_groups: ClassVar[bool] = False
+
     def __init__(self, place: Place, secret: str = "", now: Callable[[], float] = time.time) -> None:
         self._place, self._now = place, now
         try:
@@ -72,8 +77,9 @@ class Webhook:
         except (binascii.Error, ValueError):
             raise ConnectorError("the secret of a webhook must be base64 text", retriable=False) from None
 
-    def send(self, alert: Alert) -> Outcome:
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
         """Post one alert; every attempt has the same ``webhook-id``."""
+        (alert,) = alerts
         body = cloud_event(alert)
         headers = {"content-type": "application/cloudevents+json; charset=utf-8", "webhook-id": webhook_id(alert)}
         if self._key:
@@ -118,28 +124,34 @@ def cloud_event(alert: Alert) -> bytes:
 
 
 class Slack:
-    """Posts each alert as a message to an incoming webhook of Slack."""
+    """Posts messages to an incoming webhook of Slack."""
+
+    takes_groups: ClassVar[bool] = True
 
     def __init__(self, place: Place) -> None:
         self._place = place
 
-    def send(self, alert: Alert) -> Outcome:
-        """Post one alert."""
-        text = f"{sentence(alert)} What to do: {action(alert)}."
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
+        """Post one message."""
+        lines = [f"• {sentence(alert)}" for alert in alerts[:MAX_LINES]] if len(alerts) > 1 else []
+        text = "\n".join([f"{summary(alerts)} What to do: {action(alerts[0])}.", *lines])
         return self._place.post(msgspec.json.encode({"text": text.translate(_SLACK)}), {})
 
 
 class PagerDuty:
-    """Sends each alert as an event; `back_on_target` resolves the incident of `below_target`."""
+    """Sends each alert as an event: one incident from its first message to its end."""
+
+    takes_groups: ClassVar[bool] = False
 
     def __init__(self, place: Place, routing_key: str) -> None:
         self._place, self._routing_key = place, routing_key
 
-    def send(self, alert: Alert) -> Outcome:
+    def send(self, alerts: Sequence[Alert]) -> Outcome:
         """Send one alert."""
+        (alert,) = alerts
         event: dict[str, Any] = {
             "routing_key": self._routing_key,
-            "event_action": "resolve" if alert.kind in RESOLVES else "trigger",
+            "event_action": "resolve" if is_over(alert) else "trigger",
             "dedup_key": dedup_key(alert),
             "payload": {
                 "summary": sentence(alert)[:MAX_SUMMARY],
@@ -153,15 +165,11 @@ class PagerDuty:
 
 
 def dedup_key(alert: Alert) -> str:
-    """One key for an alarm and its end, from domain and context; any other alert has its own.
+    """One key for an alert from its first message to its end.
 
     >>> from types import SimpleNamespace
-    >>> raised = SimpleNamespace(kind="below_target", domain="law", fingerprint="f1", key="law/below_target/3")
-    >>> resolved = SimpleNamespace(kind="back_on_target", domain="law", fingerprint="f1", key="law/back_on_target/9")
-    >>> dedup_key(raised) == dedup_key(resolved)
-    True
+    >>> dedup_key(SimpleNamespace(identity="below_target/law/f1", began=3))
+    'driftgauge/below_target/law/f1/3'
     """
-    kind = RESOLVES.get(alert.kind, alert.kind)
-    has_an_end = kind in RESOLVES.values()
-    text = f"{SOURCE}/{alert.domain}/{alert.fingerprint}/{kind}" if has_an_end else f"{SOURCE}/{alert.key}"
+    text = f"{SOURCE}/{alert.identity}/{alert.began}"
     return text if len(text) <= MAX_DEDUP_KEY else f"{SOURCE}/{hashlib.sha256(text.encode()).hexdigest()}"

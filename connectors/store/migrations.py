@@ -54,7 +54,38 @@ def _add_column(connection: Connection, column: Column[Any]) -> None:
     connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}"))
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
+_ALERT_COLUMNS = (
+    "state TEXT NOT NULL DEFAULT 'resolved'",
+    "began BIGINT NOT NULL DEFAULT 0",
+    "slice TEXT NOT NULL DEFAULT ''",
+    "n BIGINT",
+    "rows TEXT NOT NULL DEFAULT '[]'",
+    "link TEXT",
+    "inhibited_by TEXT NOT NULL DEFAULT ''",
+)
+
+
+def _to_5(connection: Connection) -> None:
+    """Alerts get a life, and `back_on_target` becomes the end of `below_target`.
+
+    What was stored counts as over, but for the alarms that nothing ended.
+    """
+    if not inspect(connection).has_table("alerts"):
+        return
+    for column in _ALERT_COLUMNS:
+        connection.execute(text(f"ALTER TABLE alerts ADD COLUMN {column}"))
+    connection.execute(
+        text(
+            "UPDATE alerts SET state = 'firing', began = number WHERE kind = 'below_target' AND NOT EXISTS ("
+            "SELECT 1 FROM alerts AS later WHERE later.kind = 'back_on_target' AND later.domain = alerts.domain "
+            "AND later.fingerprint = alerts.fingerprint AND later.number > alerts.number)"
+        )
+    )
+    to_the_end = "UPDATE alerts SET kind = 'below_target', severity = 'alarm' WHERE kind = 'back_on_target'"
+    connection.execute(text(to_the_end))
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
 
 
 def migrate(connection: Connection) -> None:

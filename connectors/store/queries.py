@@ -151,9 +151,11 @@ class StoreQueries:
         query = select(_ALERTS).where(_A.number > number).order_by(_A.number).limit(limit)
         return [output_from(Alert, row) for row in self.fetch(query)]
 
-    def newest_alerts(self, kinds: Collection[str]) -> list[Alert]:
-        """The newest alert of these kinds of each domain and context, in the order they were raised."""
-        newest = select(func.max(_A.number)).where(_A.kind.in_(kinds)).group_by(_A.domain, _A.fingerprint)
+    def alert_states(self) -> list[Alert]:
+        """The newest message about each alert that fires or fired, without those that only inform, in order."""
+        is_state = and_(_A.state.in_(["firing", "no_data", "resolved"]), _A.severity != "info")
+        identity = (_A.kind, _A.domain, _A.fingerprint, _A.slice)
+        newest = select(func.max(_A.number)).where(is_state).group_by(*identity)
         query = select(_ALERTS).where(_A.number.in_(newest)).order_by(_A.number)
         return [output_from(Alert, row) for row in self.fetch(query)]
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 OLDEST_READER = 200
 """The first version of driftgauge that reads this schema: 0.2.0 as 200, 1.2.3 as 10203."""
@@ -47,6 +47,15 @@ def numbered(name: str, *columns: Column[Any]) -> Table:
 
 
 meta = table("meta", Column("name", TEXT, primary_key=True), Column("value", BigInteger, nullable=False))
+
+silences = numbered(
+    "silences",
+    Column("until", Double, nullable=False),
+    Column("reason", TEXT, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    Column("domain", TEXT, nullable=False),
+    Column("slice", TEXT, nullable=False),
+)
 
 names = numbered("names", Column("name", TEXT, nullable=False, unique=True))
 

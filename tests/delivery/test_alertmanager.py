@@ -35,7 +35,7 @@ def raised(number: int, domain: str = "law", **changes: Any) -> Alert:
 
 
 def ended(number: int, domain: str = "law") -> Alert:
-    return alert(number, kind="back_on_target", severity="info", domain=domain)
+    return alert(number, kind="below_target", severity="alarm", domain=domain, state="resolved")
 
 
 def repeater(queries: StoreQueries, cursors: Cursors, port: int, **changes: Any) -> Repeater:
@@ -53,7 +53,7 @@ def states(request: Got) -> dict[str, bool]:
 
 def test_what_fires_is_posted_at_every_turn_and_an_end_once(tmp_path: Path) -> None:
     got = list[Got]()
-    url = raise_alerts(tmp_path / "gauge.db", [raised(1), raised(2, "tax"), ended(3), alert(4)])
+    url = raise_alerts(tmp_path / "gauge.db", [raised(1), raised(2, "tax"), ended(3), alert(4, kind="new_context", severity="info")])
     with (
         closing(open_queries(url)) as queries,
         Cursors(tmp_path / "cursors") as cursors,
@@ -81,7 +81,7 @@ def test_numbers_are_no_part_of_the_identity(tmp_path: Path) -> None:
         made.turn()
     (first,), (second,) = (request.json for request in got)
     assert first["labels"] == second["labels"]
-    assert (first["annotations"]["target"], second["annotations"]["target"]) == ("0.8", "0.9")
+    assert (first["annotations"]["before"], second["annotations"]["before"]) == ("0.8", "0.9")
     assert second["startsAt"] == "1970-01-01T02:46:40Z"  # never in the future
     assert all(isinstance(value, str) for value in {**second["labels"], **second["annotations"]}.values())
 

@@ -59,7 +59,7 @@ def server(handler: Handler, port: int = 0, **options: Any) -> Iterator[MailServ
 def test_a_message_says_what_happened_and_what_to_do() -> None:
     handler = Handler()
     with server(handler) as to:
-        assert Mail(to, "gauge@example.com", TEAM).send(alert(3)).result == "sent"
+        assert Mail(to, "gauge@example.com", TEAM).send([alert(3)]).result == "sent"
     ((recipients, mail),) = handler.messages
     assert recipients == list(TEAM)
     assert (mail["subject"], mail["from"]) == ("Warning: p_correct fell.", "gauge@example.com")
@@ -69,7 +69,7 @@ def test_a_message_says_what_happened_and_what_to_do() -> None:
 
 
 def test_line_breaks_in_an_alert_add_no_header() -> None:
-    mail = message(alert(3, message="a\r\nBcc: x@example.com", domain="b\nc"), "g@example.com", TEAM)
+    mail = message([alert(3, message="a\r\nBcc: x@example.com", domain="b\nc")], "g@example.com", TEAM)
     assert mail["bcc"] is None
     assert mail["subject"] == "Warning: a Bcc: x@example.com."
 
@@ -77,19 +77,19 @@ def test_line_breaks_in_an_alert_add_no_header() -> None:
 @pytest.mark.parametrize(("answer", "result"), [("450 busy", "later"), ("554 no", "never")])
 def test_4xx_is_later_and_5xx_is_never(answer: str, result: str) -> None:
     with server(Handler(answer)) as to:
-        assert Mail(to, "gauge@example.com", TEAM).send(alert(3)).result == result
+        assert Mail(to, "gauge@example.com", TEAM).send([alert(3)]).result == result
     with server(Handler(team=answer, lead=answer)) as to:
-        assert Mail(to, "gauge@example.com", TEAM).send(alert(3)).result == result
+        assert Mail(to, "gauge@example.com", TEAM).send([alert(3)]).result == result
 
 
 def test_only_the_addresses_that_were_refused_for_now_are_tried_again() -> None:
     handler = Handler(lead="450 busy")
     with server(handler) as to:
         mail = Mail(to, "gauge@example.com", TEAM)
-        assert mail.send(alert(3)).result == "later"
+        assert mail.send([alert(3)]).result == "later"
         handler.rcpt = {}
-        assert mail.send(alert(3)).result == "sent"
-        assert mail.send(alert(4)).result == "sent"
+        assert mail.send([alert(3)]).result == "sent"
+        assert mail.send([alert(4)]).result == "sent"
     assert [recipients for recipients, _ in handler.messages] == [[TEAM[0]], [TEAM[1]], list(TEAM)]
     first, again, other = (parsed["message-id"] for _, parsed in handler.messages)
     assert first == again != other
@@ -121,7 +121,7 @@ def test_a_mail_server_that_dies_in_the_middle_gets_every_alert_under_its_one_id
             assert made.step()
     assert waits == [1.0, 1.0]
     ids = [parsed["message-id"] for _, parsed in handler.messages]
-    assert list(dict.fromkeys(ids)) == [message(one, "g@example.com", TEAM)["message-id"] for one in alerts]
+    assert list(dict.fromkeys(ids)) == [message([one], "g@example.com", TEAM)["message-id"] for one in alerts]
 
 
 def test_the_connection_is_encrypted_and_the_password_only_sent_then(tmp_path: Path) -> None:
@@ -146,20 +146,20 @@ def test_the_connection_is_encrypted_and_the_password_only_sent_then(tmp_path: P
         known = MailServer(
             "127.0.0.1", plain.port, "starttls", "me", "planted", str(tmp_path / "ca.pem"), allow_private=True
         )
-        assert Mail(known, "gauge@example.com", TEAM).send(alert(3)).result == "sent"
+        assert Mail(known, "gauge@example.com", TEAM).send([alert(3)]).result == "sent"
         unknown = MailServer("127.0.0.1", plain.port, "starttls", "me", "planted", allow_private=True)
-        assert Mail(unknown, "gauge@example.com", TEAM).send(alert(3)).result == "later"
+        assert Mail(unknown, "gauge@example.com", TEAM).send([alert(3)]).result == "later"
     assert [(one.login, one.password) for one in seen] == [(b"me", b"planted")]
     assert len(handler.messages) == 1
     assert "planted" not in repr(known)
     with server(handler, ssl_context=context, authenticator=login, auth_require_tls=False) as wrapped:
         direct = MailServer("127.0.0.1", wrapped.port, "tls", cafile=str(tmp_path / "ca.pem"), allow_private=True)
-        assert Mail(direct, "gauge@example.com", TEAM).send(alert(4)).result == "sent"
+        assert Mail(direct, "gauge@example.com", TEAM).send([alert(4)]).result == "sent"
 
 
 def test_a_private_address_gets_no_mail_unless_it_is_allowed() -> None:
     handler = Handler()
     with server(handler) as to:
-        outcome = Mail(MailServer("127.0.0.1", to.port, "none"), "gauge@example.com", TEAM).send(alert(3))
+        outcome = Mail(MailServer("127.0.0.1", to.port, "none"), "gauge@example.com", TEAM).send([alert(3)])
     assert outcome.reason == "no answer: the address is inside a private network, which is not allowed"
     assert handler.messages == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from standardwebhooks import Webhook as Verifier
@@ -19,15 +20,17 @@ from tests.delivery.loopback import Answer, Got, receiving
 from tests.store.examples import alert
 
 SECRET = "whsec_" + base64.b64encode(b"planted-hunter2-planted-hunter2").decode()
-RAISED = alert(3, kind="below_target", severity="alarm", message="labels prove accuracy of <law> & more below 0.80")
-RESOLVED = alert(9, kind="back_on_target", severity="info", message="labels of law are no longer evidence")
+RAISED = alert(
+    3, began=3, kind="below_target", severity="alarm", message="labels prove accuracy of <law> & more below 0.80"
+)
+RESOLVED = replace(RAISED, number=9, state="resolved")
 
 
 def sent(make: Callable[[Place], Receiver], alert: Alert) -> Got:
     got = list[Got]()
     with receiving(got) as server:
         receiver = make(Place(f"http://127.0.0.1:{server.server_port}/hook?t=1", allow_private=True))
-        assert receiver.send(alert).result == "sent"
+        assert receiver.send([alert]).result == "sent"
     (request,) = got
     assert request.path == "/hook?t=1"
     return request
@@ -75,18 +78,28 @@ def test_slack_gets_what_happened_and_what_to_do_without_markup_of_domains() -> 
     }
 
 
+def test_slack_gets_one_message_about_a_group() -> None:
+    got = list[Got]()
+    with receiving(got) as server:
+        receiver = Slack(Place(f"http://127.0.0.1:{server.server_port}/", allow_private=True))
+        receiver.send([alert(n, domain=f"d{n}", message=f"p_correct of d{n} fell") for n in range(1, 31)])
+    (request,) = got
+    first, *lines = request.json["text"].split("\n")
+    assert first.startswith("Warning: drift (firing) in 30 series: d1/f1, d2/f1, d3/f1, d4/f1, d5/f1 and 25 more.")
+    assert lines == [f"• Warning: p_correct of d{n} fell." for n in range(1, 21)]
+
+
 def test_pagerduty_resolves_the_incident_that_the_alarm_opened() -> None:
     opened, ended = (sent(lambda place: PagerDuty(place, "key-1"), one).json for one in (RAISED, RESOLVED))
     assert (opened["event_action"], ended["event_action"]) == ("trigger", "resolve")
-    assert opened["dedup_key"] == ended["dedup_key"] == "driftgauge/law/f1/below_target"
+    assert opened["dedup_key"] == ended["dedup_key"] == "driftgauge/below_target/law/f1/3"
     assert opened["routing_key"] == "key-1"
     assert opened["payload"]["severity"] == "critical"
     assert opened["payload"]["custom_details"]["action"] == "act on the domain"
 
 
-def test_alerts_that_nothing_ends_have_incidents_of_their_own_with_keys_within_the_bound() -> None:
-    assert dedup_key(alert(7)) == "driftgauge/law/drift/7"
-    keys = {dedup_key(alert(n, domain="x" * 300)) for n in (7, 8)}
+def test_each_episode_is_an_incident_with_a_key_within_the_bound() -> None:
+    keys = {dedup_key(alert(9, began=n, domain="x" * 300)) for n in (7, 8)}
     assert len(keys) == 2
     assert all(len(key) <= 255 for key in keys)
 
@@ -107,19 +120,19 @@ def test_answers_that_may_change_are_told_from_those_that_never_will(
 ) -> None:
     got = list[Got]()
     with receiving(got, lambda _: answer) as server:
-        outcome = Slack(Place(f"http://127.0.0.1:{server.server_port}/", allow_private=True)).send(RAISED)
+        outcome = Slack(Place(f"http://127.0.0.1:{server.server_port}/", allow_private=True)).send([RAISED])
     assert (outcome.result, outcome.wait_s) == (result, wait_s)
     assert len(got) == 1
 
 
 def test_a_receiver_that_is_down_may_take_the_alert_later() -> None:
-    assert Slack(Place("http://127.0.0.1:1/", allow_private=True, timeout_s=1.0)).send(RAISED).result == "later"
+    assert Slack(Place("http://127.0.0.1:1/", allow_private=True, timeout_s=1.0)).send([RAISED]).result == "later"
 
 
 def test_a_private_address_gets_no_request_unless_it_is_allowed() -> None:
     got = list[Got]()
     with receiving(got) as server:
-        outcome = Slack(Place(f"http://localhost:{server.server_port}/")).send(RAISED)
+        outcome = Slack(Place(f"http://localhost:{server.server_port}/")).send([RAISED])
     assert outcome.reason == "no answer: the address is inside a private network, which is not allowed"
     assert got == []
 

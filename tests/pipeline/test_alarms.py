@@ -44,7 +44,7 @@ class Agent:
 
     def alerts(self, *events: Event) -> list[tuple[str, str, str]]:
         outputs = self.take(*events)
-        return [(o.kind, o.severity, o.domain) for o in outputs if isinstance(o, Alert) and o.what == "accuracy"]
+        return [(o.kind, o.state, o.domain) for o in outputs if isinstance(o, Alert) and o.what == "accuracy"]
 
     def n_counted(self, domain: str) -> int:
         return next(d.watch.n_labels for series, d in self.pipeline.state.domains.items() if series.domain == domain)
@@ -54,8 +54,8 @@ def test_labels_below_the_target_raise_an_alarm_and_labels_above_it_resolve_the_
     agent = Agent()
     agent.take(*respond("hard", 300), *respond("easy", 40))
     wrong = [label(domain, i, 0.0) for i in range(40) for domain in ("hard", "easy")]
-    assert agent.alerts(*wrong[:60]) == [("below_target", "alarm", "hard")]
-    assert agent.alerts(*(label("hard", i, 1.0) for i in range(40, 300))) == [("back_on_target", "info", "hard")]
+    assert agent.alerts(*wrong[:60]) == [("below_target", "firing", "hard")]
+    assert agent.alerts(*(label("hard", i, 1.0) for i in range(40, 300))) == [("below_target", "resolved", "hard")]
 
 
 def test_an_alarm_contains_the_target_the_accuracy_and_the_start_of_the_fall() -> None:
@@ -85,7 +85,7 @@ def test_labels_of_unknown_probability_raise_no_alarm_if_the_settings_ignore_the
     agent.take(*respond("hard", 100))
     assert agent.alerts(*(label("hard", i, 0.0) for i in range(50))) == []
     designed = (label("hard", i, 0.0, inclusion_probability=0.1) for i in range(50, 100))
-    assert agent.alerts(*designed) == [("below_target", "alarm", "hard")]
+    assert agent.alerts(*designed) == [("below_target", "firing", "hard")]
 
 
 def test_labels_of_a_smaller_probability_than_the_plan_has_are_counted() -> None:

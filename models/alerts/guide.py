@@ -1,17 +1,19 @@
-"""What a person is to do about each kind of alert, and which alert ends which.
+"""What a person is to do about each kind of alert.
 
 ``docs/operating.md`` has the same table with more text; ``tests/delivery/test_guide.py`` holds the two equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from driftgauge.models.outputs import Alert
 
+SHOWN = 5
+"""Series that a summary names."""
+
 ACTIONS: Mapping[str, str] = {
     "below_target": "act on the domain",
-    "back_on_target": "nothing",
     "accuracy_gap": "look at new labels; the classifier adapts to them",
     "drift": "label some responses of the domain",
     "wrong_clock": "correct the clock or the unit of the producer",
@@ -22,9 +24,6 @@ ACTIONS: Mapping[str, str] = {
     "refused_context": "fix what the producer sends",
 }
 """What to do, by kind."""
-
-RESOLVES: Mapping[str, str] = {"back_on_target": "below_target"}
-"""The kind of alert that an alert of this kind ends, in the same domain and context."""
 
 
 def sentence(alert: Alert) -> str:
@@ -41,6 +40,33 @@ def sentence(alert: Alert) -> str:
     return f"{alert.severity.capitalize()}: {text}."
 
 
+def summary(alerts: Sequence[Alert]) -> str:
+    """One sentence about some alerts of one kind, state and context; of a single alert, its `sentence`.
+
+    >>> from types import SimpleNamespace
+    >>> fell = [SimpleNamespace(severity="warning", kind="drift", state="firing", series=name) for name in "abcdef"]
+    >>> summary(fell)
+    'Warning: drift (firing) in 6 series: a, b, c, d, e and 1 more.'
+    """
+    if len(alerts) == 1:
+        return sentence(alerts[0])
+    first, names = alerts[0], [str(alert.series) for alert in alerts]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    kind = first.kind.replace("_", " ")
+    shown = ", ".join(names[:SHOWN])
+    return f"{first.severity.capitalize()}: {kind} ({first.state}) in {len(names)} series: {shown}{more}."
+
+
 def action(alert: Alert) -> str:
     """What to do about an alert; of a kind that this version does not know, to look at the documentation."""
-    return ACTIONS.get(alert.kind, "see docs/operating.md")
+    return "nothing" if is_over(alert) else ACTIONS.get(alert.kind, "see docs/operating.md")
+
+
+def is_over(alert: Alert) -> bool:
+    """Whether an alert is the end of what it is about.
+
+    >>> from types import SimpleNamespace
+    >>> is_over(SimpleNamespace(state="resolved")), is_over(SimpleNamespace(state="no_data"))
+    (True, False)
+    """
+    return alert.state in ("resolved", "ok")
