@@ -189,6 +189,12 @@ class Window:
         rows = [self.features[: self._size], *(row.features[None] for row in more)]
         return np.concatenate(rows)[order]
 
+    def newest_ids(self, n: int, more: Sequence[ResponseRow]) -> list[str]:
+        """Ids of the ``n`` newest responses, those of ``more`` included, the newest first."""
+        held = zip(self.event_time[: self._size][-n:].tolist(), self.ids[-n:], strict=True)
+        newest = sorted([*held, *((row.event_time, row.id) for row in more)], reverse=True)
+        return [response_id for _, response_id in newest[:n]]
+
     def scores_of(self, span: slice, scorer: Scorer, domain: str) -> Float32s:
         """``row_scores`` of the rows of a span, (n, m), NaN where not usable; one scorer scores each row once."""
         if scorer is not self._scorer:

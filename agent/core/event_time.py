@@ -79,6 +79,7 @@ class EventTime:
                 if end >= state.boundary:  # a response completed meanwhile may have closed it
                     yield from self._close(end)
                     state.boundary = max(state.boundary, windows.boundary_after(end))
+            age_alerts(self._batch, boundary - windows.hop_s)
             self._emission.end_periods()
             state.boundary = max(state.boundary, boundary)
             for series in sorted(state.domains):
@@ -100,7 +101,6 @@ class EventTime:
         self._emission.close(boundary)
         yield from self._pieces.expire()
         self._labels.expire()
-        age_alerts(self._batch, boundary)
 
     def _alert(self, generation: Generation, form: SignalForm, ahead_s: float, effect: str) -> None:
         series = SeriesKey(ALL_DOMAINS, fingerprint_of(generation.context, form))

@@ -91,5 +91,5 @@ class Watching:
             self._batch.alert(
                 kind, row.series, change.what, message,
                 at=at, since=since, before=change.before, after=change.after, n=change.n_after,
-                rows=[other.id for other in reversed(newest[-MAX_ROWS:])],
+                rows=domain.window.newest_ids(MAX_ROWS, newest),
             )  # fmt: skip

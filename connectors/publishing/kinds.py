@@ -145,13 +145,13 @@ _KINDS: tuple[OutputKind[Any], ...] = (
     OutputKind(
         record=Alert,
         name="alert",
-        event_type="driftgauge.alert.raised.v1",
+        event_type="driftgauge.alert.changed.v2",
         topic="alerts",
         default_topic="driftgauge.alerts",
         key_description="domain/kind/number",
         event_time="event_time",
         table="alerts",
-        indexes={"alerts_by_time": ("event_time",)},
+        indexes={"alerts_by_time": ("event_time",), "alerts_by_number": ("number",)},
     ),
     OutputKind(
         record=Acquisition,

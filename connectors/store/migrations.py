@@ -83,6 +83,7 @@ def _to_5(connection: Connection) -> None:
     )
     to_the_end = "UPDATE alerts SET kind = 'below_target', severity = 'alarm' WHERE kind = 'back_on_target'"
     connection.execute(text(to_the_end))
+    connection.execute(text("CREATE INDEX alerts_by_number ON alerts (number)"))
 
 
 MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}

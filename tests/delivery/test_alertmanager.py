@@ -53,7 +53,9 @@ def states(request: Got) -> dict[str, bool]:
 
 def test_what_fires_is_posted_at_every_turn_and_an_end_once(tmp_path: Path) -> None:
     got = list[Got]()
-    url = raise_alerts(tmp_path / "gauge.db", [raised(1), raised(2, "tax"), ended(3), alert(4, kind="new_context", severity="info")])
+    url = raise_alerts(
+        tmp_path / "gauge.db", [raised(1), raised(2, "tax"), ended(3), alert(4, kind="new_context", severity="info")]
+    )
     with (
         closing(open_queries(url)) as queries,
         Cursors(tmp_path / "cursors") as cursors,

@@ -98,7 +98,7 @@ def test_only_the_addresses_that_were_refused_for_now_are_tried_again() -> None:
 def test_a_mail_server_that_dies_in_the_middle_gets_every_alert_under_its_one_id(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     handler = Handler("250 OK", "451 lost it")
-    alerts = [alert(n) for n in range(1, 5)]
+    alerts = [alert(n, fingerprint=f"f{n}") for n in range(1, 5)]  # no group
     waits = list[float]()
 
     def pause(wait_s: float) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.alerts.book import AlertRules
 from driftgauge.models.events import Context, Event, Generation, Label, Signal
 from driftgauge.models.outputs import Alert
 from tests.pipeline.logs import play
@@ -37,7 +38,8 @@ def traffic(days: int = 8, *, longer_from: int = 99) -> list[Event]:
 
 def alerts(events: list[Event], settings: PipelineSettings) -> list[Alert]:
     outputs = play(MemoryStore(), [events], settings)
-    return [output for output in outputs if isinstance(output, Alert) and output.kind in ("drift", "accuracy_gap")]
+    found = [output for output in outputs if isinstance(output, Alert) and output.kind in ("drift", "accuracy_gap")]
+    return [alert for alert in found if alert.state == "firing"]
 
 
 def test_eight_days_and_nights_raise_at_most_three_warnings() -> None:
@@ -47,7 +49,8 @@ def test_eight_days_and_nights_raise_at_most_three_warnings() -> None:
 
 
 def test_without_a_season_each_day_and_each_night_is_a_change() -> None:
-    assert len(alerts(traffic(4), PipelineSettings(drift_season_hours=1))) >= 6
+    settings = PipelineSettings(drift_season_hours=1, alerts=AlertRules(resolve_after_s=3_600.0))
+    assert len(alerts(traffic(4), settings)) >= 6
 
 
 def test_a_change_of_traffic_that_differs_by_day_and_night_is_found_within_the_day() -> None:

@@ -72,6 +72,10 @@ def test_tables_and_columns_that_version_1_lacks_are_added_on_every_database(url
             "ALTER TABLE labels DROP COLUMN source",
             "DROP TABLE aliases",
             "DROP TABLE stale_windows",
+            "DROP TABLE silences",
+            "DROP INDEX alerts_by_number",
+            *(f"ALTER TABLE alerts DROP COLUMN {name}" for name in ("state", "began", "slice", "n", "rows", "link")),
+            "ALTER TABLE alerts DROP COLUMN inhibited_by",
             "UPDATE meta SET value = 1 WHERE name = 'schema_version'",
         ):
             connection.execute(text(step))
