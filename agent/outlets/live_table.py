@@ -19,7 +19,7 @@ from rich.text import Text
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
-from driftgauge.models.series import SeriesKey
+from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 HEADINGS = ("domain", "events", "labels", "accuracy", "interval", "", "by labels", "drift", "priority")
 DRIFT_KINDS = frozenset({"drift", "accuracy_gap"})
@@ -31,7 +31,7 @@ _NAME_WIDTH = 24
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One domain in one context: its newest estimate, its alerts (newest last), its place in the ranking.
+    """One domain in one context: its newest estimate, the alerts about it (newest last), its place in the ranking.
 
     ``is_new``: the first estimate of the domain came at least one window later than the first estimate of all.
     """
@@ -50,7 +50,8 @@ class Row:
     def drift(self) -> Alert | None:
         """The newest drift alert, if it was raised within the window of the estimate."""
         start = self.estimate.window_start
-        drifts = (a for a in reversed(self.alerts) if a.kind in DRIFT_KINDS and a.event_time >= start)
+        fired = (a for a in reversed(self.alerts) if a.state == "firing" and a.event_time >= start)
+        drifts = (a for a in fired if a.kind in DRIFT_KINDS)
         return next(drifts, None)
 
 
@@ -77,9 +78,15 @@ class LatestOutputs:
     def rows(self) -> list[Row]:
         """One row for every domain and context with an estimate, by name."""
         return [
-            Row(estimate, tuple(self.alerts.get(key, ())), self.priorities.get(key), self._is_new(estimate))
+            Row(estimate, self._alerts_of(key), self.priorities.get(key), self._is_new(estimate))
             for key, estimate in sorted(self.estimates.items())
         ]
+
+    def _alerts_of(self, key: SeriesKey) -> tuple[Alert, ...]:
+        """The alerts about a domain, and those about all domains of its context."""
+        keys = (key, SeriesKey(ALL_DOMAINS, key.fingerprint))
+        found = (alert for series in keys for alert in self.alerts.get(series, ()))
+        return tuple(sorted(found, key=lambda alert: alert.number))
 
     def _is_new(self, estimate: Estimate) -> bool:
         window_s = estimate.window_end - estimate.window_start

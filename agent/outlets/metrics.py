@@ -28,7 +28,7 @@ from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.account import Account
 from driftgauge.models.classify.prequential import Metric as Score
 from driftgauge.models.labels import LabelDelays
-from driftgauge.models.outputs import Estimate, Output
+from driftgauge.models.outputs import ALERTS, Estimate, Output
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 Source = TypeVar("Source")
@@ -90,6 +90,7 @@ class Metrics(Collector):
         self._lag: Mapping[TopicPartition, int] = {}
         self._newest: dict[SeriesKey, Estimate] = {}
         self._alarms: dict[SeriesKey, bool] = {}
+        self._firing: Counter[str] = Counter()
         self._targets: dict[str, float] = {}
         self._label_delays = LabelDelays()
         self._scores: list[tuple[list[str], Score]] = []
@@ -119,6 +120,7 @@ class Metrics(Collector):
     def _take(self, state: State) -> None:
         self._counters = state.counters.copy()
         self._gauges = self._state_gauges(state)
+        self._firing = Counter(i.kind for i, alert in state.alerts.open.items() if alert.state == "firing")
         self._alarms = {key: d.watch.is_raised for key, d in state.domains.items() if d.watch.n_labels}
         self._targets = {key.domain: d.watch.target for key, d in state.domains.items()}
         self._label_delays = LabelDelays(list(state.label_delays.counts), state.label_delays.total_s)
@@ -224,7 +226,11 @@ class Metrics(Collector):
         )
         for domain, target in self._targets.items():
             targets.add_metric([domain], target)
-        yield from (status, targets, self._alert_state())
+        firing = GaugeMetricFamily("driftgauge_alerts_firing", "Alerts that fire now.", labels=["kind", "severity"])
+        for kind, severity in ALERTS.items():
+            if severity != "info":  # which have no end
+                firing.add_metric([kind, severity], self._firing[kind])
+        yield from (status, targets, firing, self._alert_state())
 
     def _alert_state(self) -> Metric:
         """The state of the accuracy alarms. A domain without labels has no sample, because its state is unknown."""

@@ -119,15 +119,17 @@ def _table(report: Report) -> Iterator[str]:
 
 
 def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
-    """Alerts, by severity (alarms first) and then by time."""
+    """Alerts as they were at the end of the period, by severity (alarms first) and then by time."""
     if not alerts:
         yield "No alerts."
     order = ("alarm", "warning", "info")
-    for alert in sorted(alerts, key=lambda a: (order.index(a.severity), a.event_time, a.number))[:MAX_ROWS]:
+    newest = {(alert.identity, alert.began): alert for alert in alerts}.values()
+    for alert in sorted(newest, key=lambda a: (order.index(a.severity), a.event_time, a.number))[:MAX_ROWS]:
         since = f", since {_moment(alert.since)}" if alert.since is not None else ""
-        what = f"**{_plain(alert.domain)}** ({alert.severity}): {_plain(alert.message)}"
+        state = "" if alert.severity == "info" else f", {alert.state.replace('_', ' ')}"
+        what = f"**{_plain(alert.domain)}** ({alert.severity}{state}): {_plain(alert.message)}"
         yield f"- {_moment(alert.event_time)} {what}{since}"
-    yield from _rest(len(alerts))
+    yield from _rest(len(newest))
 
 
 def _data_list(report: Report) -> Iterator[str]:

@@ -203,11 +203,11 @@ def result(rows: Sequence[Row], known: Truth, settings: Settings, account: Final
     window_events = settings.windows.window_events
     estimates = [{**_plain(row.estimate), "true_accuracy": known.truth(row.estimate, window_events)} for row in rows]
     ranked = sorted((row.priority for row in rows if row.priority), key=lambda priority: priority.rank)
-    alerts = sorted((alert for row in rows for alert in row.alerts), key=lambda alert: alert.number)
+    alerts = {alert.number: alert for row in rows for alert in row.alerts}  # some are about several domains
     return {
         "estimates": estimates,
         "priorities": [_plain(priority) for priority in ranked],
-        "alerts": [_plain(alert) for alert in alerts],
+        "alerts": [_plain(alerts[number]) for number in sorted(alerts)],
         "account": account.to_json(),
     }
 
