@@ -201,3 +201,38 @@ def test_a_receiver_that_dies_in_the_middle_gets_all_and_delays_nobody_else(
 def test_two_processes_do_not_use_one_file(tmp_path: Path) -> None:
     with Cursors(tmp_path / "cursors"), pytest.raises(Exception, match="in use by another process"):
         Cursors(tmp_path / "cursors")
+
+
+def test_alerts_of_a_kind_that_follow_each_other_are_one_message_which_a_crash_repeats(tmp_path: Path) -> None:
+    alerts = [alert(n, domain=f"d{n}") for n in range(1, 5)]
+    alerts += [alert(5, kind="below_target", severity="alarm"), alert(6), alert(7, fingerprint="f2")]
+
+    class Grouping(Planned):
+        takes_groups = True
+
+        def __init__(self, *outcomes: Outcome) -> None:
+            super().__init__(*outcomes)
+            self.sizes: list[int] = []
+
+        def send(self, alerts: Sequence[Alert]) -> Outcome:
+            self.sizes.append(len(alerts))
+            return super().send(alerts)
+
+    waits = Waits()
+    with (
+        closing(open_queries(raise_alerts(tmp_path / "gauge.db", alerts[:3]))) as queries,
+        Cursors(tmp_path / "cursors") as cursors,
+    ):
+        stopped = Grouping(Outcome("later", "busy"))
+        assert not courier(stopped, queries, cursors, pause=Waits(1)).step()
+        raise_alerts(tmp_path / "gauge.db", alerts[3:])
+        receiver = Grouping()
+        made = Courier(
+            "sink", receiver, queries, cursors, wanted=Wanted(), start=0, pause=waits,
+            poll_s=1.0, longest_wait_s=1.0, group_wait_s=10.0,
+        )  # fmt: skip
+        made.step()
+    assert waits == [10.0]
+    assert (stopped.sizes, receiver.sizes) == ([3], [4, 1, 1, 1])
+    assert stopped.got[0] == receiver.got[0]
+    assert receiver.got == [one.key for one in alerts]

@@ -42,7 +42,7 @@ def test_an_alarm_says_what_is_behind_it() -> None:
     assert alert.n is not None
     assert (alert.state, alert.began, alert.slice, alert.inhibited_by) == ("firing", alert.number, "", "")
     assert alert.rows == (f"r{alert.n}",)  # the first label was no evidence yet
-    assert alert.link == f"https://gauge.example/below_target/law?from={T0:.0f}"
+    assert alert.link == f"https://gauge.example/below_target/law?from={T0 + 1:.0f}"
     assert alert.identity == f"below_target/law/{alert.fingerprint}"
 
 

@@ -20,10 +20,22 @@ from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Chunk, Context, Generation, Signal
 from tests.pipeline.stepping import SETTINGS, T0, label, response
+from tests.store.examples import alert
 
 STORES = Path(__file__).parent / "stores"
 """What the code of that schema version wrote, by ``sqlite3 .dump``: three responses, a label that came after its
 response, one that came before, one that is pending, and a response of which one piece came."""
+
+
+_WITHOUT_LIVES = (
+    "DROP TABLE silences",
+    "DROP INDEX alerts_by_number",
+    *(
+        f"ALTER TABLE alerts DROP COLUMN {name}"
+        for name in ("state", "began", "slice", "n", "rows", "link", "inhibited_by")
+    ),
+)
+"""From version 5 to version 4."""
 
 
 def old_store(version: int, folder: Path) -> str:
@@ -72,10 +84,7 @@ def test_tables_and_columns_that_version_1_lacks_are_added_on_every_database(url
             "ALTER TABLE labels DROP COLUMN source",
             "DROP TABLE aliases",
             "DROP TABLE stale_windows",
-            "DROP TABLE silences",
-            "DROP INDEX alerts_by_number",
-            *(f"ALTER TABLE alerts DROP COLUMN {name}" for name in ("state", "began", "slice", "n", "rows", "link")),
-            "ALTER TABLE alerts DROP COLUMN inhibited_by",
+            *_WITHOUT_LIVES,
             "UPDATE meta SET value = 1 WHERE name = 'schema_version'",
         ):
             connection.execute(text(step))
@@ -85,6 +94,30 @@ def test_tables_and_columns_that_version_1_lacks_are_added_on_every_database(url
         memory.add_labels([label("new", 0, 1.0, topic="labels", source="thumbs")])
         assert memory.labels_of_topic("labels", 9) == [label("new", 0, 1.0, source="thumbs")]
         assert [(one.topic, one.source) for one in memory.labels(["r0"])["r0"]] == [("", ""), ("labels", "thumbs")]
+
+
+def test_alerts_of_version_4_are_over_but_for_alarms_that_nothing_ended(url: str) -> None:
+    ended = alert(2, kind="back_on_target", severity="info")
+    stored = [alert(1, kind="below_target"), ended, alert(3, kind="below_target", domain="tax"), alert(4)]
+    with closing(open_store(url, topics=Topics())) as store, store.transaction() as memory:
+        memory.emit(stored)
+    engine = writer_engine(parse(url), "normal")
+    with engine.begin() as connection:
+        for step in (*_WITHOUT_LIVES, "UPDATE meta SET value = 4 WHERE name = 'schema_version'"):
+            connection.execute(text(step))
+    engine.dispose()
+    open_store(url, topics=Topics()).close()
+    with closing(open_queries(url)) as queries:
+        found = queries.alerts_after(0, 9)
+        assert [(one.kind, one.domain, one.state, one.began) for one in found] == [
+            ("below_target", "law", "resolved", 0),
+            ("below_target", "law", "resolved", 0),
+            ("below_target", "tax", "firing", 3),
+            ("drift", "law", "resolved", 0),
+        ]
+        assert [(one.number, one.state) for one in queries.alert_states()] == [
+            (2, "resolved"), (3, "firing"), (4, "resolved"),
+        ]  # fmt: skip
 
 
 def test_an_agent_goes_on_where_the_old_one_ended(migrated: SqlStore) -> None:
