@@ -300,6 +300,8 @@ class Arrival:
     problem : why the features cannot be used: ``no_logprobs``, ``uninformative`` or ``low_coverage``; else None
     k_may_be_less : whether one alternative less than ``generation.context.k`` may have been asked for
         (`models.signals.signal_counts.ObservedK`)
+    opening : (13,) nats, its first log-probabilities (`models.signals.opening`); None: not needed, as its prompt has no
+        name
     """
 
     generation: Generation
@@ -308,6 +310,7 @@ class Arrival:
     n_tokens: int
     problem: str | None = None
     k_may_be_less: bool = False
+    opening: Floats | None = None
 
 
 Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Rejected

@@ -20,6 +20,7 @@ ALERTS: Mapping[str, Severity] = {
     "below_target": "alarm",
     "accuracy_gap": "warning",
     "drift": "warning",
+    "served_model": "warning",
     "wrong_clock": "warning",
     "new_context": "info",
     "returned_context": "info",
@@ -113,16 +114,12 @@ class Alert:
     have the same `identity` (kind, domain, context, slice), and ``began`` is the number of the first of them. An alert
     of severity ``info`` only fires.
 
-    ``kind``: ``drift`` (the mean of a signal changed), ``accuracy_gap`` (labels contradict the predictions),
-    ``below_target`` (labels prove accuracy below the target), ``new_context`` (a context not seen before),
-    ``refused_context`` (a new context whose log-probabilities carry no information), ``returned_context`` (a context
-    that had left is back), ``labels_out_of_scale`` (labels of a topic leave the scale), ``id_conflict`` (ids of
-    responses repeat with other content), ``wrong_clock`` (a response is dated far ahead). ``severity``: ``alarm`` when
-    labels prove the change, ``warning`` when a signal shows it, ``info`` otherwise. ``since`` is the event time of the
-    first response after the change; ``before`` and ``after`` are the means of ``what`` before and after it. All three
-    are None where unknown. ``n`` responses or labels are behind it, and ``rows`` are ids of some of them. ``link``
-    opens them in a tool of the user; None without a template. ``inhibited_by`` is the identity of a firing alert that
-    makes this one superfluous; empty: there is none.
+    ``kind`` is one of `ALERTS`; ``docs/operating.md`` says what each means. ``severity``: ``alarm`` when labels prove
+    the change, ``warning`` when a signal shows it, ``info`` otherwise. ``since`` is the event time of the first
+    response after the change; ``before`` and ``after`` are the means of ``what`` before and after it. All three are
+    None where unknown. ``n`` responses or labels are behind it, and ``rows`` are ids of some of them. ``link`` opens
+    them in a tool of the user; None without a template. ``inhibited_by`` is the identity of a firing alert that makes
+    this one superfluous; empty: there is none.
     """
 
     kind: str

@@ -7,6 +7,8 @@ predicts live traffic nor lend strength to its estimates.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 DOMAIN_PREFIX = "probe:"
 CONTEXT_PREFIX = "probe-"
 SOURCE = "probe"
@@ -14,6 +16,27 @@ SOURCE = "probe"
 
 PROMPT_SLICE = "probe_id"
 """The slice that has the id of the prompt, by which recurring prompts are found."""
+
+PROMPT_SLICES = (PROMPT_SLICE, "prompt_hash")
+"""Slices that name the prompt of a response, so that responses to the same prompt can be compared."""
+
+
+def prompt_of(slices: Mapping[str, str]) -> str | None:
+    """The name of the prompt, of the first slice that has one; None without one.
+
+    >>> prompt_of({"language": "de", "prompt_hash": "9f3c"}), prompt_of({"language": "de"})
+    ('9f3c', None)
+    """
+    return next((slices[name] for name in PROMPT_SLICES if slices.get(name)), None)
+
+
+def live_fingerprint(fingerprint: str) -> str:
+    """The fingerprint of the context of live traffic that the answers to probes come from.
+
+    >>> live_fingerprint("probe-0a1b2c3d4e5f"), live_fingerprint("0a1b2c3d4e5f")
+    ('0a1b2c3d4e5f', '0a1b2c3d4e5f')
+    """
+    return fingerprint.removeprefix(CONTEXT_PREFIX)
 
 
 def probe_domain(probe_set: str) -> str:

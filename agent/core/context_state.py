@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.models.arrays import Float32s
 from driftgauge.models.estimate.estimators import Estimator
 from driftgauge.models.learn.committee import Committee
 from driftgauge.models.learn.stored_fit import old_training
 from driftgauge.models.saved_format import SavedFormat
+from driftgauge.models.watch.served_model import ModelChange, RecurringPrompts
 
 HEAD = SavedFormat("context", (lambda counted: counted[:2],), since="0.2.0")
 WHOLE = SavedFormat("context in one piece")
+PROMPTS = SavedFormat("recurring prompts", since="0.2.0")
+_PROMPTS = "prompts"
 _TRAINING = "training"
 """The part that held the rows of the estimator while classifiers and estimator learned apart (version 0.1.0)."""
 
@@ -24,6 +28,8 @@ class ContextState:
         self.model = model
         self.number = number
         self.committee = Committee(settings.committee)
+        self._prompts = RecurringPrompts(1 / settings.drift_delta)
+        self._has_new_prompts = False  # since the last call of `changes`
         self._has_training = False  # in the store: deleted with the next changes
 
     @property
@@ -31,17 +37,24 @@ class ContextState:
         """The estimator from the fit of the champion."""
         return self.committee.estimator
 
+    def see_prompt(self, prompt: str, opening: Float32s, event_time: float, *, is_greedy: bool) -> ModelChange | None:
+        """Take the opening of a response to a prompt that may recur, see `RecurringPrompts`."""
+        self._has_new_prompts = True
+        return self._prompts.see(prompt, opening, event_time, is_greedy=is_greedy)
+
     def changes(self) -> dict[str, bytes | None]:
         """What must be saved since the last call, by name; the empty name holds the identity of the context."""
         parts: dict[str, bytes | None] = {"": self._head()}
         parts |= {f"committee/{name}": part for name, part in self.committee.changes().items()}
         if self._has_training:
             parts[_TRAINING] = None
-        self._has_training = False
+        if self._has_new_prompts:
+            parts[_PROMPTS] = PROMPTS.pack(self._prompts.snapshot())
+        self._has_training = self._has_new_prompts = False
         return parts
 
     def snapshot(self) -> bytes:
-        """Everything in one piece; `restore` takes it."""
+        """Everything that was learned in one piece, without recurring prompts; `restore` takes it."""
         return WHOLE.pack([self._head(), self.committee.snapshot(), None])
 
     def _head(self) -> bytes:
@@ -57,6 +70,8 @@ class ContextState:
             head, committee, training = saved[""], under("committee/", saved), saved.get(_TRAINING)
         state = cls(settings, *HEAD.unpack(head, tuple[str, int]))
         state.committee = Committee.restore(settings.committee, committee)
+        if not isinstance(saved, bytes) and _PROMPTS in saved:
+            state._prompts.restore(PROMPTS.unpack(saved[_PROMPTS]))
         if training is not None:
             state.committee.fit_to(old_training(training, settings.features.width), "refitted by a newer version")
             state._has_training = not isinstance(saved, bytes)

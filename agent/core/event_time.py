@@ -18,6 +18,7 @@ from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.pieces import Pieces
 from driftgauge.agent.core.responses import Responses, fingerprint_of
+from driftgauge.agent.core.serving import suspect_model
 from driftgauge.models.events import Arrival, Generation, Rejected, SignalForm
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
@@ -79,6 +80,7 @@ class EventTime:
                 if end >= state.boundary:  # a response completed meanwhile may have closed it
                     yield from self._close(end)
                     state.boundary = max(state.boundary, windows.boundary_after(end))
+            suspect_model(self._batch, boundary - windows.hop_s)
             age_alerts(self._batch, boundary - windows.hop_s)
             self._emission.end_periods()
             state.boundary = max(state.boundary, boundary)

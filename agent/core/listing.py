@@ -17,8 +17,9 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.state import DueList
 from driftgauge.models.acquire.allocation import Need, allocate, by_width
-from driftgauge.models.acquire.label_lists import Answers, answers, drawn, link_to, seed_of
+from driftgauge.models.acquire.label_lists import Answers, answers, drawn, seed_of
 from driftgauge.models.estimate.candidates import surprisal_logits
+from driftgauge.models.links import link_to
 from driftgauge.models.memory import Unlabelled
 from driftgauge.models.outputs import Estimate, LabelList, LabelRequest
 from driftgauge.models.probes import is_probe_context
@@ -153,7 +154,7 @@ class Listing:
                     p_correct=None if math.isnan(row.p_correct) else row.p_correct,
                     aliases=tuple(aliases.get(row.id, ())),
                     slices=row.slices,
-                    link=link_to(plan.link, row.id, series.domain),
+                    link=link_to(plan.link, {"domain": series.domain, "response_id": row.id}),
                 )
             )
         return tuple(requests)

@@ -72,8 +72,10 @@ class Pieces:
         """The response, unless only the end of a known response came again."""
         self._batch.recall_responses([response.head])  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
-        features = response.features()
-        arrival = arrive(response.complete(), features, settings.min_coverage, response.form, response.observed_k)
+        arrival = arrive(
+            response.complete(), response.features(), settings.min_coverage,
+            response.form, response.observed_k, response.opening,
+        )  # fmt: skip
         name = response.head.id
         if self._responses.is_known(name) and is_end_of(arrival, self._responses.row_of(name)):
             self._count_repeated(response)

@@ -19,6 +19,7 @@ from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.roster import Roster
+from driftgauge.agent.core.serving import Serving
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE, claimed
 from driftgauge.models.events import Arrival, Context, Generation, Rejected, SignalForm
@@ -43,6 +44,7 @@ class Responses:
         self._roster = roster
         self._labels = labels
         self._watching = watching
+        self._serving = Serving(batch)
         self._emission = emission
         self._run: list[tuple[Arrival, DomainState]] = []
         self._ids_in_run: set[str] = set()
@@ -113,6 +115,7 @@ class Responses:
             self._count(arrival, row)
             domain.traffic.add(row.event_time, self._batch.state.boundary)
             self._watching.see_response(domain, row, by_domain[id(domain)])
+            self._serving.see_response(arrival, row)
         for domain in {id(d): d for _, d in run}.values():
             domain.window.add(by_domain[id(domain)])
 

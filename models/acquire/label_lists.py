@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,8 +19,6 @@ from driftgauge.models.arrays import Float64s
 from driftgauge.models.outputs import LabelList
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import SeriesKey
-
-_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +139,6 @@ def drawn(
     indices, probability = draw(plan, n, surprisal=surprisal, p_correct=p_correct, seed=seed)
     order = np.random.default_rng([seed, 1]).permutation(indices)
     return [(int(i), float(probability[i]) * kept) for i in order]
-
-
-def link_to(template: str, response_id: str, domain: str) -> str | None:
-    """The link of a request; names are escaped for an address. None without a template.
-
-    >>> link_to("https://traces.example/{response_id}?d={domain}", "r/1", "law & tax")
-    'https://traces.example/r%2F1?d=law%20%26%20tax'
-    """
-    if not template:
-        return None
-    return template.replace("{domain}", _escaped(domain)).replace("{response_id}", _escaped(response_id))
-
-
-def _escaped(name: str) -> str:
-    """Percent-encoding (RFC 3986) of everything but unreserved characters."""
-    return "".join(c if c in _UNRESERVED else "".join(f"%{byte:02X}" for byte in c.encode()) for c in name)
 
 
 def _mean(values: Sequence[float]) -> float | None:

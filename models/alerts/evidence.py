@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
+from driftgauge.models.links import link_to
 from driftgauge.models.series import SeriesKey
 
 
@@ -61,14 +61,9 @@ class Evidence:
         >>> evidence.link("https://gauge.example/rows?domain={domain}&context={fingerprint}&from={since}")
         'https://gauge.example/rows?domain=law%20%26%20tax&context=f1&from=60'
         """
-        if not template:
-            return None
         since = "" if self.since is None else f"{self.since:.0f}"
         names = {"kind": self.kind, "domain": self.series.domain, "fingerprint": self.series.fingerprint}
-        values = {**names, "slice": self.series.slice, "since": since}
-        for name, value in values.items():
-            template = template.replace("{" + name + "}", quote(value, safe=""))
-        return template
+        return link_to(template, {**names, "slice": self.series.slice, "since": since})
 
     def snapshot(self) -> list[Any]:
         """The fields as plain values; `restore` takes it."""

@@ -16,6 +16,7 @@ ACTIONS: Mapping[str, str] = {
     "below_target": "act on the domain",
     "accuracy_gap": "look at new labels; the classifier adapts to them",
     "drift": "label some responses of the domain",
+    "served_model": "ask who changed what is served; name its revision in the events",
     "wrong_clock": "correct the clock or the unit of the producer",
     "new_context": "check that the change was intended",
     "returned_context": "nothing; after a rollback of a model it is expected",

@@ -12,9 +12,11 @@ import numpy as np
 
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Arrival, Context, Event, Generation, SignalForm
+from driftgauge.models.probes import prompt_of
 from driftgauge.models.signals.context_guard import is_uninformative
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
 from driftgauge.models.signals.features import extract
+from driftgauge.models.signals.opening import opening
 from driftgauge.models.signals.signal_counts import ObservedK, observed_k
 
 _FORMS_WITHOUT_PROFILE = ("features", "none")
@@ -50,7 +52,7 @@ def with_features(
 
 def arrive(
     generation: Generation, features: Floats, min_coverage: float, form: SignalForm | None = None,
-    observed: ObservedK | None = None,
+    observed: ObservedK | None = None, first: Floats | None = None,
 ) -> Arrival:  # fmt: skip
     """Make an arrival of a response: decide whether its features can be used, and fill in k where it was not declared.
 
@@ -61,6 +63,7 @@ def arrive(
     min_coverage : smallest share of the generated tokens that must have an entry, in [0, 1]
     form : the form of the signal when it differs from that of ``generation.signal``; None: it does not
     observed : k where the signal does not show it any more
+    first : the opening where the signal does not show it any more
     """
     signal = generation.signal
     n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
@@ -76,7 +79,9 @@ def arrive(
     if problem:
         features = np.full_like(features, np.nan)
     k_may_be_less = observed is not None and observed.may_be_less
-    return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less)
+    is_prompt_named = prompt_of(generation.slices) is not None
+    shown = (opening(signal) if first is None else first) if is_prompt_named else None
+    return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less, shown)
 
 
 def with_k(context: Context, observed: ObservedK | None) -> Context:

@@ -13,6 +13,7 @@ from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.feature_sets import NLL_FEATURES, TAIL_FEATURES
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.fold import RunningFeatures
+from driftgauge.models.signals.opening import N_TOKENS, opening
 from driftgauge.models.signals.signal_counts import ObservedK, SignalCounts, count
 from driftgauge.models.signals.whole import without_bare_zeros
 
@@ -36,6 +37,7 @@ class InFlight:
     counts : counts over the tokens so far
     waiting : pieces that wait for an earlier piece, by number
     width : most alternatives that a piece lists at a position
+    opening : the first log-probabilities (`signals.opening`); None before the first tokens
     running : features of the complete blocks so far, for predictions while the response grows; it is not saved
     """
 
@@ -49,6 +51,7 @@ class InFlight:
     counts: SignalCounts = field(default_factory=SignalCounts)
     waiting: dict[int, Chunk] = field(default_factory=dict)
     width: int = 0
+    opening: Float32s | None = None
     running: RunningFeatures | None = None
 
     def complete(self) -> Generation:
@@ -172,7 +175,10 @@ class InFlight:
         if signal.top_logprobs is not None:
             self.width = max(self.width, signal.top_logprobs.shape[1])
         if signal.n_tokens > known:
-            self.accumulator.add(signal.after(known) if known else signal)
+            new = signal.after(known) if known else signal
+            if n_known < N_TOKENS:
+                self.opening = opening(new, self.opening, n_known)
+            self.accumulator.add(new)
 
 
 def _filled(known: Context, newer: Context) -> Context:

@@ -53,6 +53,7 @@ def pack(response: InFlight) -> bytes:
             "news_number": response.news_number,
             "has_ended": response.has_ended,
             "width": response.width,
+            "opening": _pack_array(response.opening),
             "counts": [getattr(response.counts, name) for name in SignalCounts.__slots__],
             "waiting": {n: [_pack_generation(c.piece), *_marks(c)] for n, c in response.waiting.items()},
         }
@@ -77,6 +78,7 @@ def unpack(blob: bytes, spec: FeatureSpec) -> InFlight:
         counts=SignalCounts(**{**counts, **counters}),
         waiting=waiting,
         width=state.get("width", 0),
+        opening=_unpack_array(state.get("opening")),
     )
 
 
