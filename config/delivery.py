@@ -18,6 +18,7 @@ PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 _FIELDS = {
     "webhook": ({"url", "url_from"}, {"secret_from", "cafile"}),
     "slack": ({"url_from"}, {"cafile"}),
+    "apprise": ({"url_from"}, {"attempts"}),
     "pagerduty": ({"secret_from"}, {"url", "cafile"}),
     "alertmanager": ({"url", "url_from"}, {"cafile", "interval_s"}),
     "email": ({"host", "sender", "to"}, {"port", "security", "username", "secret_from", "cafile"}),
@@ -28,14 +29,15 @@ _ALL = {"severities", "kinds", "domains", "timeout_s", "type"}
 class SinkSettings(Section):
     """A receiver of alerts."""
 
-    type: Literal["webhook", "slack", "pagerduty", "email", "alertmanager"]
+    type: Literal["webhook", "slack", "pagerduty", "email", "alertmanager", "apprise"]
     """Kind of the receiver."""
 
     url: str = ""
     """Address that alerts are posted to (webhook, pagerduty), or of the Alertmanager."""
 
     url_from: str = ""
-    """Environment variable with the address, where the address itself is a secret (webhook, slack, alertmanager)."""
+    """Environment variable with the address, where the address itself is a secret (webhook, slack, alertmanager,
+    apprise)."""
 
     secret_from: str = ""
     """Environment variable with the secret: of signatures (webhook), the integration key (pagerduty), the password
@@ -67,6 +69,9 @@ class SinkSettings(Section):
 
     interval_s: PositiveSeconds = 30.0
     """Seconds between two posts of what fires (alertmanager)."""
+
+    attempts: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Failed attempts after which a message is given up (apprise, which cannot tell why an attempt failed)."""
 
     severities: Severities = ()
     """Severities that this sink gets; empty: all."""
@@ -123,7 +128,10 @@ class DeliverySettings(Section):
     """Seconds to wait for further alerts that one message can be about (slack, email); 0: none."""
 
     status_port: Port = 0
-    """Port of the page `/metrics`, on `server.host`; 0: no page."""
+    """Port of the pages `/metrics`, `/healthz` and `/readyz`, on `server.host`; 0: none."""
+
+    unready_after_s: PositiveSeconds = 600.0
+    """Seconds that a sink may fail until `/readyz` says so."""
 
     @field_validator("sinks")
     @classmethod

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.delivery.courier import Courier
 from driftgauge.agent.delivery.metrics import DeliveryMetrics
+from driftgauge.agent.delivery.readiness import Readiness
 from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.silenced import Silenced, Unsilenced
 from driftgauge.agent.delivery.wanted import Wanted
@@ -24,6 +25,7 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.delivery import alertmanager
 from driftgauge.connectors.delivery.alertmanager import Alertmanager
+from driftgauge.connectors.delivery.apprise_target import AppriseTarget
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.mail import Mail, MailServer
 from driftgauge.connectors.delivery.receiver import Receiver
@@ -104,12 +106,12 @@ def couriers(
 
 @contextmanager
 def page(settings: Settings, sinks: Sequence[Courier | Repeater], queries: StoreQueries) -> Iterator[None]:
-    """The page with metrics, where the settings ask for one.
+    """The pages with metrics, health and readiness, where the settings ask for them.
 
     Raises
     ------
     ConnectorError
-        When it cannot listen on its port.
+        When they cannot listen on their port.
     """
     port = settings.delivery.status_port
     if not port:
@@ -117,7 +119,9 @@ def page(settings: Settings, sinks: Sequence[Courier | Repeater], queries: Store
         return
     registry = CollectorRegistry()
     registry.register(DeliveryMetrics(sinks, queries))
-    with closing(Server(settings.server.host, port, {"/metrics": metrics_route(registry)})):
+    ready = Readiness(sinks, settings.delivery.unready_after_s)
+    pages = {"/metrics": metrics_route(registry), "/healthz": ready.healthz, "/readyz": ready.readyz}
+    with closing(Server(settings.server.host, port, pages)):
         log.info("metrics on http://%s:%s/metrics", settings.server.host, port)
         yield
 
@@ -142,6 +146,8 @@ def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver | Alertman
             timeout_s=sink.timeout_s,
         )
         return Mail(server, sink.sender, sink.to)
+    if sink.type == "apprise":
+        return _apprise(variable(sink.url_from, ".url_from"), sink, allow_private=allow_private)
     place = _place(sink, allow_private=allow_private)
     if sink.type == "pagerduty":
         return PagerDuty(place, secret)
@@ -154,6 +160,15 @@ def _receiver(sink: SinkSettings, *, allow_private: bool) -> Receiver | Alertman
         return Webhook(place, secret)
     except ConnectorError as error:
         raise ConnectorError(f".secret_from: {error}", retriable=False) from None
+
+
+def _apprise(url: str, sink: SinkSettings, *, allow_private: bool) -> Receiver:
+    """What stands for a host in an address of Apprise is one for some services only; only a host can be private."""
+    _check_host(urlsplit(url).hostname or "", allow_private=allow_private)
+    try:
+        return AppriseTarget(url, attempts=sink.attempts, timeout_s=sink.timeout_s)
+    except ConnectorError as error:
+        raise ConnectorError(f".url_from: {error}", retriable=False) from None
 
 
 def _place(sink: SinkSettings, *, allow_private: bool) -> Place:

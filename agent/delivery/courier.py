@@ -91,7 +91,9 @@ class Courier(SinkThread):
 
     def turn(self) -> float:
         """Deliver the next alerts."""
-        return 0.0 if self.step() else self._poll_s
+        is_any = self.step()
+        self.note("")
+        return 0.0 if is_any else self._poll_s
 
     def _deliver(self, group: Sequence[Alert]) -> bool:
         """Whether these alerts are done with."""

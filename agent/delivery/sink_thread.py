@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -25,12 +26,16 @@ class SinkThread(ABC):
     Attributes
     ----------
     counts : alerts ``sent`` and ``skipped``, attempts ``failed``
+    problem : why attempts fail at present; empty: they do not
+    failing_since : when they began to, by `time.monotonic`; None: they do not
     """
 
     def __init__(self, name: str, pause: Callable[[float], bool], *, retry_s: float) -> None:
         self.name = name
         self.counts = Counter[str]()
-        self._pause, self._retry_s, self._problem = pause, retry_s, ""
+        self._pause, self._retry_s = pause, retry_s
+        self.problem = ""
+        self.failing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"deliver-{name}", daemon=True)
 
     @abstractmethod
@@ -47,9 +52,10 @@ class SinkThread(ABC):
 
     def note(self, problem: str, error: Exception | None = None) -> None:
         """Log a problem once, until it is over (an empty text) or another one."""
-        if problem and problem != self._problem:
+        if problem and problem != self.problem:
             log.warning("%s: %s; trying again", self.name, problem, exc_info=error)
-        self._problem = problem
+        since = time.monotonic() if self.failing_since is None else self.failing_since
+        self.problem, self.failing_since = problem, since if problem else None
 
     def _run(self) -> None:
         is_over = False

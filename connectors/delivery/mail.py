@@ -90,7 +90,9 @@ class Mail:
         except smtplib.SMTPRecipientsRefused as error:
             return self._refused(first, error.recipients)
         except smtplib.SMTPResponseException as error:
-            return Outcome("never" if error.smtp_code >= 500 else "later", f"the mail server says {error.smtp_code}")
+            is_ours = isinstance(error, smtplib.SMTPAuthenticationError)  # mended once the password is corrected
+            result: Literal["later", "never"] = "later" if is_ours or error.smtp_code < 500 else "never"
+            return Outcome(result, f"the mail server says {error.smtp_code}" + (": is the password right?" * is_ours))
         except smtplib.SMTPNotSupportedError:
             return Outcome("never", "the mail server does not support what the settings ask for")
         except (OSError, smtplib.SMTPException) as error:

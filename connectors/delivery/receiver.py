@@ -31,6 +31,9 @@ class Outcome:
 
 SENT = Outcome("sent")
 
+REFUSED = (401, 403)
+"""Statuses that refuse the sender: the same alert is taken once the secret is corrected."""
+
 
 class Receiver(Protocol):
     """Takes alerts. An alert may come again after a crash, with the same identity.
@@ -55,6 +58,8 @@ def outcome(reply: Reply) -> Outcome:
 
     >>> outcome(Reply(202, b"")).result, outcome(Reply(429, b"", 5.0)).wait_s, outcome(Reply(404, b"?"))
     ('sent', 5.0, Outcome(result='never', reason='status 404', wait_s=None))
+    >>> outcome(Reply(401, b"")).result
+    'later'
     >>> outcome(Reply(302, b"")).reason, outcome(Reply(0, b"timed out")).reason
     ('status 302: a redirect is not followed', 'no answer: timed out')
     """
@@ -62,5 +67,7 @@ def outcome(reply: Reply) -> Outcome:
         return SENT
     if not reply.status:
         return Outcome("later", f"no answer: {reply.body.decode('utf-8', 'replace')}")
+    if reply.status in REFUSED:
+        return Outcome("later", f"status {reply.status}: is the secret right?", reply.retry_after_s)
     reason = f"status {reply.status}" + (": a redirect is not followed" if 300 <= reply.status < 400 else "")
     return Outcome("later" if reply.may_succeed_later else "never", reason, reply.retry_after_s)

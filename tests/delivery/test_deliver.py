@@ -150,7 +150,7 @@ delivery:
         "delivery.sinks.b: sender is needed; sender and to must be addresses like name@example.com",
         "delivery.sinks.c: username is no setting of this type; username needs secret_from",
         "delivery.sinks.d: secret_from must be the name of an environment variable",
-        "delivery.sinks.e.type: must be 'webhook', 'slack', 'pagerduty', 'email' or 'alertmanager'",
+        "delivery.sinks.e.type: must be 'webhook', 'slack', 'pagerduty', 'email', 'alertmanager' or 'apprise'",
     ]
     with pytest.raises(ConfigError, match="the name of a sink"):
         settings('delivery: {sinks: {"A b": {type: slack, url_from: X}}}', tmp_path)

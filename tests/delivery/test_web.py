@@ -113,6 +113,8 @@ def test_each_episode_is_an_incident_with_a_key_within_the_bound() -> None:
         (Answer(0), "later", None),
         (Answer(302, (("Location", "http://127.0.0.1:1/"),)), "never", None),
         (Answer(404), "never", None),
+        (Answer(401), "later", None),
+        (Answer(403), "later", None),
     ],
 )
 def test_answers_that_may_change_are_told_from_those_that_never_will(
