@@ -130,9 +130,11 @@ def test_one_bad_alert_does_not_hide_the_others(tmp_path: Path, caplog: pytest.L
 
 
 @contextmanager
-def alertmanager(command: str, folder: Path, port: int) -> Iterator[str]:
-    """A real Alertmanager; it is killed at the end, and keeps no alert."""
-    (folder / "am.yml").write_text("{route: {receiver: nobody}, receivers: [{name: nobody}]}")
+def alertmanager(command: str, folder: Path, port: int, team: int) -> Iterator[str]:
+    """A real Alertmanager that tells a receiver at port ``team``; it is killed at the end, and keeps no alert."""
+    route = "{receiver: team, group_by: [alertname], group_wait: 200ms, group_interval: 1s, repeat_interval: 1h}"
+    receiver = f"{{name: team, webhook_configs: [{{url: 'http://127.0.0.1:{team}/'}}]}}"
+    (folder / "am.yml").write_text(f"{{route: {route}, receivers: [{receiver}]}}")
     arguments = [
         f"--config.file={folder / 'am.yml'}",
         f"--storage.path={folder / 'data'}",
@@ -158,20 +160,28 @@ def test_a_real_alertmanager_that_was_killed_gets_what_fires_again_and_resolves_
     command = shutil.which("prometheus-alertmanager")
     if command is None:  # it reads its templates from /usr/share, so that to unpack the package is not enough
         pytest.skip("no real Alertmanager: apt-get install prometheus-alertmanager")
-    (port,) = free_ports(1)
+    (port,), told = free_ports(1), list[Got]()
+
+    def states_told() -> list[dict[str, str]]:
+        """The state of each alert by its domain, in each message to the team."""
+        return [{one["labels"]["domain"]: one["status"] for one in message.json["alerts"]} for message in told]
+
+    both = {"law": "firing", "loi \u00e9\n": "firing"}
     url = raise_alerts(tmp_path / "gauge.db", [raised(1), raised(2, "loi \u00e9\n")])
     stopping = threading.Event()
-    with closing(open_queries(url)) as queries, Cursors(tmp_path / "c") as cursors:
+    with closing(open_queries(url)) as queries, Cursors(tmp_path / "c") as cursors, receiving(told) as team:
         made = repeater(queries, cursors, port, pause=lambda _: stopping.wait(0.1), now=time.time)
         made.start()
-        with alertmanager(command, tmp_path, port) as address:
+        with alertmanager(command, tmp_path, port, team.server_port) as address:
             until(lambda: len(active(address)) == 2)
             before = active(address)
+            until(lambda: states_told() == [both])  # one message about the group
         until(lambda: made.counts["failed"] >= 2)
-        with alertmanager(command, tmp_path, port) as address:
+        with alertmanager(command, tmp_path, port, team.server_port) as address:
             until(lambda: active(address) == before)
             raise_alerts(tmp_path / "gauge.db", [ended(3)])
             until(lambda: active(address).keys() == {"loi \u00e9\n"})
+            until(lambda: both | {"law": "resolved"} in states_told())
         stopping.set()
         made.join()
         assert made.counts["skipped"] == 0
