@@ -25,7 +25,7 @@ def sent(output: Output, epoch: int = 4) -> Message:
     ("output", "topic", "event_type", "event_time"),
     [
         (estimate(), "driftgauge.estimates", "estimate.updated.v1", "1970-01-01T01:00:00Z"),
-        (alert(), "driftgauge.alerts", "alert.raised.v1", "1970-01-01T00:50:00Z"),
+        (alert(), "driftgauge.alerts", "alert.changed.v2", "1970-01-01T00:50:00Z"),
         (acquisition(), "driftgauge.priorities", "acquisition.list.created.v2", "1970-01-01T01:00:00Z"),
         (PREDICTION, "driftgauge.predictions", "prediction.made.v1", "1970-01-01T00:00:01.500000Z"),
     ],
