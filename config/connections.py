@@ -35,6 +35,9 @@ class TopicSettings(Section):
     estimates: str = "driftgauge.estimates"
     """Topic for estimates; empty: they are not published."""
 
+    slice_estimates: str = "driftgauge.slice-estimates"
+    """Topic for the estimates of slices that `slices.estimate` names; empty: they are not published."""
+
     alerts: str = "driftgauge.alerts"
     """Topic for alerts; empty: they are not published."""
 
@@ -43,6 +46,9 @@ class TopicSettings(Section):
 
     label_lists: str = "driftgauge.label-lists"
     """Topic for the responses that should be labelled; empty: they are not published."""
+
+    weak_segments: str = "driftgauge.weak-segments"
+    """Topic for the slices that are worse than the rest of their domain; empty: they are not published."""
 
     predictions: str = "driftgauge.predictions"
     """Topic for the predictions that `predictions.publish` selects; empty: they are not published."""

@@ -254,6 +254,43 @@ class EstimateSettings(Section):
     """Number of responses that a window needs for an estimate."""
 
 
+class SliceSettings(Section):
+    """Slices of domains by what events carry: estimates of those asked for, and a search for weak ones."""
+
+    estimate: Annotated[tuple[str, ...], LISTED, Field(max_length=10)] = ()
+    """Names whose slices are estimated, several together with commas between: `[language, "language,tenant"]`."""
+
+    max_values: Annotated[int, Field(ge=1, le=1_000)] = 20
+    """Largest number of slices of one entry of `estimate` in one domain; the rest of the responses are "(other)"."""
+
+    max_estimates: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """Largest number of slices of one domain that are estimated; the largest ones are."""
+
+    weak_segments: bool = True
+    """Whether weak segments are searched at the end of each period of `acquisition.period_s`."""
+
+    weak_span_s: PositiveSeconds = 30 * DAY_S
+    """Seconds of event time whose labels the search compares."""
+
+    weak_min_labels: Annotated[int, Field(ge=5, le=100_000)] = 20
+    """Number of labels that a segment needs, and that the rest of its domain needs."""
+
+    weak_false_alarms: Annotated[float, Field(ge=0.002, lt=0.5)] = 0.01
+    """Probability that one search lists a segment that is as good as the rest of its domain."""
+
+    @model_validator(mode="after")
+    def _combinations_are_names(self) -> Self:
+        for combination in self.combinations:
+            if not all(combination) or len({*combination}) < len(combination) or len(combination) > 3:
+                raise ValueError("estimate must have entries of one to three different names, with commas between")
+        return self
+
+    @property
+    def combinations(self) -> tuple[tuple[str, ...], ...]:
+        """The names of each entry of ``estimate``."""
+        return tuple(tuple(name.strip() for name in entry.split(",")) for entry in self.estimate)
+
+
 class DriftSettings(Section):
     """Detection of change in predictions and features."""
 

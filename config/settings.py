@@ -32,6 +32,7 @@ from driftgauge.config.estimation import (
     LabelSettings,
     LearningSettings,
     PredictionSettings,
+    SliceSettings,
     TargetSettings,
     WindowSettings,
 )
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     labels: LabelSettings = Field(default_factory=LabelSettings)
     acquisition: AcquisitionSettings = Field(default_factory=AcquisitionSettings)
     estimates: EstimateSettings = Field(default_factory=EstimateSettings)
+    slices: SliceSettings = Field(default_factory=SliceSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     targets: TargetSettings = Field(default_factory=TargetSettings)

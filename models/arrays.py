@@ -17,3 +17,5 @@ Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 """Whole numbers of any width."""
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Strings: TypeAlias = npt.NDArray[np.str_]
+Objects: TypeAlias = npt.NDArray[np.object_]
+"""Any values; what they are is said where the array is made."""

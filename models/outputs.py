@@ -1,4 +1,4 @@
-"""Outputs of the core: estimates, alerts, data lists, label lists, predictions and dead letters.
+"""Outputs of the core: estimates, alerts, lists of data, labels and weak segments, predictions and dead letters.
 
 Every type is an immutable value without behaviour. Times are UTC seconds since the epoch (float). An unknown value is
 ``None``, never zero. Every output that is kept has a ``key``: a later output with the same key replaces it.
@@ -27,6 +27,7 @@ ALERTS: Mapping[str, Severity] = {
     "refused_context": "info",
     "labels_out_of_scale": "warning",
     "id_conflict": "warning",
+    "weak_segment": "warning",
 }
 """Every kind of alert, and its severity."""
 
@@ -267,6 +268,97 @@ class LabelList:
         return SeriesKey(self.domain, self.fingerprint)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEstimate:
+    """The accuracy of one slice of a series, such as ``language=de``; the fields are those of `Estimate`."""
+
+    slice: str
+    status: Status
+    status_reason: str | None
+    accuracy: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_events: int
+    n_labels: int
+    accuracy_labelled: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceEstimates:
+    """The accuracy of slices of one series over one window: beside its `Estimate`, of the same key and revision.
+
+    ``slices`` are the slices with enough responses, the largest first; ``n_left_out`` further ones are too many.
+    """
+
+    domain: str
+    fingerprint: str
+    model: str
+    window_start: float
+    window_end: float
+    revision: int
+    confidence_level: float
+    estimator: str
+    slices: tuple[SliceEstimate, ...]
+    n_left_out: int
+
+    @property
+    def key(self) -> str:
+        """The stable key: that of the estimate of the whole series."""
+        return estimate_key(SeriesKey(self.domain, self.fingerprint), self.window_end)
+
+
+Basis: TypeAlias = Literal["labels", "predictions"]
+"""What says that a segment is weak: labels prove it, predictions only suggest it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeakSegment:
+    """A slice of a domain where responses are wrong more often than in the rest of the domain.
+
+    With the basis ``labels``, ``accuracy`` and ``accuracy_outside`` are weighted means of the labels; with
+    ``predictions``, means of ``p_correct``, and labels do not prove it. ``n`` labels or responses are in the segment,
+    without those in a segment that is listed before it. ``p_value`` is corrected for all segments of the search.
+    """
+
+    rank: int
+    domain: str
+    fingerprint: str
+    slice: str
+    basis: Basis
+    accuracy: float
+    accuracy_outside: float
+    n: int
+    p_value: float
+    why: str
+
+    @property
+    def series(self) -> SeriesKey:
+        """The segment."""
+        return SeriesKey(self.domain, self.fingerprint, self.slice)
+
+
+@dataclass(frozen=True, slots=True)
+class WeakSegments:
+    """The weak segments that a search found at the end of a period, those that labels prove first.
+
+    The labels are those of responses since ``since``, the predictions those of the period. ``n_segments`` of domains
+    were compared by labels, ``n_suggesting`` by predictions.
+    """
+
+    event_time: float
+    since: float
+    false_alarms: float
+    n_labels: int
+    n_segments: int
+    n_suggesting: int
+    segments: tuple[WeakSegment, ...]
+
+    @property
+    def key(self) -> str:
+        """The stable key: the end of the period."""
+        return boundary_name(self.event_time)
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The probability that one response is correct.
@@ -291,5 +383,5 @@ class Prediction:
         return self.response_id
 
 
-Output: TypeAlias = Estimate | Alert | Acquisition | LabelList | Prediction | Rejected
+Output: TypeAlias = Estimate | SliceEstimates | Alert | Acquisition | LabelList | WeakSegments | Prediction | Rejected
 """Everything that the core emits; a rejected event leaves as a dead letter."""

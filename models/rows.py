@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s, Strings
+from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s, Objects, Strings
 from driftgauge.models.series import SeriesKey
 
 
@@ -62,6 +62,7 @@ class Rows:
     p_correct: Float64s  # NaN without a prediction
     correct: Float64s  # NaN without a label
     weight: Float64s
+    slices: Objects  # mappings as in `ResponseRow`
 
     def __len__(self) -> int:
         return len(self.seq)

@@ -13,11 +13,13 @@ from itertools import groupby
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.data_list import data_list
 from driftgauge.agent.core.domain_state import DomainState
-from driftgauge.agent.core.estimating import estimate_live, estimate_past
+from driftgauge.agent.core.estimating import estimate_live, estimate_past, estimate_slices
 from driftgauge.agent.core.listing import Listing
 from driftgauge.agent.core.roster import Roster
+from driftgauge.agent.core.searching import Searching
 from driftgauge.agent.core.state import Closing
 from driftgauge.models.outputs import Acquisition, Estimate
+from driftgauge.models.windows import Window
 
 
 class Emission:
@@ -27,6 +29,7 @@ class Emission:
         self._batch = batch
         self._roster = roster
         self._listing = Listing(batch, roster)
+        self._searching = Searching(batch)
 
     def close(self, boundary: float) -> None:
         """Begin to emit the windows that end at this boundary, after the rest of those of the boundary before."""
@@ -40,6 +43,7 @@ class Emission:
         """Begin to draw label lists of periods that have ended, unless estimates come first."""
         if self._batch.state.closing is None:
             self._listing.close(self._batch.state.boundary)
+            self._searching.close()
 
     def emit_early(self) -> None:
         """Begin to emit the open windows that changed; where estimates are due already, emit some of those instead."""
@@ -70,6 +74,7 @@ class Emission:
         if boundary > -math.inf:  # else a pause before the first response
             self._emit_data_list(boundary)
             self._listing.close(boundary)
+            self._searching.close()
 
     def _close_domain(self, domain: DomainState, boundary: float) -> bool:
         """Emit the window of a domain if it is due; returns whether it was."""
@@ -156,6 +161,20 @@ class Emission:
         self._batch.state.counters["estimates"] += 1
         self._batch.estimates[estimate.key] = estimate
         self._batch.emit(estimate)
+        if self._batch.settings.slices.combinations and estimate.n_events:
+            self._emit_slices(estimate)
+
+    def _emit_slices(self, estimate: Estimate) -> None:
+        """Emit the estimates of the slices of a window, with the revision of the window's own estimate."""
+        state, series = self._batch.state, estimate.series
+        context, domain = self._roster.context(series.fingerprint), state.domains.get(series)
+        if context is None:
+            return
+        settings = self._batch.settings
+        window = Window(settings.windows, settings.features.width) if domain is None else domain.window
+        if slices := estimate_slices(state, self._batch.memory, context, window, estimate):
+            state.counters["slice_estimates"] += len(slices.slices)
+            self._batch.emit(slices)
 
     def _emit_data_list(self, boundary: float) -> None:
         made = Acquisition(boundary, data_list(self._batch, boundary))

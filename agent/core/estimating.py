@@ -13,8 +13,9 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, widened
 from driftgauge.models.memory import Memory
-from driftgauge.models.outputs import Estimate, Status, estimate_key
+from driftgauge.models.outputs import Estimate, SliceEstimate, SliceEstimates, Status, estimate_key
 from driftgauge.models.series import SeriesKey
+from driftgauge.models.slices.grouping import slices_of
 from driftgauge.models.windows import Window
 
 _RIGHT = 0.5  # a graded label below this says wrong
@@ -53,6 +54,56 @@ def worst_responses(state: State, memory: Memory, domain: DomainState, end: floa
     listed = np.flatnonzero(is_held & (is_wrong | (~sample.is_labelled & ~np.isnan(p))))
     order = listed[np.lexsort((p[listed], ~is_wrong[listed]))]
     return tuple(str(ids[at]) for at in order[:limit])
+
+
+def estimate_slices(
+    state: State, memory: Memory, context: ContextState, window: Window, estimate: Estimate
+) -> SliceEstimates | None:
+    """The accuracy of the slices of a window that is estimated, by the same estimator; None without any.
+
+    Parameters
+    ----------
+    window : the buffer of the series; where it lacks rows of the window, they are read from the store
+    estimate : of the whole window
+    """
+    settings, series, end = state.settings, estimate.series, estimate.window_end
+    stored = memory.window(series, estimate.window_start, end, settings.windows.window_events)
+    carried = dict(zip(stored.id.tolist(), stored.slices, strict=True))
+    window = _holding(state, memory, series, window, end)
+    span = window.span(end)
+    ids = [name for name, is_usable in zip(window.ids[span], window.is_usable[span], strict=True) if is_usable]
+    found, n_left_out = slices_of([carried.get(name, {}) for name in ids], settings.slices, settings.min_events)
+    if not found:
+        return None
+    sample = _sample(context, series, window, end)
+    slices = [_of_slice(state, context, name, sample.at(rows)) for name, rows in found.items()]
+    return SliceEstimates(
+        domain=series.domain,
+        fingerprint=series.fingerprint,
+        model=estimate.model,
+        window_start=estimate.window_start,
+        window_end=end,
+        revision=estimate.revision,
+        confidence_level=estimate.confidence_level,
+        estimator=estimate.estimator,
+        slices=tuple(slices),
+        n_left_out=n_left_out,
+    )
+
+
+def _of_slice(state: State, context: ContextState, name: str, sample: Sample) -> SliceEstimate:
+    found = _found(state, context, sample)
+    return SliceEstimate(
+        slice=name,
+        status=found.status,
+        status_reason=found.status_reason,
+        accuracy=found.accuracy,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        n_events=len(sample),
+        n_labels=int(sample.is_labelled.sum()),
+        accuracy_labelled=found.accuracy_labelled,
+    )
 
 
 def estimate_past(
@@ -114,8 +165,7 @@ def _sample(context: ContextState, series: SeriesKey, window: Window, end: float
 def _estimate(
     state: State, context: ContextState, series: SeriesKey, end: float, revision: int, sample: Sample
 ) -> Estimate:
-    settings = state.settings
-    found = widened(_judge(settings, context, sample), state.annotator_pairs.error_rate, settings.confidence_level)
+    settings, found = state.settings, _found(state, context, sample)
     return Estimate(
         domain=series.domain,
         fingerprint=series.fingerprint,
@@ -140,6 +190,11 @@ def _estimate(
         spread=found.spread,
         interval_parts=found.interval_parts,
     )
+
+
+def _found(state: State, context: ContextState, sample: Sample) -> AccuracyEstimate:
+    settings = state.settings
+    return widened(_judge(settings, context, sample), state.annotator_pairs.error_rate, settings.confidence_level)
 
 
 def _judge(settings: PipelineSettings, context: ContextState, sample: Sample) -> AccuracyEstimate:

@@ -11,6 +11,7 @@ from driftgauge.models.labels import LabelUse, Policy
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
+from driftgauge.models.slices.grouping import SlicePlan
 from driftgauge.models.windows import WindowSpec
 
 
@@ -41,6 +42,7 @@ class PipelineSettings:
     label_horizon_s: float = 30 * 86_400.0
     max_pending_labels: int = 1_000_000
     label_scale: str = "0 to 1"
+    slices: SlicePlan = field(default_factory=SlicePlan)
     confidence_level: float = 0.9
     min_events: int = 30
     detect_drift: bool = True

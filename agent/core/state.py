@@ -56,8 +56,15 @@ def _with_alert_time(saved: list[Any]) -> list[Any]:
     return [*before, clocks[0], closing, lists, pairs]
 
 
+def _without_search(saved: list[Any]) -> list[Any]:
+    """Format 5 searched no weak segments."""
+    return [*saved, -math.inf]
+
+
 STREAM = SavedFormat(
-    "state of the stream", (_without_stale, _without_closing, _without_lists, _with_alert_time), since="0.2.0"
+    "state of the stream",
+    (_without_stale, _without_closing, _without_lists, _with_alert_time, _without_search),
+    since="0.2.0",
 )
 SCALE = SavedFormat("judgement of a topic")
 ALERT = SavedFormat("open alert", since="0.2.0")
@@ -86,7 +93,8 @@ class State:
     ``boundary`` is where the next windows end; -inf before the first response. ``closing`` is a boundary at which some
     domains still wait for their estimate. ``n_stale`` closed windows are marked to be estimated again. ``n_due`` of
     them need not wait for the next boundary. ``corrected_at`` is the event time at which some were last emitted.
-    ``period_end`` is the end of the oldest period without label lists, -inf before the first boundary.
+    ``period_end`` is the end of the oldest period without label lists, ``search_end`` that of the newest period after
+    which weak segments were searched; -inf before the first boundary.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -105,6 +113,7 @@ class State:
         self.closing: Closing | None = None
         self.period_end = -math.inf
         self.due_lists: list[DueList] = []
+        self.search_end = -math.inf
         self.counters: Counter[str] = Counter()
         self.label_delays = LabelDelays()
         self.annotator_pairs = AnnotatorPairs()
@@ -250,9 +259,8 @@ class State:
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         lists = [self.period_end, self.due_lists]
         pairs = [self.annotator_pairs.n, self.annotator_pairs.n_disagreeing]
-        return STREAM.pack(
-            [scalars, counters, delays, self.assembly.n_news, self.clock.snapshot(), self.closing, lists, pairs]
-        )
+        rest = [self.assembly.n_news, self.clock.snapshot(), self.closing, lists, pairs, self.search_end]
+        return STREAM.pack([scalars, counters, delays, *rest])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -260,7 +268,8 @@ class State:
         state, saved = cls(settings), memory.state("")
         if "stream" not in saved:
             return state
-        scalars, counters, delays, state.assembly.n_news, clock, closing, lists, pairs = STREAM.unpack(saved["stream"])
+        scalars, counters, delays, *rest = STREAM.unpack(saved["stream"])
+        state.assembly.n_news, clock, closing, lists, pairs, state.search_end = rest
         if closing is not None:
             state.closing = Closing(closing[0], SeriesKey(*closing[1]) if closing[1] else None)
         state.period_end, state.due_lists = lists[0], [DueList(SeriesKey(*due[0]), *due[1:]) for due in lists[1]]

@@ -120,6 +120,7 @@ def rows_of(recordings: Sequence[Recording], spec: FeatureSpec = DEFAULT_SPEC, s
         p_correct=np.full(n, np.nan),
         correct=np.concatenate([r.labels[o] for r, o in pairs]).astype(np.float64),
         weight=np.ones(n),
+        slices=np.full(n, {}, dtype=np.object_),
     )
 
 

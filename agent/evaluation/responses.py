@@ -109,4 +109,5 @@ def in_a_stream(traffics: Sequence[Traffic], seed: int) -> Rows:
         p_correct=np.full(n, np.nan),
         correct=np.concatenate(correct),
         weight=np.ones(n),
+        slices=np.full(n, {}, dtype=np.object_),
     )

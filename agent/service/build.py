@@ -43,6 +43,7 @@ from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
+from driftgauge.models.slices.grouping import SlicePlan
 from driftgauge.models.windows import WindowSpec
 
 _UNKNOWN: dict[str, Use] = {"weight_one": "count", "ignore_in_estimates": "teach"}
@@ -95,6 +96,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         ),
         alert_link=settings.alerts.link,
         label_plan=label_plan(settings),
+        slices=slice_plan(settings),
         confidence_level=settings.estimates.confidence_level,
         min_events=settings.estimates.min_events,
         detect_drift=settings.drift.enabled,
@@ -130,6 +132,20 @@ def label_plan(settings: Settings) -> LabelPlan:
         expires_after=acquisition.expires_after,
         link=acquisition.link,
         seed=settings.classifier.seed,
+    )
+
+
+def slice_plan(settings: Settings) -> SlicePlan:
+    """Which slices are estimated and searched."""
+    slices = settings.slices
+    return SlicePlan(
+        combinations=slices.combinations,
+        max_values=slices.max_values,
+        max_estimates=slices.max_estimates,
+        finds_weak=slices.weak_segments,
+        weak_span_s=slices.weak_span_s,
+        weak_min_labels=slices.weak_min_labels,
+        weak_false_alarms=slices.weak_false_alarms,
     )
 
 

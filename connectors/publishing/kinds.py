@@ -14,7 +14,15 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.publishing.payload import to_json
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, Prediction
+from driftgauge.models.outputs import (
+    Acquisition,
+    Alert,
+    Estimate,
+    LabelList,
+    Prediction,
+    SliceEstimates,
+    WeakSegments,
+)
 
 R = TypeVar("R")
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
@@ -117,7 +125,7 @@ def _position_and_content(rejected: Rejected) -> str:
     return f"{rejected.topic}/{rejected.partition}/{rejected.offset}/{content.hexdigest()}"
 
 
-def _key_and_revision(record: Estimate | Acquisition) -> str:
+def _key_and_revision(record: Estimate | SliceEstimates | Acquisition) -> str:
     return f"{record.key}@{record.revision}"
 
 
@@ -141,6 +149,19 @@ _KINDS: tuple[OutputKind[Any], ...] = (
             "estimates_by_domain": ("domain", "fingerprint", "window_end"),
             "estimates_by_end": ("window_end",),
         },
+    ),
+    OutputKind(
+        record=SliceEstimates,
+        name="slice_estimates",
+        event_type="driftgauge.slice_estimates.updated.v1",
+        topic="slice_estimates",
+        default_topic="driftgauge.slice-estimates",
+        key_description="domain/fingerprint/window end",
+        event_id=_key_and_revision,
+        event_time="window_end",
+        table="slice_estimates",
+        newest_by="revision",
+        indexes={"slice_estimates_by_end": ("window_end",)},
     ),
     OutputKind(
         record=Alert,
@@ -180,6 +201,17 @@ _KINDS: tuple[OutputKind[Any], ...] = (
             "label_lists_by_series": ("domain", "fingerprint", "period_end"),
             "label_lists_by_end": ("period_end",),
         },
+    ),
+    OutputKind(
+        record=WeakSegments,
+        name="weak_segments",
+        event_type="driftgauge.weak_segments.found.v1",
+        topic="weak_segments",
+        default_topic="driftgauge.weak-segments",
+        key_description="end of the period",
+        event_time="event_time",
+        table="weak_segments",
+        indexes={"weak_segments_by_time": ("event_time",)},
     ),
     OutputKind(  # not stored: the row of the response holds it
         record=Prediction,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -13,9 +14,14 @@ from driftgauge.models.arrays import Float32s
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.feature_sets import FEATURES, common_width, in_width
 
+_SLICES = msgspec.json.Decoder(dict[str, str])
+
 
 class Remembered(NamedTuple):
-    """The values of one response that a window or a training set needs; ``features`` as little-endian float32 bytes."""
+    """The values of one response that a window or a training set needs.
+
+    ``features`` are little-endian float32 bytes, ``slices`` a JSON object; None: none.
+    """
 
     seq: int
     id: str
@@ -25,6 +31,7 @@ class Remembered(NamedTuple):
     p_correct: float | None
     correct: float | None
     weight: float
+    slices: str | None = None
 
 
 def as_rows(remembered: Sequence[Sequence[Any]]) -> Rows:
@@ -37,7 +44,7 @@ def as_rows(remembered: Sequence[Sequence[Any]]) -> Rows:
     ([[0.5, 2.0]], [nan])
     """
     columns = list(zip(*remembered, strict=True)) or [()] * len(Remembered._fields)
-    seq, ids, domain, event_time, features, p_correct, correct, weight = columns
+    seq, ids, domain, event_time, features, p_correct, correct, weight, slices = columns
     return Rows(
         seq=np.array(seq, dtype=np.int64),
         id=np.array(ids, dtype=np.str_),
@@ -47,6 +54,7 @@ def as_rows(remembered: Sequence[Sequence[Any]]) -> Rows:
         p_correct=np.array(p_correct, dtype=np.float64),
         correct=np.array(correct, dtype=np.float64),
         weight=np.array(weight, dtype=np.float64),
+        slices=np.array([slices_from(text) for text in slices], dtype=np.object_),
     )
 
 
@@ -58,6 +66,20 @@ def as_bytes(features: npt.ArrayLike) -> bytes:
 def from_bytes(features: bytes) -> Float32s:
     """Features as they were stored, (d,), read-only."""
     return np.frombuffer(features, dtype="<f4").astype(np.float32, copy=False)
+
+
+def slices_from(text: str | None) -> Mapping[str, str]:
+    """Slices as they were stored.
+
+    >>> slices_from('{"language":"de"}'), slices_from(None)
+    ({'language': 'de'}, {})
+    """
+    return _SLICES.decode(text) if text else {}
+
+
+def as_text(slices: Mapping[str, str]) -> str | None:
+    """Slices as they are stored."""
+    return msgspec.json.encode(dict(slices)).decode() if slices else None
 
 
 def known(value: float | None) -> float | None:

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.store import schema
-from driftgauge.connectors.store.columns import as_bytes, from_bytes, known
+from driftgauge.connectors.store.columns import as_bytes, as_text, from_bytes, known, slices_from
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label
 from driftgauge.models.rows import ResponseRow
@@ -42,7 +42,7 @@ def response_values(row: ResponseRow, domain: int, fingerprint: int) -> Values:
         "classifier_version": row.classifier_version,
         "n_tokens": int(row.n_tokens),
         "finish_reason": row.finish_reason,
-        "slices": msgspec.json.encode(dict(row.slices)).decode() if row.slices else None,
+        "slices": as_text(row.slices),
         "text": row.text,
         "features": as_bytes(row.features),
     }
@@ -62,7 +62,7 @@ def response(values: Sequence[Any]) -> ResponseRow:
         _number(p_correct),
         version,
         n_tokens,
-        msgspec.json.decode(slices) if slices else {},
+        slices_from(slices),
         finish_reason,
         _number(correct),
         weight,

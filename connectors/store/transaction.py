@@ -67,6 +67,7 @@ _REMEMBERED = (  # in the order of `columns.Remembered`
     _R.p_correct,
     _R.correct,
     _R.weight,
+    _R.slices,
 )
 
 

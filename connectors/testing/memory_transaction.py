@@ -12,7 +12,7 @@ import numpy as np
 
 from driftgauge.connectors.base import Message, Positions, Record, TopicPartition
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind, stored_kinds
-from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows
+from driftgauge.connectors.store.columns import Remembered, as_bytes, as_rows, as_text
 from driftgauge.connectors.store.schema import id_hash
 from driftgauge.connectors.testing.crash_plan import CrashPlan
 from driftgauge.connectors.testing.tables import Tables
@@ -336,5 +336,6 @@ def _last(rows: Iterable[ResponseRow], limit: int) -> Rows:
 
 def _remembered(row: ResponseRow) -> Remembered:
     return Remembered(
-        row.seq, row.id, row.domain, row.event_time, as_bytes(row.features), row.p_correct, row.correct, row.weight
-    )
+        row.seq, row.id, row.domain, row.event_time, as_bytes(row.features), row.p_correct, row.correct, row.weight,
+        as_text(row.slices),
+    )  # fmt: skip

@@ -22,6 +22,7 @@ ACTIONS: Mapping[str, str] = {
     "returned_context": "nothing; after a rollback of a model it is expected",
     "labels_out_of_scale": "configure labels.scale",
     "id_conflict": "configure decode.response_id",
+    "weak_segment": "look at the wrong answers of the slice, then get data or change the prompt for it",
     "refused_context": "fix what the producer sends",
 }
 """What to do, by kind."""

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.recalibration import Recalibrated, ShiftPrior, recalibrate
@@ -50,6 +51,13 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.correct)
+
+    def at(self, rows: npt.NDArray[np.intp]) -> Sample:
+        """Some of the rows."""
+        scores = None if self.scores is None else self.scores[rows]
+        return Sample(
+            self.features[rows], self.p_correct[rows], self.correct[rows], self.weight[rows], scores, self.domain
+        )
 
     @property
     def is_labelled(self) -> Bools:

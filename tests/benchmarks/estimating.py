@@ -61,7 +61,8 @@ def _rows(domain: str, n: int, n_labels: int) -> Rows:
     correct[draw.permutation(n)[n_labels:]] = np.nan
     seq, none = np.arange(n), np.full(n, np.nan)
     times = np.linspace(0.0, END, n, endpoint=False)
-    return Rows(seq, seq.astype(np.str_), np.full(n, domain), times, features, none, correct, np.ones(n))
+    columns = (np.full(n, domain), times, features, none, correct, np.ones(n), np.full(n, {}, dtype=np.object_))
+    return Rows(seq, seq.astype(np.str_), *columns)
 
 
 def _estimate(state: State, domain: DomainState) -> None:

@@ -87,4 +87,5 @@ def _fill_windows(pipeline: Pipeline) -> None:
     ids = np.char.add("w", seq.astype(np.str_))
     for series, domain in pipeline.state.domains.items():
         features = rng.gamma(2.0, 1.0, (n, DEFAULT_SPEC.width)).astype(np.float32)
-        domain.window.load(Rows(seq, ids, np.full(n, series.domain), times, features, none, none, np.ones(n)))
+        columns = (np.full(n, series.domain), times, features, none, none, np.ones(n), np.full(n, {}, dtype=np.object_))
+        domain.window.load(Rows(seq, ids, *columns))

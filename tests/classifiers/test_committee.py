@@ -38,6 +38,7 @@ def traffic(n: int, *, seed: int = 0, signal: float = 3.0, domains: int = 3, wid
         p_correct=np.full(n, np.nan),
         correct=(rng.random(n) < p).astype(np.float64),
         weight=rng.choice([1.0, 3.0], n),
+        slices=np.full(n, {}, dtype=np.object_),
     )
 
 
