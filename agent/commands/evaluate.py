@@ -21,10 +21,16 @@ from driftgauge.agent.commands.terminal import console, errors, print_line, stag
 
 PICTURE_HELP = "Picture to write; its suffix decides the format."
 
-Protocol = Literal["compositions", "labels", "coverage", "alarms", "live", "responses", "selection", "ranking"]
+Protocol = Literal[
+    "compositions", "labels", "coverage", "alarms", "live", "responses", "selection", "ranking", "segments"
+]
 
 _NOT_FOR_DRAWS = ("k", "max_compositions", "target", "feature_set", "top_k", "picture")
-INAPPLICABLE: Mapping[Protocol, tuple[str, ...]] = {"selection": _NOT_FOR_DRAWS, "ranking": _NOT_FOR_DRAWS}
+INAPPLICABLE: Mapping[Protocol, tuple[str, ...]] = {
+    "selection": _NOT_FOR_DRAWS,
+    "ranking": _NOT_FOR_DRAWS,
+    "segments": (*_NOT_FOR_DRAWS, "confidence_level"),
+}
 """Parameters of `evaluate` that a protocol does not use; every other protocol does not use ``repeats``."""
 
 
@@ -60,7 +66,7 @@ def evaluate(
     confidence_level: Annotated[
         float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
     ] = 0.9,
-    repeats: Annotated[int, typer.Option(min=1, help="Draws of labels, of `selection` and `ranking`.")] = 50,
+    repeats: Annotated[int, typer.Option(min=1, help="Draws of labels, of `selection`, `ranking`, `segments`.")] = 50,
     seed: SeedOption = 0,
     jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
@@ -69,8 +75,16 @@ def evaluate(
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
     from driftgauge.agent.evaluation import evaluate as evaluation
     from driftgauge.agent.evaluation.ranking_trials import ranking
+    from driftgauge.agent.evaluation.segment_trials import segments
     from driftgauge.agent.evaluation.selection_trials import selection
-    from driftgauge.agent.evaluation.view import account_lines, plot, ranking_tables, render, selection_table
+    from driftgauge.agent.evaluation.view import (
+        account_lines,
+        plot,
+        ranking_tables,
+        render,
+        segments_table,
+        selection_table,
+    )
 
     refuse_inapplicable(context, protocol)
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
@@ -83,6 +97,9 @@ def evaluate(
         elif protocol == "ranking":
             result = ranking(traffic, counts, repeats, seed, jobs, show, confidence_level=confidence_level)
             console.print(ranking_tables(result))
+        elif protocol == "segments":
+            result = segments(traffic, [n for n in counts if n], repeats, seed, jobs, show)
+            console.print(segments_table(result))
         else:
             result = evaluation.evaluate(
                 traffic, protocol, ks, max_compositions, counts, target,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSet
 
 Domains: TypeAlias = tuple[str, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
+T = TypeVar("T")
+R = TypeVar("R")
 
 TRAIN_SHARE = 0.8
 MIN_ROWS = 20
@@ -169,7 +171,7 @@ class CachedForests:
         return self.fitted[trained_on][2]
 
 
-def in_parallel(jobs: int, function: Callable[[Domains], Any], arguments: Iterable[Domains]) -> Iterator[Any]:
+def in_parallel(jobs: int, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
     """Results in the order of the arguments, from ``jobs`` processes."""
     results: Any = Parallel(n_jobs=jobs, return_as="generator")(delayed(function)(one) for one in arguments)
     return iter(results)

@@ -38,6 +38,11 @@ def selection_table(result: Mapping[str, Any]) -> Table:
     return _cells_table(f"selection, default plan {result['default_plan']}", result["cells"])
 
 
+def segments_table(result: Mapping[str, Any]) -> Table:
+    """One row for each file, number of labels and planted segment of the protocol ``segments``."""
+    return _cells_table(f"weak segments, false alarms {result['false_alarms']}", result["cells"])
+
+
 def ranking_tables(result: Mapping[str, Any]) -> RenderableType:
     """The orders of the protocol ``ranking``, and how often the stated probabilities of its data lists were right."""
     over_files = [{"file": "mean", **cell} for cell in result["means"]] if len(result["accounts"]) > 1 else []

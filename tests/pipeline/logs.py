@@ -17,6 +17,7 @@ from driftgauge.models.events import Chunk, Context, Event, Generation, Label, R
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Output
 from driftgauge.models.signals.assembly import AssemblySettings
+from driftgauge.models.slices.grouping import SlicePlan
 from driftgauge.models.windows import WindowSpec
 
 START = 1_000_000.0
@@ -32,6 +33,7 @@ SETTINGS = PipelineSettings(
     predictions="final",
     windows_at_once=3,
     label_plan=LabelPlan(period_s=60.0, budget=Budget(12, base=1), expires_after=1, link="https://t/{response_id}"),
+    slices=SlicePlan((("language",), ("language", "tenant")), 3, 4, weak_min_labels=2, weak_false_alarms=0.3),
 )
 
 
@@ -58,7 +60,8 @@ def _response(rng: np.random.Generator, i: int, at: float) -> list[Event]:
     domain = "abcd"[int(rng.integers(4))]
     context = Context(model="m" if rng.random() < 0.9 else "other", temperature=1.0)
     tokens = signal(rng, int(rng.integers(1, 30)), correct=bool(rng.random() < 0.5))
-    whole = Generation(f"r{i}", at, domain, context, tokens)
+    slices = {"language": "de" if i % 3 else "en", "tenant": f"t{i % 5}"}
+    whole = Generation(f"r{i}", at, domain, context, tokens, slices)
     chance = rng.random()
     if chance < 0.05:
         return [Rejected("not_json", "planted", value=b"{")]
