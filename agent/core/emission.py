@@ -148,31 +148,28 @@ class Emission:
         if domain is not None and may_be_last and estimate.window_end >= newest_end:
             domain.last_estimate = estimate
             state.touched_domains.add(estimate.series)
-        self._emit(estimate)
+        self._emit(estimate, None)
 
     def _emit_live(self, domain: DomainState, estimate: Estimate) -> None:
         domain.last_estimate = estimate
         domain.is_changed = False
         domain.events_since = domain.labels_since = 0
         self._batch.state.touched_domains.add(domain.series)
-        self._emit(estimate)
+        self._emit(estimate, domain.window)
 
-    def _emit(self, estimate: Estimate) -> None:
+    def _emit(self, estimate: Estimate, buffer: Window | None) -> None:
         self._batch.state.counters["estimates"] += 1
         self._batch.estimates[estimate.key] = estimate
         self._batch.emit(estimate)
         if self._batch.settings.slices.combinations and estimate.n_events:
-            self._emit_slices(estimate)
+            self._emit_slices(estimate, buffer)
 
-    def _emit_slices(self, estimate: Estimate) -> None:
+    def _emit_slices(self, estimate: Estimate, buffer: Window | None) -> None:
         """Emit the estimates of the slices of a window, with the revision of the window's own estimate."""
-        state, series = self._batch.state, estimate.series
-        context, domain = self._roster.context(series.fingerprint), state.domains.get(series)
+        state, context = self._batch.state, self._roster.context(estimate.fingerprint)
         if context is None:
             return
-        settings = self._batch.settings
-        window = Window(settings.windows, settings.features.width) if domain is None else domain.window
-        if slices := estimate_slices(state, self._batch.memory, context, window, estimate):
+        if slices := estimate_slices(state, self._batch.memory, context, buffer, estimate):
             state.counters["slice_estimates"] += len(slices.slices)
             self._batch.emit(slices)
 

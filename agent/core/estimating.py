@@ -14,6 +14,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, widened
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate, SliceEstimate, SliceEstimates, Status, estimate_key
+from driftgauge.models.rows import Rows
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.slices.grouping import slices_of
 from driftgauge.models.windows import Window
@@ -57,19 +58,19 @@ def worst_responses(state: State, memory: Memory, domain: DomainState, end: floa
 
 
 def estimate_slices(
-    state: State, memory: Memory, context: ContextState, window: Window, estimate: Estimate
+    state: State, memory: Memory, context: ContextState, buffer: Window | None, estimate: Estimate
 ) -> SliceEstimates | None:
     """The accuracy of the slices of a window that is estimated, by the same estimator; None without any.
 
     Parameters
     ----------
-    window : the buffer of the series; where it lacks rows of the window, they are read from the store
+    buffer : of the series, where it is live and the window is its newest; it has the scores of the rows
     estimate : of the whole window
     """
     settings, series, end = state.settings, estimate.series, estimate.window_end
     stored = memory.window(series, estimate.window_start, end, settings.windows.window_events)
     carried = dict(zip(stored.id.tolist(), stored.slices, strict=True))
-    window = _holding(state, memory, series, window, end)
+    window = buffer if buffer is not None and buffer.covers(end) else _loaded(state, stored)
     span = window.span(end)
     ids = [name for name, is_usable in zip(window.ids[span], window.is_usable[span], strict=True) if is_usable]
     found, n_left_out = slices_of([carried.get(name, {}) for name in ids], settings.slices, settings.min_events)
@@ -141,9 +142,13 @@ def _holding(state: State, memory: Memory, series: SeriesKey, window: Window, en
     if window.covers(end):
         return window
     spec = state.settings.windows
-    stored = Window(spec, state.settings.features.width)
-    stored.load(memory.window(series, end - spec.window_s, end, spec.window_events))
-    return stored
+    return _loaded(state, memory.window(series, end - spec.window_s, end, spec.window_events))
+
+
+def _loaded(state: State, rows: Rows) -> Window:
+    window = Window(state.settings.windows, state.settings.features.width)
+    window.load(rows)
+    return window
 
 
 def _sample(context: ContextState, series: SeriesKey, window: Window, end: float) -> Sample:
