@@ -379,7 +379,9 @@ class BoundSettings(Section):
     """Seconds of event time without a piece after which an incomplete response is evicted."""
 
     windows_at_once: Annotated[int, Field(ge=1, le=10_000)] = 25
-    """Largest number of live windows that are estimated at once, and of past windows beside them; the others wait."""
+    """Largest number of live windows that are estimated at once, and of past windows beside them; the others wait.
+
+    A slice counts as a window; with slices, a fifth as many past windows are estimated at once."""
 
 
 class ContextSettings(Section):

@@ -21,6 +21,8 @@ from driftgauge.agent.core.state import Closing
 from driftgauge.models.outputs import Acquisition, Estimate
 from driftgauge.models.windows import Window
 
+_SLICED = 5  # windows without slices that take as long as one with slices
+
 
 class Emission:
     """Emits what the windows of a batch give."""
@@ -76,16 +78,15 @@ class Emission:
             self._listing.close(boundary)
             self._searching.close()
 
-    def _close_domain(self, domain: DomainState, boundary: float) -> bool:
-        """Emit the window of a domain if it is due; returns whether it was."""
+    def _close_domain(self, domain: DomainState, boundary: float) -> int:
+        """Emit the window of a domain if it is due; returns the number of estimates, those of slices included."""
         state, window_s = self._batch.state, self._batch.settings.windows.window_s
-        is_due = self._is_due(domain, boundary)
-        if is_due:
-            self._emit_live(domain, estimate_live(state, self._batch.memory, domain, boundary))
-        elif domain.is_changed and not domain.window.has_rows(boundary - window_s, math.inf):
+        if self._is_due(domain, boundary):
+            return self._emit_live(domain, estimate_live(state, self._batch.memory, domain, boundary))
+        if domain.is_changed and not domain.window.has_rows(boundary - window_s, math.inf):
             domain.is_changed = False  # its responses were all late: they belong to past windows
             state.touched_domains.add(domain.series)
-        return is_due
+        return 0
 
     def make_stale_due(self) -> None:
         """Let the windows marked so far be estimated again.
@@ -96,10 +97,16 @@ class Emission:
         self._batch.state.n_due = self._batch.state.n_stale
 
     def _emit_stale(self) -> None:
-        """Emit closed windows that changed and are due: ``windows_at_once`` of them, the oldest marks first."""
+        """Emit closed windows that changed and are due: ``windows_at_once`` of them, the oldest marks first.
+
+        With slices a window takes some times as long, and fewer are taken.
+        """
         batch, state = self._batch, self._batch.state
         batch.save_stale()
-        taken = batch.memory.take_stale(min(state.n_due, batch.settings.windows_at_once))
+        n_at_once = batch.settings.windows_at_once
+        if batch.settings.slices.combinations:
+            n_at_once = max(n_at_once // _SLICED, 1)
+        taken = batch.memory.take_stale(min(state.n_due, n_at_once))
         state.n_stale, state.n_due = state.n_stale - len(taken), state.n_due - len(taken)
         state.corrected_at = state.event_time
         for series, marks in groupby(taken, key=lambda mark: mark.series):
@@ -150,28 +157,31 @@ class Emission:
             state.touched_domains.add(estimate.series)
         self._emit(estimate, None)
 
-    def _emit_live(self, domain: DomainState, estimate: Estimate) -> None:
+    def _emit_live(self, domain: DomainState, estimate: Estimate) -> int:
         domain.last_estimate = estimate
         domain.is_changed = False
         domain.events_since = domain.labels_since = 0
         self._batch.state.touched_domains.add(domain.series)
-        self._emit(estimate, domain.window)
+        return self._emit(estimate, domain.window)
 
-    def _emit(self, estimate: Estimate, buffer: Window | None) -> None:
+    def _emit(self, estimate: Estimate, buffer: Window | None) -> int:
+        """Emit an estimate and those of its slices; returns how many they are."""
         self._batch.state.counters["estimates"] += 1
         self._batch.estimates[estimate.key] = estimate
         self._batch.emit(estimate)
         if self._batch.settings.slices.combinations and estimate.n_events:
-            self._emit_slices(estimate, buffer)
+            return 1 + self._emit_slices(estimate, buffer)
+        return 1
 
-    def _emit_slices(self, estimate: Estimate, buffer: Window | None) -> None:
+    def _emit_slices(self, estimate: Estimate, buffer: Window | None) -> int:
         """Emit the estimates of the slices of a window, with the revision of the window's own estimate."""
         state, context = self._batch.state, self._roster.context(estimate.fingerprint)
-        if context is None:
-            return
-        if slices := estimate_slices(state, self._batch.memory, context, buffer, estimate):
-            state.counters["slice_estimates"] += len(slices.slices)
-            self._batch.emit(slices)
+        slices = None if context is None else estimate_slices(state, self._batch.memory, context, buffer, estimate)
+        if slices is None:
+            return 0
+        state.counters["slice_estimates"] += len(slices.slices)
+        self._batch.emit(slices)
+        return len(slices.slices)
 
     def _emit_data_list(self, boundary: float) -> None:
         made = Acquisition(boundary, data_list(self._batch, boundary))

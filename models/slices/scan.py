@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from driftgauge.models.arrays import Bools, Float64s
 from driftgauge.models.series import SeriesKey
@@ -115,7 +116,8 @@ def _scores(inside: Bools, value: Float64s, weight: Float64s) -> tuple[Float64s,
 
     A sum of weights stands for the number (sum w)^2 / sum w^2 of equal ones (Kish).
     """
-    w, wy, ww = (_Sums.of(inside, part) for part in (weight, weight * value, weight * weight))
+    members = csr_matrix(inside.T, dtype=np.float64)
+    w, wy, ww = (_Sums.of(members, part) for part in (weight, weight * value, weight * weight))
     mean, mean_in, mean_out = wy.total / w.total, wy.inside / w.inside, wy.outside / w.outside
     n_in, n_out = w.inside**2 / ww.inside, w.outside**2 / ww.outside
     gain = n_in * _divergence(mean_in, mean) + n_out * _divergence(mean_out, mean)
@@ -130,9 +132,9 @@ class _Sums(NamedTuple):
     total: Float64s
 
     @classmethod
-    def of(cls, inside: Bools, part: Float64s) -> _Sums:
+    def of(cls, members: csr_matrix[Any], part: Float64s) -> _Sums:
         total = part.sum(axis=0)
-        within = (inside.T.astype(np.float32) @ part.astype(np.float32)).astype(np.float64)  # whole numbers stay exact
+        within = np.asarray(members @ part)
         return cls(within, total - within, total)
 
 
