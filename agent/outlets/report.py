@@ -18,7 +18,7 @@ from driftgauge.connectors.store.queries import Counts, Verdicts
 from driftgauge.models.classify.prequential import Metric
 from driftgauge.models.estimate.judged import JudgedAccuracy, judged_accuracy
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, SliceEstimates, WeakSegments
 from driftgauge.models.probes import is_probe_domain
 from driftgauge.models.series import SeriesKey
 
@@ -48,6 +48,14 @@ class ReportQueries(Protocol):
 
     def label_lists(self, start: float, end: float) -> list[LabelList]:
         """The label lists of the newest period that ended in ``(start, end]``, by rank."""
+        ...
+
+    def slice_estimates(self, start: float, end: float) -> list[SliceEstimates]:
+        """Estimates of slices over windows that ended in ``(start, end]``, by window end."""
+        ...
+
+    def weak_segments(self, start: float, end: float) -> WeakSegments | None:
+        """The newest list of weak segments of a period that ended in ``(start, end]``."""
         ...
 
     def counts(self, start: float, end: float) -> Mapping[str, Counts]:
@@ -107,7 +115,8 @@ class Report:
     """The content of a report on ``[start, end)`` of event time.
 
     ``n_events`` and ``n_labels`` are those of live traffic, without probes. ``silent`` lists the domains that had an
-    estimate in the period before, but none in this one. ``judged`` has the accuracy by the judge, by domain.
+    estimate in the period before, but none in this one. ``slices`` has the estimates of slices beside those of
+    ``domains``. ``judged`` has the accuracy by the judge, by domain.
     """
 
     start: float
@@ -116,6 +125,8 @@ class Report:
     n_labels: int
     domains: tuple[DomainReport, ...]
     silent: tuple[str, ...]
+    slices: tuple[SliceEstimates, ...]
+    weak_segments: WeakSegments | None
     alerts: tuple[Alert, ...]
     acquisition: Acquisition | None
     label_lists: tuple[LabelList, ...]
@@ -145,6 +156,7 @@ def make_report(
     now, before = _newest(queries.estimates(start, end)), _newest(queries.estimates(2 * start - end, start))
     domains = [DomainReport(e, before.get(key), targets.get(e.domain, default_target)) for key, e in now.items()]
     domains.sort(key=lambda d: (VERDICTS.index(d.verdict), d.estimate.domain, d.estimate.fingerprint))
+    keys = {domain.estimate.key for domain in domains}
     counts = [found for domain, found in queries.counts(start, end).items() if not is_probe_domain(domain)]
     return Report(
         start=start,
@@ -153,6 +165,8 @@ def make_report(
         n_labels=sum(count.n_labels for count in counts),
         domains=tuple(domains),
         silent=tuple(sorted({key[0] for key in before} - {key[0] for key in now})),
+        slices=tuple(made for made in queries.slice_estimates(start, end) if made.key in keys),
+        weak_segments=queries.weak_segments(start, end),
         alerts=tuple(queries.alerts(start, end)),
         acquisition=queries.latest_acquisition(),
         label_lists=tuple(queries.label_lists(start, end)),

@@ -32,6 +32,8 @@ def to_json_report(report: Report) -> str:
         "n_labels": report.n_labels,
         "domains": [_domain(domain) for domain in report.domains],
         "silent_domains": report.silent,
+        "slices": [_builtin(made) for made in report.slices],
+        "weak_segments": _builtin(report.weak_segments) if report.weak_segments else None,
         "alerts": [_builtin(alert) for alert in report.alerts],
         "priorities": acquisition["priorities"],
         "label_lists": [_builtin(made) for made in report.label_lists],

@@ -12,10 +12,11 @@ from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, Scor
 from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.estimate.judged import MIN_OVERLAP
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Alert, Estimate, LabelList
+from driftgauge.models.outputs import Alert, Estimate, LabelList, SliceEstimate
 
 MAX_ROWS = 200
 _MAX_NAMES = 8
+_MAX_SLICES = 20
 
 
 def to_markdown(report: Report) -> str:
@@ -24,6 +25,7 @@ def to_markdown(report: Report) -> str:
         [f"# Accuracy, {_moment(report.start)} to {_moment(report.end)} UTC", ""],
         headline(report),
         ["", "## Domains", "", *_table(report)],
+        *([["", "## Slices", "", *_slices(report)]] if report.slices or report.weak_segments else []),
         ["", "## What changed", "", *_changes(report.alerts)],
         ["", "## Data to get", "", *_data_list(report)],
         ["", "## What to label", "", *_label_lists(report.label_lists)],
@@ -116,6 +118,26 @@ def _table(report: Report) -> Iterator[str]:
         ]  # fmt: skip
         yield f"| {' | '.join(cells)} |"
     yield from _rest(len(report.domains))
+
+
+def _slices(report: Report) -> Iterator[str]:
+    """The weak segments, and the estimated slices with the lowest accuracy."""
+    weak = report.weak_segments
+    for row in weak.segments if weak else ():
+        certainty = "labels prove it" if row.basis == "labels" else "suggested by predictions, not proved"
+        yield f"- **{_plain(row.domain)}**, {_plain(row.slice)} is weak: {_plain(row.why)} ({certainty})"
+    if weak and not weak.segments:
+        yield f"No weak segment among {weak.n_segments + weak.n_suggesting}."
+    if not report.slices:
+        return
+    yield from ("", "| domain | slice | responses | labels | accuracy | interval |", "|:--|:--|--:|--:|--:|:-:|")
+    estimated = [(made.domain, one) for made in report.slices for one in made.slices]
+    estimated.sort(key=lambda pair: (pair[1].accuracy is None, pair[1].accuracy or 0, pair[0], pair[1].slice))
+    for domain, one in estimated[:_MAX_SLICES]:
+        numbers = [f"{one.n_events}", f"{one.n_labels}", _ratio(one.accuracy), _interval(one)]
+        yield f"| {' | '.join([_plain(domain), _plain(one.slice), *numbers])} |"
+    if len(estimated) > _MAX_SLICES:
+        yield from ("", f"And {len(estimated) - _MAX_SLICES} more, in the JSON file.")
 
 
 def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
@@ -211,7 +233,7 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: Estimate | SliceEstimate) -> str:
     return f"{_ratio(estimate.ci_low)} to {_ratio(estimate.ci_high)}" if estimate.ci_low is not None else "–"
 
 

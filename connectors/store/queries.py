@@ -24,7 +24,7 @@ from driftgauge.connectors.store.transaction import newest_labelled
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.events import Label
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList
+from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, SliceEstimates, WeakSegments
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.probes import DOMAIN_PREFIX
 from driftgauge.models.rows import Rows
@@ -32,6 +32,7 @@ from driftgauge.models.rows import Rows
 R = TypeVar("R")
 
 _ESTIMATES, _ALERTS, _LISTS = output_table(Estimate), output_table(Alert), output_table(LabelList)
+_SLICES, _WEAK = output_table(SliceEstimates), output_table(WeakSegments)
 _E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.c, schema.daily.c
 
 MAX_SOURCES = 20
@@ -173,6 +174,18 @@ class StoreQueries:
         newest = select(func.max(_LISTS.c.period_end)).where(in_span).scalar_subquery()
         query = select(_LISTS).where(_LISTS.c.period_end == newest).order_by(_LISTS.c.rank, _LISTS.c.key)
         return [output_from(LabelList, row) for row in self.fetch(query)]
+
+    def slice_estimates(self, start: float, end: float) -> list[SliceEstimates]:
+        """Estimates of slices over windows that ended in ``(start, end]``, by window end, domain and fingerprint."""
+        query = select(_SLICES).where(_SLICES.c.window_end > start, _SLICES.c.window_end <= end)
+        in_order = query.order_by(_SLICES.c.window_end, _SLICES.c.domain, _SLICES.c.fingerprint)
+        return [output_from(SliceEstimates, row) for row in self.fetch(in_order)]
+
+    def weak_segments(self, start: float, end: float) -> WeakSegments | None:
+        """The newest list of weak segments of a period that ended in ``(start, end]``."""
+        query = select(_WEAK).where(_WEAK.c.event_time > start, _WEAK.c.event_time <= end)
+        newest = self.fetch(query.order_by(_WEAK.c.event_time.desc()).limit(1))
+        return output_from(WeakSegments, newest[0]) if newest else None
 
     def counts(self, start: float, end: float) -> dict[str, Counts]:
         """Responses with ``start <= event_time < end`` by domain, and how many of them have a label.

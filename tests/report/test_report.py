@@ -25,7 +25,7 @@ from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.events import Label
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.rows import ResponseRow
-from tests.store.examples import label_list
+from tests.store.examples import label_list, slice_estimates, weak_segments
 
 GOLDEN = Path(__file__).parent / "golden"
 DAY_S = 86_400.0
@@ -95,6 +95,10 @@ OUTPUTS: list[Output] = [
         END, domain="math", period_start=START, reason="interval 0.10 wide with 25 labels; 1 of 10 earlier requests "
         "brought no label, newer responses replace them",
     ),
+    slice_estimates(END, domain="math", fingerprint="0123456789ab"),
+    slice_estimates(END - 1.0, domain="math", fingerprint="0123456789ab"),
+    weak_segments(END, "math", "0123456789ab"),
+    weak_segments(START, "history", "0123456789ab"),
 ]  # fmt: skip
 
 

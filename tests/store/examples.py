@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, LabelRequest, Priority
+from driftgauge.models.outputs import (
+    Acquisition,
+    Alert,
+    Estimate,
+    LabelList,
+    LabelRequest,
+    Priority,
+    SliceEstimate,
+    SliceEstimates,
+    Status,
+    WeakSegment,
+    WeakSegments,
+)
 from driftgauge.models.rows import ResponseRow
 
 
@@ -83,6 +95,43 @@ def acquisition(event_time: float = 3600.0, revision: int = 1) -> Acquisition:
         ci_high=0.7, p_top3=0.9, n_events=200, n_labels=0, worst=("r-1", "r-2"), why="no labels yet",
     )  # fmt: skip
     return Acquisition(event_time, (row,), revision)
+
+
+def slice_estimates(window_end: float = 3600.0, **changes: Any) -> SliceEstimates:
+    def one(name: str, accuracy: float | None, n_labels: int) -> SliceEstimate:
+        low, high = (None, None) if accuracy is None else (accuracy - 0.1, accuracy + 0.1)
+        status: Status = "signal_invalid" if accuracy is None else "ok"
+        return SliceEstimate(
+            slice=name, status=status, status_reason=None if accuracy else "no signal", accuracy=accuracy, ci_low=low,
+            ci_high=high, n_events=120, n_labels=n_labels, accuracy_labelled=None,
+        )  # fmt: skip
+
+    values: dict[str, Any] = {
+        "domain": "law",
+        "fingerprint": "f1",
+        "model": "m",
+        "window_start": 0.0,
+        "window_end": window_end,
+        "revision": 1,
+        "confidence_level": 0.9,
+        "estimator": "averaged",
+        "slices": (one("language=en", 0.85, 7), one("language=de", 0.75, 0), one("language=(other)", None, 0)),
+        "n_left_out": 0,
+    }
+    return SliceEstimates(**{**values, **changes})
+
+
+def weak_segments(event_time: float = 3600.0, domain: str = "law", fingerprint: str = "f1") -> WeakSegments:
+    where = {"domain": domain, "fingerprint": fingerprint}
+    proved = WeakSegment(
+        rank=1, **where, slice="language=de,tenant=a|b", basis="labels", accuracy=0.5, accuracy_outside=0.8, n=60,
+        p_value=0.002, why="50% of 60 labels are right, outside 80%",
+    )  # fmt: skip
+    suggested = WeakSegment(
+        rank=2, **where, slice="route=x", basis="predictions", accuracy=0.6, accuracy_outside=0.7, n=200,
+        p_value=0.004, why="60% of 200 responses are predicted right, outside 70%",
+    )  # fmt: skip
+    return WeakSegments(event_time, event_time - 2_592_000.0, 0.01, 500, 40, 50, (proved, suggested))
 
 
 def label_list(period_end: float = 3600.0, **changes: Any) -> LabelList:
