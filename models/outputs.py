@@ -318,6 +318,7 @@ class WeakSegment:
     With the basis ``labels``, ``accuracy`` and ``accuracy_outside`` are weighted means of the labels; with
     ``predictions``, means of ``p_correct``, and labels do not prove it. ``n`` labels or responses are in the segment,
     without those in a segment that is listed before it. ``p_value`` is corrected for all segments of the search.
+    ``worst`` are ids of responses in the segment: the newest of those labelled wrong, or those most likely wrong.
     """
 
     rank: int
@@ -329,6 +330,7 @@ class WeakSegment:
     accuracy_outside: float
     n: int
     p_value: float
+    worst: tuple[str, ...] = ()
     why: str
 
     @property

@@ -7,7 +7,7 @@ the period only suggest it. A search reads at most `MAX_LABELS` labelled respons
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
@@ -31,6 +31,9 @@ MAX_RESPONSES = 20_000
 MAX_DOMAINS = 40
 """Series whose predictions are read: those with the most traffic."""
 
+MAX_WORST = 5
+"""Responses that a list names for each segment."""
+
 MAX_LISTED = 100
 """Segments of one list, so that its message stays small."""
 
@@ -46,6 +49,7 @@ class Searching:
         """A boundary was closed: search once if periods have ended since the last search."""
         state, settings = self._batch.state, self._batch.settings
         if not self._plan.finds_weak:
+            self._end_alerts(set(), state.boundary)
             return
         passed = settings.windows.boundary_after(state.watermark) - settings.windows.hop_s
         period_s = settings.label_plan.period_s
@@ -56,15 +60,21 @@ class Searching:
             self._search(end - period_s, end)
 
     def _search(self, start: float, end: float) -> None:
-        """Search, emit the list, and raise an alert for each segment that labels prove; nothing without slices."""
+        """Search, emit the list, and raise or end the alerts about segments that labels prove.
+
+        There is no list when nothing was compared.
+        """
         since = end - self._plan.weak_span_s
         labelled, predicted = largest([*self._labelled(since, end)]), largest([*self._predicted(start, end)])
-        if not labelled and not predicted:
-            return
         proved = self._weak(labelled, end)
         known = {weak.series for weak in proved}
+        self._end_alerts(known, end)
+        if not labelled and not predicted:
+            return
         suggested = [weak for weak in self._weak(predicted, end) if weak.series not in known]
-        rows = [*_listed(proved, "labels", 1), *_listed(suggested, "predictions", len(proved) + 1)][:MAX_LISTED]
+        rows = [
+            *_listed(proved, labelled, "labels", 1), *_listed(suggested, predicted, "predictions", len(proved) + 1)
+        ][:MAX_LISTED]  # fmt: skip
         self._batch.state.counters["weak_segments"] += len(rows)
         self._batch.emit(
             WeakSegments(
@@ -105,18 +115,27 @@ class Searching:
             yield self._segments(domain.series, rows, at, rows.p_correct, np.ones(len(rows)))
 
     def _segments(self, series: SeriesKey, rows: Rows, at: Indices, value: Float64s, weight: Float64s) -> Segments:
-        return segments_of(series, value[at], weight[at], rows.slices[at].tolist(), self._plan.weak_min_labels)
+        least = self._plan.weak_min_labels
+        return segments_of(series, value[at], weight[at], rows.slices[at].tolist(), least, rows.id[at])
 
     def _alert(self, row: WeakSegment, end: float) -> None:
         message = f"labels prove {row.slice} of {row.domain} worse than the rest of the domain: {row.why}"
         self._batch.alert(
             "weak_segment", row.series, "accuracy", message,
-            at=end, before=row.accuracy_outside, after=row.accuracy,
+            at=end, before=row.accuracy_outside, after=row.accuracy, n=row.n, rows=row.worst,
         )  # fmt: skip
 
+    def _end_alerts(self, proved: Set[SeriesKey], at: float) -> None:
+        """End the alerts about segments that are not proved any more."""
+        alerts = self._batch.state.alerts
+        for kind, series in sorted(alerts.open):
+            if kind == "weak_segment" and series not in proved:
+                self._batch.end_alert(kind, series, "labels no longer prove it", at=at)
 
-def _listed(found: Sequence[Weak], basis: Basis, rank: int) -> Iterator[WeakSegment]:
+
+def _listed(found: Sequence[Weak], groups: Sequence[Segments], basis: Basis, rank: int) -> Iterator[WeakSegment]:
     what = {"labels": "labels are right", "predictions": "responses are predicted right"}[basis]
+    of = {group.series: group for group in groups}
     for number, weak in enumerate(found, start=rank):
         yield WeakSegment(
             rank=number,
@@ -128,5 +147,6 @@ def _listed(found: Sequence[Weak], basis: Basis, rank: int) -> Iterator[WeakSegm
             accuracy_outside=weak.outside,
             n=weak.n,
             p_value=weak.p_value,
+            worst=of[weak.series._replace(slice="")].worst(weak.series.slice, MAX_WORST),
             why=f"{weak.inside:.0%} of {weak.n} {what}, outside {weak.outside:.0%}",
         )

@@ -17,7 +17,7 @@ from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 DAY_S = 86_400.0
 
-UNTIL_ENDED = frozenset({"below_target", "vanished_domain"})
+UNTIL_ENDED = frozenset({"below_target", "vanished_domain", "weak_segment"})
 """Kinds that fire until the core ends them; an alert of another kind ends when its evidence is not renewed."""
 
 WITHOUT_DATA = frozenset({"vanished_domain"})

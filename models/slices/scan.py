@@ -60,9 +60,11 @@ def weak_segments(groups: Sequence[Segments], level: float, least: int, seed: in
 
     Examples
     --------
+    >>> from driftgauge.models.slices.segments import segments_of
     >>> inside = np.arange(200) < 50
     >>> value = np.where(inside, 0.0, 1.0)
-    >>> domain = Segments(SeriesKey("law", "f"), value, np.ones(200), ("language=de",), inside[:, None])
+    >>> rows = [{"language": "de"} if one else {} for one in inside]
+    >>> domain = segments_of(SeriesKey("law", "f"), value, np.ones(200), rows, least=20)
     >>> [(weak.series.slice, weak.n, weak.p_value) for weak in weak_segments([domain], 0.01, 20, seed=0)]
     [('language=de', 50, 0.002)]
     """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftgauge.models.arrays import Bools, Float64s
+from driftgauge.models.arrays import Bools, Float64s, Strings
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.slices.grouping import Indices, Slices, slice_name
 
@@ -32,6 +32,7 @@ class Segments:
     weight : (n,) 1 / inclusion probability of the labels, up to a factor
     names : of the m segments
     inside : (n, m) which response is in which segment
+    ids : (n,) of the responses
     """
 
     series: SeriesKey
@@ -39,10 +40,21 @@ class Segments:
     weight: Float64s
     names: tuple[str, ...]
     inside: Bools
+    ids: Strings
+
+    def worst(self, name: str, most: int) -> tuple[str, ...]:
+        """Ids of the responses in a segment with the lowest values; of equal ones the last."""
+        at = np.flatnonzero(self.inside[:, self.names.index(name)])[::-1]
+        order = at[np.argsort(self.value[at], kind="stable")]
+        return tuple(str(self.ids[i]) for i in order[:most])
 
 
-def segments_of(series: SeriesKey, value: Float64s, weight: Float64s, rows: Sequence[Slices], least: int) -> Segments:
+def segments_of(
+    series: SeriesKey, value: Float64s, weight: Float64s, rows: Sequence[Slices], least: int, ids: Strings | None = None
+) -> Segments:
     """All segments with at least ``least`` responses inside and as many outside; of equal ones the first.
+
+    ``ids`` are those of the rows; None: their numbers.
 
     >>> rows = [{"language": "de"}, {"language": "de"}, {"language": "en", "tenant": "a"}, {"language": "en"}]
     >>> segments_of(SeriesKey("law", "f"), np.ones(4), np.ones(4), rows, least=1).names
@@ -54,7 +66,8 @@ def segments_of(series: SeriesKey, value: Float64s, weight: Float64s, rows: Sequ
             found.setdefault(inside.tobytes(), (name, inside))
     columns = [inside for _, inside in found.values()]
     table = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0), dtype=np.bool_)
-    return Segments(series, value, weight, tuple(name for name, _ in found.values()), table)
+    names = tuple(name for name, _ in found.values())
+    return Segments(series, value, weight, names, table, np.arange(len(rows)).astype(np.str_) if ids is None else ids)
 
 
 def largest(groups: Sequence[Segments], most: int = MAX_SEGMENTS) -> list[Segments]:

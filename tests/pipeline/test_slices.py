@@ -149,6 +149,26 @@ def test_a_weak_slice_is_listed_and_alerted_when_labels_prove_it() -> None:
     assert "language=de of a worse than the rest" in alert.message
 
 
+def test_the_alert_about_a_slice_ends_when_labels_no_longer_prove_it() -> None:
+    agent = Agent(SEARCHED)
+    for period, weak in enumerate(("de", "none", "none")):
+        take(agent, *traffic(N, of_period=period, weak=weak), end_of(period))
+    found, alerts = searched(agent.said)
+    assert [len(made.segments) for made in found] == [1, 1, 0]
+    assert [(alert.state, alert.slice) for alert in alerts] == [("firing", "language=de"), ("resolved", "language=de")]
+    assert len({alert.identity for alert in alerts}) == 1
+    assert alerts[0].n == N // 4
+    assert all(agent.row(name).slices["language"] == "de" and agent.row(name).correct == 0 for name in alerts[0].rows)
+
+
+def test_alerts_about_slices_end_when_the_search_is_switched_off() -> None:
+    agent = Agent(SEARCHED)
+    take(agent, *traffic(N), end_of(0))
+    agent.restart(replace(SEARCHED, slices=SlicePlan(finds_weak=False)))
+    take(agent, *traffic(N, of_period=1), end_of(1))
+    assert [alert.state for alert in searched(agent.said)[1]] == ["firing", "resolved"]
+
+
 def test_labels_of_earlier_periods_count_as_long_as_the_span_is() -> None:
     agent = Agent(SEARCHED)
     take(agent, *traffic(N), end_of(0), *traffic(80, of_period=5, every=100), end_of(5))
