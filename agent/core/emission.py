@@ -180,6 +180,7 @@ class Emission:
         if slices is None:
             return 0
         state.counters["slice_estimates"] += len(slices.slices)
+        state.counters["slices_left_out"] += slices.n_left_out
         self._batch.emit(slices)
         return len(slices.slices)
 

@@ -29,6 +29,7 @@ _BOUNDS = {
     "bounds.max_in_flight": ("rejected_too_many_in_flight",),
     "context.max_fingerprints": ("contexts_retired",),
     "labels.max_pending": ("rejected_too_many_pending_labels",),
+    "slices.max_estimates": ("slices_left_out",),
     "kafka.max_unpacked_bytes": ("rejected_batch_too_large",),
 }
 """Setting -> the pipeline counters of what its bound caused."""

@@ -110,11 +110,12 @@ def _shuffled(group: Segments, seed: int) -> Float64s:
     """(`SHUFFLES`,) the highest score in each of so many shuffles of the responses."""
     n = len(group.value)
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(n), (SHUFFLES, 1)), axis=1).T
-    return np.asarray(_scores(group.inside, group.value[order], group.weight[order])[0].max(axis=0))
+    weight = group.weight[order] if np.ptp(group.weight) else group.weight[:, None]  # equal ones need no shuffling
+    return np.asarray(_scores(group.inside, group.value[order], weight)[0].max(axis=0))
 
 
 def _scores(inside: Bools, value: Float64s, weight: Float64s) -> tuple[Float64s, Float64s]:
-    """(m, k) scores of m segments, and mean values inside, for k versions of (n, k) values and weights.
+    """(m, k) scores of m segments, and mean values inside, for (n, k) values; weights are (n, k) or (n, 1).
 
     A sum of weights stands for the number (sum w)^2 / sum w^2 of equal ones (Kish).
     """

@@ -21,7 +21,16 @@ def settings_for(address: str, folder: Path, **more: object) -> Settings:
     name = f"t-{uuid.uuid4().hex[:12]}"
     topics = {
         kind: f"{name}.{kind}"
-        for kind in ("estimates", "alerts", "priorities", "label_lists", "predictions", "dead_letters")
+        for kind in (
+            "estimates",
+            "alerts",
+            "priorities",
+            "label_lists",
+            "slice_estimates",
+            "weak_segments",
+            "predictions",
+            "dead_letters",
+        )
     }
     given = {
         "kafka.bootstrap_servers": [address],

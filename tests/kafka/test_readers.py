@@ -127,7 +127,16 @@ def test_a_killed_reader_is_replaced_and_no_record_is_lost(
 
 
 def test_readers_end_with_the_agent_and_ignore_sigterm(broker: str, tmp_path: Path, topic: str, producer: Any) -> None:
-    outputs = ("estimates", "alerts", "priorities", "label_lists", "predictions", "dead_letters")
+    outputs = (
+        "estimates",
+        "alerts",
+        "priorities",
+        "label_lists",
+        "slice_estimates",
+        "weak_segments",
+        "predictions",
+        "dead_letters",
+    )
     topics = {"generations": [topic], "labels": [], **{name: f"{topic}-{name}" for name in outputs}}
     kafka = {"bootstrap_servers": [broker], "create_topics": True, "topics": topics, "readers": 2}
     with AgentProcess(tmp_path, {"kafka": kafka}) as agent:

@@ -122,14 +122,13 @@ def slice_estimates(window_end: float = 3600.0, **changes: Any) -> SliceEstimate
 
 
 def weak_segments(event_time: float = 3600.0, domain: str = "law", fingerprint: str = "f1") -> WeakSegments:
-    where = {"domain": domain, "fingerprint": fingerprint}
     proved = WeakSegment(
-        rank=1, **where, slice="language=de,tenant=a|b", basis="labels", accuracy=0.5, accuracy_outside=0.8, n=60,
-        p_value=0.002, why="50% of 60 labels are right, outside 80%",
+        rank=1, domain=domain, fingerprint=fingerprint, slice="language=de,tenant=a|b", basis="labels", accuracy=0.5,
+        accuracy_outside=0.8, n=60, p_value=0.002, worst=("r-1", "r-2"), why="50% of 60 labels are right, outside 80%",
     )  # fmt: skip
     suggested = WeakSegment(
-        rank=2, **where, slice="route=x", basis="predictions", accuracy=0.6, accuracy_outside=0.7, n=200,
-        p_value=0.004, why="60% of 200 responses are predicted right, outside 70%",
+        rank=2, domain=domain, fingerprint=fingerprint, slice="route=x", basis="predictions", accuracy=0.6,
+        accuracy_outside=0.7, n=200, p_value=0.004, why="60% of 200 responses are predicted right, outside 70%",
     )  # fmt: skip
     return WeakSegments(event_time, event_time - 2_592_000.0, 0.01, 500, 40, 50, (proved, suggested))
 
