@@ -103,9 +103,10 @@ def _cell(trial: Trial, outcomes: Sequence[Found]) -> dict[str, Any]:
 
 
 def _run(traffic: Traffic, plan: SlicePlan, seed: int, numbered: tuple[Trial, int]) -> Found:
-    """One trial; trials with the same number draw the same labels and slices."""
     trial, number = numbered
-    draw = np.random.default_rng([seed, number, trial.n_labels])
+    draw = np.random.default_rng(
+        [seed, number, trial.n_labels, round(100 * trial.fall), [*PLANTED].index(trial.planted)]
+    )
     able = [name for name, at in traffic.rows.items() if traffic.correct[at].mean() > trial.fall + 0.05]
     weak = str(draw.choice(able or list(traffic.rows)))
     groups = [_domain(traffic, name, trial, plan, draw, is_weak=name == weak) for name in traffic.rows]
