@@ -18,7 +18,17 @@ from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queri
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import SourceCounts
-from tests.store.examples import acquisition, alert, estimate, label, label_list, rejected, response
+from tests.store.examples import (
+    acquisition,
+    alert,
+    estimate,
+    label,
+    label_list,
+    rejected,
+    response,
+    slice_estimates,
+    weak_segments,
+)
 
 DAY = 86_400.0
 
@@ -97,6 +107,17 @@ def test_the_label_lists_of_the_newest_period_by_rank(store: SqlStore, queries: 
         transaction.emit(lists)
     assert queries.label_lists(10.0, 29.0) == [lists[1], lists[0]]
     assert queries.label_lists(20.0, 29.0) == []
+
+
+def test_estimates_of_slices_and_the_newest_weak_segments_of_a_span(store: SqlStore, queries: StoreQueries) -> None:
+    sliced = [slice_estimates(30.0), slice_estimates(20.0, domain="b"), slice_estimates(20.0, domain="a")]
+    weak = [weak_segments(20.0), weak_segments(30.0)]
+    with store.transaction() as transaction:
+        transaction.emit([*sliced, slice_estimates(30.0, revision=0, domain="law"), *weak])
+    assert queries.slice_estimates(10.0, 30.0) == [sliced[2], sliced[1], sliced[0]]
+    assert queries.slice_estimates(20.0, 29.0) == []
+    assert (queries.weak_segments(10.0, 29.0), queries.weak_segments(20.0, 30.0)) == (weak[0], weak[1])
+    assert queries.weak_segments(30.0, 40.0) is None
 
 
 def test_the_latest_acquisition_list(store: SqlStore, queries: StoreQueries) -> None:
