@@ -31,6 +31,7 @@ from driftgauge.models.labels import USE_BY_SOURCE, Policy, Use
 from driftgauge.models.outputs import ALERTS
 from driftgauge.models.signals.entropy import EntropyVariant
 from driftgauge.models.signals.feature_sets import ALL_FEATURES, FeatureSet
+from driftgauge.models.watch.seasons import Season
 
 DAY_S = 86_400.0
 
@@ -298,10 +299,16 @@ class DriftSettings(Section):
     """Whether change detectors run."""
 
     false_warnings: Annotated[float, Field(gt=0, le=1_000)] = 1.0
-    """Largest expected number of false warnings in a million responses, over all domains. Smaller: found later."""
+    """Largest expected number of false warnings in `horizon_s`, over all domains and signals. Smaller: found later."""
 
-    season: Literal["none", "day", "week"] = "day"
-    """Pattern of the traffic: values are compared with those of the same hour of the day or of the week."""
+    horizon_s: PositiveSeconds = 2_592_000.0
+    """Seconds of event time (30 days) in which `false_warnings` are expected at most."""
+
+    season: Season = "workdays"
+    """Values are compared with those of the same hour: of the day, of the week, or of the day with weekends apart."""
+
+    detector: Literal["rank_shift", "adwin", "page_hinkley", "kswin"] = "rank_shift"
+    """What finds changes of signals. Only `rank_shift` keeps to `false_warnings`; the others are those of river."""
 
     features: Names = ("entropy_sum",)
     """Features to watch in addition to the predicted correctness."""

@@ -302,6 +302,7 @@ class Arrival:
         (`models.signals.signal_counts.ObservedK`)
     opening : (13,) nats, its first log-probabilities (`models.signals.opening`); None: not needed, as its prompt has no
         name
+    coverage : share of the generated tokens that have a usable log-probability, in [0, 1]
     """
 
     generation: Generation
@@ -311,6 +312,7 @@ class Arrival:
     problem: str | None = None
     k_may_be_less: bool = False
     opening: Floats | None = None
+    coverage: float = 1.0
 
 
 Event: TypeAlias = Generation | Arrival | Chunk | Label | Tick | Pause | Rejected

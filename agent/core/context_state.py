@@ -28,7 +28,7 @@ class ContextState:
         self.model = model
         self.number = number
         self.committee = Committee(settings.committee)
-        self._prompts = RecurringPrompts(1 / settings.drift_delta)
+        self._prompts = RecurringPrompts()
         self._has_new_prompts = False  # since the last call of `changes`
         self._has_training = False  # in the store: deleted with the next changes
 
@@ -37,10 +37,12 @@ class ContextState:
         """The estimator from the fit of the champion."""
         return self.committee.estimator
 
-    def see_prompt(self, prompt: str, opening: Float32s, event_time: float, *, is_greedy: bool) -> ModelChange | None:
+    def see_prompt(
+        self, prompt: str, opening: Float32s, event_time: float, allowance: float, *, is_greedy: bool
+    ) -> ModelChange | None:
         """Take the opening of a response to a prompt that may recur, see `RecurringPrompts`."""
         self._has_new_prompts = True
-        return self._prompts.see(prompt, opening, event_time, is_greedy=is_greedy)
+        return self._prompts.see(prompt, opening, event_time, allowance, is_greedy=is_greedy)
 
     def changes(self) -> dict[str, bytes | None]:
         """What must be saved since the last call, by name; the empty name holds the identity of the context."""

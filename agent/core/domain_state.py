@@ -36,7 +36,14 @@ def _with_first_boundary(saved: list[Any]) -> list[Any]:
     return [*before, [*last, -math.inf], traffic]
 
 
-DOMAIN = SavedFormat("domain", (_without_detectors, _with_ranks, _with_first_boundary), since="0.2.0")
+def _with_cells(saved: list[Any]) -> list[Any]:
+    """Format 4 had detectors without allowances and cells, which start without values, and not the hour."""
+    identity, since, last_key, _, watch, seen, traffic = saved
+    return [identity, since, last_key, DriftMonitor().snapshot(), watch, [*seen, -math.inf], traffic]
+
+
+_STEPS = (_without_detectors, _with_ranks, _with_first_boundary, _with_cells)
+DOMAIN = SavedFormat("domain", _STEPS, since="0.2.0")
 
 
 class DomainState:
@@ -49,6 +56,7 @@ class DomainState:
     first_boundary : the open boundary when it was first seen; -inf: before that was noted
     last_response : number of its last response among all responses; -1: unknown
     last_boundary : the open boundary when that response came
+    hour : number of the hour of event time in which its last response came
     last_key : key of the newest estimate while it is not in memory
     """
 
@@ -56,7 +64,7 @@ class DomainState:
         self.series, self.rank = series, rank
         self.window = Window(settings.windows, settings.features.width)
         self.traffic = Traffic(settings.windows)
-        self.drift = DriftMonitor(delta=settings.drift_delta, season_hours=settings.drift_season_hours)
+        self.drift = DriftMonitor(season=settings.drift_season, kind=settings.drift_detector)
         target = settings.targets.get(series.domain, settings.default_target)
         self.watch = AccuracyWatch(
             target,
@@ -72,6 +80,7 @@ class DomainState:
         self.first_boundary = -math.inf
         self.last_response = -1
         self.last_boundary = -math.inf
+        self.hour = -math.inf
 
     def has_rows_after_estimate(self, before: float) -> bool:
         """Whether a response lies between the window of the last estimate and this event time."""
@@ -83,7 +92,7 @@ class DomainState:
         last_key = self.last_key if self.last_estimate is None else self.last_estimate.key
         identity = [self.series.domain, self.series.fingerprint, self.rank]
         since = [self.events_since, self.labels_since, self.is_changed]
-        seen = [self.last_response, self.last_boundary, self.first_boundary]
+        seen = [self.last_response, self.last_boundary, self.first_boundary, self.hour]
         traffic = [self.traffic.part_s, sorted(self.traffic.counts.items())]
         return DOMAIN.pack([identity, since, last_key, self.drift.snapshot(), self.watch.snapshot(), seen, traffic])
 
@@ -93,7 +102,7 @@ class DomainState:
         (domain, fingerprint, rank), since, last_key, drift, watch, seen, traffic = DOMAIN.unpack(blob)
         state = cls(settings, SeriesKey(domain, fingerprint), rank)
         state.last_key = last_key
-        state.last_response, state.last_boundary, state.first_boundary = seen
+        state.last_response, state.last_boundary, state.first_boundary, state.hour = seen
         state.events_since, state.labels_since, state.is_changed = since
         state.drift.restore(drift)
         state.watch.restore(watch)

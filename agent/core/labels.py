@@ -201,6 +201,7 @@ class Labels:
         for label in labels:
             if label not in before:
                 state.label_delays.add(label.event_time - row.event_time)
+                self._watching.see_delay(row, label.event_time - row.event_time)
         state.annotator_pairs.replace(before, labels, batch.settings.label_use)
         # 2. one truth from all label events
         truth = resolve(labels, batch.settings.label_policy, batch.settings.label_use)

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,14 @@ def fingerprint_of(context: Context, form: SignalForm) -> str:
     return context.fingerprint(form)
 
 
+class _Member(NamedTuple):
+    """A response of the run; the allowance is that of each of its values (`Allowance`)."""
+
+    arrival: Arrival
+    domain: DomainState
+    allowance: float
+
+
 class Responses:
     """Accepts complete responses with their features."""
 
@@ -46,7 +55,7 @@ class Responses:
         self._watching = watching
         self._serving = Serving(batch)
         self._emission = emission
-        self._run: list[tuple[Arrival, DomainState]] = []
+        self._run: list[_Member] = []
         self._ids_in_run: set[str] = set()
 
     def is_known(self, response_id: str) -> bool:
@@ -79,8 +88,9 @@ class Responses:
         """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""
         batch, generation = self._batch, arrival.generation
         domain = self._roster.bring_domain(generation.domain, self._context(arrival))
+        is_first = domain.last_response < 0
         domain.last_response, domain.last_boundary = batch.state.n_responses + len(self._run), batch.state.boundary
-        self._run.append((arrival, domain))
+        self._run.append(_Member(arrival, domain, self._watching.see_arrival(domain, is_first=is_first)))
         self._ids_in_run.add(generation.id)
         domain.events_since += 1
         domain.is_changed = True
@@ -106,17 +116,17 @@ class Responses:
             return
         run, self._run, self._ids_in_run = self._run, [], set()
         p_correct = self._predict(run)
-        rows = [self._row(a, d, p) for (a, d), p in zip(run, p_correct, strict=True)]
+        rows = [self._row(of.arrival, of.domain, p) for of, p in zip(run, p_correct, strict=True)]
         self._batch.memory.add_responses(rows)
         self._batch.rows.update((row.id, row) for row in rows)
         by_domain: dict[int, list[ResponseRow]] = defaultdict(list)
-        for (arrival, domain), row in zip(run, rows, strict=True):
+        for (arrival, domain, allowance), row in zip(run, rows, strict=True):
             by_domain[id(domain)].append(row)
             self._count(arrival, row)
             domain.traffic.add(row.event_time, self._batch.state.boundary)
-            self._watching.see_response(domain, row, by_domain[id(domain)])
-            self._serving.see_response(arrival, row)
-        for domain in {id(d): d for _, d in run}.values():
+            self._watching.see_response(domain, row, arrival.coverage, allowance, by_domain[id(domain)])
+            self._serving.see_response(arrival, row, allowance)
+        for domain in {id(of.domain): of.domain for of in run}.values():
             domain.window.add(by_domain[id(domain)])
 
     def _claim_aliases(self, generation: Generation) -> list[str]:
@@ -170,16 +180,16 @@ class Responses:
         context.model = model
         return context
 
-    def _predict(self, run: list[tuple[Arrival, DomainState]]) -> list[float]:
+    def _predict(self, run: list[_Member]) -> list[float]:
         """p_correct of each response of a run; NaN where the features are unusable or the classifier has no labels."""
         p_correct = np.full(len(run), np.nan)
         by_context: dict[str, list[int]] = defaultdict(list)
-        for i, (arrival, domain) in enumerate(run):
-            if arrival.problem is None:
-                by_context[domain.series.fingerprint].append(i)
+        for i, of in enumerate(run):
+            if of.arrival.problem is None:
+                by_context[of.domain.series.fingerprint].append(i)
         for fingerprint, members in by_context.items():
-            features = np.stack([run[i][0].features for i in members])
-            domains = [run[i][1].series.domain for i in members]
+            features = np.stack([run[i].arrival.features for i in members])
+            domains = [run[i].domain.series.domain for i in members]
             p_correct[members] = self._batch.state.contexts[fingerprint].committee.predict_proba(features, domains)
         return p_correct.tolist()
 

@@ -133,6 +133,7 @@ class Roster:
         self._retire_domains([series for series in state.domains if series.fingerprint == fingerprint])
         self._retired.add_context(fingerprint, state.contexts.pop(fingerprint), self._next_number())
         state.touched_contexts.discard(fingerprint)
+        state.remove_watch(fingerprint)
         state.counters["contexts_retired"] += 1
         state.silent_at = math.nan  # a domain may now be silent for longer
         if len(self._retired.contexts) > self._batch.settings.max_fingerprints:

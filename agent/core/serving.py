@@ -26,7 +26,7 @@ class Serving:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
 
-    def see_response(self, arrival: Arrival, row: ResponseRow) -> None:
+    def see_response(self, arrival: Arrival, row: ResponseRow, allowance: float) -> None:
         """Compare a response with earlier ones to the same prompt."""
         prompt = prompt_of(arrival.generation.slices)
         if prompt is None or arrival.opening is None or not self._batch.settings.detect_drift:
@@ -35,7 +35,7 @@ class Serving:
         state.touched_contexts.add(row.fingerprint)
         name = hashlib.blake2b(f"{row.domain}\0{prompt}".encode(), digest_size=8).hexdigest()
         change = state.contexts[row.fingerprint].see_prompt(
-            name, arrival.opening, row.event_time, is_greedy=context.temperature == 0
+            name, arrival.opening, row.event_time, allowance, is_greedy=context.temperature == 0
         )
         if change is None:
             return

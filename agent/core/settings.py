@@ -12,7 +12,14 @@ from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.slices.grouping import SlicePlan
+from driftgauge.models.watch.seasons import Season
 from driftgauge.models.windows import WindowSpec
+
+OTHER_SIGNALS = (
+    "p_correct", "n_tokens", "coverage", "accuracy_minus_predicted", "label_delay", "traffic_mix", "vanished_domain",
+    "first_tokens",
+)  # fmt: skip
+"""What is watched besides the configured features; the budget of false warnings is shared by all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +27,8 @@ class PipelineSettings:
     """Settings of a `Pipeline`. Times are seconds, probabilities are in [0, 1].
 
     ``label_scale`` names the scale from which labels were brought to [0, 1], for people; another scale starts the
-    judgement of topics again. ``drift_false_warnings`` is the number expected at most in a million responses, over all
-    domains and signals; ``false_alarms`` is a probability over all domains and all time.
+    judgement of topics again. ``drift_false_warnings`` is the number expected at most in ``drift_horizon_s`` of event
+    time, over all domains and signals; ``false_alarms`` is a probability over all domains and all time.
     """
 
     windows: WindowSpec = field(default_factory=WindowSpec)
@@ -47,7 +54,9 @@ class PipelineSettings:
     min_events: int = 30
     detect_drift: bool = True
     drift_false_warnings: float = 1.0
-    drift_season_hours: int = 24
+    drift_horizon_s: float = 30 * 86_400.0
+    drift_season: Season = "workdays"
+    drift_detector: str = "rank_shift"
     drift_features: tuple[str, ...] = ("entropy_sum",)
     alerts: AlertRules = field(default_factory=AlertRules)
     alert_link: str = ""
@@ -64,7 +73,6 @@ class PipelineSettings:
     seed: int = 0
 
     @property
-    def drift_delta(self) -> float:
-        """Expected false warnings about one signal of one response: all signals of a domain have the same share."""
-        n_signals = 2 + len(self.drift_features)  # p_correct, and the gap between labels and predictions
-        return self.drift_false_warnings / n_signals / 1e6
+    def false_warnings_each(self) -> float:
+        """Expected false warnings at most in a horizon about one signal, over all domains: all have the same share."""
+        return self.drift_false_warnings / (len(OTHER_SIGNALS) + len(self.drift_features))

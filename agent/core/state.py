@@ -2,18 +2,21 @@
 
 Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
 (``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), each response in
-flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), each open alert (``alert/...``), and
-the open windows of series that left (``open_marks``). Windows are not saved: they are rebuilt from the stored rows. The
-state of contexts and domains that left is stored apart (`Retired`), and only its names are read.
+flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), each open alert (``alert/...``), the
+open windows of series that left (``open_marks``), the watch of each context (``watch/...``), and the history of each
+domain's presence (``roll_call``). Windows are not saved: they are rebuilt from the stored rows. The state of contexts
+and domains that left is stored apart (`Retired`), and only its names are read.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from driftgauge.agent.core.context_state import ContextState, context_parts, contexts_saved, under
+from driftgauge.agent.core.context_watch import ContextWatch, watch_name
 from driftgauge.agent.core.domain_state import DOMAIN, DomainState, domain_name
 from driftgauge.agent.core.retired import Retired
 from driftgauge.agent.core.settings import PipelineSettings
@@ -25,9 +28,14 @@ from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly
 from driftgauge.models.topic_scale import TopicScale
+from driftgauge.models.watch.allowance import Allowance
+from driftgauge.models.watch.roll_call import RollCall
 
 MAX_TOPICS = 100
 OVERFLOW_TOPIC = "(other)"
+
+ALLOWANCES = ("responses", "labels", "traffic_mix", "label_delays")
+"""Kinds of values that detectors take; each kind hands out event time on its own."""
 
 OVERFLOW_DOMAIN = "(other)"
 """The domain that takes the responses of further domains while ``max_domains`` of them are busy."""
@@ -61,14 +69,17 @@ def _without_search(saved: list[Any]) -> list[Any]:
     return [*saved, -math.inf]
 
 
-STREAM = SavedFormat(
-    "state of the stream",
-    (_without_stale, _without_closing, _without_lists, _with_alert_time, _without_search),
-    since="0.2.0",
-)
+def _without_watch(saved: list[Any]) -> list[Any]:
+    """Format 6 had no budget of event time, and did not know which domains are present."""
+    return [*saved, [{}, RollCall().present()]]
+
+
+_STEPS = (_without_stale, _without_closing, _without_lists, _with_alert_time, _without_search, _without_watch)
+STREAM = SavedFormat("state of the stream", _STEPS, since="0.2.0")
 SCALE = SavedFormat("judgement of a topic")
 ALERT = SavedFormat("open alert", since="0.2.0")
 OPEN_MARKS = SavedFormat("marks of open windows")
+ROLL_CALL = SavedFormat("known domains")
 
 
 class Closing(NamedTuple):
@@ -123,6 +134,11 @@ class State:
         self.silent: dict[str, None] = {}  # domains that may leave, silent longest first; `Roster` finds them again
         self.silent_at = math.nan  # the open boundary for which they were found
         self.retired = Retired(settings)
+        each, horizon_s = settings.false_warnings_each, settings.drift_horizon_s
+        self.allowances = {name: Allowance(each / horizon_s, horizon_s) for name in ALLOWANCES}
+        self.roll_call = RollCall(settings.drift_season, each, horizon_s)
+        self.watches: dict[str, ContextWatch] = {}
+        self.touched_watches: set[str] = set()
         self.open_marks: dict[
             tuple[SeriesKey, float], None
         ] = {}  # of series that left: to be estimated when they close
@@ -236,6 +252,10 @@ class State:
         flights = self.assembly.snapshot(self.assembly.touched)
         changed |= {f"flight/{i}": flights[i] for i in sorted(flights)}
         changed |= {f"scale/{topic}": self._packed_scale(topic) for topic in sorted(self.touched_scales)}
+        changed |= {watch_name(f): self._packed_watch(f) for f in sorted(self.touched_watches)}
+        if self.roll_call.is_changed:
+            changed["roll_call"] = ROLL_CALL.pack(self.roll_call.known())
+            self.roll_call.is_changed = False
         for identity in sorted(self.alerts.touched):
             alert = self.alerts.snapshot(identity)
             changed[f"alert/{identity}"] = None if alert is None else ALERT.pack(alert)
@@ -243,14 +263,38 @@ class State:
             marks = [(series.domain, series.fingerprint, end) for series, end in self.open_marks]
             changed["open_marks"] = OPEN_MARKS.pack(sorted(marks))
         self.has_open_marks = False
-        touched_names = (self.touched_scales, self.touched_contexts, self.touched_domains)
-        for touched in (*touched_names, self.assembly.touched, self.alerts.touched):
+        names = (self.touched_scales, self.touched_contexts, self.touched_domains, self.touched_watches)
+        for touched in (*names, self.assembly.touched, self.alerts.touched):
             touched.clear()
         return changed
+
+    def watch(self, fingerprint: str) -> ContextWatch:
+        """The watch of a live context; it counts as touched."""
+        self.touched_watches.add(fingerprint)
+        if fingerprint not in self.watches:
+            self.watches[fingerprint] = ContextWatch(self.settings)
+        return self.watches[fingerprint]
+
+    def remove_watch(self, fingerprint: str) -> None:
+        """Drop the watch of a context that leaves: it starts again when the context returns."""
+        self.watches.pop(fingerprint, None)
+        self.touched_watches.add(fingerprint)
+
+    def _packed_watch(self, fingerprint: str) -> bytes | None:
+        watch = self.watches.get(fingerprint)
+        return None if watch is None else watch.snapshot()
 
     def _packed_scale(self, topic: str) -> bytes:
         scale = self.scales[topic]
         return SCALE.pack([self.settings.label_scale, bytes(scale.are_inside), scale.is_refused])
+
+    def _resume_watch(self, watch: list[Any], saved: Mapping[str, bytes]) -> None:
+        until, present = watch
+        for name, event_time in until.items():
+            self.allowances[name].until = event_time
+        self.roll_call.restore(present, ROLL_CALL.unpack(saved["roll_call"]) if "roll_call" in saved else None)
+        restored = under(watch_name(""), saved).items()
+        self.watches = {fingerprint: ContextWatch.restore(self.settings, blob) for fingerprint, blob in restored}
 
     def _stream(self) -> bytes:
         times = [self.event_time, self.boundary]
@@ -259,8 +303,9 @@ class State:
         counters, delays = dict(sorted(self.counters.items())), [self.label_delays.counts, self.label_delays.total_s]
         lists = [self.period_end, self.due_lists]
         pairs = [self.annotator_pairs.n, self.annotator_pairs.n_disagreeing]
-        rest = [self.assembly.n_news, self.clock.snapshot(), self.closing, lists, pairs, self.search_end]
-        return STREAM.pack([scalars, counters, delays, *rest])
+        watch = [{name: of.until for name, of in self.allowances.items()}, self.roll_call.present()]
+        flow = [self.assembly.n_news, self.clock.snapshot(), self.closing]
+        return STREAM.pack([scalars, counters, delays, *flow, lists, pairs, self.search_end, watch])
 
     @classmethod
     def resume(cls, settings: PipelineSettings, memory: Memory) -> State:
@@ -269,7 +314,8 @@ class State:
         if "stream" not in saved:
             return state
         scalars, counters, delays, *rest = STREAM.unpack(saved["stream"])
-        state.assembly.n_news, clock, closing, lists, pairs, state.search_end = rest
+        state.assembly.n_news, clock, closing, lists, pairs, state.search_end, watch = rest
+        state._resume_watch(watch, saved)
         if closing is not None:
             state.closing = Closing(closing[0], SeriesKey(*closing[1]) if closing[1] else None)
         state.period_end, state.due_lists = lists[0], [DueList(SeriesKey(*due[0]), *due[1:]) for due in lists[1]]

@@ -35,11 +35,12 @@ SHORT = {
     "windows.window_events": 400,
     "windows.hop_s": 250,
     "report.period_s": 86_400,
-    "drift.false_warnings": 10,
+    "drift.horizon_s": 86_400,
+    "drift.season": "none",
 }
 """The bundled traffic has one response per second of event time, so windows are minutes, not days.
 
-In its 3,830 responses, ten false drift warnings in a million are .04.
+In its 3,830 responses, one false drift warning in a day is .04.
 """
 
 STORE = "demo.db"

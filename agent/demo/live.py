@@ -56,9 +56,9 @@ LABEL_DELAY = 60
 """Answers from an answer to its label."""
 
 WINDOWS = {"window_s": 100.0, "window_events": N_EACH, "hop_s": 5.0, "idle_after_s": 10.0}
-FALSE_WARNINGS = 100
-"""A window holds the last `N_EACH` answers of a domain, where the model is fast enough. In less than 1,000 answers,
-100 false drift warnings in a million are fewer than 0.1."""
+DRIFT = {"horizon_s": 10_000.0, "season": "none"}
+"""A window holds the last `N_EACH` answers of a domain, where the model is fast enough. In less than 1,000 seconds,
+one false drift warning in 10,000 is less than 0.1."""
 
 READY_S, SETTLE_S, REFRESH_S = 120.0, 20.0, 1.0
 LINE_EVERY = 100
@@ -223,7 +223,7 @@ def _config(folder: Path, kafka: str, upstream: int, port: int) -> dict[str, Any
             "capture": {"models": [model_server.MODEL], "omits_logprobs": ["chat"]},
         },
         "windows": WINDOWS,
-        "drift": {"false_warnings": FALSE_WARNINGS},
+        "drift": DRIFT,
         "store": {"url": f"sqlite:///{folder / STORE}"},
         "report": {"folder": str(folder / "report"), "period_s": 86_400},
         "server": {"enabled": False},

@@ -159,4 +159,6 @@ def _without_signal(event: Event) -> Event:
     # the same array where possible: pickle then sends it once
     contract = features if len(features) in WIDTHS else features[: len(features) // N_PARTS]
     light = generation.with_signal(Signal(features=contract, problems=generation.signal.problems))
-    return Arrival(light, features, event.form, event.n_tokens, event.problem, event.k_may_be_less, event.opening)
+    return Arrival(
+        light, features, event.form, event.n_tokens, event.problem, event.k_may_be_less, event.opening, event.coverage
+    )

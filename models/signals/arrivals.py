@@ -69,19 +69,20 @@ def arrive(
     n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
     if generation.context.k is None and (observed := observed or observed_k(signal)):
         generation = replace(generation, context=with_k(generation.context, observed))
-    problem = None
+    problem, coverage = None, _coverage(generation)
     if np.isnan(features).all():
         problem = "no_logprobs"
     elif is_uninformative(signal, generation.context):
         problem = "uninformative"
-    elif _coverage(generation) < min_coverage:
+    elif coverage < min_coverage:
         problem = "low_coverage"
     if problem:
         features = np.full_like(features, np.nan)
+        coverage = coverage if problem == "low_coverage" else 0.0
     k_may_be_less = observed is not None and observed.may_be_less
     is_prompt_named = prompt_of(generation.slices) is not None
     shown = (opening(signal) if first is None else first) if is_prompt_named else None
-    return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less, shown)
+    return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less, shown, coverage)
 
 
 def with_k(context: Context, observed: ObservedK | None) -> Context:

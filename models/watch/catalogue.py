@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from driftgauge.models.watch.detector import ChangeDetector, DetectorSettings, MeanChangeDetector
 from driftgauge.models.watch.rank_shift import RankShift
+from driftgauge.models.watch.river_detectors import Adwin, Kswin, PageHinkley
 from driftgauge.models.watch.sequential import BelowTarget
 
-_KINDS: tuple[type[ChangeDetector], ...] = (RankShift, BelowTarget)
+_KINDS: tuple[type[ChangeDetector], ...] = (RankShift, Adwin, PageHinkley, Kswin, BelowTarget)
 DETECTORS: Mapping[str, type[ChangeDetector]] = {kind.description.kind: kind for kind in _KINDS}
 
 

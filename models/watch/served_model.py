@@ -19,7 +19,9 @@ import numpy as np
 
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.signals.opening import distance
+from driftgauge.models.watch.detector import MeanChange
 from driftgauge.models.watch.off_centre import OffCentre
+from driftgauge.models.watch.runs import Runs
 
 MAX_PROMPTS = 100
 MAX_DISTANCES = 32
@@ -52,26 +54,27 @@ class ModelChange:
 class RecurringPrompts:
     """The openings of one context.
 
-    Parameters
-    ----------
-    run_length : lower bound of the mean number of openings from one false detection to the next
-
     Examples
     --------
-    >>> prompts, same, other = RecurringPrompts(1e4), np.full(13, -1.0), np.full(13, -1.3)
-    >>> seen = [prompts.see(str(i % 5), same, float(i), is_greedy=False) for i in range(100)]
-    >>> moved = [prompts.see(str(i % 5), other, float(i), is_greedy=False) for i in range(100, 130)]
+    >>> prompts, same, other = RecurringPrompts(), np.full(13, -1.0), np.full(13, -1.3)
+    >>> seen = [prompts.see(str(i % 5), same, float(i), 1e-4, is_greedy=False) for i in range(100)]
+    >>> moved = [prompts.see(str(i % 5), other, float(i), 1e-4, is_greedy=False) for i in range(100, 130)]
     >>> any(seen), [(round(m.before, 1), round(m.after, 1), m.since) for m in moved if m]
     (False, [(0.0, 0.3, 100.0)])
     """
 
-    def __init__(self, run_length: float) -> None:
+    def __init__(self) -> None:
         self._prompts: dict[str, _Prompt] = {}
-        self._evidence = OffCentre(run_length)
+        self._evidence, self._runs = OffCentre(), Runs()
         self._newest: list[tuple[float, float]] = []  # distance and event time
 
-    def see(self, prompt: str, opening: Float32s, event_time: float, *, is_greedy: bool) -> ModelChange | None:
-        """Take the opening of a response to a prompt; returns a change of the model when it is detected now."""
+    def see(
+        self, prompt: str, opening: Float32s, event_time: float, allowance: float, *, is_greedy: bool
+    ) -> ModelChange | None:
+        """Take the opening of a response to a prompt; returns a change of the model when it is detected now.
+
+        ``allowance`` is the expected number of false detections that it adds at most (`Allowance`).
+        """
         known = self._prompts.pop(prompt, None)
         if known is None:
             if len(self._prompts) >= MAX_PROMPTS:
@@ -87,17 +90,19 @@ class RecurringPrompts:
         if rank is None:
             return None
         self._newest = [*self._newest[1 - 4 * MAX_DISTANCES :], (apart, event_time)]
-        return self._change() if self._evidence.update(rank) else None
+        self._runs.update(rank - 0.5, rank, event_time)
+        found = self._runs.change
+        return self._change(found) if self._evidence.update(rank, allowance) and found is not None else None
 
-    def _change(self) -> ModelChange | None:
+    def _change(self, found: MeanChange) -> ModelChange | None:
         """The change that was detected; everything is learned anew, also after one too small to matter."""
-        n_after, mean_rank = self._evidence.since
-        n = min(n_after, len(self._newest))
+        n = min(found.n_after, len(self._newest))
         before, after = self._newest[:-n], self._newest[-n:]
         means = [float(np.mean([apart for apart, _ in part])) if part else 0.0 for part in (before, after)]
         self._prompts, self._newest = {}, []
         self._evidence.restart()
-        if mean_rank < 0.5 or means[1] - means[0] < MIN_SHIFT_NATS:
+        self._runs.restart()
+        if found.after < 0.5 or means[1] - means[0] < MIN_SHIFT_NATS:
             return None
         return ModelChange(means[0], means[1], after[0][1], n)
 
@@ -107,15 +112,16 @@ class RecurringPrompts:
             (name, one.opening.astype("<f4").tobytes(), np.array(one.distances, dtype="<f8").tobytes())
             for name, one in self._prompts.items()
         ]
-        return [prompts, self._evidence.snapshot(), self._newest]
+        return [prompts, self._evidence.snapshot(), self._runs.snapshot(), self._newest]
 
     def restore(self, state: Sequence[Any]) -> RecurringPrompts:
         """Continue from a snapshot; returns self."""
-        prompts, evidence, newest = state
+        prompts, evidence, runs, newest = state
         for name, opening, distances in prompts:
             found: list[float] = np.frombuffer(distances, dtype="<f8").tolist()
             self._prompts[name] = _Prompt(np.frombuffer(opening, dtype="<f4"), found, sorted(found))
         self._evidence.restore(evidence)
+        self._runs.restore(runs)
         self._newest = [(apart, at) for apart, at in newest]
         return self
 

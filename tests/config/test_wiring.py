@@ -109,7 +109,9 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "slices.weak_false_alarms": (0.03, ("pipeline.slices.weak_false_alarms",)),
     "drift.enabled": (False, ("pipeline.detect_drift",)),
     "drift.false_warnings": (0.37, ("pipeline.drift_false_warnings",)),
-    "drift.season": ("week", ("pipeline.drift_season_hours",)),
+    "drift.horizon_s": (3_600.0, ("pipeline.drift_horizon_s",)),
+    "drift.season": ("week", ("pipeline.drift_season",)),
+    "drift.detector": ("adwin", ("pipeline.drift_detector",)),
     "drift.features": (("perplexity",), ("pipeline.drift_features",)),
     "alerts.sustained_s": ({"drift": 61.0}, ("pipeline.alerts.sustained_s",)),
     "alerts.min_sample": ({"drift": 62}, ("pipeline.alerts.min_sample",)),
@@ -251,7 +253,6 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
 """A value that is not the default, and the places where it must arrive; `built` names the places."""
 
 ARRIVES_AS: dict[str, Any] = {
-    "drift.season": 168,
     "slices.estimate": (("language",), ("language", "tenant")),
     "labels.unknown_probability": "teach",
     "labels.sources": {**USE_BY_SOURCE, "thumbs": "ignore"},

@@ -28,8 +28,11 @@ def openings(rng: np.random.Generator, noise: float, moved_by: float, n: int, sk
     return [np.append(row, i).astype(np.float32) for row, i in zip(values, which, strict=True)]
 
 
-def found(prompts: RecurringPrompts, stream: list[Float32s]) -> list[tuple[int, ModelChange]]:
-    seen = (prompts.see(str(int(row[-1])), row[:-1], float(i), is_greedy=False) for i, row in enumerate(stream))
+def found(
+    prompts: RecurringPrompts, stream: list[Float32s], run_length: float = RUN_LENGTH
+) -> list[tuple[int, ModelChange]]:
+    each = 1 / run_length
+    seen = (prompts.see(str(int(row[-1])), row[:-1], float(i), each, is_greedy=False) for i, row in enumerate(stream))
     return [(i, change) for i, change in enumerate(seen) if change]
 
 
@@ -38,7 +41,7 @@ def found(prompts: RecurringPrompts, stream: list[Float32s]) -> list[tuple[int, 
 def test_another_model_is_found_within_forty_answers_and_told_with_its_beginning(noise: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     stream = openings(rng, noise, 0.0, 600) + openings(rng, noise, 0.5, 200)
-    [(at, change)] = found(RecurringPrompts(RUN_LENGTH), stream)
+    [(at, change)] = found(RecurringPrompts(), stream)
     assert 600 <= at < 640
     assert 540 <= change.since <= 610
     assert change.after > change.before + 0.1
@@ -48,26 +51,26 @@ def test_another_model_is_found_within_forty_answers_and_told_with_its_beginning
 def test_the_same_model_is_left_alone_when_the_traffic_turns_to_other_prompts(seed: int) -> None:
     rng = np.random.default_rng(seed)
     stream = openings(rng, 0.02, 0.0, 1_000) + openings(rng, 0.02, 0.0, 1_000, skew=-2.0)
-    assert found(RecurringPrompts(RUN_LENGTH), stream) == []
+    assert found(RecurringPrompts(), stream) == []
 
 
 def test_a_difference_too_small_to_matter_is_not_told() -> None:
     rng = np.random.default_rng(0)
-    assert found(RecurringPrompts(RUN_LENGTH), openings(rng, 0.0, 0.0, 600) + openings(rng, 0.0, 0.005, 600)) == []
+    assert found(RecurringPrompts(), openings(rng, 0.0, 0.0, 600) + openings(rng, 0.0, 0.005, 600)) == []
 
 
 def test_a_second_change_is_found_too() -> None:
     rng = np.random.default_rng(0)
     parts = [openings(rng, 0.01, moved, 400) for moved in (0.0, 0.5, 0.0)]
-    assert len(found(RecurringPrompts(RUN_LENGTH), [*parts[0], *parts[1], *parts[2]])) == 2
+    assert len(found(RecurringPrompts(), [*parts[0], *parts[1], *parts[2]])) == 2
 
 
 def test_false_detections_keep_to_the_run_length() -> None:
     run_length, n, n_streams = 500.0, 400, 200
     n_false = 0
     for seed in range(n_streams):
-        prompts = RecurringPrompts(run_length)
-        n_false += len(found(prompts, openings(np.random.default_rng(seed), 0.05, 0.0, n)))
+        prompts = RecurringPrompts()
+        n_false += len(found(prompts, openings(np.random.default_rng(seed), 0.05, 0.0, n), run_length))
     expected = n_streams * n / run_length  # at most, on average
     assert n_false < expected + 4 * np.sqrt(expected)
 
@@ -75,21 +78,21 @@ def test_false_detections_keep_to_the_run_length() -> None:
 def test_prompts_are_bounded_and_a_restart_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     stream = openings(rng, 0.02, 0.0, 300) + openings(rng, 0.02, 0.4, 60)
-    whole, first = RecurringPrompts(RUN_LENGTH), RecurringPrompts(RUN_LENGTH)
+    whole, first = RecurringPrompts(), RecurringPrompts()
     expected = found(whole, stream)
     early = found(first, stream[:310])
     saved = msgspec.msgpack.decode(msgspec.msgpack.encode(first.snapshot()))
-    resumed = RecurringPrompts(RUN_LENGTH).restore(saved)
+    resumed = RecurringPrompts().restore(saved)
     later = [
         (i, change)
         for i, row in enumerate(stream[310:], 310)
-        if (change := resumed.see(str(int(row[-1])), row[:-1], float(i), is_greedy=False))
+        if (change := resumed.see(str(int(row[-1])), row[:-1], float(i), 1 / RUN_LENGTH, is_greedy=False))
     ]
     assert early + later == expected
     assert expected
-    many = RecurringPrompts(RUN_LENGTH)
+    many = RecurringPrompts()
     for i in range(3 * MAX_PROMPTS):
-        many.see(str(i), stream[0][:-1], 0.0, is_greedy=False)
+        many.see(str(i), stream[0][:-1], 0.0, 1e-6, is_greedy=False)
     assert len(many.snapshot()[0]) == MAX_PROMPTS
 
 
