@@ -18,7 +18,7 @@ def found() -> list[Alert]:
 
 
 def test_a_month_with_seasons_has_no_warning() -> None:
-    assert alerts(month(1, a_day=100)) == []  # one is expected at most; none was seen in 12 months
+    assert alerts(month(1, a_day=100)) == []  # one is expected at most; none was seen in four of 300 responses a day
 
 
 def test_nothing_is_found_before_it_changed(found: list[Alert]) -> None:
