@@ -21,6 +21,7 @@ ALERTS: Mapping[str, Severity] = {
     "accuracy_gap": "warning",
     "drift": "warning",
     "served_model": "warning",
+    "estimate_below_target": "warning",
     "traffic_mix": "warning",
     "coverage": "warning",
     "label_delay": "warning",

@@ -13,6 +13,7 @@ from itertools import groupby
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.data_list import data_list
 from driftgauge.agent.core.domain_state import DomainState
+from driftgauge.agent.core.estimate_watch import watch_estimate
 from driftgauge.agent.core.estimating import estimate_live, estimate_past, estimate_slices
 from driftgauge.agent.core.listing import Listing
 from driftgauge.agent.core.roster import Roster
@@ -162,7 +163,9 @@ class Emission:
         domain.is_changed = False
         domain.events_since = domain.labels_since = 0
         self._batch.state.touched_domains.add(domain.series)
-        return self._emit(estimate, domain.window)
+        n_emitted = self._emit(estimate, domain.window)
+        watch_estimate(self._batch, domain, estimate)
+        return n_emitted
 
     def _emit(self, estimate: Estimate, buffer: Window | None) -> int:
         """Emit an estimate and those of its slices; returns how many they are."""

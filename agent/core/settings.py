@@ -17,7 +17,7 @@ from driftgauge.models.windows import WindowSpec
 
 OTHER_SIGNALS = (
     "p_correct", "n_tokens", "coverage", "accuracy_minus_predicted", "label_delay", "traffic_mix", "vanished_domain",
-    "first_tokens",
+    "first_tokens", "estimated_accuracy",
 )  # fmt: skip
 """What is watched besides the configured features; the budget of false warnings is shared by all."""
 

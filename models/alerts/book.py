@@ -17,7 +17,7 @@ from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
 DAY_S = 86_400.0
 
-UNTIL_ENDED = frozenset({"below_target", "vanished_domain", "weak_segment"})
+UNTIL_ENDED = frozenset({"below_target", "estimate_below_target", "vanished_domain", "weak_segment"})
 """Kinds that fire until the core ends them; an alert of another kind ends when its evidence is not renewed."""
 
 WITHOUT_DATA = frozenset({"vanished_domain"})
@@ -25,7 +25,7 @@ WITHOUT_DATA = frozenset({"vanished_domain"})
 
 INHIBITS: Mapping[str, frozenset[str]] = {
     "served_model": frozenset({"drift", "accuracy_gap", "traffic_mix"}),
-    "below_target": frozenset({"drift", "accuracy_gap"}),
+    "below_target": frozenset({"drift", "accuracy_gap", "estimate_below_target"}),
 }
 """Kinds that need not be told while an alert of this kind fires for the same series, or for all domains of it."""
 

@@ -16,6 +16,7 @@ ACTIONS: Mapping[str, str] = {
     "below_target": "act on the domain",
     "accuracy_gap": "look at new labels; the classifier adapts to them",
     "drift": "label some responses of the domain",
+    "estimate_below_target": "label some responses of the domain; labels prove it or end it",
     "served_model": "ask who changed what is served; name its revision in the events",
     "traffic_mix": "look at the domains that grew; label some of their responses",
     "coverage": "check what the producer sends: log-probabilities are missing or back",
