@@ -51,7 +51,8 @@ class Watching:
         changes = list(self._of_traffic(domain, found, so_far)) if found else []
         if changes:
             changes += self._of_traffic(domain, domain.drift.take_moved(), so_far)
-            self._warn(row.series, row.domain, changes, row.event_time)
+            rows = domain.window.newest_ids(MAX_ROWS, so_far)
+            self._warn(row.series, row.domain, changes, row.event_time, rows)
 
     def see_gap(self, domain: DomainState, row: ResponseRow) -> None:
         """Update the detector of the gap between labels and predictions."""
@@ -62,7 +63,7 @@ class Watching:
         change = domain.drift.update_gap(row.correct, row.p_correct, row.event_time, allowance)
         if change is not None:
             message = f"labels of {row.domain} differ from the predictions by {change.after:+.3f} on average"
-            self._alert("accuracy_gap", row.series, change, message, now)
+            self._alert("accuracy_gap", row.series, change, message, now, [row.id])
 
     def see_delay(self, row: ResponseRow, delay_s: float) -> None:
         """Update the detector of the delay of labels in a live context; a label before its response has no delay."""
@@ -77,7 +78,7 @@ class Watching:
             model = state.contexts[row.fingerprint].model or "(unnamed)"
             after, before = _hours(change.after), _hours(change.before)
             message = f"labels of model {model} come {after} h after their responses, not {before}"
-            self._alert("label_delay", SeriesKey(ALL_DOMAINS, row.fingerprint), change, message, now)
+            self._alert("label_delay", SeriesKey(ALL_DOMAINS, row.fingerprint), change, message, now, [row.id])
 
     def see_label(self, domain: DomainState, row: ResponseRow) -> None:
         """Count the first truth about a response as evidence for or against the target of its domain."""
@@ -104,7 +105,7 @@ class Watching:
         found = pool.update(values, row.event_time, allowance)
         if found:
             series = SeriesKey(ALL_DOMAINS, row.fingerprint)
-            self._warn(series, "domains with few responses", [*found, *pool.take_moved()], row.event_time)
+            self._warn(series, "domains with few responses", [*found, *pool.take_moved()], row.event_time, [row.id])
 
     def _of_traffic(
         self, domain: DomainState, changes: Iterable[Change], so_far: Sequence[ResponseRow]
@@ -127,22 +128,23 @@ class Watching:
             else:
                 yield confirmed
 
-    def _warn(self, series: SeriesKey, name: str, changes: Sequence[Change], at: float) -> None:
+    def _warn(self, series: SeriesKey, name: str, changes: Sequence[Change], at: float, rows: Sequence[str]) -> None:
         """One alert for all signals that moved, the furthest first; what lacks log-probabilities is another matter."""
         coverage = [change for change in changes if change.what == "coverage"]
         moved = by_size(change for change in changes if change.what != "coverage")
         if coverage:
             change = coverage[0]
             message = f"tokens of {name} with log-probabilities moved from {change.before:.1%} to {change.after:.1%}"
-            self._alert("coverage", series, change, message, at)
+            self._alert("coverage", series, change, message, at, rows)
         if moved:
             first, *others = moved
             message = f"{_moved(first, f' of {name} moved')}" + "".join(f", {_moved(other)}" for other in others)
-            self._alert("drift", series, replace(first, since=min(change.since for change in moved)), message, at)
+            first = replace(first, since=min(change.since for change in moved))
+            self._alert("drift", series, first, message, at, rows)
 
-    def _alert(self, kind: str, series: SeriesKey, change: Change, message: str, at: float) -> None:
-        domain = self._batch.state.domains.get(series)
-        rows = () if domain is None else domain.window.newest_ids(MAX_ROWS, ())
+    def _alert(
+        self, kind: str, series: SeriesKey, change: Change, message: str, at: float, rows: Sequence[str]
+    ) -> None:
         self._batch.alert(
             kind, series, change.what, message,
             at=at, since=change.since, before=change.before, after=change.after, n=change.n_after, rows=rows,
