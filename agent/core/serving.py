@@ -56,7 +56,8 @@ def suspect_model(batch: Batch, boundary: float) -> None:
     state, start = batch.state, boundary - batch.settings.windows.window_s
     moved, mixed = defaultdict[str, set[str]](set), set[str]()
     for (kind, series), alert in state.alerts.open.items():
-        if kind == "drift" and alert.state == "firing" and alert.first > start:
+        is_drift = kind == "drift" and series.domain != ALL_DOMAINS  # which stands for small domains together
+        if is_drift and alert.state == "firing" and alert.first > start:
             moved[series.fingerprint].add(series.domain)
         elif kind == "traffic_mix":
             mixed.add(series.fingerprint)
