@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-grafana test-label-studio test-llama test-vllm check soak year bench figures fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-grafana test-label-studio test-llama test-vllm check soak year bench figures drift fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -129,6 +129,15 @@ bench: .venv/dev  ## measure speed against baselines; writes bench.json
 
 figures: .venv/dev  ## measure the tables of docs/estimators.md on RECORDINGS (a folder); COMPOSITIONS (6) limits the time
 	$(BIN)/python -m tests.figures $(and $(RECORDINGS),--recordings $(RECORDINGS)) --compositions $(or $(COMPOSITIONS),6) $(ARGS)
+
+.venv/compare: .venv/dev
+	@echo "Adding Evidently, for comparison only: once, some 470 MB"
+	$(BIN)/pip install --quiet --group compare
+	@touch $@
+
+drift: .venv/compare  ## measure drift detection beside river and Evidently: RECORDING, then TARGET (.npz)
+	$(BIN)/driftgauge evaluate $(or $(RECORDING),tests/recordings/reference.npz) --protocol drift \
+		--target $(or $(TARGET),tests/recordings/drift.npz) $(ARGS)
 
 clean:  ## remove everything that make created
 	rm -rf .venv .venv-oldest .venv-label-studio .links build dist out *.egg-info bench.json soak.json year.json

@@ -22,16 +22,22 @@ from driftgauge.agent.commands.terminal import console, errors, print_line, stag
 PICTURE_HELP = "Picture to write; its suffix decides the format."
 
 Protocol = Literal[
-    "compositions", "labels", "coverage", "alarms", "live", "responses", "selection", "ranking", "segments"
+    "compositions", "labels", "coverage", "alarms", "live", "responses", "selection", "ranking", "segments", "drift"
 ]
 
-_NOT_FOR_DRAWS = ("k", "max_compositions", "target", "feature_set", "top_k", "picture")
+_STREAMS = ("label_fraction", "label_delay", "rate", "config", "overrides")
+_COMPOSED = ("k", "max_compositions", "feature_set", "top_k", "picture")
+_NOT_FOR_DRAWS = (*_COMPOSED, "target", *_STREAMS)
 INAPPLICABLE: Mapping[Protocol, tuple[str, ...]] = {
     "selection": _NOT_FOR_DRAWS,
     "ranking": _NOT_FOR_DRAWS,
     "segments": (*_NOT_FOR_DRAWS, "confidence_level"),
+    "drift": (*_COMPOSED, "labels", "confidence_level"),
 }
-"""Parameters of `evaluate` that a protocol does not use; every other protocol does not use ``repeats``."""
+"""Parameters of `evaluate` that a protocol does not use; the others use neither ``repeats`` nor those of streams."""
+
+DRAWS, SHUFFLES = 50, 10
+"""Default of ``repeats``, for `selection`, `ranking` and `segments`, and for `drift`."""
 
 
 def drawable(path: Path | None) -> Path | None:
@@ -66,7 +72,14 @@ def evaluate(
     confidence_level: Annotated[
         float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
     ] = 0.9,
-    repeats: Annotated[int, typer.Option(min=1, help="Draws of labels, of `selection`, `ranking`, `segments`.")] = 50,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help=f"Draws of labels ({DRAWS}); shuffles of `drift` ({SHUFFLES}).")
+    ] = None,
+    label_fraction: Annotated[float, typer.Option(min=0, max=1, help="Share of labelled responses of `drift`.")] = 0.05,
+    label_delay: Annotated[int, typer.Option(min=0, help="Responses until a label comes, of `drift`.")] = 200,
+    rate: Annotated[float, typer.Option(min=1e-6, help="Responses per second of event time, of `drift`.")] = 1.0,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
     seed: SeedOption = 0,
     jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
@@ -74,17 +87,21 @@ def evaluate(
 ) -> None:
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
     from driftgauge.agent.evaluation import evaluate as evaluation
+    from driftgauge.agent.evaluation.drift_trials import drift
     from driftgauge.agent.evaluation.ranking_trials import ranking
     from driftgauge.agent.evaluation.segment_trials import segments
     from driftgauge.agent.evaluation.selection_trials import selection
     from driftgauge.agent.evaluation.view import (
         account_lines,
+        drift_tables,
         plot,
         ranking_tables,
         render,
         segments_table,
         selection_table,
     )
+    from driftgauge.agent.service.build import pipeline_settings
+    from driftgauge.connectors.files.traffic import LabelPlan
 
     refuse_inapplicable(context, protocol)
     ks, counts = whole_numbers(k, "--k"), whole_numbers(labels, "--labels")
@@ -92,14 +109,18 @@ def evaluate(
     with stage_progress() as show:
         if protocol == "selection":
             several = [n for n in counts if n > 1]
-            result = selection(traffic, several, repeats, seed, jobs, show, confidence_level=confidence_level)
+            result = selection(traffic, several, repeats or DRAWS, seed, jobs, show, confidence_level=confidence_level)
             console.print(selection_table(result))
         elif protocol == "ranking":
-            result = ranking(traffic, counts, repeats, seed, jobs, show, confidence_level=confidence_level)
+            result = ranking(traffic, counts, repeats or DRAWS, seed, jobs, show, confidence_level=confidence_level)
             console.print(ranking_tables(result))
         elif protocol == "segments":
-            result = segments(traffic, [n for n in counts if n], repeats, seed, jobs, show)
+            result = segments(traffic, [n for n in counts if n], repeats or DRAWS, seed, jobs, show)
             console.print(segments_table(result))
+        elif protocol == "drift":
+            plan, agent = LabelPlan(label_delay, label_fraction), pipeline_settings(settings_from(config, overrides))
+            result = drift(traffic, needed(target), plan, repeats or SHUFFLES, seed, jobs, show, agent, rate)
+            console.print(drift_tables(result))
         else:
             result = evaluation.evaluate(
                 traffic, protocol, ks, max_compositions, counts, target,
@@ -114,9 +135,16 @@ def evaluate(
         plot(result, picture)
 
 
+def needed(target: Path | None) -> Path:
+    """The later recording of the protocol ``drift``; a usage error without one."""
+    if target is None:
+        raise typer.BadParameter("--protocol drift needs --target, the recording that follows")
+    return target
+
+
 def refuse_inapplicable(context: typer.Context, protocol: Protocol) -> None:
     """Raise a usage error that names every option that was given and that the protocol does not use."""
-    unused = INAPPLICABLE.get(protocol, ("repeats",))
+    unused = INAPPLICABLE.get(protocol, ("repeats", *_STREAMS))
     sources = {name: context.get_parameter_source(name) for name in unused}
     if given := [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]:
         options = {parameter.name: parameter.opts[0] for parameter in context.command.params}

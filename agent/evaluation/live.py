@@ -24,7 +24,7 @@ from driftgauge.connectors.files.traffic import LabelPlan, Traffic
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.events import Tick
-from driftgauge.models.outputs import Estimate
+from driftgauge.models.outputs import Estimate, Output
 
 AGENT = "agent"
 """The name of what the agent emits, among the methods."""
@@ -79,16 +79,23 @@ def _outcomes(
     return found
 
 
-def _last_estimates(traffic: Traffic, settings: PipelineSettings) -> list[Estimate]:
-    """The last estimate of every domain, from the whole agent."""
-    store, pipeline, latest = MemoryStore(), Pipeline(settings), LatestOutputs()
-    events = traffic.events()
+def played(traffic: Traffic, settings: PipelineSettings) -> Iterator[Output]:
+    """Everything that the whole agent emits on a stream, up to the last estimate of its last window."""
+    store, pipeline, events = MemoryStore(), Pipeline(settings), traffic.events()
     while batch := list(itertools.islice(events, _BATCH_EVENTS)):
         with store.transaction() as transaction:
-            latest.add(pipeline.step(batch, transaction))
+            outputs = pipeline.step(batch, transaction)
+        yield from outputs
     while pipeline.state.has_news or pipeline.state.has_open_windows:
         with store.transaction() as transaction:
-            latest.add(pipeline.step([Tick(pipeline.state.end)], transaction))
+            outputs = pipeline.step([Tick(pipeline.state.end)], transaction)
+        yield from outputs
+
+
+def _last_estimates(traffic: Traffic, settings: PipelineSettings) -> list[Estimate]:
+    """The last estimate of every domain, from the whole agent."""
+    latest = LatestOutputs()
+    latest.add(played(traffic, settings))
     return list(latest.estimates.values())
 
 

@@ -23,6 +23,16 @@ _COLUMNS = {
     "median_labels_to_alarm": "labels to alarm", "missing": "missing", "n_compositions": "n",
 }  # fmt: skip
 
+_DELAYS = {"flagged": "flagged", "median_events": "events", "median_responses": "responses", "median_labels": "labels"}
+_DRIFT_DOMAINS = {
+    "domain": "domain", "differs": "differs", "accuracy_before": "before", "accuracy_after": "after",
+    "first_alert": "first alert", **_DELAYS,
+}  # fmt: skip
+_DRIFT_METHODS = {
+    "method": "method", "signal": "signal", **_DELAYS, "flagged_accuracy": "accuracy", "flagged_unchanged": "unchanged",
+    "false_detections": "false", "microseconds": "µs a response",
+}  # fmt: skip
+
 _LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^")
 
 
@@ -49,6 +59,29 @@ def ranking_tables(result: Mapping[str, Any]) -> RenderableType:
     orders = [_with_errors(cell) for cell in (*result["cells"], *over_files)]
     chances = _cells_table("probability of being among the three most valuable", result["calibration"])
     return Group(_cells_table(f"ranking, target {result['target']}", orders), chances)
+
+
+def drift_tables(result: Mapping[str, Any]) -> RenderableType:
+    """The protocol ``drift``: a table of domains and one of methods for each file, and the budgets of the agent."""
+    tables = []
+    for budget in result["budgets"]:
+        domains, methods = (
+            [cell for cell in result[name] if cell["file"] == budget["file"]] for name in ("domains", "methods")
+        )
+        names = f"{budget['file']} -> {domains[0]['target']}"
+        title = f"{names}, drift, {result['shuffles']} shuffles, labels for {result['label_fraction']:.0%}"
+        tables += [
+            _cells_table(title, [_renamed(cell, _DRIFT_DOMAINS) for cell in domains]),
+            _cells_table(
+                f"{names}, over all domains that differ", [_renamed(cell, _DRIFT_METHODS) for cell in methods]
+            ),
+        ]
+    tables.append(_cells_table("the agent where nothing changes", result["budgets"]))
+    return Group(*tables, *(f"{name} is not installed: its rows are left out." for name in result["left_out"]))
+
+
+def _renamed(cell: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    return {title: cell[name] for name, title in columns.items()}
 
 
 def _with_errors(cell: Mapping[str, Any]) -> dict[str, Any]:

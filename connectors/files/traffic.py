@@ -17,6 +17,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.files.recordings import Recording
 from driftgauge.models.arrays import Bools, Float64s, Int64s, Strings
 from driftgauge.models.events import Generation, Label
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSet
 
 START_TIME = 1_767_225_600.0
 """2026-01-01T00:00:00Z: the default start of event time."""
@@ -84,6 +85,7 @@ class Traffic:
     Attributes
     ----------
     id, domain, event_time, correct : (n,) columns of the responses in stream order; ``correct`` NaN where unknown
+    label_time : (n,) event time of the label of each response, NaN where it gets none
     """
 
     def __init__(
@@ -106,9 +108,10 @@ class Traffic:
         self.domain = np.concatenate([np.empty(0, dtype="U1"), *(r.domain[order] for r, order in columns)])
         self.correct = np.concatenate([np.empty(0), *(r.labels[order] for r, order in columns)])
         self.event_time = start_time + np.arange(len(self._row)) / rate
-        self._label_delay_s = plan.delay / rate
         self._probability = plan.choose(self.domain, rng)
-        self._stream = _interleaved(~np.isnan(self._probability) & ~np.isnan(self.correct), plan.delay)
+        is_labelled = ~np.isnan(self._probability) & ~np.isnan(self.correct)
+        self.label_time = np.where(is_labelled, self.event_time + plan.delay / rate, np.nan)
+        self._stream = _interleaved(is_labelled, plan.delay)
 
     def __len__(self) -> int:
         """Number of events: responses and labels."""
@@ -134,6 +137,13 @@ class Traffic:
         known = values[~np.isnan(values)]
         return float(known.mean()) if len(known) else None
 
+    def features(self, feature_set: FeatureSet = DEFAULT_SPEC.set) -> Float64s:
+        """Features of all responses in stream order, (n, d), the columns of the set; NaN where missing."""
+        of_recordings = [recording.features(feature_set) for recording in self._recordings]
+        first = np.cumsum([0, *map(len, of_recordings)])
+        rows: Float64s = np.concatenate(of_recordings)[first[self._file] + self._row]
+        return rows
+
     def _generation(self, at: int) -> Generation:
         recording = self._recordings[int(self._file[at])]
         return recording.generation(int(self._row[at]), self.id[at], float(self.event_time[at]))
@@ -142,7 +152,7 @@ class Traffic:
         return Label(
             label_id=f"label-{self.id[at]}",
             response_id=self.id[at],
-            event_time=float(self.event_time[at]) + self._label_delay_s,
+            event_time=float(self.label_time[at]),
             correct=float(self.correct[at]),
             annotator_id="recording",
             inclusion_probability=float(self._probability[at]),
