@@ -93,10 +93,14 @@ def drift(
 
 
 def settings_for(before: Recording, settings: PipelineSettings) -> PipelineSettings:
-    """The settings with the accuracy in this recording as target of each domain, and of new domains that of all."""
+    """The settings with the accuracy in this recording as target of each domain, and of new domains that of all.
+
+    Without a season: a shuffled recording has none, and all of it may lie within a few hours.
+    """
     labels = {name: before.labels[before.domain == name] for name in np.unique(before.domain)}
     targets = {str(name): float(np.nanmean(of)) for name, of in labels.items() if not np.isnan(of).all()}
-    return replace(settings, targets=targets, default_target=float(np.nanmean(before.labels)))
+    mean = float(np.nanmean(before.labels))
+    return replace(settings, targets=targets, default_target=mean, drift_season="none")
 
 
 def _labelled(path: Path) -> Recording:

@@ -208,7 +208,7 @@ def test_alerts_of_a_kind_that_follow_each_other_are_one_message_which_a_crash_r
     alerts += [alert(5, kind="below_target", severity="alarm"), alert(6), alert(7, fingerprint="f2")]
 
     class Grouping(Planned):
-        takes_groups = True
+        takes_groups: ClassVar[bool] = True
 
         def __init__(self, *outcomes: Outcome) -> None:
             super().__init__(*outcomes)

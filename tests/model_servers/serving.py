@@ -1,16 +1,17 @@
-"""llama.cpp's server with the small model and other settings of the model: ``python -m … PORT name=number …``."""
+"""llama.cpp's server with the small model and other settings of it: ``python -m tests.model_servers.serving PORT …``."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
+from typing import Any
 
 from driftgauge.agent.demo.model_server import MODEL, weights
 
 
 def main() -> None:
-    import xllamacpp  # type: ignore[import-not-found,unused-ignore]
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # of the group `live`
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights())
     parameters.model_alias = {MODEL}
