@@ -1,4 +1,4 @@
-"""llama.cpp's server with the small model and other settings of it: ``python -m tests.model_servers.serving PORT …``."""
+"""llama.cpp's server with the small model and other settings: ``python -m tests.model_servers.serving PORT …``."""
 
 from __future__ import annotations
 
