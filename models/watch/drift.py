@@ -19,7 +19,7 @@ from driftgauge.models.watch.runs import Runs
 from driftgauge.models.watch.seasons import Season
 
 GAP = "accuracy_minus_predicted"
-_CONFIRM = DetectorSettings(delta=1e-4, season="none")
+_CONFIRM = DetectorSettings(delta=1e-6, season="none")
 """Of the search for a change in other values of one window: it only confirms what was detected."""
 
 _MOVED_TOO = 4.0
