@@ -109,8 +109,8 @@ def boundary_name(boundary: float) -> str:
 
 
 AlertState: TypeAlias = Literal["pending", "firing", "no_data", "resolved", "ok"]
-"""``pending``: not sustained yet, or too few responses; ``ok``: it ended before it fired; ``no_data``: the series that
-it is about fell silent while it fired."""
+"""``pending``: not sustained yet, or too few responses; ``ok``: it ended before anybody was told that it fired;
+``no_data``: the series that it is about fell silent while it fired."""
 
 
 @dataclass(frozen=True, slots=True)

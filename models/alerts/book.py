@@ -122,7 +122,7 @@ class AlertBook:
             return None
         alert = self.open.pop(identity)
         self.touched.add(identity)
-        alert.state = "ok" if alert.state == "pending" else "resolved"
+        alert.state = "resolved" if alert.is_told else "ok"
         alert.told = now
         return None if alert.is_note else Turn(alert, reason=reason)
 
