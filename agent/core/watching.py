@@ -14,10 +14,14 @@ from driftgauge.agent.core.traffic_watch import TrafficWatch
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 from driftgauge.models.watch.drift import Change, by_size
+from driftgauge.models.watch.moved_slices import moved_most
 from driftgauge.models.watch.ranks import N_FIRST
 
 MAX_ROWS = 5
 """Responses that an alert names."""
+
+MAX_SLICED = 1_000
+"""Newest responses of a domain in which the slices that moved are looked for."""
 
 
 class Watching:
@@ -52,7 +56,8 @@ class Watching:
         if changes:
             changes += self._of_traffic(domain, domain.drift.take_moved(), so_far)
             rows = domain.window.newest_ids(MAX_ROWS, so_far)
-            self._warn(row.series, row.domain, changes, row.event_time, rows)
+            slices = self._moved_slices(domain, changes, so_far)
+            self._warn(row.series, row.domain, changes, row.event_time, rows, slices)
 
     def see_gap(self, domain: DomainState, row: ResponseRow) -> None:
         """Update the detector of the gap between labels and predictions."""
@@ -128,7 +133,25 @@ class Watching:
             else:
                 yield confirmed
 
-    def _warn(self, series: SeriesKey, name: str, changes: Sequence[Change], at: float, rows: Sequence[str]) -> None:
+    def _moved_slices(
+        self, domain: DomainState, changes: Sequence[Change], so_far: Sequence[ResponseRow]
+    ) -> Sequence[str]:
+        """The slices in which the signal that moved furthest moved further than in the rest of the domain."""
+        furthest = next((change for change in by_size(changes) if change.what != "coverage"), None)
+        if furthest is None:
+            return ()
+        ids = domain.window.newest_ids(min(MAX_SLICED, domain.window.spec.window_events), so_far)
+        stored = self._batch.memory.responses(ids)
+        found = [stored[name] for name in ids]
+        column = self._columns.get(furthest.what)
+        values = [getattr(row, furthest.what) if column is None else float(row.features[column]) for row in found]
+        is_after = np.array([row.event_time >= furthest.since for row in found])
+        return moved_most(np.array(values, dtype=float), is_after, [row.slices for row in found])
+
+    def _warn(
+        self, series: SeriesKey, name: str, changes: Sequence[Change], at: float, rows: Sequence[str],
+        slices: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """One alert for all signals that moved, the furthest first; what lacks log-probabilities is another matter."""
         coverage = [change for change in changes if change.what == "coverage"]
         moved = by_size(change for change in changes if change.what != "coverage")
@@ -139,6 +162,7 @@ class Watching:
         if moved:
             first, *others = moved
             message = f"{_moved(first, f' of {name} moved')}" + "".join(f", {_moved(other)}" for other in others)
+            message += f", most in {' and '.join(slices)}" if slices else ""
             first = replace(first, since=min(change.since for change in moved))
             self._alert("drift", series, first, message, at, rows)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.events import Context, Event, Generation, Label
+from driftgauge.models.events import Context, Event, Generation, Label, Signal
 from driftgauge.models.outputs import Alert
 from driftgauge.models.windows import WindowSpec
-from tests.pipeline.logs import SETTINGS, START, signal
+from tests.pipeline.logs import SETTINGS, START, play, signal
 
 N = 1_200
 QUIET = replace(SETTINGS, windows=WindowSpec(3_600.0, 600, 600.0), drift_features=(), predictions="none")
@@ -49,3 +49,18 @@ def test_traffic_with_falling_certainty_raises_a_drift_warning() -> None:
     assert after is not None
     assert before > after
     assert START + N * 3 // 4 < alerts[0].event_time < START + N * 3 // 4 + 60
+
+
+def test_a_warning_names_the_slice_that_moved() -> None:
+    rng, events = np.random.default_rng(0), list[Event]()
+    for i in range(1_600):
+        language = ("de", "fr", "it")[int(rng.integers(3))]
+        spread = 0.7 if language == "fr" and i >= 800 else 2.5
+        logits = np.sort(rng.normal(0, spread, (12, 5)), axis=1)[:, ::-1]
+        top = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+        context, slices = Context(model="m"), {"language": language}
+        events.append(Generation(f"r{i}", START + i, "law", context, Signal(top[:, 0], top), slices=slices))
+    settings = replace(QUIET, drift_season="none", drift_features=("entropy_sum",))
+    found = [o for o in play(MemoryStore(), [events], settings) if isinstance(o, Alert)]
+    [alert] = [alert for alert in found if alert.kind == "drift"]
+    assert alert.message.endswith(", most in language=fr")
