@@ -51,7 +51,7 @@ def moved_most(values: Float64s, is_after: Bools, slices: Sequence[Mapping[str, 
 
 
 def _score(values: Float64s, is_after: Bools, known: Bools, rows: np.ndarray) -> float:
-    """How much further the slice moved than the rest, in standard errors; 0 where too little is known."""
+    """How much further than the rest the slice moved in the direction of all, in standard errors; 0: unknown."""
     is_in = np.zeros(len(values), dtype=bool)
     is_in[rows] = True
     before = values[known & ~is_after]
@@ -63,4 +63,5 @@ def _score(values: Float64s, is_after: Bools, known: Bools, rows: np.ndarray) ->
     rest = after_out.mean() - before_out.mean() if min(len(after_out), len(before_out)) >= MIN_ROWS else 0.0
     spread = max(float(values[known].std()), 1e-12)
     error = spread * math.sqrt(1 / len(after_in) + 1 / len(base_in))
-    return float(abs(after_in.mean() - base_in.mean() - rest) / error)
+    direction = 1.0 if values[known & is_after].mean() >= before.mean() else -1.0
+    return float(direction * (after_in.mean() - base_in.mean() - rest) / error)
