@@ -28,10 +28,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from river.linear_model import LogisticRegression
 from river.utils import VectorDict
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from driftgauge.connectors.kafka.sockets import DIRECT_URL, DirectConnection, LargeReads
 from driftgauge.connectors.kafka.unpacking import GZIP, BatchTooLargeError, bound_batches
+from driftgauge.models.classify.trees import classification_tree, read, regression_tree
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("agent", "connectors", "models", "config")
@@ -120,10 +121,20 @@ def check_weights() -> None:
     assert model.predict_proba_one({3: 2.0})[True] == pytest.approx(1 / (1 + np.exp(2.0)))
 
 
-def check_tree_predict() -> None:
-    rows = np.linspace(0, 1, 60, dtype=np.float32).reshape(-1, 2)
-    model = DecisionTreeRegressor(min_samples_leaf=5, random_state=0).fit(rows, rows[:, 0] > 0.5)
-    np.testing.assert_array_equal(model.tree_.predict(rows)[:, 0], model.predict(rows))
+def check_trees() -> None:
+    """Trees grown below the estimators are those of the estimators, to the bit: few rows and many, NaN, weights of 0."""
+    rng = np.random.default_rng(0)
+    for n, n_columns in ((10, 1), (60, 17), (400, 5)):
+        rows, right = rng.normal(size=(n, n_columns)).astype(np.float32), np.arange(n) % 3 == 0
+        rows[rng.random(rows.shape) < 0.1 * (n > 10)] = np.nan
+        weight, values = rng.integers(0, 3, n) * rng.random(n), np.where(right, 1.0, 0.3)
+        regressor = DecisionTreeRegressor(min_samples_leaf=5, max_features="sqrt", random_state=np.random.RandomState(7))
+        regressor.fit(rows, values, sample_weight=weight)
+        tree = regression_tree(rows, values, weight, np.random.RandomState(7), min_leaf_rows=5)
+        np.testing.assert_array_equal(read(tree, rows), regressor.predict(rows))
+        classifier = DecisionTreeClassifier(max_features="sqrt", random_state=7).fit(rows, right)
+        tree = classification_tree(rows, right.astype(float), 7)
+        np.testing.assert_array_equal(read(tree, rows), classifier.predict_proba(rows)[:, 1])
 
 
 CHECKS: dict[str, Callable[[], None]] = {
@@ -136,7 +147,10 @@ CHECKS: dict[str, Callable[[], None]] = {
     "KafkaNetSocket": check_net_socket,
     "get_sasl_mechanism": check_sasl_mechanism,
     "selector.log": check_selector_log,
-    "Tree.predict": check_tree_predict,
+    "Tree.predict": check_trees,
+    "sklearn.tree._criterion": check_trees,
+    "sklearn.tree._splitter": check_trees,
+    "sklearn.tree._tree": check_trees,
 }
 
 

@@ -19,12 +19,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
-from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.labelled_rows import check_labels, compressed
 from driftgauge.models.classify.regression_forest import fit_regression_forest
+from driftgauge.models.classify.trees import classification_tree, read
 
 Predict: TypeAlias = Callable[[Float32s], Float64s]
 FitHard: TypeAlias = Callable[[Float32s, Float64s, Float64s, int], Predict]
@@ -96,8 +96,7 @@ class CrossFitted:
         """(m,) P(correct)."""
         if not len(features):
             return np.empty(0)
-        with _threads().limit(limits=1):
-            return self._predict(compressed(features).astype(np.float32))
+        return self._on_one_thread(self._predict, compressed(features).astype(np.float32))
 
     @property
     def outside(self) -> Float64s:
@@ -110,7 +109,7 @@ class CrossFitted:
         p = np.empty(len(self._rows[1]))
         for here, others in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
             if len(p[here]):
-                p[here] = self._fitted(others)(self._rows[0][here])
+                p[here] = self._on_one_thread(self._fitted(others), self._rows[0][here])
         return p
 
     def _fitted(self, rows: slice) -> Predict:
@@ -121,6 +120,11 @@ class CrossFitted:
             return lambda new: np.full(len(new), level)
         with _threads().limit(limits=1):
             return self._fit_hard(x, is_right, w, self._seed)
+
+    @staticmethod
+    def _on_one_thread(predict: Predict, rows: Float32s) -> Float64s:
+        with _threads().limit(limits=1):
+            return predict(rows)
 
 
 @cache
@@ -155,12 +159,11 @@ def _balanced_trees(features: Float32s, is_right: Float64s, weight: Float64s, se
     sides = [np.flatnonzero(is_right == side) for side in (0, 1)]
     shares = [weight[side] / weight[side].sum() for side in sides]
     size = min(map(len, sides))
-    trees: list[Any] = []
+    trees = []
     for _ in range(_TREES):
         drawn = np.concatenate([rng.choice(s, size, p=p) for s, p in zip(sides, shares, strict=True)])
-        tree = DecisionTreeClassifier(max_features="sqrt", random_state=int(rng.integers(2**31)))
-        trees.append(tree.fit(features[drawn], is_right[drawn]))
-    return lambda x: np.add.reduce([tree.predict_proba(x)[:, 1] for tree in trees]) / len(trees)
+        trees.append(classification_tree(features[drawn], is_right[drawn], int(rng.integers(2**31))))
+    return lambda x: np.add.reduce([read(tree, x) for tree in trees]) / len(trees)
 
 
 def logistic_regression(features: Float32s, is_right: Float64s, weight: Float64s, seed: int) -> Predict:

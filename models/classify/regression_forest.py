@@ -2,22 +2,16 @@
 
 Labels are in [0, 1] and may be graded. Features may be NaN; a column without any value is left out. Deterministic given
 the seed. The mean of the probabilities over a window is unbiased only where they are calibrated on that domain, which
-is what a shift breaks. A fit happens inside a step of the agent, so it must be fast (`grow_tree` has the times).
+is what a shift breaks. A fit happens inside a step of the agent, so it must be fast (`trees` has the times).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
 import numpy as np
 import numpy.typing as npt
-from sklearn import config_context
-from sklearn.tree import DecisionTreeRegressor
 
 from driftgauge.models.arrays import Float32s, Float64s
-
-PredictTree: TypeAlias = Callable[[Float32s], Any]  # (n, d) C-contiguous rows -> (n, 1) float64
+from driftgauge.models.classify.trees import Grown, read, regression_tree
 
 _TREE_ROWS = 500
 _MIN_LEAF_ROWS = 5
@@ -33,7 +27,7 @@ class RegressionForest:
     """
 
     def __init__(
-        self, trees: list[PredictTree], level: float, columns: npt.NDArray[np.intp], outside: Float64s
+        self, trees: list[Grown], level: float, columns: npt.NDArray[np.intp], outside: Float64s
     ) -> None:
         self.trees = trees
         self.level = level
@@ -45,8 +39,8 @@ class RegressionForest:
         if not self.trees:
             return np.full(len(features), self.level)
         rows, total = np.ascontiguousarray(features[:, self.columns]), np.zeros(len(features))
-        for predict in self.trees:
-            total += predict(rows)[:, 0]
+        for tree in self.trees:
+            total += read(tree, rows)
         return total / len(self.trees)
 
 
@@ -78,41 +72,13 @@ def fit_regression_forest(
         return RegressionForest([], level, columns, np.full(n, level))
     rows = np.ascontiguousarray(features[:, columns], dtype=np.float32)
     rows[np.isinf(rows)] = np.nan  # it is not a measurement
-    has_nan = bool(np.isnan(rows).any())
     draw = np.random.RandomState(seed)
     grown, total, votes = [], np.zeros(n), np.zeros(n)
-    with config_context(skip_parameter_validation=True, assume_finite=not has_nan):  # a quarter faster
-        for _ in range(trees):
-            drawn = np.bincount(draw.randint(n, size=min(n, _TREE_ROWS)), minlength=n)
-            predict = grow_tree(rows, correct, drawn * relative, draw, has_nan=has_nan)
-            outside = np.flatnonzero(drawn == 0)
-            total[outside] += predict(rows[outside])[:, 0]
-            votes[outside] += 1
-            grown.append(predict)
+    for _ in range(trees):
+        drawn = np.bincount(draw.randint(n, size=min(n, _TREE_ROWS)), minlength=n)
+        tree = regression_tree(rows, correct, drawn * relative, draw, min_leaf_rows=_MIN_LEAF_ROWS)
+        outside = np.flatnonzero(drawn == 0)
+        total[outside] += read(tree, rows[outside])
+        votes[outside] += 1
+        grown.append(tree)
     return RegressionForest(grown, level, columns, np.where(votes, total / np.maximum(votes, 1), level))
-
-
-def grow_tree(
-    rows: Float32s, correct: Float64s, weight: Float64s, draw: np.random.RandomState, *, has_nan: bool
-) -> PredictTree:
-    """Grow one tree on a bootstrap sample; the only place that uses scikit-learn below its estimators.
-
-    It calls ``predict`` of the low-level tree (``tree_``, an object of ``sklearn.tree._tree``) and skips the checks of
-    the input. ``RandomForestRegressor(max_samples=500, oob_score=True)`` is the public way; with scikit-learn 1.9.1 the
-    CPU seconds of one fit (this module / the public way, shortest of five, 17 features) were:
-
-    ======================== ============ ============
-    fit                      1,000 rows   4,000 rows
-    ======================== ============ ============
-    100 trees, no NaN        0.08 / 0.14  0.11 / 0.17
-    100 trees, 5 % NaN       0.11 / 0.15  0.15 / 0.19
-    ======================== ============ ============
-
-    The agent fits up to five forests of 60 trees inside one step, so that step would take 0.1 to 0.2 s longer: some
-    0.4 s instead of 0.25 s at 1,000 rows. The public way also draws other trees from the same seed, so every
-    published estimate would change.
-    """
-    tree = DecisionTreeRegressor(min_samples_leaf=_MIN_LEAF_ROWS, max_features="sqrt", random_state=draw)
-    # the trees handle NaN only after the checks of the input, so rows with NaN go through them
-    predict: PredictTree = tree.fit(rows, correct, sample_weight=weight, check_input=has_nan).tree_.predict
-    return predict

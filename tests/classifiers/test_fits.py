@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
-from driftgauge.models.arrays import Float64s
-from driftgauge.models.classify.fits import KINDS, Fit, fit
+from driftgauge.models.arrays import Float32s, Float64s
+from driftgauge.models.classify.fits import KINDS, CrossFitted, Fit, Predict, fit
 from tests.classifiers.labelled import USEFUL, Labels, labels
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -144,3 +145,24 @@ def test_an_unknown_kind_or_a_bad_label_raises() -> None:
     for bad in bad_rows:
         with pytest.raises(ValueError, match=r"correct|weight|features"):
             fit("random_forest", *bad, 0)
+
+
+def test_fits_and_predictions_of_new_and_of_fitted_rows_run_on_one_thread() -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        pools = ThreadpoolController().select(user_api="openmp").lib_controllers
+        seen.extend(pool.num_threads for pool in pools if "scikit" in pool.filepath)
+
+    def fit_level(features: Float32s, is_right: Float64s, weight: Float64s, seed: int) -> Predict:
+        look()
+
+        def predict(rows: Float32s) -> Float64s:
+            look()
+            return np.full(len(rows), 0.5)
+
+        return predict
+
+    made = CrossFitted(fit_level, np.zeros((8, 1), dtype=np.float32), np.arange(8.0) // 2 % 2, np.ones(8), seed=0)
+    assert len(made.probabilities(np.zeros((3, 1), dtype=np.float32))) == len(made.outside[:3])
+    assert seen == [1] * 6  # three fits, and a prediction by each
