@@ -24,7 +24,7 @@ from tests.crash.agents import World, records
 from tests.crash.test_every_effect import crash_points, violations
 from tests.pipeline.logs import SETTINGS
 
-POISON = (5, 6, 17)
+POISON = (3, 4, 13)
 """Places in the log of the records that the core cannot apply, two of them in a row."""
 
 
@@ -122,7 +122,7 @@ def test_the_size_of_batches_does_not_change_what_becomes_a_dead_letter(max_reco
 
 @pytest.mark.parametrize("key", [b"poison", b"undecodable"])
 def test_an_agent_that_dies_while_it_isolates_a_record_reaches_the_same_state_and_outputs(key: bytes) -> None:
-    log = poisoned_log(2, key, n_responses=14)
+    log = poisoned_log(2, key, n_responses=9)  # two batches, each with poison
     straight, survey = PoisonedWorld(log), CrashPlan()
     straight.run(crash=survey)
     assert len(dead(straight)) == len(POISON)

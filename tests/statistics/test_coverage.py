@@ -173,6 +173,7 @@ def covered_in(kind: str, n: int = N_WORLDS) -> Mapping[tuple[int, float], int]:
     return found
 
 
+@pytest.mark.xdist_group("worlds")  # so that one worker makes the worlds of `covered_in`, once
 @pytest.mark.parametrize("n_labels", N_LABELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_of_the_default_estimator_cover_new_domains_as_often_as_recorded(kind: str, n_labels: int) -> None:
@@ -180,6 +181,7 @@ def test_intervals_of_the_default_estimator_cover_new_domains_as_often_as_record
     assert is_plausible(covered, N_WORLDS, reached - 0.02, min(reached + 0.02, 1.0)), covered
 
 
+@pytest.mark.xdist_group("worlds")
 @pytest.mark.parametrize("level", LEVELS)
 def test_intervals_of_other_levels_cover_new_domains_as_often_as_recorded(level: float) -> None:
     covered = sum(covered_in(kind)[20, level] for kind in KINDS)
