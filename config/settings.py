@@ -38,6 +38,7 @@ from driftgauge.config.estimation import (
 )
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.labelling import JudgeSettings, ProbeSettings
+from driftgauge.config.topics import TopicsSettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
 
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     slices: SliceSettings = Field(default_factory=SliceSettings)
     drift: DriftSettings = Field(default_factory=DriftSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    topics: TopicsSettings = Field(default_factory=TopicsSettings)
     targets: TargetSettings = Field(default_factory=TargetSettings)
     bounds: BoundSettings = Field(default_factory=BoundSettings)
     context: ContextSettings = Field(default_factory=ContextSettings)

@@ -34,6 +34,9 @@ ALERTS: Mapping[str, Severity] = {
     "labels_out_of_scale": "warning",
     "id_conflict": "warning",
     "weak_segment": "warning",
+    "new_topic": "info",
+    "topics_merged": "info",
+    "topic_split": "info",
 }
 """Every kind of alert, and its severity."""
 

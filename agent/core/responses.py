@@ -21,6 +21,7 @@ from driftgauge.agent.core.emission import Emission
 from driftgauge.agent.core.labels import Labels
 from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.serving import Serving
+from driftgauge.agent.core.sorting import Sorting
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE, claimed
 from driftgauge.models.events import Arrival, Context, Generation, Rejected, SignalForm
@@ -54,6 +55,7 @@ class Responses:
         self._labels = labels
         self._watching = watching
         self._serving = Serving(batch)
+        self._sorting = Sorting(batch)
         self._emission = emission
         self._run: list[_Member] = []
         self._ids_in_run: set[str] = set()
@@ -86,8 +88,10 @@ class Responses:
 
     def accept(self, arrival: Arrival) -> None:
         """Add a new response to the run; join the labels that came before it; emit an estimate early if it moved."""
-        batch, generation = self._batch, arrival.generation
-        domain = self._roster.bring_domain(generation.domain, self._context(arrival))
+        batch, fingerprint = self._batch, self._context(arrival)
+        arrival = self._sorting.sorted(arrival, fingerprint)
+        generation = arrival.generation
+        domain = self._roster.bring_domain(generation.domain, fingerprint)
         is_first = domain.last_response < 0
         domain.last_response, domain.last_boundary = batch.state.n_responses + len(self._run), batch.state.boundary
         self._run.append(_Member(arrival, domain, self._watching.see_arrival(domain, is_first=is_first)))

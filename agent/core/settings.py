@@ -12,6 +12,7 @@ from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.slices.grouping import SlicePlan
+from driftgauge.models.topics.clustering import TopicSettings
 from driftgauge.models.watch.seasons import Season
 from driftgauge.models.windows import WindowSpec
 
@@ -69,6 +70,7 @@ class PipelineSettings:
     windows_at_once: int = 25
     warm_start: bool = False
     fitted: bytes | None = None
+    topics: TopicSettings = field(default_factory=TopicSettings)
     predictions: str = "none"
     seed: int = 0
 

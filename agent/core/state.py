@@ -3,9 +3,10 @@
 Each kind of state is saved under separate names, so that a batch writes only what it touched: the stream as a whole
 (``stream``), the parts of each context (``context/...``), each domain in a context (``domain/...``), each response in
 flight (``flight/...``), the judgement of the labels of each topic (``scale/...``), each open alert (``alert/...``), the
-open windows of series that left (``open_marks``), the watch of each context (``watch/...``), and the history of each
-domain's presence (``roll_call``). Windows are not saved: they are rebuilt from the stored rows. The state of contexts
-and domains that left is stored apart (`Retired`), and only its names are read.
+open windows of series that left (``open_marks``), the watch of each context (``watch/...``), the history of each
+domain's presence (``roll_call``), and the topics of traffic without domains (``topics``). Windows are not saved: they
+are rebuilt from the stored rows. The state of contexts and domains that left is stored apart (`Retired`), and only its
+names are read.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from driftgauge.models.saved_format import SavedFormat
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.signals.assembly import Assembly
 from driftgauge.models.topic_scale import TopicScale
+from driftgauge.models.topics.clustering import Topics
 from driftgauge.models.watch.allowance import Allowance
 from driftgauge.models.watch.roll_call import RollCall
 
@@ -80,6 +82,7 @@ SCALE = SavedFormat("judgement of a topic")
 ALERT = SavedFormat("open alert", since="0.2.0")
 OPEN_MARKS = SavedFormat("marks of open windows")
 ROLL_CALL = SavedFormat("known domains")
+TOPICS = SavedFormat("topics", since="0.2.0")
 
 
 class Closing(NamedTuple):
@@ -145,6 +148,8 @@ class State:
         self.has_open_marks = False  # others than were last saved
         self.assembly = Assembly(settings.assembly, settings.features)
         self.alerts = AlertBook(settings.alerts)
+        self.topics = Topics(settings.topics)
+        self.are_topics_touched = False
         self.scales: dict[str, TopicScale] = {}
         self.touched_scales: set[str] = set()
         self.touched_contexts: set[str] = set()
@@ -262,7 +267,9 @@ class State:
         if self.has_open_marks:
             marks = [(series.domain, series.fingerprint, end) for series, end in self.open_marks]
             changed["open_marks"] = OPEN_MARKS.pack(sorted(marks))
-        self.has_open_marks = False
+        if self.are_topics_touched:
+            changed["topics"] = TOPICS.pack(self.topics.snapshot())
+        self.has_open_marks = self.are_topics_touched = False
         names = (self.touched_scales, self.touched_contexts, self.touched_domains, self.touched_watches)
         for touched in (*names, self.assembly.touched, self.alerts.touched):
             touched.clear()
@@ -340,6 +347,8 @@ class State:
         state.retired = Retired.resume(settings, memory)
         for domain_of, fingerprint, end in OPEN_MARKS.unpack(saved["open_marks"]) if "open_marks" in saved else ():
             state.open_marks[SeriesKey(domain_of, fingerprint), end] = None
+        if "topics" in saved:
+            state.topics = Topics.restored(settings.topics, TOPICS.unpack(saved["topics"]))
         state.assembly.restore(under("flight/", saved))
         for topic, blob in under("scale/", saved).items():
             label_scale, are_inside, is_refused = SCALE.unpack(blob)

@@ -12,16 +12,18 @@ from driftgauge.agent.gateway.door import Door
 from driftgauge.agent.gateway.events_door import EventsDoor
 from driftgauge.agent.gateway.exchange import CaptureRules
 from driftgauge.agent.gateway.labels_door import LabelsDoor
-from driftgauge.agent.gateway.naming import CREDENTIALS, METADATA, DomainFunction, NamingRules
+from driftgauge.agent.gateway.naming import CREDENTIALS, METADATA, PROMPTS, DomainFunction, NamingRules
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.capture.outbox import Outbox
 from driftgauge.connectors.capture.publisher import Publisher
+from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.formats.payload import RequestParameters
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, Path, path_of
 from driftgauge.connectors.kafka.sink import KafkaSink
+from driftgauge.connectors.sentence_encoder import encoder
 from driftgauge.connectors.user_functions import user_function
 
 
@@ -31,7 +33,7 @@ def naming_rules(settings: Settings) -> NamingRules:
     Raises
     ------
     ConnectorError
-        The function cannot be imported, or a name would be taken from a header with credentials.
+        The function or the encoder cannot be imported, or a name would be taken from a header with credentials.
     """
     domain = settings.gateway.domain
     return NamingRules(
@@ -43,6 +45,7 @@ def naming_rules(settings: Settings) -> NamingRules:
         allowed=frozenset(domain.allowed),
         max_domains=domain.max_domains,
         prompt_hash_key=settings.gateway.capture.prompt_hash_key.get_secret_value().encode(),
+        embeddings=EmbeddingRules(prompts=PROMPTS, encoder=encoder(settings.topics.encoder)),
     )
 
 

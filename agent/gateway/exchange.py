@@ -134,6 +134,7 @@ class Capture:
             received=self.now(),
             domain=names.domain,
             slices=names.slices,
+            embedding=names.embedding,
             traced=traced(named.headers.get("traceparent", "")),
             parameters=self.rules.parameters.updated(request.parameters).updated(asked),
             keep_text=self.rules.keep_text,

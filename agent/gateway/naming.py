@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.lookup import Lookup, Path, Sources
 from driftgauge.connectors.decoding.names import clean
 
@@ -24,6 +25,9 @@ DOMAIN_HEADER = "driftgauge-domain"
 
 METADATA: Path = ("payload", "metadata", "domain")
 """Where the domain is found in the body, without other rules."""
+
+PROMPTS: tuple[Path, ...] = (("payload", "messages"), ("payload", "prompt"), ("payload", "input"))
+"""Where the prompt is found in the body."""
 
 PREFIX = "/d/"
 PROMPT_SLICE = "prompt"
@@ -70,6 +74,7 @@ class NamingRules:
     slices : by name of the slice
     allowed : domains that may be named; empty: any, up to ``max_domains``
     prompt_hash_key : key of the hash of the prompt; empty: no hash
+    embeddings : how prompts of requests without a domain are encoded
     """
 
     domain: Lookup = field(default_factory=lambda: Lookup((METADATA,)))
@@ -80,6 +85,7 @@ class NamingRules:
     allowed: frozenset[str] = frozenset()
     max_domains: int = 1_000
     prompt_hash_key: bytes = b""
+    embeddings: EmbeddingRules = field(default_factory=EmbeddingRules)
 
 
 class RequestNames(NamedTuple):
@@ -87,11 +93,13 @@ class RequestNames(NamedTuple):
 
     ``domain`` is empty where nothing names one: the agent then uses its default. ``problem`` is why a name was not
     used (``domain_not_allowed``, ``too_many_domains``, ``domain_function_failed``); empty if there was none.
+    ``embedding`` is the direction of the prompt, 64 little-endian float32; empty where it was not encoded.
     """
 
     domain: str = ""
     slices: Mapping[str, str] = {}
     problem: str = ""
+    embedding: bytes = b""
 
 
 class Naming:
@@ -103,7 +111,7 @@ class Naming:
     >>> naming.names(Request({"driftgauge-domain": "billing"}, body=b'{"metadata": {"domain": "law"}}')).domain
     'billing'
     >>> naming.names(Request(body=b'{"metadata": {"domain": "law"}}'))
-    RequestNames(domain='', slices={}, problem='too_many_domains')
+    RequestNames(domain='', slices={}, problem='too_many_domains', embedding=b'')
     """
 
     def __init__(self, rules: NamingRules | None = None) -> None:
@@ -123,7 +131,9 @@ class Naming:
         slices = {name: value for name, lookup in rules.slices.items() if (value := lookup.name(sources))}
         if rules.prompt_hash_key and (digest := prompt_hash(request.body, rules.prompt_hash_key)):
             slices[PROMPT_SLICE] = digest
-        return RequestNames(domain, slices, problem)
+        direction = None if domain else rules.embeddings.of_prompt(sources)
+        embedding = b"" if direction is None else direction.astype("<f4").tobytes()
+        return RequestNames(domain, slices, problem, embedding)
 
     def _by_table(self, request: Request) -> str:
         if self.rules.keys and (key := _api_key(request.headers)):

@@ -28,6 +28,7 @@ _BOUNDS = {
     "bounds.max_domains": ("domains_retired", "domain_overflow"),
     "bounds.max_in_flight": ("rejected_too_many_in_flight",),
     "context.max_fingerprints": ("contexts_retired",),
+    "topics.max_topics": ("topics_left", "topics_full"),
     "labels.max_pending": ("rejected_too_many_pending_labels",),
     "slices.max_estimates": ("slices_left_out",),
     "kafka.max_unpacked_bytes": ("rejected_batch_too_large",),

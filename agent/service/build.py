@@ -23,6 +23,7 @@ from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, Source, Store, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, path_of
@@ -34,6 +35,7 @@ from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.labels.mapping import FIELDS, LabelMapping, paths_of
 from driftgauge.connectors.labels.presets import PRESETS
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.sentence_encoder import encoder
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.acquire.allocation import Budget
 from driftgauge.models.acquire.label_lists import LabelPlan
@@ -44,6 +46,7 @@ from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.slices.grouping import SlicePlan
+from driftgauge.models.topics.clustering import TopicSettings
 from driftgauge.models.windows import WindowSpec
 
 _UNKNOWN: dict[str, Use] = {"weight_one": "count", "ignore_in_estimates": "teach"}
@@ -112,6 +115,13 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         max_fingerprints=settings.context.max_fingerprints,
         windows_at_once=bounds.windows_at_once,
         warm_start=settings.context.warm_start,
+        topics=TopicSettings(
+            enabled=settings.topics.enabled,
+            max_topics=settings.topics.max_topics,
+            similarity=settings.topics.similarity,
+            min_responses=settings.topics.min_responses,
+            silent_s=settings.topics.silent_s,
+        ),
         predictions=settings.predictions.publish,
         seed=settings.classifier.seed,
     )
@@ -183,6 +193,7 @@ def decoder(settings: Settings) -> Decoder:
         topic_formats=decode.topic_formats,
         default_domain=decode.default_domain,
         keep_text=decode.keep_text,
+        embeddings=embedding_rules(settings) if settings.topics.enabled else None,
         payload_path=decode.payload,
         ignored_content_types=decode.ignored_content_types,
         names=NameRules(
@@ -195,6 +206,16 @@ def decoder(settings: Settings) -> Decoder:
         ),
         label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
+    )
+
+
+def embedding_rules(settings: Settings) -> EmbeddingRules:
+    """Where embeddings of prompts come from."""
+    topics = settings.topics
+    return EmbeddingRules(
+        paths=tuple(map(path_of, topics.embedding)),
+        prompts=tuple(map(path_of, topics.prompt)),
+        encoder=encoder(topics.encoder),
     )
 
 

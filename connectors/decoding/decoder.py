@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.documents import DONE, documents
+from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
 from driftgauge.connectors.decoding.formats import cloudevents, own
 from driftgauge.connectors.decoding.formats.own import Encoding
@@ -54,6 +55,7 @@ class Decoder:
 
     Parameters
     ----------
+    embeddings : where embeddings come from; None: they are not kept
     payload_path : the field that holds the payload of a model server, as in ``response.body``; empty: the document
     ignored_content_types : values of the header that are passed over, so that ``encoding`` holds
     names : where domain, slices, model revision and ids come from
@@ -73,6 +75,7 @@ class Decoder:
         topic_formats: Mapping[str, str] | None = None,
         default_domain: str = "default",
         keep_text: bool = False,
+        embeddings: EmbeddingRules | None = None,
         payload_path: str = "",
         ignored_content_types: Sequence[str] = (),
         names: NameRules | None = None,
@@ -84,6 +87,7 @@ class Decoder:
         self.topic_formats = topic_formats or {}
         self.default_domain = default_domain
         self.keep_text = keep_text
+        self.embeddings = embeddings
         self.payload_path = path_of(payload_path)[1:] if payload_path else ()
         self.ignored_content_types = frozenset(kind.strip().lower() for kind in ignored_content_types)
         self.names = names or NameRules()
@@ -163,7 +167,11 @@ class Decoder:
             return list(self.maker.end(place))
         if isinstance(reading, Payload):
             reading.domain = reading.domain or wire.domain
-            return list(self.maker.events(reading, place, item.document))
+            made = self.maker.events(reading, place, item.document)
+            if self.embeddings is None:
+                return [*made]
+            sources = Sources(place.record, tuple(dict.fromkeys((*reading.documents, item.document))))
+            return [_embedded(event, self.embeddings, sources) for event in made]
         return [self._own(reading, item.document, wire, place.record)]
 
     def _own(self, parsed: own.OwnEvent, document: bytes, wire: Wire, record: Record) -> Event:
@@ -172,6 +180,7 @@ class Decoder:
             parsed,
             default_domain=self.default_domain,
             keep_text=self.keep_text,
+            keep_embedding=self.embeddings is not None,
             further=further,
             scale=self.label_scale,
         )
@@ -182,10 +191,19 @@ class Decoder:
             raise PayloadError("error_response", f"the response ended with {piece.finish_reason}")
         top = piece.signal.top_logprobs
         self.limits.check(piece.signal.n_tokens, 0 if top is None else top.shape[1])
-        if not self.names.is_set:
-            return event
-        piece = self.maker.named(piece, Sources(record, (document,), wire.encoding))
-        return replace(event, piece=piece) if isinstance(event, Chunk) else piece
+        sources = Sources(record, (document,), wire.encoding)
+        if self.names.is_set:
+            piece = self.maker.named(piece, sources)
+            event = replace(event, piece=piece) if isinstance(event, Chunk) else piece
+        return event if self.embeddings is None else _embedded(event, self.embeddings, sources)
+
+
+def _embedded(event: Event, rules: EmbeddingRules, sources: Sources) -> Event:
+    """A response, or a piece of one, with the embedding of its prompt."""
+    if isinstance(event, Chunk):
+        piece = rules.embedded(event.piece, sources)
+        return event if piece is event.piece else replace(event, piece=piece)
+    return rules.embedded(event, sources) if isinstance(event, Generation) else event
 
 
 @lru_cache(maxsize=256)

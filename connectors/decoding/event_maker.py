@@ -26,6 +26,7 @@ from driftgauge.connectors.decoding.names import clean, name_of, without_control
 from driftgauge.connectors.decoding.naming import NameRules, Place, aliases_of, ids_of_record, stream_id_of
 from driftgauge.connectors.decoding.rules import raw_signal
 from driftgauge.models.events import (
+    NO_DOMAIN,
     SEGMENT_ANSWER,
     SEGMENT_REASONING,
     SEGMENT_UNKNOWN,
@@ -106,7 +107,7 @@ class EventMaker:
         names, problems = self.names, dict(generation.problems)
         domain = names.domain.name(sources)
         if domain:
-            problems.pop("default_domain", None)
+            problems.pop(NO_DOMAIN, None)
         revision = names.model_revision.name(sources) or generation.context.model_revision
         slices = {name: value for name, rule in names.slices.items() if (value := rule.name(sources))}
         context = generation.context
@@ -208,7 +209,7 @@ class EventMaker:
     ) -> Generation:
         parameters = payload.parameters
         event_time = _event_time(payload, place.record)
-        problems = payload.problems if payload.domain else {**payload.problems, "default_domain": 1}
+        problems = payload.problems if payload.domain else {**payload.problems, NO_DOMAIN: 1}
         further = [payload.id, *payload.aliases, payload.key, payload.other_id, *ids_of_record(place.record)]
         return Generation(
             id=name,

@@ -21,7 +21,7 @@ from driftgauge.connectors.decoding.documents import format_of
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.formats.payload import PayloadError
 from driftgauge.models.arrays import Floats
-from driftgauge.models.events import Chunk, Event, Generation, Label
+from driftgauge.models.events import NO_DOMAIN, Chunk, Event, Generation, Label
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.in_flight import InFlight
@@ -93,7 +93,7 @@ def _choice(generation: Generation, counts: SignalCounts, features: Floats) -> d
         "id": generation.id,
         "model": generation.context.model,
         "domain": generation.domain,
-        "domain_found": "default_domain" not in generation.problems,
+        "domain_found": NO_DOMAIN not in generation.problems,
         "slices": dict(generation.slices),
         "aliases": list(generation.aliases),
         "finish_reason": generation.finish_reason,
@@ -114,7 +114,7 @@ def _choice(generation: Generation, counts: SignalCounts, features: Floats) -> d
 
 def _of_fields(generation: Generation) -> dict[str, int]:
     """The problems of other fields than the signal, without that of the domain, which is shown beside it."""
-    return {reason: n for reason, n in generation.problems.items() if reason != "default_domain"}
+    return {reason: n for reason, n in generation.problems.items() if reason != NO_DOMAIN}
 
 
 def _coverage(generation: Generation, n_tokens: int) -> float | None:

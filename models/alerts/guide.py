@@ -30,6 +30,9 @@ ACTIONS: Mapping[str, str] = {
     "id_conflict": "configure decode.response_id",
     "weak_segment": "look at the wrong answers of the slice, then get data or change the prompt for it",
     "refused_context": "fix what the producer sends",
+    "new_topic": "look at some of its prompts; name it by a rule if it is to stay",
+    "topics_merged": "look for both under the older name",
+    "topic_split": "look at both",
 }
 """What to do, by kind."""
 

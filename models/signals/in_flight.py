@@ -162,6 +162,7 @@ class InFlight:
             text=_joined(head.text, chunk),
             aliases=tuple(dict.fromkeys((*head.aliases, *piece.aliases))),
             problems={**head.problems, **piece.problems},
+            embedding=head.embedding if piece.embedding is None else piece.embedding,
         )
 
     def _take_signal(self, chunk: Chunk) -> None:

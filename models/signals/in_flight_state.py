@@ -93,6 +93,7 @@ def _pack_generation(generation: Generation) -> dict[str, Any]:
     marks = {"problems": dict(generation.signal.problems), "is_vocabulary": generation.signal.is_vocabulary}
     fields["signal"] = {**signal, **marks}
     fields["token_ids"] = _pack_array(generation.token_ids)
+    fields["embedding"] = _pack_array(generation.embedding)
     fields["slices"], fields["problems"] = dict(generation.slices), dict(generation.problems)
     fields["context"] = msgspec.to_builtins(generation.context)
     fields["origin"] = msgspec.to_builtins(generation.origin)
@@ -107,6 +108,7 @@ def _unpack_generation(fields: dict[str, Any]) -> Generation:
         "signal": Signal(**signal, **marks),
         "context": context,
         "token_ids": token_ids,
+        "embedding": _unpack_array(fields.get("embedding")),
         "aliases": tuple(fields.get("aliases", ())),
         "origin": Origin(**fields.get("origin", {})),  # states of version 0.1 have none
     }

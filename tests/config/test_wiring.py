@@ -42,6 +42,7 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import free_ports
 from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.sentence_encoder import encode
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Rejected
@@ -131,6 +132,14 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "context.warm_start": (True, ("pipeline.warm_start",)),
     "context.max_fingerprints": (47, ("pipeline.max_fingerprints",)),
     "predictions.publish": ("final", ("pipeline.predictions",)),
+    "topics.enabled": (True, ("pipeline.topics.enabled", "decoder.keeps_embeddings")),
+    "topics.max_topics": (110, ("pipeline.topics.max_topics",)),
+    "topics.similarity": (0.61, ("pipeline.topics.similarity",)),
+    "topics.min_responses": (62, ("pipeline.topics.min_responses",)),
+    "topics.silent_s": (63.0, ("pipeline.topics.silent_s",)),
+    "topics.embedding": (("metadata.vector",), ("decoder.embeddings.paths",)),
+    "topics.encoder": ("wordllama", ("decoder.embeddings.encoder", "gateway.names.embeddings.encoder")),
+    "topics.prompt": (("request.prompt",), ("decoder.embeddings.prompts",)),
     "kafka.bootstrap_servers": (("a:1",), ("connection.bootstrap_servers",)),
     "kafka.security_protocol": ("SSL", ("connection.security_protocol",)),
     "kafka.sasl_mechanism": ("PLAIN", ("connection.sasl_mechanism",)),
@@ -253,6 +262,9 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
 """A value that is not the default, and the places where it must arrive; `built` names the places."""
 
 ARRIVES_AS: dict[str, Any] = {
+    "topics.embedding": (("payload", "metadata", "vector"),),
+    "topics.encoder": encode,
+    "topics.prompt": (("payload", "request", "prompt"),),
     "slices.estimate": (("language",), ("language", "tenant")),
     "labels.unknown_probability": "teach",
     "labels.sources": {**USE_BY_SOURCE, "thumbs": "ignore"},
@@ -302,6 +314,7 @@ NO_SETTING = {
     *("pipeline.fitted", "pipeline.assembly.trailer_wait_s", "source.share", "gateway.upstream.ssl"),
     *(f"{section}.server.{name}" for section in ("probes", "judge") for name in ("connect_timeout_s", "headers")),
     *("judge.rules.model", "judge.run.cost", "judge.day.cost"),
+    *("gateway.names.embeddings.paths", "gateway.names.embeddings.prompts"),
     *(f"gateway.capture.parameters.{name}" for name in ("temperature", "top_p", "k")),
 }
 """Places that no single setting fills."""
@@ -335,6 +348,8 @@ def built(settings: Settings) -> dict[str, Any]:
         **{f"decoder.{name}": getattr(made, name) for name in ("default_domain", "keep_text")},
         **{f"decoder.{name}": getattr(made, name) for name in ("payload_path", "ignored_content_types")},
         **flat("decoder.names", made.names),
+        **flat("decoder.embeddings", build.embedding_rules(settings)),
+        "decoder.keeps_embeddings": made.embeddings is not None,
         "decoder.label_scale": made.label_scale.description,
         **flat("decoder.limits", made.limits),
         **flat("source", task.open_source),

@@ -41,6 +41,7 @@ class Facts(msgspec.Struct, frozen=True, tag=True):
     received : UTC seconds; the event time of answers that have none
     traced : ids of the span and the trace of the request, as further ids
     parameters : of the sampler, with the k that was asked for
+    embedding : the direction of the prompt, 64 little-endian float32; empty: unknown
     keep_text, keep_token_ids : whether events contain the text of the answer, and the ids of its tokens if they came
     """
 
@@ -49,6 +50,7 @@ class Facts(msgspec.Struct, frozen=True, tag=True):
     received: float
     domain: str
     slices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    embedding: bytes = b""
     traced: tuple[str, ...] = ()
     parameters: RequestParameters = msgspec.field(default_factory=RequestParameters)
     keep_text: bool = False
@@ -153,7 +155,9 @@ def context_of(facts: Facts, model: str, of_answer: RequestParameters) -> Contex
 def event_of(generation: Generation, facts: Facts, choice: str) -> Event:
     """The event of one choice; ``choice`` is what its names end in, such as ``#1``."""
     aliases = tuple(f"{name}{choice}" for name in facts.traced)
-    return Event(f"{facts.key}{choice}".encode(), encode_generation(replace(generation, aliases=aliases)))
+    embedding = np.frombuffer(facts.embedding, dtype="<f4") if facts.embedding else None
+    made = replace(generation, aliases=aliases, embedding=embedding)
+    return Event(f"{facts.key}{choice}".encode(), encode_generation(made))
 
 
 def ids_of(names: Sequence[Hashable]) -> Int64s | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
@@ -25,6 +26,7 @@ from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id, 
 from driftgauge.connectors.decoding.naming import aliases_of
 from driftgauge.models.arrays import Floats, UInt8s
 from driftgauge.models.events import (
+    NO_DOMAIN,
     SEGMENT_ANSWER,
     SEGMENT_REASONING,
     AnnotatorKind,
@@ -35,6 +37,7 @@ from driftgauge.models.events import (
     Signal,
 )
 from driftgauge.models.signals.feature_sets import WIDTHS
+from driftgauge.models.topics.projection import MAX_WIDTH, MIN_WIDTH, reduced
 
 VERSION = 1
 TYPES = frozenset({"generation", "generation.chunk", "label"})
@@ -67,6 +70,9 @@ _ONE_OF_THE_SETS = Meta(
     max_length=max(WIDTHS),
     extra_json_schema={"anyOf": [{"minItems": n, "maxItems": n} for n in WIDTHS]},
 )
+Embedding: TypeAlias = Annotated[
+    list[float | None], Meta(extra_json_schema={"minItems": MIN_WIDTH, "maxItems": MAX_WIDTH})
+]
 TokenId: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Probability: TypeAlias = Annotated[float, Meta(ge=1e-9, le=1)]
 """Of being chosen: its inverse is a weight, so it must not vanish."""
@@ -124,7 +130,11 @@ class SignalFields(Struct, omit_defaults=True):
 
 
 class GenerationEvent(Struct, omit_defaults=True, tag_field="type", tag="generation", kw_only=True):
-    """One response of a model. A label may name it by any of ``aliases``, its span, or its trace."""
+    """One response of a model. A label may name it by any of ``aliases``, its span, or its trace.
+
+    ``embedding`` is one of the prompt: numbers, or little-endian float32 as bytes. It finds the topic of a response
+    without a domain.
+    """
 
     version: int = VERSION
     id: Id
@@ -140,6 +150,7 @@ class GenerationEvent(Struct, omit_defaults=True, tag_field="type", tag="generat
     usage: Usage = Usage()
     token_ids: list[TokenId] | None = None
     text: str | None = None
+    embedding: Embedding | bytes | None = None
     signal: SignalFields
 
 
@@ -191,6 +202,7 @@ def to_event(
     *,
     default_domain: str = "default",
     keep_text: bool = False,
+    keep_embedding: bool = False,
     further: Sequence[str] = (),
     scale: LabelScale | None = None,
 ) -> Generation | Chunk | Label:
@@ -205,6 +217,8 @@ def to_event(
     if isinstance(parsed, LabelEvent):
         return _label(parsed, scale or LabelScale())
     generation = _generation(parsed, default_domain, keep_text, further)
+    if keep_embedding and parsed.embedding is not None:
+        generation = with_embedding(generation, parsed.embedding)
     if isinstance(parsed, ChunkEvent):
         return Chunk(generation, parsed.sequence, parsed.is_last)
     return generation
@@ -256,8 +270,25 @@ def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, f
         token_ids=None if parsed.token_ids is None else np.array(parsed.token_ids, dtype=np.int64),
         text=without_controls(parsed.text) if keep_text and parsed.text is not None else None,
         aliases=aliases_of(name, [*further, *map(text_of, (*parsed.aliases, parsed.span_id, parsed.trace_id))]),
-        problems={} if domain else {"default_domain": 1},
+        problems={} if domain else {NO_DOMAIN: 1},
     )
+
+
+def with_embedding(generation: Generation, given: list[float | None] | bytes) -> Generation:
+    """The response with the direction of this embedding of its prompt; one that cannot be used is a problem of it.
+
+    >>> piece = Generation("r", 0.0, "", Context(), Signal())
+    >>> int(with_embedding(piece, [0.0, 2.0]).embedding.argmax()), with_embedding(piece, [0.0] * 9).problems
+    (1, {'embedding_unusable': 1})
+    """
+    if isinstance(given, bytes):
+        values = np.frombuffer(given if len(given) % 4 == 0 else b"", dtype="<f4")
+    else:
+        values = _floats(given[: MAX_WIDTH + 1])
+    direction = reduced(values)
+    if direction is None:
+        return replace(generation, problems={**generation.problems, "embedding_unusable": 1})
+    return replace(generation, embedding=direction)
 
 
 def _slices(given: dict[str, Word | bool]) -> dict[str, str]:
@@ -373,6 +404,7 @@ def encode_generation(
         "usage": Usage(piece.n_prompt_tokens, piece.n_completion_tokens, piece.n_reasoning_tokens),
         "token_ids": None if piece.token_ids is None else piece.token_ids.tolist(),
         "text": piece.text,
+        "embedding": None if piece.embedding is None else piece.embedding.astype("<f4").tobytes(),
         "signal": _signal_fields(piece.signal, packed, dtype),
     }
     if isinstance(generation, Chunk):

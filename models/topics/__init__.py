@@ -1,0 +1,1 @@
+"""Topics of traffic without domains, found online in embeddings of prompts."""
