@@ -33,6 +33,8 @@ class Sorting:
             if change.kind not in ALERTS:
                 state.counters[change.kind] += 1
                 continue
+            if change.kind == "topics_merged":
+                state.roll_call.forget(change.other)  # its silence is no news
             series = SeriesKey(change.other or change.topic, fingerprint)  # a name begins once and ends once
             self._batch.alert(
                 change.kind, series, "embedding", _message(change), at=generation.event_time, n=change.n,

@@ -26,9 +26,7 @@ class RegressionForest:
     outside : (n,) out-of-bag probabilities of the rows it was fitted on, in their order
     """
 
-    def __init__(
-        self, trees: list[Grown], level: float, columns: npt.NDArray[np.intp], outside: Float64s
-    ) -> None:
+    def __init__(self, trees: list[Grown], level: float, columns: npt.NDArray[np.intp], outside: Float64s) -> None:
         self.trees = trees
         self.level = level
         self.columns = columns

@@ -141,6 +141,11 @@ class RollCall:
         """Whether a domain is watched: it was present in an hour that ended, and was not forgotten."""
         return domain in self._known
 
+    def forget(self, domain: str) -> None:
+        """Stop waiting for a domain that is not to come again; if it does, its habits are learned anew."""
+        self.is_changed |= domain in self._known
+        self._known.pop(domain, None)
+
     def present(self) -> list[Any]:
         """What changes with each response, as plain values; `restore` takes it."""
         return [self.started, self.hour]

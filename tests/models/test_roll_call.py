@@ -79,3 +79,15 @@ def test_a_domain_that_is_not_live_is_forgotten() -> None:
             roll.end_hour({"a": 9, "b": 9 * (hour < 20)} if hour < 20 else {"a": 9}, LIVE if hour < 20 else {"a"}) == []
         )
     assert [name for name, _ in roll.known()[1]] == ["a"]
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_domain_that_is_forgotten_is_not_missed_although_it_had_a_response_in_that_hour(is_forgotten: bool) -> None:
+    roll, missed = RollCall("day"), set[str]()
+    for hour in range(24 * 14):
+        present = LIVE if hour <= 24 * 7 else {"b"}
+        roll.reach(hour * HOUR_S)
+        if hour == 24 * 7 and is_forgotten:
+            roll.forget("a")
+        missed |= {vanished.domain for vanished in roll.end_hour(present, LIVE)}
+    assert missed == (set() if is_forgotten else {"a"})
