@@ -122,15 +122,14 @@ def check_weights() -> None:
 
 
 def check_trees() -> None:
-    """Trees grown below the estimators are those of the estimators, to the bit: few rows and many, NaN, weights of 0."""
+    """Trees grown below the estimators are theirs, to the bit: few rows and many, NaN, weights of 0."""
     rng = np.random.default_rng(0)
     for n, n_columns in ((10, 1), (60, 17), (400, 5)):
         rows, right = rng.normal(size=(n, n_columns)).astype(np.float32), np.arange(n) % 3 == 0
         rows[rng.random(rows.shape) < 0.1 * (n > 10)] = np.nan
         weight, values = rng.integers(0, 3, n) * rng.random(n), np.where(right, 1.0, 0.3)
-        regressor = DecisionTreeRegressor(
-            min_samples_leaf=5, max_features="sqrt", random_state=np.random.RandomState(7)
-        )
+        draw = np.random.RandomState(7)
+        regressor = DecisionTreeRegressor(min_samples_leaf=5, max_features="sqrt", random_state=draw)
         regressor.fit(rows, values, sample_weight=weight)
         tree = regression_tree(rows, values, weight, np.random.RandomState(7), min_leaf_rows=5)
         np.testing.assert_array_equal(read(tree, rows), regressor.predict(rows))

@@ -154,7 +154,7 @@ def test_fits_and_predictions_of_new_and_of_fitted_rows_run_on_one_thread() -> N
         pools = ThreadpoolController().select(user_api="openmp").lib_controllers
         seen.extend(pool.num_threads for pool in pools if "scikit" in pool.filepath)
 
-    def fit_level(features: Float32s, is_right: Float64s, weight: Float64s, seed: int) -> Predict:
+    def fit_level(_x: Float32s, _y: Float64s, _weight: Float64s, _seed: int) -> Predict:
         look()
 
         def predict(rows: Float32s) -> Float64s:
