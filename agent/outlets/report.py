@@ -1,7 +1,7 @@
 """The content of a report: what a store holds about a period of event time, as one value.
 
 A report depends on nothing but the store, so the same store gives the same report. Bounded by the domains and alerts of
-two periods.
+two periods; of each domain at most `MAX_POINTS` estimates are kept.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts, Verdicts
 from driftgauge.models.classify.prequential import Metric
+from driftgauge.models.classify.reliability import ReliabilityBin
 from driftgauge.models.estimate.judged import JudgedAccuracy, judged_accuracy
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, SliceEstimates, WeakSegments
+from driftgauge.models.pending import PendingLabels
 from driftgauge.models.probes import is_probe_domain
 from driftgauge.models.series import SeriesKey
 
 Verdict: TypeAlias = Literal["below target", "unclear", "no estimate", "meets target"]
 VERDICTS: tuple[Verdict, ...] = ("below target", "unclear", "no estimate", "meets target")
 """Worst first: the order in which domains are listed."""
+
+MAX_POINTS = 200
+"""Estimates over time of one series in a report. Of more, every second, third, … is kept, and always the newest."""
 
 
 class ReportQueries(Protocol):
@@ -70,6 +75,22 @@ class ReportQueries(Protocol):
         """The verdicts of a judge on responses with ``start <= event_time < end``, by domain."""
         ...
 
+    def reliability(self, start: float, end: float, confidence_level: float) -> list[ReliabilityBin]:
+        """Predictions against labels, of live responses with ``start <= event_time < end``."""
+        ...
+
+    def predicted(self, start: float, end: float) -> tuple[int, int]:
+        """Stored live responses with ``start <= event_time < end``, and those of them with a prediction."""
+        ...
+
+    def rejected(self) -> Mapping[str, int]:
+        """Dead letters that are kept, by reason, the most frequent reason first."""
+        ...
+
+    def pending_labels(self) -> PendingLabels:
+        """How many labels wait for their response, since when, and the likeliest causes."""
+        ...
+
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name."""
         ...
@@ -77,11 +98,15 @@ class ReportQueries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DomainReport:
-    """One domain in one context: its newest estimate of the period, and the newest of the period before."""
+    """One domain in one context: its newest estimate of the period, and the newest of the period before.
+
+    ``history`` has at most `MAX_POINTS` estimates of the period, by window end; the last is ``estimate``.
+    """
 
     estimate: Estimate
     previous: Estimate | None
     target: float
+    history: tuple[Estimate, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -100,6 +125,28 @@ class DomainReport:
             return None
         return self.estimate.accuracy - self.previous.accuracy
 
+    @property
+    def order(self) -> tuple[int, float, str, str]:
+        """Sorts domains: by verdict, then by what is missing to the target."""
+        e = self.estimate
+        beyond = 0.0 if e.accuracy is None else e.accuracy - self.target
+        return VERDICTS.index(self.verdict), round(beyond, 6), e.domain, e.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class DataQuality:
+    """What arrived and could not be used.
+
+    Of ``n_stored`` live responses of the period that are kept, ``n_predicted`` have a prediction: the others lack
+    usable log-probabilities, or came before the first fit. ``rejected`` counts the dead letters that are kept, of any
+    time, by reason. ``pending`` are labels whose response has not come.
+    """
+
+    n_stored: int
+    n_predicted: int
+    rejected: Mapping[str, int]
+    pending: PendingLabels
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
@@ -116,7 +163,8 @@ class Report:
 
     ``n_events`` and ``n_labels`` are those of live traffic, without probes. ``silent`` lists the domains that had an
     estimate in the period before, but none in this one. ``slices`` has the estimates of slices beside those of
-    ``domains``. ``judged`` has the accuracy by the judge, by domain.
+    ``domains``. ``judged`` has the accuracy by the judge, by domain. ``reliability`` compares the predictions of
+    the period with their labels.
     """
 
     start: float
@@ -133,6 +181,8 @@ class Report:
     label_sources: tuple[SourceCounts, ...]
     judged: Mapping[str, JudgedAccuracy]
     scores: tuple[ScoreReport, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    quality: DataQuality
     driftgauge_version: str
 
 
@@ -153,9 +203,17 @@ def make_report(
     confidence_level : of the intervals around what a judge says
     """
     targets = targets or {}
-    now, before = _newest(queries.estimates(start, end)), _newest(queries.estimates(2 * start - end, start))
-    domains = [DomainReport(e, before.get(key), targets.get(e.domain, default_target)) for key, e in now.items()]
-    domains.sort(key=lambda d: (VERDICTS.index(d.verdict), d.estimate.domain, d.estimate.fingerprint))
+    now, before = _by_series(queries.estimates(start, end)), _by_series(queries.estimates(2 * start - end, start))
+    domains = [
+        DomainReport(
+            found[-1],
+            before[series][-1] if series in before else None,
+            targets.get(series.domain, default_target),
+            _thinned(found),
+        )
+        for series, found in now.items()
+    ]
+    domains.sort(key=lambda domain: domain.order)
     keys = {domain.estimate.key for domain in domains}
     counts = [found for domain, found in queries.counts(start, end).items() if not is_probe_domain(domain)]
     return Report(
@@ -164,7 +222,7 @@ def make_report(
         n_events=sum(count.n_events for count in counts),
         n_labels=sum(count.n_labels for count in counts),
         domains=tuple(domains),
-        silent=tuple(sorted({key[0] for key in before} - {key[0] for key in now})),
+        silent=tuple(sorted({series.domain for series in before} - {series.domain for series in now})),
         slices=tuple(made for made in queries.slice_estimates(start, end) if made.key in keys),
         weak_segments=queries.weak_segments(start, end),
         alerts=tuple(queries.alerts(start, end)),
@@ -176,6 +234,8 @@ def make_report(
             for domain, v in queries.verdicts(start, end).items()
         },
         scores=tuple(_scores(contexts_saved(queries.state("context/")))),
+        reliability=tuple(queries.reliability(start, end, confidence_level)),
+        quality=DataQuality(*queries.predicted(start, end), queries.rejected(), queries.pending_labels()),
         driftgauge_version=version("driftgauge"),
     )
 
@@ -201,6 +261,15 @@ def _scores(contexts: Mapping[str, Mapping[str, bytes]]) -> Iterator[ScoreReport
                 yield ScoreReport(context_model(parts), fingerprint, score)
 
 
-def _newest(estimates: Sequence[Estimate]) -> dict[SeriesKey, Estimate]:
-    """The estimate with the latest window of every series. ``estimates`` are sorted by window end."""
-    return {estimate.series: estimate for estimate in estimates}
+def _by_series(estimates: Sequence[Estimate]) -> dict[SeriesKey, list[Estimate]]:
+    """The estimates of every series. ``estimates`` are sorted by window end."""
+    found: dict[SeriesKey, list[Estimate]] = {}
+    for estimate in estimates:
+        found.setdefault(estimate.series, []).append(estimate)
+    return found
+
+
+def _thinned(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
+    """At most `MAX_POINTS` of some estimates, evenly, and always the last."""
+    step = -(-len(estimates) // MAX_POINTS)
+    return tuple(estimates[::-step][::-1])

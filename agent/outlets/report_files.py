@@ -14,6 +14,7 @@ from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.connectors.store.queries import open_queries
+from driftgauge.models.classify.reliability import ReliabilityBin
 from driftgauge.models.estimate.judged import JudgedAccuracy
 from driftgauge.models.outputs import Output
 
@@ -22,7 +23,7 @@ FORMATS: tuple[Format, ...] = ("markdown", "json")
 
 
 def to_json_report(report: Report) -> str:
-    """The report as JSON: estimates, alerts and lists as their topics carry them. An unknown value is null."""
+    """The report as JSON: newest estimates, alerts and lists as their topics carry them. An unknown value is null."""
     acquisition = _builtin(report.acquisition) if report.acquisition else {"priorities": []}
     content = {
         "report": "driftgauge.report.v2",
@@ -40,6 +41,8 @@ def to_json_report(report: Report) -> str:
         "label_sources": [asdict(source) for source in report.label_sources],
         "judged": [_judged(domain, found) for domain, found in report.judged.items()],
         "scores": [{"model": s.model, "fingerprint": s.fingerprint, **asdict(s.score)} for s in report.scores],
+        "reliability": [_rounded(found) for found in report.reliability],
+        "quality": asdict(report.quality),
         "driftgauge_version": report.driftgauge_version,
     }
     return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -107,8 +110,11 @@ def _domain(domain: DomainReport) -> dict[str, Any]:
 
 
 def _judged(domain: str, found: JudgedAccuracy) -> dict[str, Any]:
-    values = {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(found).items()}
-    return {"domain": domain, **values}
+    return {"domain": domain, **_rounded(found)}
+
+
+def _rounded(found: JudgedAccuracy | ReliabilityBin) -> dict[str, Any]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(found).items()}
 
 
 def _builtin(output: Output) -> Any:

@@ -20,8 +20,10 @@ from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
+from driftgauge.connectors.store.quality import select_predicted, select_rejected, select_reliability
 from driftgauge.connectors.store.transaction import newest_labelled
 from driftgauge.models.arrays import Float64s
+from driftgauge.models.classify.reliability import ReliabilityBin, reliability_bin
 from driftgauge.models.events import Label
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, SliceEstimates, WeakSegments
@@ -247,6 +249,20 @@ class StoreQueries:
         for row in newest.values():
             by_domain.setdefault(row.name, []).append(row)
         return {domain: _as_verdicts(rows) for domain, rows in sorted(by_domain.items())}
+
+    def reliability(self, start: float, end: float, confidence_level: float) -> list[ReliabilityBin]:
+        """Predictions against labels, of live responses with ``start <= event_time < end``; empty bins are left out."""
+        found = self.fetch(select_reliability(start, end))
+        return [reliability_bin(*row, confidence_level=confidence_level) for row in found]
+
+    def predicted(self, start: float, end: float) -> tuple[int, int]:
+        """Stored live responses with ``start <= event_time < end``, and those of them with a prediction."""
+        n, n_predicted = self.fetch(select_predicted(start, end))[0]
+        return n, n_predicted
+
+    def rejected(self) -> dict[str, int]:
+        """Dead letters that are kept, by reason, the most frequent reason first."""
+        return {row.reason: row.n for row in self.fetch(select_rejected())}
 
     def live_texts(self, since: float) -> Iterator[tuple[str, str]]:
         """Id and text of responses that have a text, with ``event_time >= since``, without probes."""

@@ -1,0 +1,158 @@
+"""The sentences of a report, for every format: plain text, which the format escapes. Pure: a `Report` in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
+from driftgauge.connectors.publishing.payload import rfc3339
+from driftgauge.models.labels import SourceCounts
+from driftgauge.models.outputs import Alert, Estimate, LabelList, SliceEstimate
+
+_MAX_NAMES = 8
+_MAX_UNKNOWN = 200
+
+_SENTENCES: Mapping[Verdict, str] = {
+    "below target": "Below target: {}.",
+    "unclear": "Not clear yet: {}.",
+    "no estimate": "No estimate: {}.",
+    "meets target": "On target: {}.",
+}
+
+
+class Sentence(NamedTuple):
+    """A sentence, and whether somebody has to act on it."""
+
+    text: str
+    is_urgent: bool = False
+
+
+def headline(report: Report) -> Iterator[Sentence]:
+    """The results in a few sentences."""
+    n_domains = len({d.estimate.domain for d in report.domains})
+    yield Sentence(
+        f"{count(report.n_events, 'response')} with {count(report.n_labels, 'label')}; {count(n_domains, 'domain')}."
+    )
+    for verdict in VERDICTS:
+        if found := [_with_accuracy(domain) for domain in report.domains if domain.verdict == verdict]:
+            yield Sentence(_SENTENCES[verdict].format(names(found)), verdict == "below target")
+    if alerted := unique(alert.domain for alert in report.alerts if alert.severity != "info"):
+        yield Sentence(f"Warnings or alarms in {names(alerted)}.")
+    first = next(iter(report.acquisition.priorities), None) if report.acquisition else None
+    if first is not None and (first.value or 0) > 0:
+        yield Sentence(f"More data would help most in {first.domain}.")
+
+
+def caveats(report: Report) -> Iterator[str]:
+    """The limits of the numbers: unknown estimates, missing labels, confidence, how good the predictions were."""
+    estimates = [domain.estimate for domain in report.domains]
+    unknown = [e for e in estimates if e.accuracy is None]
+    yield from (f"{title(e, report)} has no estimate: {e.status_reason or e.status}." for e in unknown[:_MAX_UNKNOWN])
+    if unlabelled := unique(e.domain for e in estimates if e.accuracy is not None and e.n_labels == 0):
+        yield f"No labels, estimated from the entropy signal alone: {names(unlabelled)}."
+    if report.silent:
+        yield f"An estimate in the period before, none in this one: {names(report.silent)}."
+    if levels := sorted({e.confidence_level for e in estimates}):
+        yield (
+            f"An interval should contain the true accuracy with probability {' or '.join(map(str, levels))}."
+            " Responses, labels and accuracy are those of the newest window of each domain."
+        )
+    yield from map(_source, report.label_sources)
+    yield from (_score(score) for score in report.scores if score.score.domain is None)
+    made_by = unique(f"{e.estimator} with classifier version {e.classifier_version}" for e in estimates)
+    yield f"Computed by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{names(made_by)}."
+
+
+def _source(counts: SourceCounts) -> str:
+    """How far the labels of a source agree with drawn labels, which are a fair sample."""
+    line = f"{count(counts.n, 'label')} of source {counts.source}"
+    if not counts.n_compared:
+        return f"{line}."
+    contradicted = counts.n_compared - counts.n_agreeing
+    return f"{line}; of {counts.n_compared} whose response has a drawn label too, {contradicted} contradict it."
+
+
+def _score(report: ScoreReport) -> str:
+    """How good the predictions of one context were."""
+    score = report.score
+    return (
+        f"Predictions for {report.model or 'the unnamed model'}, each made before its label: Brier score "
+        f"{ratio(score.brier)}, AUROC {ratio(score.auroc)}, calibration error {ratio(score.calibration_error)} "
+        f"({ratio(score.calibration_low)} to {ratio(score.calibration_high)}), over {count(score.n, 'label')}."
+    )
+
+
+def newest_alerts(alerts: Iterable[Alert]) -> list[Alert]:
+    """Alerts as they were at the end of the period, by severity (alarms first) and then by time."""
+    order = ("alarm", "warning", "info")
+    newest = {(alert.identity, alert.began): alert for alert in alerts}.values()
+    return sorted(newest, key=lambda alert: (order.index(alert.severity), alert.event_time, alert.number))
+
+
+def weakest_slices(report: Report) -> list[tuple[str, SliceEstimate]]:
+    """The estimated slices with their domain, those with the lowest accuracy first."""
+    estimated = [(made.domain, one) for made in report.slices for one in made.slices]
+    return sorted(estimated, key=lambda pair: (pair[1].accuracy is None, pair[1].accuracy or 0, pair[0], pair[1].slice))
+
+
+def list_heading(lists: tuple[LabelList, ...]) -> str:
+    """What the label lists of one period ask for, and until when."""
+    n, end, expires = sum(len(made.requests) for made in lists), lists[0].period_end, lists[0].expires
+    return f"{count(n, 'response')} of the period that ended {moment(end)}, until {moment(expires)}:"
+
+
+def title(estimate: Estimate, report: Report) -> str:
+    """The domain; with its model or context when the report has several of them."""
+    others = [d.estimate for d in report.domains]
+    name = estimate.domain
+    if len({e.model for e in others}) > 1:
+        name += f", {estimate.model or 'unnamed model'}"
+    if len({e.fingerprint for e in others if (e.domain, e.model) == (estimate.domain, estimate.model)}) > 1:
+        name += f" (context {estimate.fingerprint})"
+    return name
+
+
+def _with_accuracy(domain: DomainReport) -> str:
+    name = domain.estimate.domain
+    return name if domain.estimate.accuracy is None else f"{name} ({ratio(domain.estimate.accuracy)})"
+
+
+def names(found: Iterable[str]) -> str:
+    """The first `_MAX_NAMES` names, and the number of the others."""
+    known = list(found)
+    more = len(known) - _MAX_NAMES
+    return ", ".join(known[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def unique(found: Iterable[str]) -> list[str]:
+    """Each name once, in the order of first appearance."""
+    return list(dict.fromkeys(found))
+
+
+def ratio(value: float | None) -> str:
+    """Two decimals; a dash when the value is unknown."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends; a dash when they are unknown."""
+    return "–" if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
+
+
+def count(n: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "label"), count(1200, "label")
+    ('1 label', '1,200 labels')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def moment(seconds: float) -> str:
+    """The minute of UTC seconds since the epoch.
+
+    >>> moment(60.0)
+    '1970-01-01 00:01'
+    """
+    return (rfc3339(seconds) or "unknown")[:16].replace("T", " ")
