@@ -254,8 +254,12 @@ class ReportSettings(Section):
     period_s: PositiveSeconds = 86_400.0
     """Seconds of event time that a report covers; it is compared with the period of the same length before."""
 
-    formats: Annotated[tuple[Literal["markdown", "json"], ...], LISTED, Field(min_length=1)] = ("markdown", "json")
-    """File formats of a report: markdown, json."""
+    formats: Annotated[tuple[Literal["markdown", "json", "html"], ...], LISTED, Field(min_length=1)] = (
+        "markdown",
+        "json",
+        "html",
+    )
+    """File formats of a report: markdown, json, html."""
 
     @model_validator(mode="after")
     def _one_schedule(self) -> Self:

@@ -1,4 +1,4 @@
-"""Reports as files, in Markdown (`report_markdown`) and JSON. A file is always complete."""
+"""Reports as files, in Markdown (`report_markdown`), JSON and HTML (`report_html`). A file is always complete."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
+from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
@@ -18,8 +19,8 @@ from driftgauge.models.classify.reliability import ReliabilityBin
 from driftgauge.models.estimate.judged import JudgedAccuracy
 from driftgauge.models.outputs import Output
 
-Format: TypeAlias = Literal["markdown", "json"]
-FORMATS: tuple[Format, ...] = ("markdown", "json")
+Format: TypeAlias = Literal["markdown", "json", "html"]
+FORMATS: tuple[Format, ...] = ("markdown", "json", "html")
 
 
 def to_json_report(report: Report) -> str:
@@ -51,6 +52,7 @@ def to_json_report(report: Report) -> str:
 _KINDS: Mapping[Format, tuple[str, Callable[[Report], str]]] = {
     "markdown": (".md", to_markdown),
     "json": (".json", to_json_report),
+    "html": (".html", to_html),
 }
 
 

@@ -12,6 +12,7 @@ from driftgauge.agent.outlets.report import DomainReport, Report
 from driftgauge.agent.outlets.report_words import (
     caveats,
     count,
+    first_steps,
     headline,
     interval,
     list_heading,
@@ -19,7 +20,7 @@ from driftgauge.agent.outlets.report_words import (
     names,
     newest_alerts,
     ratio,
-    title,
+    titles,
     weakest_slices,
 )
 from driftgauge.models.estimate.judged import MIN_OVERLAP
@@ -34,6 +35,7 @@ def to_markdown(report: Report) -> str:
     parts = [
         [f"# Accuracy, {moment(report.start)} to {moment(report.end)} UTC", ""],
         [f"**{_plain(text)}**" if is_urgent else _plain(text) for text, is_urgent in headline(report)],
+        ["", "## What to do first", "", *(f"{n}. {_plain(step)}" for n, step in enumerate(first_steps(report), 1))],
         ["", "## Domains", "", *_table(report)],
         *([["", "## Slices", "", *_slices(report)]] if report.slices or report.weak_segments else []),
         ["", "## What changed", "", *_changes(report.alerts)],
@@ -51,11 +53,13 @@ def _table(report: Report) -> Iterator[str]:
         return
     yield "| domain | responses | labels | accuracy | interval | by labels alone | before | target | verdict |"
     yield "|:--|--:|--:|--:|:-:|--:|--:|--:|:--|"
+    named = titles(report)
     for domain in report.domains[:MAX_ROWS]:
         e = domain.estimate
         cells = [
-            _plain(title(e, report)), f"{e.n_events}", f"{e.n_labels}", ratio(e.accuracy),
-            interval(e.ci_low, e.ci_high), ratio(e.accuracy_labelled), _before(domain), ratio(domain.target), domain.verdict,
+            _plain(named[e.series]), f"{e.n_events}", f"{e.n_labels}", ratio(e.accuracy),
+            interval(e.ci_low, e.ci_high), ratio(e.accuracy_labelled), _before(domain), ratio(domain.target),
+            domain.verdict,
         ]  # fmt: skip
         yield f"| {' | '.join(cells)} |"
     yield from _rest(len(report.domains))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from statistics import median
 from typing import NamedTuple
 
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
 from driftgauge.connectors.publishing.payload import rfc3339
+from driftgauge.models.alerts.guide import action, sentence
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Alert, Estimate, LabelList, SliceEstimate
+from driftgauge.models.outputs import Alert, LabelList, SliceEstimate
+from driftgauge.models.series import SeriesKey
 
 _MAX_NAMES = 8
 _MAX_UNKNOWN = 200
+_MAX_STEPS = 3
 
 _SENTENCES: Mapping[Verdict, str] = {
     "below target": "Below target: {}.",
@@ -44,11 +49,87 @@ def headline(report: Report) -> Iterator[Sentence]:
         yield Sentence(f"More data would help most in {first.domain}.")
 
 
+def verdicts(report: Report) -> str:
+    """How many domains are below target, unclear, without an estimate and on target, in one sentence."""
+    n = Counter(domain.verdict for domain in report.domains)
+    if not n:
+        return "No domain had an estimate in this period."
+    words: Mapping[Verdict, str] = {
+        "below target": "below target",
+        "unclear": "not clear yet",
+        "no estimate": "without an estimate",
+        "meets target": "on target",
+    }
+    found = [f"{n[verdict]:,} {words[verdict]}" for verdict in VERDICTS if n[verdict]]
+    return f"{count(n.total(), 'domain')}: {', '.join(found)}."
+
+
+def first_steps(report: Report) -> list[str]:
+    """What to do first, the most urgent first: alarms, data, warnings, labels, records that could not be used."""
+    return [*_steps(report)] or ["Nothing is urgent."]
+
+
+def _steps(report: Report) -> Iterator[str]:
+    firing = [a for a in newest_alerts(report.alerts) if a.state == "firing" and not a.inhibited_by]
+    alarms, warnings = ([a for a in firing if a.severity == severity] for severity in ("alarm", "warning"))
+    yield from map(_step, alarms[:_MAX_STEPS])
+    for row in (report.acquisition.priorities if report.acquisition else ())[:1]:
+        if (row.value or 0) > 0:
+            yield f"Get data for {row.domain}, or change its prompt or model: {row.why}."
+    yield from map(_step, warnings[:_MAX_STEPS])
+    if lists := [made for made in report.label_lists if made.requests]:
+        n = sum(len(made.requests) for made in lists)
+        yield f"Label {count(n, 'response')}, those of {lists[0].domain} first: {lists[0].reason}."
+    if rejected := report.quality.rejected:
+        reason, n = next(iter(rejected.items()))
+        yield f"Look at {count(sum(rejected.values()), 'dead letter')}; the most frequent reason is {reason} ({n:,})."
+    if n := report.quality.pending.n:
+        yield f"Find out why {count(n, 'label')} met no response."
+    if not report.domains:
+        yield "Check that events arrive: no domain had an estimate in this period."
+
+
+def _step(alert: Alert) -> str:
+    todo = action(alert)
+    return f"{alert.domain}: {todo[:1].upper()}{todo[1:]}. {sentence(alert)}"
+
+
+def compared(domain: DomainReport) -> str:
+    """The accuracy against the period before, in words."""
+    if domain.estimate.accuracy is None:
+        return f"No estimate: {domain.estimate.status_reason or domain.estimate.status}."
+    if domain.change is None or domain.previous is None:
+        return "Unknown in the period before."
+    points, before = round(abs(domain.change) * 100), ratio(domain.previous.accuracy)
+    if not points:
+        return f"As in the period before ({before})."
+    return f"{count(points, 'point')} {'more' if domain.change > 0 else 'less'} than in the period before ({before})."
+
+
+def bought(report: Report) -> str:
+    """What labels bought: how wide intervals are where there are labels, and where there are none."""
+    known = [
+        (e.n_labels, e.ci_high - e.ci_low)
+        for e in (domain.estimate for domain in report.domains)
+        if e.ci_low is not None and e.ci_high is not None
+    ]
+    parts = [
+        f"{median(widths) * 100:.0f} points wide in {count(len(widths), 'domain')} {which} (median)"
+        for which, widths in (
+            ("with labels", [width for n, width in known if n]),
+            ("without", [width for n, width in known if not n]),
+        )
+        if widths
+    ]
+    return f"The interval of accuracy is {' and '.join(parts)}." if parts else ""
+
+
 def caveats(report: Report) -> Iterator[str]:
     """The limits of the numbers: unknown estimates, missing labels, confidence, how good the predictions were."""
     estimates = [domain.estimate for domain in report.domains]
     unknown = [e for e in estimates if e.accuracy is None]
-    yield from (f"{title(e, report)} has no estimate: {e.status_reason or e.status}." for e in unknown[:_MAX_UNKNOWN])
+    named = titles(report)
+    yield from (f"{named[e.series]} has no estimate: {e.status_reason or e.status}." for e in unknown[:_MAX_UNKNOWN])
     if unlabelled := unique(e.domain for e in estimates if e.accuracy is not None and e.n_labels == 0):
         yield f"No labels, estimated from the entropy signal alone: {names(unlabelled)}."
     if report.silent:
@@ -102,15 +183,17 @@ def list_heading(lists: tuple[LabelList, ...]) -> str:
     return f"{count(n, 'response')} of the period that ended {moment(end)}, until {moment(expires)}:"
 
 
-def title(estimate: Estimate, report: Report) -> str:
-    """The domain; with its model or context when the report has several of them."""
-    others = [d.estimate for d in report.domains]
-    name = estimate.domain
-    if len({e.model for e in others}) > 1:
-        name += f", {estimate.model or 'unnamed model'}"
-    if len({e.fingerprint for e in others if (e.domain, e.model) == (estimate.domain, estimate.model)}) > 1:
-        name += f" (context {estimate.fingerprint})"
-    return name
+def titles(report: Report) -> dict[SeriesKey, str]:
+    """The domain of each series; with its model or context when the report has several of them."""
+    estimates = [domain.estimate for domain in report.domains]
+    n_models = len({e.model for e in estimates})
+    contexts = Counter((domain, model) for domain, model, _ in {(e.domain, e.model, e.fingerprint) for e in estimates})
+    return {
+        e.series: e.domain
+        + (f", {e.model or 'unnamed model'}" if n_models > 1 else "")
+        + (f" (context {e.fingerprint})" if contexts[e.domain, e.model] > 1 else "")
+        for e in estimates
+    }
 
 
 def _with_accuracy(domain: DomainReport) -> str:

@@ -22,8 +22,9 @@ def select_reliability(start: float, end: float) -> Select[*tuple[Any, ...]]:
     """For each bin of p_correct: labels, and sums of weights, their squares, predictions and labels, by weight."""
     which = case(*((_R.p_correct < edge / N_BINS, edge - 1) for edge in range(1, N_BINS)), else_=N_BINS - 1)
     w = _R.weight
-    sums = (func.count(), func.sum(w), func.sum(w * w), func.sum(w * _R.p_correct), func.sum(w * _R.correct))
-    compared = select(*sums).where(_R.p_correct.is_not(None), _R.correct.is_not(None), w > 0)
+    sums = {"weight": w, "squares": w * w, "predicted": w * _R.p_correct, "correct": w * _R.correct}
+    counted = func.count().label("n"), *(func.sum(summed).label(name) for name, summed in sums.items())
+    compared = select(*counted).where(_R.p_correct.is_not(None), _R.correct.is_not(None), w > 0)
     return _live(compared, start, end).group_by(which).order_by(which)
 
 

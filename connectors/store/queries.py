@@ -253,7 +253,7 @@ class StoreQueries:
     def reliability(self, start: float, end: float, confidence_level: float) -> list[ReliabilityBin]:
         """Predictions against labels, of live responses with ``start <= event_time < end``; empty bins are left out."""
         found = self.fetch(select_reliability(start, end))
-        return [reliability_bin(*row, confidence_level=confidence_level) for row in found]
+        return [reliability_bin(**row._mapping, confidence_level=confidence_level) for row in found]
 
     def predicted(self, start: float, end: float) -> tuple[int, int]:
         """Stored live responses with ``start <= event_time < end``, and those of them with a prediction."""
