@@ -29,7 +29,7 @@ svg.chart .tick{stroke:var(--target);stroke-width:2}
 svg.chart .gap{fill:var(--line);opacity:.6}
 svg.chart .unknown{stroke:var(--muted);stroke-width:1.5;stroke-dasharray:1 4;fill:none}
 svg.chart .bar{fill:var(--value)}
-svg.chart .bar.none{fill:var(--muted)}
+svg.chart .bar.none{fill:var(--muted);opacity:.6}
 svg.chart .number{fill:var(--ink)}
 """
 
@@ -45,6 +45,15 @@ class Point(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
+
+
+class Span(NamedTuple):
+    """Two times, and what is written below them."""
+
+    start: float
+    end: float
+    first: str
+    last: str
 
 
 class Scale(NamedTuple):
@@ -75,19 +84,16 @@ def lowest(values: Iterable[float | None]) -> float:
     return min(max(math.floor(min(known) * 10) / 10, 0.0), 0.9) if known else 0.0
 
 
-def over_time(title: str, points: Sequence[Point], target: float, bottom: float, ends: tuple[str, str]) -> Markup:
+def over_time(title: str, points: Sequence[Point], target: float, bottom: float, span: Span) -> Markup:
     """A line with the band of its interval and the target, over time.
 
     Parameters
     ----------
     points : by time
     target, bottom : the target, and where the axis begins, in [0, 1]
-    ends : what is written below the first and the last point
+    span : the axis of time
     """
-    x = Scale(points[0].at if points else 0.0, points[-1].at if points else 0.0, 34.0, 312.0)
-    if x.low == x.high:  # a single point stands at the right, where the newest is
-        x = x._replace(low=x.low - 1.0)
-    y = Scale(bottom, 1.0, 106.0, 10.0)
+    x, y = Scale(span.start, span.end, 34.0, 312.0), Scale(bottom, 1.0, 106.0, 10.0)
     segments = list(_segments(points))
     known = [point for segment in segments for point in segment]
     n_unknown = sum(point.value is None for point in points)
@@ -103,7 +109,7 @@ def over_time(title: str, points: Sequence[Point], target: float, bottom: float,
         _line("target", 34.0, y.at(target), 312.0, y.at(target)),
         *(mark for segment in segments for mark in _segment(x, y, segment)),
         *([] if known else [_label(173.0, 62.0, "no estimate", "middle")]),
-        _label(34.0, 120.0, ends[0]), _label(312.0, 120.0, ends[1], "end"),
+        _label(34.0, 120.0, span.first), _label(312.0, 120.0, span.last, "end"),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Every domain is in the page. The `MAX_PICTURES` worst ones have pictures, other 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from driftgauge.agent.outlets import charts
 from driftgauge.agent.outlets.markup import Markup, element
@@ -107,22 +107,23 @@ def _over_time(report: Report) -> Iterator[Markup]:
     shown = report.domains[:MAX_PICTURES]
     if not shown:
         return
-    named, bottom = titles(report), _bottom(report)
+    named, bottom, span = titles(report), _bottom(report), _span(shown)
     legend = "The line is the accuracy, the band its interval, the dashed line the target. Grey: no estimate."
     yield element("p", legend, class_="note")
-    yield element("div", *(_card(domain, named[domain.estimate.series], bottom) for domain in shown), class_="cards")
+    yield element(
+        "div", *(_card(domain, named[domain.estimate.series], bottom, span) for domain in shown), class_="cards"
+    )
     if len(report.domains) > len(shown):
         yield element("p", f"The {len(shown)} worst of {count(len(report.domains), 'domain')}.", class_="note")
 
 
-def _card(domain: DomainReport, name: str, bottom: float) -> Markup:
+def _card(domain: DomainReport, name: str, bottom: float, span: charts.Span) -> Markup:
     e = domain.estimate
-    ends = moment(domain.history[0].window_end)[5:] if len(domain.history) > 1 else "", moment(e.window_end)[5:]
     numbers = f"{count(e.n_events, 'response')}, {count(e.n_labels, 'label')}"
     words = numbers if e.accuracy is None else f"{ratio(e.accuracy)} ({interval(e.ci_low, e.ci_high)}), {numbers}"
     caption = element("figcaption", element("h3", name), element("p", f"{words}. {compared(domain)}"))
     points = [_point(made) for made in domain.history]
-    return element("figure", caption, charts.over_time(name, points, domain.target, bottom, ends))
+    return element("figure", caption, charts.over_time(name, points, domain.target, bottom, span))
 
 
 def _predictions(report: Report) -> Iterator[Markup]:
@@ -142,6 +143,13 @@ def _bottom(report: Report) -> float:
     shown = report.domains[:MAX_PICTURES]
     lows = [e.ci_low for domain in shown for e in (domain.estimate, *domain.history)]
     return charts.lowest([*lows, *(domain.target for domain in shown)])
+
+
+def _span(shown: Sequence[DomainReport]) -> charts.Span:
+    """From the first to the last estimate; what has a single one stands at the right."""
+    times = [e.window_end for domain in shown for e in (domain.estimate, *domain.history)]
+    first, last = min(times), max(times)
+    return charts.Span(first if first < last else last - 1.0, last, moment(first)[5:], moment(last)[5:])
 
 
 def _point(e: Estimate) -> charts.Point:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from driftgauge.agent.outlets import charts
-from driftgauge.agent.outlets.markup import Markup, element
+from driftgauge.agent.outlets.markup import Markup, element, joined
 from driftgauge.agent.outlets.report import DomainReport, Report
 from driftgauge.agent.outlets.report_words import (
     bought,
@@ -26,7 +26,7 @@ from driftgauge.agent.outlets.report_words import (
 from driftgauge.models.alerts.guide import action
 from driftgauge.models.classify.reliability import share_interval
 from driftgauge.models.estimate.judged import MIN_OVERLAP
-from driftgauge.models.outputs import Priority
+from driftgauge.models.outputs import Alert, Priority
 
 MAX_ROWS = 200
 
@@ -64,22 +64,21 @@ def _changes(report: Report) -> Iterator[Markup]:
     if not found:
         yield element("p", "No alerts.")
         return
-    rows = [
-        [
-            alert.domain + (f", {alert.slice}" if alert.slice else ""),
-            alert.severity if alert.severity == "info" else f"{alert.severity}, {alert.state.replace('_', ' ')}",
-            moment(alert.event_time),
-            moment(alert.since) if alert.since is not None else "–",
-            alert.message,
-            "–" if alert.n is None else f"{alert.n:,}",
-            action(alert),
-            names(alert.rows) or "–",
-        ]
-        for alert in found[:MAX_ROWS]
-    ]
-    headings = ("domain", "state", "at (UTC)", "since", "what happened", "behind it", "what to do", "responses")
-    yield table("What changed", headings, rows, "tvnnwnww")
+    headings = ("domain", "state", "at (UTC)", "responses or labels", "what happened, and what to do")
+    yield table("What changed", headings, [_change(alert) for alert in found[:MAX_ROWS]], "tvnnw")
     yield from _rest(len(found))
+
+
+def _change(alert: Alert) -> list[str]:
+    since = f", since {moment(alert.since)}" if alert.since is not None else ""
+    rows = f" Responses: {names(alert.rows)}." if alert.rows else ""
+    return [
+        alert.domain + (f", {alert.slice}" if alert.slice else ""),
+        alert.severity if alert.severity == "info" else f"{alert.severity}, {alert.state.replace('_', ' ')}",
+        moment(alert.event_time),
+        "–" if alert.n is None else f"{alert.n:,}",
+        joined(f"{alert.message}{since}.", element("div", f"To do: {action(alert)}.{rows}", class_="note")),
+    ]
 
 
 def _slices(report: Report) -> Iterator[Markup]:

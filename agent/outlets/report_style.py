@@ -14,7 +14,7 @@ h3{font-size:1rem;margin:0}
 p{margin:.4rem 0}
 .lead{font-size:1.2rem}
 .urgent{font-weight:600}
-.note{color:var(--muted);font-size:.875rem}
+.note{color:var(--muted);font-size:.8125rem}
 .first{background:var(--card);border-left:4px solid var(--bad);padding:.75rem 1rem .75rem 2.25rem;margin:.5rem 0}
 .first li{margin:.3rem 0}
 .scroll{overflow-x:auto}
@@ -36,5 +36,7 @@ footer{margin-top:3rem}
 @page{margin:14mm}
 @media print{body{font-size:10pt;max-width:none;padding:0}h2{break-after:avoid}
 figure,tr,.first{break-inside:avoid}.scroll{overflow:visible}
-.cards{grid-template-columns:repeat(3,1fr)}*{print-color-adjust:exact}thead{display:table-header-group}}
+.cards{grid-template-columns:repeat(3,1fr)}table{font-size:7.5pt}th,td{padding:.15rem .25rem}
+tbody th,.why{min-width:0}.picture{width:7rem;min-width:7rem}
+thead th{white-space:normal}*{print-color-adjust:exact}thead{display:table-header-group}}
 """

@@ -70,8 +70,12 @@ def first_steps(report: Report) -> list[str]:
 
 
 def _steps(report: Report) -> Iterator[str]:
+    if not report.domains:
+        yield "Check that events arrive: no domain had an estimate in this period."
     firing = [a for a in newest_alerts(report.alerts) if a.state == "firing" and not a.inhibited_by]
-    alarms, warnings = ([a for a in firing if a.severity == severity] for severity in ("alarm", "warning"))
+    alarms = [a for a in firing if a.severity == "alarm"]
+    known = {a.domain for a in alarms}  # a warning says no more than the alarm
+    warnings = [a for a in firing if a.severity == "warning" and a.domain not in known]
     yield from map(_step, alarms[:_MAX_STEPS])
     for row in (report.acquisition.priorities if report.acquisition else ())[:1]:
         if (row.value or 0) > 0:
@@ -85,8 +89,6 @@ def _steps(report: Report) -> Iterator[str]:
         yield f"Look at {count(sum(rejected.values()), 'dead letter')}; the most frequent reason is {reason} ({n:,})."
     if n := report.quality.pending.n:
         yield f"Find out why {count(n, 'label')} met no response."
-    if not report.domains:
-        yield "Check that events arrive: no domain had an estimate in this period."
 
 
 def _step(alert: Alert) -> str:
