@@ -1,6 +1,7 @@
 """The command ``driftgauge``: gives every command of `driftgauge.agent.commands` its name.
 
-Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input); 2 wrong usage or settings.
+Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input); 2 wrong usage or settings; 3 a
+condition of ``report --fail-on`` holds.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ app = typer.Typer(
     help="How often is a deployed LLM right, in each domain it serves? Estimated from output entropy and a few late "
     "labels, with drift alerts, what to label and what to get data for. To see it work: driftgauge demo",
     epilog="Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input); 2 wrong usage or "
-    "settings.",
+    "settings; 3 a condition of report --fail-on holds.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

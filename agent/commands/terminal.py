@@ -13,7 +13,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-EXIT_FAILED, EXIT_WRONG_USAGE = 1, 2
+EXIT_FAILED, EXIT_WRONG_USAGE, EXIT_CONDITION = 1, 2, 3
 PROGRESS_LINE_EVERY_S = 15.0
 
 console = Console()

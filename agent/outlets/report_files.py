@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
 from driftgauge.agent.outlets.report_html import to_html
@@ -21,6 +21,13 @@ from driftgauge.models.outputs import Output
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
 FORMATS: tuple[Format, ...] = ("markdown", "json", "html")
+
+
+class WrittenReport(NamedTuple):
+    """A report, and its files in the order of their formats."""
+
+    report: Report
+    paths: list[Path]
 
 
 def to_json_report(report: Report) -> str:
@@ -65,8 +72,8 @@ def write_latest_report(
     default_target: float = 0.8,
     confidence_level: float = 0.9,
     formats: Sequence[Format] = FORMATS,
-) -> list[Path]:
-    """Write the report of the last period of a store; return the files.
+) -> WrittenReport:
+    """Write the report of the last period of a store.
 
     Parameters
     ----------
@@ -81,7 +88,7 @@ def write_latest_report(
     with closing(open_queries(store_url)) as queries:
         start, end = latest_period(queries, period_s)
         report = make_report(queries, start, end, targets, default_target, confidence_level)
-    return write_report(report, folder, formats)
+    return WrittenReport(report, write_report(report, folder, formats))
 
 
 def write_report(report: Report, folder: Path, formats: Sequence[Format] = FORMATS) -> list[Path]:

@@ -17,7 +17,7 @@ p{margin:.4rem 0}
 .note{color:var(--muted);font-size:.8125rem}
 .first{background:var(--card);border-left:4px solid var(--bad);padding:.75rem 1rem .75rem 2.25rem;margin:.5rem 0}
 .first li{margin:.3rem 0}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;margin:.5rem 0 1rem}
 .scroll:focus-visible{outline:2px solid var(--value)}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 th,td{padding:.3rem .5rem;text-align:left;vertical-align:middle;border-bottom:1px solid var(--line)}
@@ -38,5 +38,5 @@ footer{margin-top:3rem}
 figure,tr,.first{break-inside:avoid}.scroll{overflow:visible}
 .cards{grid-template-columns:repeat(3,1fr)}table{font-size:7.5pt}th,td{padding:.15rem .25rem}
 tbody th,.why{min-width:0}.picture{width:7rem;min-width:7rem}
-thead th{white-space:normal}*{print-color-adjust:exact}thead{display:table-header-group}}
+thead th{white-space:normal}td .note{font-size:7pt}*{print-color-adjust:exact}thead{display:table-header-group}}
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.core.settings import PipelineSettings
-from driftgauge.agent.outlets.report_files import write_latest_report
+from driftgauge.agent.outlets.report_files import WrittenReport, write_latest_report
 from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer
 from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
@@ -355,8 +355,8 @@ def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
 
 def report_writer(
     settings: Settings, store_url: str | None = None, folder: Path | None = None
-) -> Callable[[], list[Path]]:
-    """A function that writes the report of the last period and returns its files.
+) -> Callable[[], WrittenReport]:
+    """A function that writes the report of the last period and returns it with its files.
 
     Parameters
     ----------

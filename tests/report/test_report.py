@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(report: Report, tmp_pa
 
 
 def test_the_latest_report_is_written_from_a_store(queries: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
-    markdown, as_json, page = write_latest_report(url, tmp_path, DAY_S)
+    markdown, as_json, page = write_latest_report(url, tmp_path, DAY_S).paths
     assert markdown.read_text().startswith("# Accuracy, 2026-01-01 00:00 to 2026-01-02 00:00 UTC")
     assert json.loads(as_json.read_text())["end"] == "2026-01-02T00:00:00Z"
     assert page.read_text().startswith("<!DOCTYPE html>")

@@ -103,8 +103,11 @@ def test_a_report_can_be_written_from_the_store_of_a_replay(
     capsys.readouterr()
     assert driftgauge("report", "--store", store, "--folder", tmp_path / "reports") == 0
     written = [Path(line) for line in capsys.readouterr().out.split()]
-    assert [path.suffix for path in written] == [".md", ".json"]
+    assert [path.suffix for path in written] == [".md", ".json", ".html"]
     assert all(path.stat().st_size for path in written)
+    assert driftgauge("report", "--store", store, "--folder", tmp_path / "reports", "--fail-on", "domains<1") == 0
+    assert driftgauge("report", "--store", store, "--folder", tmp_path / "reports", "--fail-on", "domains>0") == 3
+    assert driftgauge("report", "--store", store, "--fail-on", "accuracy>0") == 2
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.predictions import Predictions
 from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
+from driftgauge.models.classify.reliability import share_interval
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import SourceCounts
 from tests.store.examples import (
@@ -93,6 +94,34 @@ def test_predictions_are_selected_by_context_domain_and_time(store: SqlStore, qu
     assert Predictions(queries, rows[0].fingerprint, domain="art").count() == 1
     assert Predictions(queries, rows[0].fingerprint, since=1500.0).count() == 1
     assert [len(column) for column in Predictions(queries, "nothing").labelled()] == [0, 0, 0]
+
+
+def test_predictions_against_labels_of_live_responses(store: SqlStore, queries: StoreQueries) -> None:
+    rows = [
+        *(response(i, p_correct=0.95, correct=1.0) for i in range(3)),
+        response(3, p_correct=1.0, correct=0.0, weight=3.0),
+        response(4, p_correct=0.1, correct=0.0),
+        response(5, p_correct=0.0999, correct=1.0),
+        response(6, p_correct=0.1),
+        response(7, p_correct=math.nan, correct=1.0),
+        response(8, p_correct=0.5, correct=1.0, weight=0.0),
+        response(9, p_correct=0.5, correct=1.0, event_time=9_000.0),
+        response(10, p_correct=0.5, correct=1.0, domain="probe:sums"),
+    ]
+    with store.transaction() as memory:
+        memory.add_responses(rows)
+    found = queries.reliability(1000.0, 9_000.0, 0.9)
+    assert [(b.n, round(b.predicted, 3), b.observed) for b in found] == [(1, 0.1, 1.0), (1, 0.1, 0.0), (4, 0.975, 0.5)]
+    assert (found[2].ci_low, found[2].ci_high) == pytest.approx(share_interval(0.5, 3.0, 0.9))
+    assert queries.predicted(1000.0, 9_000.0) == (9, 8)
+    assert queries.reliability(0.0, 1000.0, 0.9) == []
+
+
+def test_dead_letters_by_reason_the_most_frequent_first(store: SqlStore, queries: StoreQueries) -> None:
+    assert queries.rejected() == {}
+    with store.transaction() as memory:
+        memory.emit([rejected(1), rejected(2, reason="late"), rejected(3, reason="late"), rejected(4, reason="no_id")])
+    assert list(queries.rejected().items()) == [("late", 2), ("no_id", 1), ("not_json", 1)]
 
 
 def test_alerts_of_a_span_in_order(store: SqlStore, queries: StoreQueries) -> None:
