@@ -80,7 +80,7 @@ def test_the_estimates_of_the_demo_are_closer_to_the_truth_than_labels_alone(dem
 
 def test_the_demo_names_the_files_that_it_wrote(demo: FinishedDemo) -> None:
     places = [line.partition(": ")[2] for line in demo.text.splitlines() if re.match("(Store|Results|Report): ", line)]
-    assert [Path(place).suffix for place in places] == [".db", ".json", ".md"]
+    assert [Path(place).suffix for place in places] == [".db", ".json", ".html"]
     assert all(Path(place).is_relative_to(demo.folder) and Path(place).stat().st_size for place in places)
 
 
