@@ -125,7 +125,8 @@ def test_a_thousand_domains_are_all_in_a_page_of_bounded_size(report: Report) ->
     text = to_html(large)
     page = Page(text)
     assert set(names) <= set(page.texts)
-    assert page.count("figure") == MAX_PICTURES + 1
+    assert page.count("figure") == MAX_PICTURES + 1  # reliability
+    assert page.count("svg") == 2 * MAX_PICTURES + 1 + 1 + 3  # axis, reliability, data list
     assert len(text) < 2_000_000
 
 
