@@ -64,8 +64,8 @@ def _changes(report: Report) -> Iterator[Markup]:
     if not found:
         yield element("p", "No alerts.")
         return
-    headings = ("domain", "state", "at (UTC)", "responses or labels", "what happened, and what to do")
-    yield table("What changed", headings, [_change(alert) for alert in found[:MAX_ROWS]], "tvnnw")
+    headings = ("domain", "what happened, and what to do", "state", "at (UTC)", "responses or labels")
+    yield table("What changed", headings, [_change(alert) for alert in found[:MAX_ROWS]], "twvnn")
     yield from _rest(len(found))
 
 
@@ -74,10 +74,10 @@ def _change(alert: Alert) -> list[str]:
     rows = f" Responses: {names(alert.rows)}." if alert.rows else ""
     return [
         alert.domain + (f", {alert.slice}" if alert.slice else ""),
+        joined(f"{alert.message}{since}.", element("div", f"To do: {action(alert)}.{rows}", class_="note")),
         alert.severity if alert.severity == "info" else f"{alert.severity}, {alert.state.replace('_', ' ')}",
         moment(alert.event_time),
         "–" if alert.n is None else f"{alert.n:,}",
-        joined(f"{alert.message}{since}.", element("div", f"To do: {action(alert)}.{rows}", class_="note")),
     ]
 
 
