@@ -133,7 +133,7 @@ def check_trees() -> None:
         regressor.fit(rows, values, sample_weight=weight)
         tree = regression_tree(rows, values, weight, np.random.RandomState(7), min_leaf_rows=5)
         np.testing.assert_array_equal(read(tree, rows), regressor.predict(rows))
-        classifier = DecisionTreeClassifier(max_features="sqrt", random_state=7).fit(rows, right)
+        classifier: Any = DecisionTreeClassifier(max_features="sqrt", random_state=7).fit(rows, right)
         tree = classification_tree(rows, right.astype(float), 7)
         np.testing.assert_array_equal(read(tree, rows), classifier.predict_proba(rows)[:, 1])
 

@@ -50,7 +50,7 @@ LOGS = pytest.mark.parametrize(
 
 
 @LOGS
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5))
 @example(seed=6, sizes=[1])  # a repeat of a response brings an alias under which a label was pending
 def test_results_do_not_depend_on_where_batches_end(
@@ -63,7 +63,7 @@ def test_results_do_not_depend_on_where_batches_end(
 
 
 @LOGS
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10_000), at=st.lists(st.integers(1, 220), min_size=1, max_size=4))
 @example(seed=213, at=[116])  # in the middle of a boundary that is closed in steps, with a late response
 def test_results_do_not_depend_on_where_the_pipeline_is_resumed(
