@@ -21,7 +21,7 @@ def test_a_change_of_the_whole_domain_names_no_slice() -> None:
     named = 0
     for seed in range(50):
         values, slices = domain(seed)
-        named += bool(moved_most(values + 3.0 * IS_AFTER, IS_AFTER, slices))
+        named += bool(moved_most(np.asarray(values + 3.0 * IS_AFTER, dtype=np.float64), IS_AFTER, slices))
     assert named <= 2, "twelve slices of fifty domains, at four standard errors"
 
 
@@ -29,7 +29,9 @@ def test_a_change_of_the_whole_domain_names_no_slice() -> None:
 def test_the_slice_that_moved_is_named(seed: int) -> None:
     values, slices = domain(seed)
     is_in = np.array([one["language"] == "3" for one in slices])
-    assert moved_most(values + 4.0 * (IS_AFTER & is_in), IS_AFTER, slices) == ["language=3"]
+    assert moved_most(np.asarray(values + 4.0 * (IS_AFTER & is_in), dtype=np.float64), IS_AFTER, slices) == [
+        "language=3"
+    ]
 
 
 def test_a_slice_that_is_new_is_named() -> None:
