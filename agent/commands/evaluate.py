@@ -40,6 +40,10 @@ DRAWS, SHUFFLES = 50, 10
 """Default of ``repeats``, for `selection`, `ranking` and `segments`, and for `drift`."""
 
 
+FILE_WIDTH = 140
+"""Characters of a line that is not shown on a terminal: no cell of a wide table is cut."""
+
+
 def drawable(path: Path | None) -> Path | None:
     """Check, before the long work begins, that a picture can be drawn to this path."""
     from driftgauge.agent.evaluation.figure import SUFFIXES, drawing
@@ -120,6 +124,8 @@ def evaluate(
         elif protocol == "drift":
             plan, agent = LabelPlan(label_delay, label_fraction), pipeline_settings(settings_from(config, overrides))
             result = drift(traffic, needed(target), plan, repeats or SHUFFLES, seed, jobs, show, agent, rate)
+            if not console.is_terminal:
+                console.width = FILE_WIDTH
             console.print(drift_tables(result))
         else:
             result = evaluation.evaluate(

@@ -140,16 +140,16 @@ class AlertBook:
                 yield turn
 
     def inhibitor(self, evidence: Evidence) -> Identity | None:
-        """A firing alert that makes this one superfluous; None without one."""
-        for identity, alert in self.open.items():
-            if (
-                evidence.kind in INHIBITS.get(identity.kind, ())
-                and alert.state == "firing"
-                and identity.series.fingerprint == evidence.series.fingerprint
-                and identity.series.domain in (ALL_DOMAINS, evidence.series.domain)
-            ):
-                return identity
-        return None
+        """The first firing alert, by its identity, that makes this one superfluous; None without one."""
+        found = (
+            identity
+            for identity, alert in self.open.items()
+            if evidence.kind in INHIBITS.get(identity.kind, ())
+            and alert.state == "firing"
+            and identity.series.fingerprint == evidence.series.fingerprint
+            and identity.series.domain in (ALL_DOMAINS, evidence.series.domain)
+        )
+        return min(found, default=None)
 
     def _aged(
         self, alert: OpenAlert, now: float, is_silent: Callable[[SeriesKey], bool], sample: Callable[[Evidence], int]

@@ -127,7 +127,7 @@ class RollCall:
         at, end, limit = cell(self.season, self.hour * HOUR_S), (self.hour + 1) * HOUR_S, self.limit
         kept = (name for name, known in self._known.items() if name in live and known.silent_hours <= FORGET_HOURS)
         self._known = {name: self._known[name] for name in kept}
-        for name in present:
+        for name in sorted(present):  # the order of a set differs from process to process
             if name in live and name not in self._known:
                 self._known[name] = _Presence(self.season)
         self.is_changed = True

@@ -209,4 +209,4 @@ def test_a_batch_writes_only_the_state_that_it_changed() -> None:
     committee = f"context/{fingerprint}/committee"
     scale = "scale/"  # of the topic that the label came from
     expected = {"stream", scale, f"context/{fingerprint}/", f"{committee}/live", f"{committee}/domain/{domain}"}
-    assert written == {*expected, f"domain/{fingerprint}/{domain}"}
+    assert written == {*expected, f"domain/{fingerprint}/{domain}", f"watch/{fingerprint}"}

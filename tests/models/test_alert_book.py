@@ -152,7 +152,8 @@ def test_an_alert_beyond_the_bound_is_told_without_a_life() -> None:
     assert [str(identity) for identity in book.open] == ["drift/law/f1"]
 
 
-KINDS = st.sampled_from([FALL, PROOF, NOTE, replace(FALL, series=TAX), replace(PROOF, series=TAX)])
+SERVED = replace(FALL, kind="served_model", series=SeriesKey(ALL_DOMAINS, "f1"))
+KINDS = st.sampled_from([FALL, PROOF, NOTE, SERVED, replace(FALL, series=TAX), replace(PROOF, series=TAX)])
 STEPS = st.lists(
     st.tuples(st.sampled_from(["see", "end", "time", "silence"]), KINDS, st.floats(0.0, 2 * DAY_S)), max_size=40
 )
@@ -170,7 +171,7 @@ def play(book: AlertBook, steps: list[tuple[str, Evidence, float]], restart_at: 
     found, now, number = list[tuple[object, ...]](), 0.0, 0
     for at, (what, evidence, passes) in enumerate(steps):
         if at == restart_at:
-            saved = [book.snapshot(identity) for identity in sorted(book.open)]
+            saved = [book.snapshot(identity) for identity in sorted(book.open, reverse=True)]
             book = AlertBook(book.rules)
             for alert in saved:
                 assert alert is not None
@@ -186,7 +187,8 @@ def play(book: AlertBook, steps: list[tuple[str, Evidence, float]], restart_at: 
         for turn in turns:
             if turn is not None:
                 number += 1
-                found.append((str(turn.alert.evidence.identity), turn.alert.state, turn.alert.began, turn.fires_now))
+                told = turn.alert.state, turn.alert.began, turn.fires_now, book.inhibitor(turn.alert.evidence)
+                found.append((str(turn.alert.evidence.identity), *told))
     return found
 
 
@@ -201,7 +203,7 @@ def test_every_episode_begins_and_ends_once(steps: list[tuple[str, Evidence, flo
     told_of = play(book, steps)
     if rules.max_open < len({identity for identity, *_ in told_of}):
         return
-    for identity, state, began, fires_now in told_of:
+    for identity, state, began, fires_now, _ in told_of:
         before, began_before = followed.get(str(identity), ("", 0))
         is_begin = before in ("", "resolved", "ok") or str(identity).startswith("new_context")
         assert is_begin or began == began_before
