@@ -1,7 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 3  # on two cores: many tests wait for a broker or a process
+# more workers than cores: many tests wait for a broker or a process
+WORKERS ?= 3
 
 # tests of state, estimates, settings, commands and private names of libraries
 CORE := models pipeline classifiers config estimators store test_dependencies.py
