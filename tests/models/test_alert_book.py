@@ -192,6 +192,17 @@ def play(book: AlertBook, steps: list[tuple[str, Evidence, float]], restart_at: 
     return found
 
 
+def test_of_two_inhibitors_the_same_one_is_named_after_a_restart() -> None:
+    book, other = AlertBook(AlertRules()), AlertBook(AlertRules())
+    for number, evidence in enumerate((SERVED, PROOF), 1):
+        book.see(evidence, now=0.0, number=number)
+    for identity in sorted(book.open):
+        saved = book.snapshot(identity)
+        assert saved is not None
+        other.restore(saved)
+    assert book.inhibitor(FALL) == other.inhibitor(FALL) == PROOF.identity
+
+
 @given(STEPS, RULES, st.integers(0, 40))
 def test_a_restart_changes_nothing(steps: list[tuple[str, Evidence, float]], rules: AlertRules, at: int) -> None:
     assert play(AlertBook(rules), steps, restart_at=at) == play(AlertBook(rules), steps)
