@@ -95,7 +95,7 @@ test-label-studio: .venv/dev .venv-label-studio/ready  ## test the round trip wi
 	DRIFTGAUGE_LABEL_STUDIO=$(CURDIR)/.venv-label-studio/bin/label-studio $(BIN)/python -m pytest \
 		tests/annotation/test_label_studio.py tests/annotation/test_listen.py
 
-test-llama: .venv/dev .venv/live  ## test the gateway before llama.cpp's server and a small model (some 150 MB, two minutes)
+test-llama: .venv/dev .venv/live  ## test the gateway before llama.cpp's server and a small model (some 150 MB, some minutes)
 	$(BIN)/python -m pytest tests/model_servers
 
 test-vllm: .venv/dev  ## test the gateway before a vLLM that runs: VLLM=http://127.0.0.1:8000
