@@ -1,8 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# more workers than cores: many tests wait for a broker or a process
-WORKERS ?= 3
+WORKERS ?= 2
 
 # tests of state, estimates, settings, commands and private names of libraries
 CORE := models pipeline classifiers config estimators store test_dependencies.py
