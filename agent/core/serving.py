@@ -61,7 +61,7 @@ def suspect_model(batch: Batch, boundary: float) -> None:
             moved[series.fingerprint].add(series.domain)
         elif kind == "traffic_mix":
             mixed.add(series.fingerprint)
-    for fingerprint in sorted(moved.keys() - mixed):
+    for fingerprint in sorted(moved.keys() & state.contexts.keys() - mixed):
         live = [s for s, d in state.domains.items() if s.fingerprint == fingerprint and d.last_boundary > start]
         n = len(moved[fingerprint])
         if n >= max(MIN_DOMAINS, MIN_SHARE * len(live)):

@@ -117,3 +117,17 @@ def test_many_domains_that_move_at_once_make_the_model_suspect_and_one_domain_do
     assert (alert.what, alert.n) == ("domains", 3)
     assert "3 of 4 domains of model m moved at once" in alert.message
     assert found(harder(2_400, {"a"})) == []
+
+
+def test_a_context_that_left_is_not_suspected() -> None:
+    """Its domains moved, and then other contexts took its place before the next boundary."""
+    settings = replace(SETTINGS, max_fingerprints=1)
+    events = harder(2_400, {"a", "b", "c"})
+    last = events[-1]
+    assert isinstance(last, Generation)
+    newer = [
+        replace(last, id=f"n{i}", event_time=last.event_time + 60.0 * (i + 1), context=Context(model="other"))
+        for i in range(60)
+    ]
+    assert found(harder(2_400, {"a", "b", "c"})), "in its place it is suspected"
+    play(MemoryStore(), [[*events, *newer]], settings)
