@@ -62,7 +62,11 @@ def posted_alert(alert: Alert, now: float, interval_s: float) -> dict[str, Any]:
     }
     ends = now if is_over(alert) else now + LIVES_FOR * interval_s
     details = {"before": alert.before, "after": alert.after, "since": rfc3339(alert.since), "state": alert.state}
-    known = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in details.items() if value}
+    known = {
+        name: f"{value:.4g}" if isinstance(value, float) else value
+        for name, value in details.items()
+        if value is not None
+    }
     return {
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {"summary": sentence(alert), "action": action(alert), "alert": alert.key, **known},

@@ -125,9 +125,15 @@ def message(alerts: Sequence[Alert], sender: str, to: tuple[str, ...]) -> EmailM
     mail["Message-ID"] = _message_id(f"{first.key}@{first.event_time!r}")  # two agents may have the same keys
     mail["References"] = _message_id(f"{first.identity}/{first.began}")
     mail["Auto-Submitted"] = "auto-generated"
-    details = ("".join(f"{name}: {value}\n" for name, value in payload(alert).items() if value) for alert in alerts)
+    details = map(_fields, alerts)
     mail.set_content("\n".join([summary(alerts), f"What to do: {action(first)}.", "", *details]))
     return mail
+
+
+def _fields(alert: Alert) -> str:
+    """The known fields of an alert, one a line; zero is known."""
+    known = ((name, value) for name, value in payload(alert).items() if value not in (None, "", (), []))
+    return "".join(f"{name}: {value}\n" for name, value in known)
 
 
 def _message_id(text: str) -> str:

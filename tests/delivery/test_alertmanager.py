@@ -17,7 +17,7 @@ import pytest
 
 from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.wanted import Wanted
-from driftgauge.connectors.delivery.alertmanager import PATH, Alertmanager
+from driftgauge.connectors.delivery.alertmanager import PATH, Alertmanager, posted_alert
 from driftgauge.connectors.delivery.cursors import Cursors
 from driftgauge.connectors.delivery.web import Place
 from driftgauge.connectors.kafka.local_broker import free_ports
@@ -31,7 +31,7 @@ NOW = 10_000.0
 
 
 def raised(number: int, domain: str = "law", **changes: Any) -> Alert:
-    return alert(number, kind="below_target", severity="alarm", domain=domain, after=0.7, **changes)
+    return alert(number, kind="below_target", severity="alarm", domain=domain, **{"after": 0.7, **changes})
 
 
 def ended(number: int, domain: str = "law") -> Alert:
@@ -86,6 +86,11 @@ def test_numbers_are_no_part_of_the_identity(tmp_path: Path) -> None:
     assert (first["annotations"]["before"], second["annotations"]["before"]) == ("0.8", "0.9")
     assert second["startsAt"] == "1970-01-01T02:46:40Z"  # never in the future
     assert all(isinstance(value, str) for value in {**second["labels"], **second["annotations"]}.values())
+
+
+def test_an_accuracy_of_zero_is_known() -> None:
+    annotations = posted_alert(raised(1, after=0.0), NOW, 30.0)["annotations"]
+    assert annotations["after"] == "0"
 
 
 def test_an_end_that_was_not_taken_is_posted_again(tmp_path: Path) -> None:

@@ -95,6 +95,14 @@ def test_only_the_addresses_that_were_refused_for_now_are_tried_again() -> None:
     assert first == again != other
 
 
+def test_zero_is_a_known_number_and_what_is_unknown_is_left_out() -> None:
+    text = message([alert(3, before=0.0, after=None, n=0)], "g@example.com", TEAM).get_content()
+    assert "before: 0.0\n" in text
+    assert "n: 0\n" in text
+    assert "after:" not in text
+    assert "rows:" not in text
+
+
 def test_a_mail_server_that_dies_in_the_middle_gets_every_alert_under_its_one_id(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     handler = Handler("250 OK", "451 lost it")
