@@ -1,4 +1,4 @@
-"""Event time reaches a boundary: open alerts fire, are told again, lose their data, or end."""
+"""At a boundary of event time, open alerts fire, are repeated, lose their data, or end."""
 
 from __future__ import annotations
 

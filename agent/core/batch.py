@@ -110,7 +110,7 @@ class Batch:
         at: float, since: float | None = None, before: float | None = None, after: float | None = None,
         n: int | None = None, rows: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """Take evidence for an alert of a kind in `ALERTS`, see `Evidence`; emit the alert if it must be told now.
+        """Record evidence (`Evidence`) for an alert of a kind in `ALERTS`; emit the alert if its state changes.
 
         ``at`` and ``since`` are event times.
         """

@@ -1,8 +1,8 @@
 """What is watched in one context as a whole: its traffic mix, the delay of its labels, and domains with few responses.
 
-A domain that has no values of its own yet to compare with is watched in a *pool*: its values are compared with those
-that other domains of the context had at the same age. So thousands of domains with a few responses each are watched
-together. Bounded: a few detectors.
+A domain with few values is watched in a *pool*. The pool compares its values with those that other domains of the
+context had at the same age, so thousands of domains with a few responses each are watched together. Bounded: a few
+detectors.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Sorting:
         self._batch = batch
 
     def sorted(self, arrival: Arrival, fingerprint: str) -> Arrival:
-        """The arrival, in the domain of its topic if it has none of its own and an embedding."""
+        """Move an arrival without a domain to the domain of its topic; one without an embedding stays as it is."""
         state, generation = self._batch.state, arrival.generation
         is_unnamed = self._batch.settings.topics.enabled and NO_DOMAIN in generation.problems
         if not is_unnamed or generation.embedding is None:

@@ -10,7 +10,7 @@ from driftgauge.models.watch.roll_call import Vanished
 from driftgauge.models.watch.seasons import DAY_S
 
 NEW_A_DAY = 20
-"""Most alerts about new domains in a day: names that are made anew for each response must not flood anybody."""
+"""Largest number of alerts about new domains in a day, for producers that send a new name with each response."""
 
 
 class TrafficWatch:

@@ -12,11 +12,8 @@ from typing import Any, ClassVar
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.delivery.receiver import SENT, SOURCE, Outcome
-from driftgauge.models.alerts.guide import action, is_over, sentence, summary
+from driftgauge.models.alerts.guide import action, is_over, listed, summary
 from driftgauge.models.outputs import Alert
-
-MAX_LINES = 20
-"""Alerts of a group that a message lists."""
 
 
 class AppriseTarget:
@@ -53,7 +50,7 @@ class AppriseTarget:
     def send(self, alerts: Sequence[Alert], /) -> Outcome:
         """Send one message, in one attempt."""
         first = alerts[0]
-        lines = [f"What to do: {action(first)}.", *(sentence(alert) for alert in alerts[:MAX_LINES] if len(alerts) > 1)]
+        lines = [f"What to do: {action(first)}.", *listed(alerts)]
         kind = "success" if is_over(first) else {"alarm": "failure", "warning": "warning"}.get(first.severity, "info")
         sent = self._apprise.notify(
             body="\n".join(lines), title=summary(alerts), notify_type=kind, timeout=self._timeout_s

@@ -23,14 +23,11 @@ from driftgauge.connectors.delivery.receiver import SOURCE, Outcome, outcome
 from driftgauge.connectors.http_exchange import exchange
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.publishing.payload import payload, rfc3339
-from driftgauge.models.alerts.guide import action, is_over, sentence, summary
+from driftgauge.models.alerts.guide import action, is_over, listed, sentence, summary
 from driftgauge.models.outputs import Alert
 
 MAX_DEDUP_KEY, MAX_SUMMARY = 255, 1024
 """Bounds of PagerDuty, in characters."""
-
-MAX_LINES = 20
-"""Alerts of a group that a message of Slack lists."""
 
 _SEVERITIES = {"alarm": "critical", "warning": "warning", "info": "info"}
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -133,8 +130,8 @@ class Slack:
 
     def send(self, alerts: Sequence[Alert]) -> Outcome:
         """Post one message."""
-        lines = [f"• {sentence(alert)}" for alert in alerts[:MAX_LINES]] if len(alerts) > 1 else []
-        text = "\n".join([f"{summary(alerts)} What to do: {action(alerts[0])}.", *lines])
+        lines = [f"{summary(alerts)} What to do: {action(alerts[0])}.", *(f"• {line}" for line in listed(alerts))]
+        text = "\n".join(lines)
         return self._place.post(msgspec.json.encode({"text": text.translate(_SLACK)}), {})
 
 

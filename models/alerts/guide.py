@@ -12,6 +12,9 @@ from driftgauge.models.outputs import Alert
 SHOWN = 5
 """Series that a summary names."""
 
+MAX_LINES = 20
+"""Alerts of a group that a message lists."""
+
 ACTIONS: Mapping[str, str] = {
     "below_target": "act on the domain",
     "accuracy_gap": "look at new labels; the classifier adapts to them",
@@ -66,6 +69,17 @@ def summary(alerts: Sequence[Alert]) -> str:
     kind = first.kind.replace("_", " ")
     shown = ", ".join(names[:SHOWN])
     return f"{first.severity.capitalize()}: {kind} ({first.state}) in {len(names)} series: {shown}{more}."
+
+
+def listed(alerts: Sequence[Alert]) -> list[str]:
+    """The sentence of each alert of a group, of the first `MAX_LINES`; a single alert needs no list.
+
+    >>> from types import SimpleNamespace
+    >>> fell = [SimpleNamespace(severity="warning", message=f"{name} fell") for name in "ab"]
+    >>> listed(fell), listed(fell[:1])
+    (['Warning: a fell.', 'Warning: b fell.'], [])
+    """
+    return [sentence(alert) for alert in alerts[:MAX_LINES]] if len(alerts) > 1 else []
 
 
 def action(alert: Alert) -> str:
