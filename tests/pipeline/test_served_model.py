@@ -130,4 +130,5 @@ def test_a_context_that_left_is_not_suspected() -> None:
         for i in range(60)
     ]
     assert found(harder(2_400, {"a", "b", "c"})), "in its place it is suspected"
-    play(MemoryStore(), [[*events, *newer]], settings)
+    outputs = play(MemoryStore(), [[*events, *newer]], settings)
+    assert [o.kind for o in outputs if isinstance(o, Alert)].count("new_context") == 2
