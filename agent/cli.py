@@ -29,6 +29,7 @@ from driftgauge.agent.commands import (
     replay,
     report,
     run,
+    serve,
     silence,
     terminal,
     threshold,
@@ -40,6 +41,8 @@ from driftgauge.agent.commands import (
 COMMANDS: dict[str, Callable[..., None]] = {
     "version": version.version,
     "run": run.run,
+    "serve": serve.serve,
+    "token": serve.token,
     "demo": demo.demo,
     "replay": replay.replay,
     "produce": produce.produce,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from driftgauge.config.crontab import parse_crontab
 from driftgauge.config.lookups import Lookups, LookupSettings
@@ -273,8 +274,34 @@ class ReportSettings(Section):
         return self
 
 
+class TokenSettings(Section):
+    """Tokens of the HTTP API by role, each as the SHA-256 that `driftgauge token` prints beside a new token.
+
+    Without any token everything is allowed on a loopback address, and nothing elsewhere.
+    """
+
+    read: Names = ()
+    """Tokens that may read: the dashboard and every GET."""
+
+    label: Names = ()
+    """Tokens that may post labels."""
+
+    ingest: Names = ()
+    """Tokens that may post generation events."""
+
+    operate: Names = ()
+    """Tokens that may go back to an earlier classifier version."""
+
+    @field_validator("*")
+    @classmethod
+    def _no_token_itself(cls, digests: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch("[0-9a-fA-F]{64}", digest) for digest in digests):
+            raise ValueError("must name each token by its SHA-256, 64 hexadecimal digits: see `driftgauge token`")
+        return tuple(digest.lower() for digest in digests)
+
+
 class ServerSettings(Section):
-    """The HTTP server with health, readiness and metrics."""
+    """The HTTP server: dashboard, API, health, readiness and metrics."""
 
     enabled: bool = True
     """Whether the server runs."""
@@ -284,6 +311,11 @@ class ServerSettings(Section):
 
     port: Port = 9464
     """Port to listen on; 0: any free port, which is written to the log."""
+
+    requests_per_s: Annotated[float, Field(ge=1, le=1_000_000)] = 1_000.0
+    """Requests a second that one client address may send."""
+
+    tokens: TokenSettings = Field(default_factory=TokenSettings)
 
 
 class LoggingSettings(Section):

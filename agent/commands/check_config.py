@@ -134,11 +134,11 @@ def check_report(settings: Settings) -> str:
 
 def check_server(settings: Settings) -> str:
     """Check that the port of the HTTP server is free."""
-    from driftgauge.agent.outlets.http import Server
+    from driftgauge.agent.outlets.http import listen
 
     if not settings.server.enabled:
         return "off"
-    Server(settings.server.host, settings.server.port, {}).close()
+    listen(settings.server.host, settings.server.port).close()
     return f"{settings.server.host}:{settings.server.port} is free"
 
 

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.proxy import Proxy, Upstream
 from driftgauge.agent.gateway.status import GatewayHealth, routes
-from driftgauge.agent.outlets.http import Server
+from driftgauge.agent.outlets.http import Server, listen, pages
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -68,7 +68,7 @@ def run_worker(settings: Settings, stopping: threading.Event, *, number: int = 0
     status_port = gateway.status_port + number if gateway.status_port else 0
     with (
         closing(bound_socket(gateway)) as listening,
-        closing(Server(settings.server.host, status_port, routes(health, registry))) as status,
+        closing(Server(pages(routes(health, registry)), listen(settings.server.host, status_port))) as status,
     ):
         left_s = 0.0
         gc.freeze()  # the modules need no look at each collection, in which no stream moves

@@ -10,8 +10,12 @@ from prometheus_client import CollectorRegistry
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.http import Response, Route, json_response, metrics_route
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
+
+STATUS = "status"
+"""The name of the page that the API shows as a part of its own; no path."""
 
 
 class Health:
@@ -26,19 +30,24 @@ class Health:
         self._now = now
         self._last_report = now()
         self._not_ready: str | None = "starting"
+        self._watermark: float | None = None
+        self._lag: Mapping[TopicPartition, int] = {}
 
     def resumed(self, state: State) -> None:
-        """Ignore the state."""
+        """Note the watermark."""
+        self._watermark = state.watermark
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Note a committed batch: the loop is alive."""
         self._last_report = self._now()
+        self._watermark = state.watermark
 
     def account(self, account: Account) -> None:
         """Ignore the account."""
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Ignore the lag: an agent that is behind is alive and ready."""
+        """Note the lag; an agent that is behind is alive and ready."""
+        self._lag = dict(lag)
 
     def failure(self, error: ConnectorError | None) -> None:
         """Note that the loop finished a round (None), or that it waits because of this error."""
@@ -47,11 +56,9 @@ class Health:
 
     def healthz(self) -> Response:
         """200 while the loop is alive, else 503: the process should be restarted."""
-        silent_s = self._now() - self._last_report
-        if silent_s > self.stuck_after_s:
-            return json_response(
-                {"status": "stuck", "reason": f"the loop has not finished a round for {silent_s:.0f} s"}, 503
-            )
+        if self._silent_s > self.stuck_after_s:
+            reason = f"the loop has not finished a round for {self._silent_s:.0f} s"
+            return json_response({"status": "stuck", "reason": reason}, 503)
         return json_response({"status": "alive"})
 
     def readyz(self) -> Response:
@@ -59,6 +66,22 @@ class Health:
         if self._not_ready is None:
             return json_response({"status": "ready"})
         return json_response({"status": "not ready", "reason": self._not_ready}, 503)
+
+    def status(self) -> Response:
+        """All that is known, for the API."""
+        return json_response(
+            {
+                "alive": self._silent_s <= self.stuck_after_s,
+                "ready": self._not_ready is None,
+                "reason": self._not_ready,
+                "watermark": rfc3339(self._watermark),
+                "lag": {f"{topic}/{partition}": n for (topic, partition), n in self._lag.items()},
+            }
+        )
+
+    @property
+    def _silent_s(self) -> float:
+        return self._now() - self._last_report
 
 
 def routes(health: Health, registry: CollectorRegistry) -> dict[str, Route]:

@@ -1,35 +1,47 @@
-"""A small HTTP server for health, readiness and metrics.
+"""An HTTP server in a thread, for an ASGI application: the pages of health and metrics, or the whole API.
 
-Answers GET and HEAD on exact paths, from a thread of its own. Bounded: `MAX_REQUESTS` requests at once, `TIMEOUT_S`
-seconds for a client to finish its request, no request bodies.
+Owns one listening socket and one thread with an event loop. Bounded: `MAX_CONNECTIONS` at once, `MAX_HEADER_BYTES` of
+headers, and `TIMEOUT_S` seconds for a client to send the headers of a request.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeAlias, cast
+from functools import partial
+from typing import TypeAlias
 
+import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response as StarletteResponse
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from driftgauge.connectors.base import ConnectorError
 
 log = logging.getLogger(__name__)
 
-MAX_REQUESTS = 32
+MAX_CONNECTIONS = 512
+MAX_HEADER_BYTES = 32 * 1024
 TIMEOUT_S = 10.0
-_STOP_POLL_S = 0.05
+KEEP_ALIVE_S = 30
+CLOSE_S = 2
+"""Seconds that open requests get at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the server sends for a path."""
+    """What the server sends for a page."""
 
     body: bytes
     content_type: str = "application/json"
@@ -39,95 +51,134 @@ class Response:
 Route: TypeAlias = Callable[[], Response]
 
 
+def json_response(content: Mapping[str, object], status: int = 200) -> Response:
+    """A response of one JSON object."""
+    return Response(json.dumps(content).encode() + b"\n", status=status)
+
+
 def metrics_route(registry: CollectorRegistry) -> Route:
     """The route that answers a scrape of Prometheus."""
     return lambda: Response(generate_latest(registry), CONTENT_TYPE_LATEST)
 
 
-class Server:
-    """Answers the routes until it is closed.
+def pages(routes: Mapping[str, Route]) -> Starlette:
+    """The application that answers GET and HEAD on exact paths."""
 
-    With ``port`` 0 it listens on a free port; the attribute ``port`` is its number.
+    async def missing(_: Request, __: Exception) -> StarletteResponse:
+        return sent(json_response({"status": "not found", "paths": sorted(routes)}, 404))
+
+    async def answer(route: Route, _: Request) -> StarletteResponse:
+        return sent(await run_in_threadpool(_answer, route))
+
+    found = [StarletteRoute(path, partial(answer, route), methods=["GET"]) for path, route in routes.items()]
+    return Starlette(routes=found, exception_handlers={404: missing})
+
+
+def sent(response: Response) -> StarletteResponse:
+    """A response as the application sends it."""
+    headers = {"x-content-type-options": "nosniff", "content-type": response.content_type}
+    return StarletteResponse(response.body, response.status, headers)
+
+
+def _answer(route: Route) -> Response:
+    try:
+        return route()
+    except Exception:
+        log.exception("a page failed")
+        return json_response({"status": "error"}, 500)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; with ``port`` 0 on a free port.
 
     Raises
     ------
     ConnectorError
-        When the server cannot listen on the address.
+        When the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        raise ConnectorError(f"cannot listen on {host}:{port}: {error}", retriable=False) from None
+
+
+class Server:
+    """Serves an application until it is closed.
+
+    Parameters
+    ----------
+    listener : the socket to listen on, which the server closes
+    closing : called in the event loop before the server closes, to end responses that would last for ever
+
+    Attributes
+    ----------
+    host, port : the address that the server listens on
     """
 
-    def __init__(self, host: str, port: int, routes: Mapping[str, Route]) -> None:
-        try:
-            self._http = _Http((host, port), routes)
-        except (OSError, OverflowError) as error:
-            raise ConnectorError(f"cannot listen on {host}:{port}: {error}", retriable=False) from None
-        self.host, self.port = host, int(self._http.server_address[1])
-        self._thread = threading.Thread(target=self._http.serve_forever, args=[_STOP_POLL_S], name="http", daemon=True)
+    def __init__(self, app: ASGIApp, listener: socket.socket, closing: Callable[[], None] = lambda: None) -> None:
+        self.host, self.port = listener.getsockname()[:2]
+        self._listener, self._closing = listener, closing
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                log_config=None,
+                log_level="error",  # a warning for each malformed request would fill the log
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=CLOSE_S,
+            )
+        )
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening; safe to call twice."""
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        """Stop listening and end what is open; safe to call twice."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end)
+            self._thread.join()
+
+    def _run(self) -> None:
+        with self._runner, self._listener:
+            self._runner.run(self._uvicorn.serve(sockets=[self._listener]))
+
+    def _end(self) -> None:
+        self._closing()
+        self._uvicorn.should_exit = True
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = MAX_REQUESTS
+class _Protocol(H11Protocol):
+    """Closes a connection whose client takes too long to send the headers of a request."""
 
-    def __init__(self, address: tuple[str, int], routes: Mapping[str, Route]) -> None:
-        self.routes = routes
-        self._free_slots = threading.BoundedSemaphore(MAX_REQUESTS)
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, _Request)
+    _deadline: asyncio.TimerHandle | None = None
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Close the connection at once when `MAX_REQUESTS` requests are being answered."""
-        if self._free_slots.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_headers()
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free_slots.release()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._await_headers()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
 
-class _Request(BaseHTTPRequestHandler):
-    server_version, sys_version = "driftgauge", ""
-    timeout = TIMEOUT_S
+    def _await_headers(self) -> None:
+        self._deadline = self.loop.call_later(TIMEOUT_S, self.transport.close)
 
-    def do_GET(self) -> None:
-        response = self._response()
-        self.send_response(response.status)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(response.body)))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(response.body)
-
-    do_HEAD = do_GET  # noqa: N815 - the name is the library's
-
-    def _response(self) -> Response:
-        routes = cast(_Http, self.server).routes
-        route = routes.get(self.path.partition("?")[0])
-        if route is None:
-            return json_response({"status": "not found", "paths": sorted(routes)}, 404)
-        try:
-            return route()
-        except Exception:
-            log.exception("GET %s failed", self.path.partition("?")[0])
-            return json_response({"status": "error"}, 500)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-        log.debug(format, *args)
-
-
-def json_response(content: Mapping[str, object], status: int = 200) -> Response:
-    """A response of one JSON object."""
-    return Response(json.dumps(content).encode() + b"\n", status=status)
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,6 +1,6 @@
 """The whole agent: everything it needs is opened, served and closed again.
 
-Owns what runs beside the loop: the HTTP server and the scheduled jobs (reports, retention).
+Owns what runs beside the loop: the process for HTTP and the scheduled jobs (reports, retention).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.health import Health, routes
-from driftgauge.agent.outlets.http import Server
+from driftgauge.agent.outlets.health import STATUS, Health, routes
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
+from driftgauge.agent.service.web_process import WebProcess
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, Record, Store, TopicPartition
 from driftgauge.models.account import Account
@@ -89,9 +89,9 @@ def open_agent(
     observers = (Metrics(registry, max_domains=settings.bounds.max_domains), health, event_time, RejectionLog())
     with ExitStack() as stack:
         if settings.server.enabled:
-            server = Server(settings.server.host, settings.server.port, routes(health, registry))
-            stack.callback(server.close)
-            log.info("health and metrics on http://%s:%d", settings.server.host, server.port)
+            web = WebProcess(settings, {**routes(health, registry), STATUS: health.status})
+            stack.callback(web.close)
+            log.info("dashboard, API, health and metrics on http://%s:%d", settings.server.host, web.port)
         backoff = Backoff(settings.kafka.patience_s, stopping, observers)
         store = backoff.until(lambda: build.store(settings, keep_audit=keep_audit))
         stack.callback(store.close)

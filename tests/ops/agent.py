@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.demo.embedded import PLAN, bundled, settings_in
 from driftgauge.agent.outlets.health import Health, routes
-from driftgauge.agent.outlets.http import Server
+from driftgauge.agent.outlets.http import Server, listen, pages
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Loop, Observer
@@ -51,5 +51,5 @@ def agent_with_page(folder: Path) -> Iterator[Page]:
         return Loop(*parts, lambda: source, NoSink, observers=observers)
 
     sources = MemorySource(BEFORE_TRAFFIC), open_files(bundled(), PLAN, seed=0).source
-    with closing(Server("127.0.0.1", 0, routes(health, registry))) as server:
+    with closing(Server(pages(routes(health, registry)), listen("127.0.0.1", 0))) as server:
         yield Page(registry, f"127.0.0.1:{server.port}", [reading(source) for source in sources])

@@ -1,0 +1,108 @@
+"""The OpenAPI 3.1 document, made from the table of operations, the models of their shapes and the event contract."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+from pydantic.json_schema import models_json_schema
+
+from driftgauge.agent.api.operations import OTHERS, READS, Operation
+from driftgauge.agent.api.problem import CONTENT_TYPE, ProblemBody
+from driftgauge.agent.api.reading import Answer
+from driftgauge.connectors.publishing import contract
+
+Schema: TypeAlias = dict[str, Any]
+
+_REFERENCE = "#/components/schemas/{model}"
+_STATUSES = {
+    "401": "no token, or an unknown one",
+    "403": "a token without the role",
+    "404": "it does not exist",
+    "422": "the question cannot be used",
+    "429": "too many requests",
+    "503": "the store cannot be read now",
+}
+_DESCRIPTION = "How right deployed language models are, since when, why, and what to do. See docs/api.md."
+
+
+def document() -> Answer:
+    """The document as the server answers it."""
+    body = json.dumps(openapi()).encode()
+    return Answer(body, b"", hashlib.blake2b(body, digest_size=12).hexdigest())
+
+
+def openapi() -> Schema:
+    """The document.
+
+    >>> openapi()["openapi"]
+    '3.1.0'
+    """
+    operations = (*READS, *OTHERS)
+    answers = {operation.answer for operation in operations if operation.answer} | {ProblemBody}
+    references, described = models_json_schema(
+        [(answer, "serialization") for answer in sorted(answers, key=lambda model: model.__name__)],
+        ref_template=_REFERENCE,
+    )
+    named = {model: reference for (model, _), reference in references.items()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "driftgauge", "version": version("driftgauge"), "description": _DESCRIPTION},
+        "paths": {made.path: {made.method.lower(): _operation(made, named)} for made in operations},
+        "components": {
+            "schemas": {**described.get("$defs", {}), **dict(_carried())},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _operation(made: Operation, named: Mapping[Any, Schema]) -> Schema:
+    content = (
+        {"application/json": {"schema": named[made.answer]}}
+        if made.answer
+        else {"text/event-stream": {"schema": {"type": "string"}}}
+    )
+    return {
+        "summary": made.summary,
+        "description": f"{made.description}\n\nNeeds the role `{made.role}`.".strip(),
+        "operationId": made.path.removeprefix("/v1/").replace("/", "_").replace("-", "_"),
+        "parameters": list(_parameters(made)),
+        "responses": {
+            "200": {"description": "the answer", "content": content},
+            "304": {"description": "the client has this answer already"},
+            **{
+                status: {"description": text, "content": {CONTENT_TYPE: {"schema": named[ProblemBody]}}}
+                for status, text in _STATUSES.items()
+            },
+        },
+    }
+
+
+def _parameters(made: Operation) -> Iterator[Schema]:
+    described = made.question.model_json_schema(by_alias=True)
+    for name, schema in described.get("properties", {}).items():
+        is_required = name in described.get("required", ())
+        yield {"name": name, "in": "query", "required": is_required, "schema": schema}
+
+
+def _carried() -> Iterator[tuple[str, Schema]]:
+    """The schemas of the event contract, with their parts as components of their own."""
+    for name, schema in contract.schemas().items():
+        parts = schema.pop("$defs", {})
+        schema.pop("$schema", None)
+        for part, content in {**parts, name: schema}.items():
+            yield (part if part == name else f"{name}.{part}"), _moved(content, name)
+
+
+def _moved(schema: Any, name: str) -> Any:
+    """A schema whose references lead to the components."""
+    if isinstance(schema, dict):
+        return {
+            key: f"#/components/schemas/{name}.{value.rpartition('/')[2]}" if key == "$ref" else _moved(value, name)
+            for key, value in schema.items()
+        }
+    return [_moved(value, name) for value in schema] if isinstance(schema, list) else schema
