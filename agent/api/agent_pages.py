@@ -13,8 +13,8 @@ from starlette.routing import Route
 from driftgauge.agent.api.problem import Problem
 from driftgauge.agent.outlets.http import Response, sent
 
-Ask: TypeAlias = Callable[[str], Awaitable[Response]]
-"""Asks the agent for a page by its name; raises `OSError` when the agent is gone."""
+Ask: TypeAlias = Callable[..., Awaitable[Response]]
+"""Asks the agent for a page by its name, with arguments; raises `OSError` when the agent is gone."""
 
 PATHS = ("/healthz", "/readyz", "/metrics")
 
@@ -24,10 +24,10 @@ def agent_pages(ask: Ask) -> list[Route]:
     return [Route(path, partial(_page, ask, path), methods=["GET"]) for path in PATHS]
 
 
-async def asked_agent(ask: Ask, page: str) -> Response:
+async def asked_agent(ask: Ask, page: str, **arguments: object) -> Response:
     """The agent's answer; raises `Problem` when it is gone."""
     try:
-        return await ask(page)
+        return await ask(page, **arguments)
     except OSError:
         raise Problem(503, "the agent has ended") from None
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,13 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from driftgauge.agent.api.access import Access, Role
+from driftgauge.agent.api.access import Access
 from driftgauge.agent.api.agent_pages import Ask, agent_pages
 from driftgauge.agent.api.guard import Guard
 from driftgauge.agent.api.health import health
 from driftgauge.agent.api.openapi import document
-from driftgauge.agent.api.operations import HEALTH, READS, STREAM, Read
+from driftgauge.agent.api.operating import roll_back
+from driftgauge.agent.api.operations import EVENTS, HEALTH, LABELS, READS, ROLLBACK, STREAM, Operation, Read
 from driftgauge.agent.api.page import page_routes
+from driftgauge.agent.api.posting import EventsQuestion, Posting
 from driftgauge.agent.api.problem import Problem, invalid
 from driftgauge.agent.api.rate import RateLimit
 from driftgauge.agent.api.reading import Answer, StoreReader
@@ -45,9 +47,15 @@ class Api:
     """
 
     def __init__(
-        self, reader: StoreReader, access: Access, known: Known, rate: RateLimit, ask: Ask | None = None
+        self,
+        reader: StoreReader,
+        posting: Posting,
+        access: Access,
+        known: Known,
+        rate: RateLimit,
+        ask: Ask | None = None,
     ) -> None:
-        self._reader, self._access, self._known, self._ask = reader, access, known, ask
+        self._reader, self._posting, self._access, self._known, self._ask = reader, posting, access, known, ask
         self._n_streams = 0
         self._document = document()
         self.app = Starlette(
@@ -55,6 +63,9 @@ class Api:
                 *(Route(read.path, partial(self._read, read), methods=["GET"]) for read in READS),
                 Route(HEALTH.path, self._health, methods=["GET"]),
                 Route(STREAM.path, self._stream, methods=["GET"]),
+                Route(LABELS.path, self._labels, methods=["POST"]),
+                Route(EVENTS.path, self._events, methods=["POST"]),
+                Route(ROLLBACK.path, self._rollback, methods=["POST"]),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
                 *(agent_pages(ask) if ask else ()),
                 *page_routes(),
@@ -70,20 +81,29 @@ class Api:
             yield
 
     async def _read(self, read: Read, request: Request) -> Response:
-        self._allow(read.role, request)
-        question = asked(read.question, request)
+        question = self._begin(read, request)
         make = partial(_body, read, question, self._known)
         return conditional(request, await self._reader.answer((read.path, question), make))
 
     async def _health(self, request: Request) -> Response:
-        self._allow(HEALTH.role, request)
-        asked(HEALTH.question, request)
-        headers = {"cache-control": "no-store"}
-        return Response((await health(self._ask)).model_dump_json(), 200, headers, "application/json")
+        self._begin(HEALTH, request)
+        return uncached(await health(self._ask))
+
+    async def _labels(self, request: Request) -> Response:
+        self._begin(LABELS, request)
+        return uncached(await self._posting.labels(request), 202)
+
+    async def _events(self, request: Request) -> Response:
+        question = self._begin(EVENTS, request)
+        assert isinstance(question, EventsQuestion)  # noqa: S101 - the table says so
+        return uncached(await self._posting.events(request, question), 202)
+
+    async def _rollback(self, request: Request) -> Response:
+        self._begin(ROLLBACK, request)
+        return uncached(await roll_back(request, self._reader, self._ask), 202)
 
     async def _stream(self, request: Request) -> Response:
-        self._allow(STREAM.role, request)
-        asked(STREAM.question, request)
+        self._begin(STREAM, request)
         if self._n_streams >= MAX_STREAMS:
             raise Problem(503, f"at most {MAX_STREAMS} streams at once", headers={"retry-after": "30"})
         return StreamingResponse(self._counted(), media_type="text/event-stream", headers={"cache-control": "no-store"})
@@ -99,8 +119,11 @@ class Api:
     async def _openapi(self, request: Request) -> Response:
         return conditional(request, self._document)
 
-    def _allow(self, role: Role, request: Request) -> None:
-        self._access.check(role, request.headers.get("authorization", ""), request.headers.get("host", ""))
+    def _begin(self, operation: Operation, request: Request) -> Question:
+        """The question of a request that may ask it; raises `Problem` otherwise."""
+        headers = request.headers
+        self._access.check(operation.role, headers.get("authorization", ""), headers.get("host", ""))
+        return asked(operation.question, request)
 
 
 def _body(read: Read, question: Question, known: Known, queries: StoreQueries) -> bytes:
@@ -116,6 +139,11 @@ def asked(model: type[Question], request: Request) -> Question:
         return model.model_validate(dict(pairs))
     except ValidationError as error:
         raise invalid("query", error) from None
+
+
+def uncached(answer: BaseModel, status: int = 200) -> Response:
+    """An answer that holds for this request only."""
+    return Response(answer.model_dump_json(), status, {"cache-control": "no-store"}, "application/json")
 
 
 def conditional(request: Request, answer: Answer) -> Response:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import socket
 
+from driftgauge.agent import kafka_settings
 from driftgauge.agent.api.access import ROLES, Access
 from driftgauge.agent.api.agent_pages import Ask
 from driftgauge.agent.api.app import Api
+from driftgauge.agent.api.posting import Posting
+from driftgauge.agent.api.publishing import Publishing
 from driftgauge.agent.api.rate import RateLimit
 from driftgauge.agent.api.reading import StoreReader
 from driftgauge.agent.api.views.context import Known
 from driftgauge.agent.outlets.http import Server
 from driftgauge.config.settings import Settings
+from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.label_scale import LabelScale
+from driftgauge.connectors.kafka.sink import KafkaSink
 
 
 def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = None) -> Server:
@@ -22,8 +28,33 @@ def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = N
     ask : asks the agent that runs; None: there is none
     """
     reader = StoreReader(settings.store.url.get_secret_value())
-    api = Api(reader, access(settings), known(settings), RateLimit(settings.server.requests_per_s), ask)
-    return Server(api.app, listener, reader.close)
+    publishing = Publishing(lambda: KafkaSink(kafka_settings.connection(settings.kafka)))
+
+    def closing() -> None:
+        reader.close()
+        publishing.close()
+
+    rate = RateLimit(settings.server.requests_per_s)
+    api = Api(reader, posting(settings, publishing), access(settings), known(settings), rate, ask)
+    return Server(api.app, listener, closing)
+
+
+def posting(settings: Settings, publishing: Publishing) -> Posting:
+    """What takes labels and events."""
+
+    def make_decoder() -> Decoder:
+        from driftgauge.agent.service.build import decoder  # imports the whole agent, in some seconds
+
+        return decoder(settings)
+
+    topics = settings.kafka.topics
+    return Posting(
+        publishing,
+        labels_topic=next(iter(topics.labels), ""),
+        events_topic=topics.generations[0],
+        scale=LabelScale(settings.labels.scale),
+        make_decoder=make_decoder,
+    )
 
 
 def access(settings: Settings) -> Access:

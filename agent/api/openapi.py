@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from driftgauge.agent.api.operating import Rollback
 from driftgauge.agent.api.operations import OTHERS, READS, Operation
 from driftgauge.agent.api.problem import CONTENT_TYPE, ProblemBody
 from driftgauge.agent.api.reading import Answer
@@ -25,6 +27,13 @@ _STATUSES = {
     "422": "the question cannot be used",
     "429": "too many requests",
     "503": "the store cannot be read now",
+}
+_OF_BODIES = {
+    "400": "the body is malformed",
+    "408": "the body did not come in time",
+    "409": "no agent runs",
+    "413": "the body is too large",
+    "415": "the content type is not one of these",
 }
 _DESCRIPTION = "How right deployed language models are, since when, why, and what to do. See docs/api.md."
 
@@ -42,7 +51,7 @@ def openapi() -> Schema:
     '3.1.0'
     """
     operations = (*READS, *OTHERS)
-    answers = {operation.answer for operation in operations if operation.answer} | {ProblemBody}
+    answers: set[type[BaseModel]] = {made.answer for made in operations if made.answer} | {ProblemBody, Rollback}
     references, described = models_json_schema(
         [(answer, "serialization") for answer in sorted(answers, key=lambda model: model.__name__)],
         ref_template=_REFERENCE,
@@ -66,17 +75,19 @@ def _operation(made: Operation, named: Mapping[Any, Schema]) -> Schema:
         if made.answer
         else {"text/event-stream": {"schema": {"type": "string"}}}
     )
+    body = {"requestBody": {"required": True, "content": {kind: {"schema": made.body[kind]} for kind in made.body}}}
     return {
+        **(body if made.body else {}),
         "summary": made.summary,
         "description": f"{made.description}\n\nNeeds the role `{made.role}`.".strip(),
         "operationId": made.path.removeprefix("/v1/").replace("/", "_").replace("-", "_"),
         "parameters": list(_parameters(made)),
         "responses": {
-            "200": {"description": "the answer", "content": content},
-            "304": {"description": "the client has this answer already"},
+            "202" if made.body else "200": {"description": "the answer", "content": content},
+            **({} if made.body else {"304": {"description": "the client has this answer already"}}),
             **{
                 status: {"description": text, "content": {CONTENT_TYPE: {"schema": named[ProblemBody]}}}
-                for status, text in _STATUSES.items()
+                for status, text in {**_STATUSES, **(_OF_BODIES if made.body else {})}.items()
             },
         },
     }

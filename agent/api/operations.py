@@ -6,17 +6,21 @@ To add one that reads the store, write its view in `driftgauge.agent.api.views` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from driftgauge.agent.api.access import Role
 from driftgauge.agent.api.health import Health
+from driftgauge.agent.api.operating import RollbackAccepted
+from driftgauge.agent.api.posting import AcceptedEvents, AcceptedLabels, EventsQuestion
 from driftgauge.agent.api.shapes import Question
 from driftgauge.agent.api.views import domains
 from driftgauge.agent.api.views.context import Known
+from driftgauge.connectors.decoding.decoder import CONTENT_TYPES
+from driftgauge.connectors.labels.posted import MAX_LABELS
 from driftgauge.connectors.store.queries import StoreQueries
 
 
@@ -27,6 +31,7 @@ class Operation:
     Attributes
     ----------
     question : the model of its query
+    body : the schema of its body, by content type
     answer : the model of its body in JSON; None: it is a stream of events
     """
 
@@ -36,6 +41,7 @@ class Operation:
     method: Literal["GET", "POST"] = "GET"
     role: Role = "read"
     question: type[Question] = Question
+    body: Mapping[str, Any] = field(default_factory=dict)
     answer: type[BaseModel] | None
 
 
@@ -62,6 +68,13 @@ READS: tuple[Read, ...] = (
     ),
 )
 
+_LABEL = {
+    "type": "object",
+    "required": ["response_id", "correct"],
+    "properties": {"response_id": {"type": "string"}, "correct": {}},
+}
+LABEL_BODY: Mapping[str, Any] = {"anyOf": [_LABEL, {"type": "array", "items": _LABEL, "maxItems": MAX_LABELS}]}
+
 HEALTH = Operation(path="/v1/health", summary="Whether the agent runs, and how far it is", answer=Health)
 STREAM = Operation(
     path="/v1/stream",
@@ -70,4 +83,32 @@ STREAM = Operation(
     "comes at once. Ask the other operations for what changed.",
     answer=None,
 )
-OTHERS: tuple[Operation, ...] = (HEALTH, STREAM)
+LABELS = Operation(
+    path="/v1/labels",
+    summary="Post labels",
+    description="One label or a list, in JSON, as the event `label` describes them. `label_id` may be left out: it is "
+    "then made of response and annotator, so that a later label corrects the former. So may `event_time`: it is now.",
+    method="POST",
+    role="label",
+    body={"application/json": LABEL_BODY},
+    answer=AcceptedLabels,
+)
+EVENTS = Operation(
+    path="/v1/events",
+    summary="Post generation events",
+    description="One record in any format that the agent reads: its own events, bodies and streams of a model server.",
+    method="POST",
+    role="ingest",
+    question=EventsQuestion,
+    body={kind: {} for kind in CONTENT_TYPES},
+    answer=AcceptedEvents,
+)
+ROLLBACK = Operation(
+    path="/v1/classifiers/rollback",
+    summary="Let an earlier classifier version predict again",
+    method="POST",
+    role="operate",
+    body={"application/json": {"$ref": "#/components/schemas/Rollback"}},
+    answer=RollbackAccepted,
+)
+OTHERS: tuple[Operation, ...] = (HEALTH, STREAM, LABELS, EVENTS, ROLLBACK)

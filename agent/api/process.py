@@ -42,12 +42,12 @@ class RunningAgent:
         self._thread = threading.Thread(target=self._listen, name="agent", daemon=True)
         self._thread.start()
 
-    async def ask(self, page: str) -> Response:
+    async def ask(self, page: str, **arguments: object) -> Response:
         """The agent's own answer; raises `OSError` when the agent is gone."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Response] = loop.create_future()
         self._asking.append((loop, answer))
-        self._connection.send(page)
+        self._connection.send((page, arguments))
         return await answer
 
     def wait(self) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, closing, suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
@@ -22,6 +22,8 @@ from driftgauge.connectors.store.changes import StoreChanges
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOK_S = 1.0
 MAX_ANSWERS = 256
@@ -96,14 +98,18 @@ class StoreReader:
 
     async def _made(self, make: Callable[[StoreQueries], bytes]) -> Answer:
         self._threads = self._threads or CapacityLimiter(THREADS)
-        return await to_thread.run_sync(self._read, make, limiter=self._threads)
+        return await to_thread.run_sync(self._encoded, make, limiter=self._threads)
 
-    def _read(self, make: Callable[[StoreQueries], bytes]) -> Answer:
+    def read(self, make: Callable[[StoreQueries], T]) -> T:
+        """What ``make`` reads; blocks, and raises `Problem` while the store cannot be read."""
         try:
             with closing(open_queries(self._url)) as queries:
-                body = make(queries)
+                return make(queries)
         except ConnectorError as error:
             raise Problem(503, str(error), headers={"retry-after": "2"}) from error
+
+    def _encoded(self, make: Callable[[StoreQueries], bytes]) -> Answer:
+        body = self.read(make)
         zipped = gzip.compress(body, compresslevel=5, mtime=0) if len(body) >= ZIPPED_FROM_BYTES else b""
         return Answer(body, zipped, hashlib.blake2b(body, digest_size=12).hexdigest())
 

@@ -1,13 +1,14 @@
 """``driftgauge versions`` and ``driftgauge rollback``: the classifier versions in a store, and going back to one.
 
-`versions` only reads, so the agent may be running. `rollback` writes, so the agent must be stopped.
+`versions` only reads, so the agent may be running. `rollback` writes, so the agent must be stopped; a running agent
+goes back when it is asked to through its API.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,11 +23,6 @@ from driftgauge.agent.commands.options import (
     store_url_or_setting,
 )
 from driftgauge.agent.commands.terminal import print_line, print_table, write_json
-
-if TYPE_CHECKING:
-    from driftgauge.connectors.base import Store
-    from driftgauge.models.learn.committee import CommitteeSettings
-    from driftgauge.models.learn.committee_record import CommitteeRecord
 
 HEADER = ("context", "version", "kind", "labels", "Brier", "AUROC", "calibration error", "digest", "why stored")
 
@@ -56,6 +52,7 @@ def rollback(
 ) -> None:
     """Let a stored classifier version predict again. Stop the agent first, and pass the agent's own settings."""
     from driftgauge.agent.service import build
+    from driftgauge.agent.service.rollback import roll_back
     from driftgauge.connectors.store.queries import open_queries
 
     settings = settings_from(config, overrides)
@@ -76,42 +73,3 @@ def _line(version: Mapping[str, Any]) -> list[str]:
     number = f"{version['number']}{'*' if version['predicts'] else ''}"
     labels = str(version["n_labels"])
     return [version["context"], number, version["kind"], labels, *scores, version["digest"], version["reason"]]
-
-
-def roll_back(store: Store, settings: CommitteeSettings, number: int, fingerprint: str | None = None) -> str:
-    """Let a stored version of a context predict again; return the fingerprint of that context.
-
-    Raises
-    ------
-    ConnectorError
-        When the store has no such context or version, or when it was written with other classifiers than ``settings``
-        names: a rollback would remove from the store those that the settings do not name.
-    """
-    from driftgauge.agent.core.context_state import contexts_saved, under
-    from driftgauge.agent.outlets.versions import named_context, record_of
-    from driftgauge.connectors.base import ConnectorError
-    from driftgauge.models.learn.committee import Committee
-
-    with store.transaction() as transaction:
-        contexts = contexts_saved(transaction.state("context/"))
-        name = named_context(contexts, fingerprint)
-        _check_settings(record_of(contexts[name]), settings)
-        committee = Committee.restore(settings, under("committee/", contexts[name]))
-        try:
-            committee.rollback(number)
-        except ValueError as error:
-            raise ConnectorError(f"context {name}: {error}", retriable=False) from error
-        transaction.save_state({f"context/{name}/committee/{k}": part for k, part in committee.changes().items()})
-    return name
-
-
-def _check_settings(record: CommitteeRecord, settings: CommitteeSettings) -> None:
-    from driftgauge.connectors.base import ConnectorError
-
-    named = {member for member in record.members if "@" not in member}
-    if record.configured != settings.champion or named != {settings.champion, *settings.challengers}:
-        text = (
-            f"the store was written with classifier.kind {record.configured} and {', '.join(sorted(named))} in its "
-            "committee; run this with the settings of the agent (--config)"
-        )
-        raise ConnectorError(text, retriable=False)

@@ -14,8 +14,8 @@ from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
-STATUS = "status"
-"""The name of the page that the API shows as a part of its own; no path."""
+STATUS, ROLLBACK = "status", "rollback"
+"""What the API asks the agent for besides pages: how it is, and to go back to a classifier version."""
 
 
 class Health:

@@ -10,17 +10,20 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from queue import SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.state import State
-from driftgauge.agent.outlets.health import STATUS, Health, routes
+from driftgauge.agent.outlets.health import ROLLBACK, STATUS, Health, routes
+from driftgauge.agent.outlets.http import Response, json_response
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
+from driftgauge.agent.service.rollback import requested_rollback
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.agent.service.web_process import WebProcess
 from driftgauge.config.settings import Settings
@@ -87,9 +90,16 @@ def open_agent(
     stopping = stopping or threading.Event()
     health, event_time, registry = Health(), EventTime(), CollectorRegistry()
     observers = (Metrics(registry, max_domains=settings.bounds.max_domains), health, event_time, RejectionLog())
+    requests: SimpleQueue[Callable[[Store], None]] = SimpleQueue()
+
+    def rolled_back(number: int, fingerprint: str) -> Response:
+        requests.put(requested_rollback(build.committee_settings(settings), number, fingerprint))
+        return json_response({})
+
     with ExitStack() as stack:
         if settings.server.enabled:
-            web = WebProcess(settings, {**routes(health, registry), STATUS: health.status})
+            pages: dict[str, Callable[..., Response]] = {STATUS: health.status, ROLLBACK: rolled_back}
+            web = WebProcess(settings, {**routes(health, registry), **pages})
             stack.callback(web.close)
             log.info("dashboard, API, health and metrics on http://%s:%d", settings.server.host, web.port)
         backoff = Backoff(settings.kafka.patience_s, stopping, observers)
@@ -99,7 +109,7 @@ def open_agent(
         stack.callback(schedule.close)
         gc.freeze()  # objects of libraries are most of all objects and stay: a collection that visits them takes 0.2 s
         stack.callback(gc.unfreeze)
-        yield build.loop(settings, store, observers, stopping)
+        yield build.loop(settings, store, observers, stopping, requests)
 
 
 def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:

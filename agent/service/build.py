@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from driftgauge.agent import kafka_settings
@@ -374,7 +375,13 @@ def report_writer(
     )
 
 
-def loop(settings: Settings, store: Store, observers: Sequence[Observer], stopping: threading.Event) -> Loop:
+def loop(
+    settings: Settings,
+    store: Store,
+    observers: Sequence[Observer],
+    stopping: threading.Event,
+    requests: SimpleQueue[Callable[[Store], None]] | None = None,
+) -> Loop:
     """The loop that reads from Kafka and publishes to it, with this store."""
     return Loop(
         pipeline_settings(settings),
@@ -386,4 +393,5 @@ def loop(settings: Settings, store: Store, observers: Sequence[Observer], stoppi
         stopping=stopping,
         patience_s=settings.kafka.patience_s,
         pause_after_s=settings.kafka.pause_after_s,
+        requests=requests,
     )

@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from queue import SimpleQueue
 from typing import NamedTuple, Protocol, TypeVar
 
 from driftgauge.agent.core.pipeline import Pipeline
@@ -145,6 +146,7 @@ class Loop:
     poll_timeout_s : seconds to wait for records in one poll
     patience_s : seconds to wait for a connector that failed before its error is raised
     pause_after_s : seconds without a record after which pending estimates are emitted early
+    requests : work on the store that others ask for; it is done between two batches
 
     Attributes
     ----------
@@ -164,6 +166,7 @@ class Loop:
         poll_timeout_s: float = 1.0,
         patience_s: float = 600.0,
         pause_after_s: float = 30.0,
+        requests: SimpleQueue[Callable[[Store], None]] | None = None,
     ) -> None:
         self.settings = settings
         self.decoder = decoder
@@ -175,6 +178,7 @@ class Loop:
         self.poll_timeout_s = poll_timeout_s
         self.pause_after_s = pause_after_s
         self.backoff = Backoff(patience_s, self.stopping, observers)
+        self.requests = SimpleQueue() if requests is None else requests
         self.has_served = False
         self.account = Account()
         self._failures = Failures()
@@ -221,6 +225,7 @@ class Loop:
                 elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
                 pipeline.score_ahead(ROWS_SCORED_AHEAD)
+                self._do_requests(pipeline)
                 self._report_success(source)
             self._emit_all(pipeline, sink)
 
@@ -289,8 +294,13 @@ class Loop:
                 committed = self._commit(pipeline, [record], positions, letter)
             self._notify([record], committed, pipeline)
 
+    def _do_requests(self, pipeline: Pipeline) -> None:
+        while not self.requests.empty():
+            self.requests.get()(self.store)
+            self._resume(pipeline)
+
     def _resume(self, pipeline: Pipeline) -> None:
-        """Take the state of the store: after a failed transaction the pipeline is ahead of it."""
+        """Take the state of the store: a failed transaction left the pipeline ahead of it, a request behind."""
         with self.store.transaction() as transaction:
             pipeline.state = State.resume(self.settings, transaction)
 

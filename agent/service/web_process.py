@@ -11,12 +11,12 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from driftgauge.agent.outlets.http import Route, listen
+from driftgauge.agent.outlets.http import Response, listen
 from driftgauge.config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class WebProcess:
 
     Parameters
     ----------
-    pages : what the agent itself answers, by the names that the process asks with
+    pages : what the agent itself answers, by the names that the process asks with; none may wait
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class WebProcess:
         When the address cannot be listened on.
     """
 
-    def __init__(self, settings: Settings, pages: Mapping[str, Route]) -> None:
+    def __init__(self, settings: Settings, pages: Mapping[str, Callable[..., Response]]) -> None:
         self._settings, self._pages = settings, pages
         self._listener = listen(settings.server.host, settings.server.port)
         self.port = int(self._listener.getsockname()[1])
@@ -76,7 +76,8 @@ class WebProcess:
         while True:
             with self._connection, suppress(EOFError, OSError):
                 while True:
-                    self._connection.send(self._pages[self._connection.recv()]())
+                    page, arguments = self._connection.recv()
+                    self._connection.send(self._pages[page](**arguments))
             code = self._ended()
             if self._closing.is_set():
                 return

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.agent.commands.check_config import check_fit
-from driftgauge.agent.commands.versions import roll_back
 from driftgauge.agent.core.context_state import contexts_saved
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.evaluation.fit import rows_of_store
 from driftgauge.agent.outlets.versions import contexts_in, record_of, stored_versions
 from driftgauge.agent.service.build import committee_settings, store
+from driftgauge.agent.service.rollback import roll_back
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import backup, open_queries

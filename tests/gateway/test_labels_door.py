@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.agent.gateway.door import Answer
-from driftgauge.agent.gateway.labels_door import MAX_BYTES, MAX_LABELS, MAX_NAMED, LabelsDoor
+from driftgauge.agent.gateway.labels_door import LabelsDoor
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.label_scale import LabelScale
+from driftgauge.connectors.labels.posted import MAX_LABELS, MAX_LABELS_BYTES, MAX_NAMED
 from driftgauge.models.events import Label
 
 TOKEN, NOW = "planted-token", 1_767_607_200.0
@@ -132,7 +133,7 @@ def test_a_door_without_a_token_cannot_be_made() -> None:
         (b'{"type": "generation", "response_id": "r", "correct": true}', 422),
         (b'{"version": 2, "response_id": "r", "correct": true}', 422),
         (b'{"response_id": "r", "correct": true, "inclusion_probability": 2}', 422),
-        (b" " * (MAX_BYTES + 1), 413),
+        (b" " * (MAX_LABELS_BYTES + 1), 413),
         (b"[" + b",".join([b"{}"] * (MAX_LABELS + 1)) + b"]", 413),
     ],
     ids=lambda value: str(value)[:40],
