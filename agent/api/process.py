@@ -59,8 +59,14 @@ class RunningAgent:
             while (answer := self._connection.recv()) is not None:
                 loop, waiting = self._asking.popleft()
                 loop.call_soon_threadsafe(_give, waiting, answer)
+        for loop, waiting in self._asking:
+            loop.call_soon_threadsafe(_give, waiting, None)
 
 
-def _give(waiting: asyncio.Future[Response], answer: Response) -> None:
-    if not waiting.done():  # a client that is gone waits no more
+def _give(waiting: asyncio.Future[Response], answer: Response | None) -> None:
+    if waiting.done():  # a client that is gone waits no more
+        return
+    if answer is None:
+        waiting.set_exception(ConnectionError("the agent has ended"))
+    else:
         waiting.set_result(answer)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.http import Response, Route, json_response, metrics_route
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
+
+if TYPE_CHECKING:  # the state brings the classifiers: two seconds, which the process for HTTP does not need
+    from driftgauge.agent.core.state import State
 
 STATUS, ROLLBACK = "status", "rollback"
 """What the API asks the agent for besides pages: how it is, and to go back to a classifier version."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from driftgauge.agent.outlets.http import Response, listen
+from driftgauge.agent.outlets.http import Response, answered, listen
 from driftgauge.config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class WebProcess:
             with self._connection, suppress(EOFError, OSError):
                 while True:
                     page, arguments = self._connection.recv()
-                    self._connection.send(self._pages[page](**arguments))
+                    self._connection.send(answered(self._pages[page], **arguments))
             code = self._ended()
             if self._closing.is_set():
                 return
