@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+import pytest
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service.loop import Loop
@@ -70,14 +73,20 @@ class World:
         finally:
             self.audit = store.audit()
 
-    def survive(self, crash: CrashPlan, *, loop: type[Loop] = Loop, other_order: bool = False) -> None:
-        """Run, die where the plan says, and run again; the second run may read the partitions in another order."""
-        try:
+    def die(self, crash: CrashPlan, *, loop: type[Loop] = Loop) -> None:
+        """Run an agent until it dies where the plan says."""
+        with pytest.raises(Crash):
             self.run(crash=crash, loop=loop)
-        except Crash:
-            if other_order:
-                self.log = sorted(self.log, key=lambda record: (record.offset // 3, record.topic, record.partition))
-            self.run(loop=loop)
+
+    def restart(self, *, loop: type[Loop] = Loop, other_order: bool = False) -> None:
+        """Run another agent to the end of the log; it may read the partitions in another order."""
+        if other_order:
+            self.log = sorted(self.log, key=lambda record: (record.offset // 3, record.topic, record.partition))
+        self.run(loop=loop)
+
+    def left(self) -> bytes:
+        """All that the next agent finds, as bytes; they are equal only where it finds the same."""
+        return pickle.dumps((self.tables, self.published))
 
     def replayed(self) -> World:
         """The world of an agent that does not die and applies the records in the same order as this one."""
@@ -124,3 +133,21 @@ class World:
             place = message.topic, message.key, message.value
             counted[place] = counted.get(place, 0) + 1
         return counted
+
+
+def survivors(
+    make: Callable[[], World], n_points: int, *, loop: type[Loop] = Loop, other_order: bool = False
+) -> Iterator[tuple[int, World]]:
+    """The agent dies at every point and is started again: the number of the point, and the world at the end.
+
+    Many points leave the same behind, such as those of a transaction that is rolled back. What an agent does depends on
+    nothing else, so it is started again, and yielded, for the first of them only.
+    """
+    known = set()
+    for at in range(n_points):
+        world = make()
+        world.die(CrashPlan(at=at), loop=loop)
+        if (left := world.left()) not in known:
+            known.add(left)
+            world.restart(loop=loop, other_order=other_order)
+            yield at, world

@@ -14,7 +14,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record, Sink, TopicPartition
 from driftgauge.connectors.testing import CrashPlan
-from tests.crash.agents import World, records
+from tests.crash.agents import World, records, survivors
 from tests.pipeline.logs import CROWDED, SETTINGS, make_colliding_log, make_roaming_log
 
 SEEDS = range(3)
@@ -60,10 +60,8 @@ def test_an_agent_that_dies_at_any_effect_reaches_the_same_state_and_outputs(
     straight, points = crash_points(log, settings)
     assert {p.split()[-1] for p in points} >= {"poll", "begin", "commit", "publish", "acknowledge"}
     assert violations(straight, straight) == []
-    for at, point in enumerate(points):
-        world = World(log, settings)
-        world.survive(CrashPlan(at=at))
-        assert violations(world, straight) == [], f"killed {point} (effect {at})"
+    for at, world in survivors(lambda: World(log, settings), len(points)):
+        assert violations(world, straight) == [], f"killed {points[at]} (effect {at})"
 
 
 def test_the_size_of_batches_does_not_change_state_and_published_messages() -> None:
@@ -127,7 +125,8 @@ def test_an_agent_that_reads_in_another_order_after_a_restart_equals_one_that_re
     _, points = crash_points(log)
     for at in range(0, len(points), 7):
         world = World(log)
-        world.survive(CrashPlan(at=at), other_order=True)
+        world.die(CrashPlan(at=at))
+        world.restart(other_order=True)
         assert violations(world, world.replayed()) == [], f"killed {points[at]} (effect {at})"
 
 
@@ -138,10 +137,5 @@ def test_an_agent_with_a_wrong_order_of_effects_fails_these_tests(mutant: type[L
     log = records(0, 24)
     survey = CrashPlan()
     World(log).run(crash=survey, loop=mutant)
-    assert any(caught(mutant, log, at) for at in range(len(survey.points)))
-
-
-def caught(mutant: type[Loop], log: list[Record], at: int) -> bool:
-    world = World(log)
-    world.survive(CrashPlan(at=at), loop=mutant, other_order=True)
-    return bool(violations(world, world.replayed()))
+    worlds = survivors(lambda: World(log), len(survey.points), loop=mutant, other_order=True)
+    assert any(violations(world, world.replayed()) for _, world in worlds)

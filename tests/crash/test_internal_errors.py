@@ -20,7 +20,7 @@ from driftgauge.connectors.decoding.formats.own import parse
 from driftgauge.connectors.testing import CrashPlan, MemorySink, MemorySource, MemoryStore
 from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
 from driftgauge.models.signals.arrivals import with_features
-from tests.crash.agents import World, records
+from tests.crash.agents import World, records, survivors
 from tests.crash.test_every_effect import crash_points, violations
 from tests.pipeline.logs import SETTINGS
 
@@ -126,10 +126,8 @@ def test_an_agent_that_dies_while_it_isolates_a_record_reaches_the_same_state_an
     straight, survey = PoisonedWorld(log), CrashPlan()
     straight.run(crash=survey)
     assert len(dead(straight)) == len(POISON)
-    for at, point in enumerate(survey.points):
-        world = PoisonedWorld(log)
-        world.survive(CrashPlan(at=at))
-        assert violations(world, straight) == [], f"killed {point} (effect {at})"
+    for at, world in survivors(lambda: PoisonedWorld(log), len(survey.points)):
+        assert violations(world, straight) == [], f"killed {survey.points[at]} (effect {at})"
 
 
 def test_a_failure_that_every_record_meets_stops_the_agent() -> None:
