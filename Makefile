@@ -66,8 +66,12 @@ demo-kafka: .venv/broker  ## the same as three processes over a real Apache Kafk
 demo-live: .venv/live  ## ask a small language model through the gateway, over a real Apache Kafka (a few minutes)
 	@$(BIN)/driftgauge demo --live --folder out/demo-live
 
-test: .venv/dev  ## run every test, against a real broker and a real database
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+.venv/kafka.aot: .venv/dev tests/java_start.py
+	@echo "Preparing a fast start of Apache Kafka: once"
+	@$(BIN)/python -m tests.java_start $@
+
+test: .venv/dev .venv/kafka.aot  ## run every test, against a real broker and a real database
+	JDK_JAVA_OPTIONS='-XX:AOTCache="$(CURDIR)/.venv/kafka.aot"' $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-oldest: .venv-oldest/dev  ## test the core with the oldest version of each package that pyproject.toml admits
 	.venv-oldest/bin/python -m pytest -n $(WORKERS) -m 'not kafka and not postgres' $(addprefix tests/,$(CORE))
