@@ -22,8 +22,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, logsumexp
-from scipy.stats import binom
+from scipy.special import bdtr, expit, logit, logsumexp
 
 from driftgauge.models.arrays import Float64s, Int64s
 
@@ -104,7 +103,7 @@ def p_values_of_first(n: Int64s, correct: Float64s, scale: Float64s, accuracy: f
     """
     if np.all(scale == 1) and np.all((correct == 0) | (correct == 1)):
         wrong = np.concatenate([[0.0], np.cumsum(1 - correct)])[n]
-        return np.asarray(np.where(n > 0, binom.cdf(wrong, n, 1 - accuracy), 1.0))
+        return np.asarray(np.where(n > 0, bdtr(wrong, n, 1 - accuracy), 1.0))
     won = scale * (correct - accuracy) / accuracy
     wealth = [np.concatenate([[0.0], np.cumsum(np.log1p(bet * won))])[n] for bet in _BETS]
     return np.minimum(np.exp(math.log(len(_BETS)) - logsumexp(wealth, axis=0)), 1.0)

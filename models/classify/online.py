@@ -12,11 +12,6 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
-from river.linear_model import LogisticRegression as RiverLogisticRegression
-from river.optim import SGD
-from river.optim.schedulers import InverseScaling
-from river.preprocessing import StandardScaler
-from river.utils import VectorDict
 from scipy.special import expit
 
 from driftgauge.models.arrays import Float32s, Float64s
@@ -66,9 +61,7 @@ class OnlineRegression:
         self.count = LabelCount()
         self.weights_seen = 0.0
         self.n_features: int | None = None
-        rate = InverseScaling(0.2, 0.3)
-        self.scaler: Any = StandardScaler()
-        self.model: Any = RiverLogisticRegression(optimizer=SGD(rate), intercept_lr=rate)
+        self.scaler, self.model = _untrained()
         self.average: Features = {}
         self.average_intercept = 0.0
         self._arrays: tuple[Float64s, Float64s, Float64s] | None = None
@@ -205,6 +198,17 @@ class OnlineRegression:
         return self
 
 
+def _untrained() -> tuple[Any, Any]:
+    """River's scaler and model; it takes a second to import, which commands that learn nothing need not wait for."""
+    from river.linear_model import LogisticRegression
+    from river.optim import SGD
+    from river.optim.schedulers import InverseScaling
+    from river.preprocessing import StandardScaler
+
+    rate = InverseScaling(0.2, 0.3)
+    return StandardScaler(), LogisticRegression(optimizer=SGD(rate), intercept_lr=rate)
+
+
 def _present(row: list[float]) -> Features:
     """A row as river takes it: without the missing features (NaN is not equal to itself)."""
     return {j: x for j, x in enumerate(row) if x == x}
@@ -215,4 +219,6 @@ def _set_weights(model: Any, weights: Features) -> None:
 
     river has a public property to read the weights, and none to set them.
     """
+    from river.utils import VectorDict
+
     model._weights = VectorDict(weights)

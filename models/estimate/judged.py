@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.ppi import corrected_mean
@@ -82,7 +82,7 @@ def judged_accuracy(
         return found
     weight = truth_weight * verdict_weight
     middle, _ = corrected_mean(verdict, truth, weight, verdict_weight, folds=FOLDS)
-    half = float(t.ppf((1 + confidence_level) / 2, n - 1)) * _careful_error(verdict, verdict_weight, truth, weight)
+    half = float(stdtrit(n - 1, (1 + confidence_level) / 2)) * _careful_error(verdict, verdict_weight, truth, weight)
     middle = float(np.clip(middle, 0, 1))
     return JudgedAccuracy(
         found.n_judged, by_judge, n, found.agreement, middle, max(middle - half, 0.0), min(middle + half, 1.0)

@@ -13,7 +13,7 @@ Here the labelled rows are among all M = n + N rows. The same estimate is μ · 
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from driftgauge.models.arrays import Float64s
 
@@ -38,7 +38,7 @@ def ppi_mean(
     0.5
     """
     middle, error = corrected_mean(p, correct, weight, tuned=tuned)
-    half = float(norm.ppf((1 + confidence_level) / 2)) * error
+    half = float(ndtri((1 + confidence_level) / 2)) * error
     return float(np.clip(middle, 0, 1)), max(middle - half, 0.0), min(middle + half, 1.0)
 
 

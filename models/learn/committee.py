@@ -16,7 +16,7 @@ import numpy as np
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.calibration import DomainOffsets, RunningMean
-from driftgauge.models.classify.fits import LIBRARIES
+from driftgauge.models.classify.fits import libraries
 from driftgauge.models.classify.labelled_rows import LabelCount, check_labels
 from driftgauge.models.classify.online import OnlineRegression
 from driftgauge.models.classify.prequential import Metric, Tally
@@ -401,7 +401,7 @@ class Committee:
         if member.stored_number is None or member.fits is None:
             return
         stored = StoredFit.unpack(self._versions[member.stored_number])
-        if stored.libraries != LIBRARIES and member.fits.digest() != stored.digest:
+        if stored.libraries != libraries() and member.fits.digest() != stored.digest:
             self._store(member, f"refitted, predictions differ from those of {stored.libraries}")
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from driftgauge.models.classify.fits import LIBRARIES
+from driftgauge.models.classify.fits import libraries
 from driftgauge.models.estimate.estimators import Sample
 from driftgauge.models.estimate.fold_fits import FoldFits
 from driftgauge.models.saved_format import SavedFormat
@@ -48,7 +48,7 @@ class StoredFit(NamedTuple):
     def of(cls, fits: FoldFits, online: bytes, calibrator: list[float]) -> StoredFit:
         """What is stored of these fits."""
         samples = {domain: _packed(sample) for domain, sample in fits.samples.items()}
-        return cls(fits.kind, fits.seed, samples, online, calibrator, fits.digest(), LIBRARIES)
+        return cls(fits.kind, fits.seed, samples, online, calibrator, fits.digest(), libraries())
 
     @classmethod
     def unpack(cls, blob: bytes) -> StoredFit:

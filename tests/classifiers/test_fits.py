@@ -7,7 +7,8 @@ import pytest
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.classify.fits import KINDS, CrossFitted, Fit, Predict, fit
+from driftgauge.models.classify.fit_kinds import CrossFitted, Predict
+from driftgauge.models.classify.fits import KINDS, Fit, fit
 from tests.classifiers.labelled import USEFUL, Labels, labels
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -15,7 +16,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.classify.fits._TREES", 20)
+    monkeypatch.setattr("driftgauge.models.classify.fit_kinds._TREES", 20)
 
 
 def fitted(kind: str, rows: Labels, seed: int = 3) -> Fit:
@@ -46,7 +47,7 @@ def test_the_prediction_of_a_row_does_not_depend_on_other_rows_to_the_bit(kind: 
 def test_a_network_predicts_many_rows_as_it_predicts_few(monkeypatch: pytest.MonkeyPatch) -> None:
     model, features = fitted("neural_network", labels(300)), labels(200, seed=5)[0]
     together = model.probabilities(features)
-    monkeypatch.setattr("driftgauge.models.classify.fits._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("driftgauge.models.classify.fit_kinds._ROWS_AT_ONCE", 7)
     assert model.probabilities(features).tobytes() == together.tobytes()
 
 

@@ -27,7 +27,7 @@ HALF = 110
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftgauge.models.classify.fits._TREES", 5)
+    monkeypatch.setattr("driftgauge.models.classify.fit_kinds._TREES", 5)
 
 
 def configured(spec: FeatureSpec, **committee: object) -> PipelineSettings:

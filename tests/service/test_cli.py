@@ -187,16 +187,25 @@ def test_progress_is_printed_as_lines_without_a_terminal(
     assert printed == ["learning: 1,000 of 3,000", "learning: 2,500 of 3,000", "producing: 7"]
 
 
-def test_the_command_line_starts_without_imports_that_are_slow() -> None:
-    slow = {
-        "driftgauge.config",
-        "driftgauge.connectors",
-        "driftgauge.models",
-        "kafka",
-        "numpy",
-        "pydantic",
-        "sqlalchemy",
-    }
-    script = f"import sys, driftgauge.agent.cli; print(sorted({slow!r} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        (
+            "driftgauge.agent.cli",
+            {
+                "driftgauge.config",
+                "driftgauge.connectors",
+                "driftgauge.models",
+                "kafka",
+                "numpy",
+                "pydantic",
+                "sqlalchemy",
+            },
+        ),
+        ("driftgauge.agent.service.agent", {"river", "scipy.stats", "sklearn"}),
+    ],
+)
+def test_a_process_starts_without_imports_that_are_slow(module: str, slow: set[str]) -> None:
+    script = f"import sys, {module}; print(sorted({slow!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
