@@ -17,12 +17,17 @@ UNMARKED = "def test_unmarked(): pass\n"
 
 
 def run(folder: Path, tests: str, *arguments: str, required: str = "kafka") -> subprocess.CompletedProcess[str]:
-    """Run a small separate suite with the real conftest."""
+    """Run a small separate suite with the real hooks."""
     (folder / "suite").mkdir()
     (folder / "suite" / "test_one.py").write_text(f"import pytest\n{tests}")
-    (folder / "suite" / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (folder / "suite" / "conftest.py").write_text((ROOT / "tests" / "required.py").read_text())
     (folder / "pytest.ini").write_text("[pytest]\ntestpaths = suite\nmarkers =\n    kafka\n    postgres\n")
-    environment = {**os.environ, "DRIFTGAUGE_REQUIRE": required, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {
+        **os.environ,
+        "DRIFTGAUGE_REQUIRE": required,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # to import all plugins takes a second
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -47,7 +52,7 @@ def test_a_whole_run_fails_when_required_tests_did_not_run(
 
 
 def test_a_whole_run_with_several_workers_fails_when_required_tests_did_not_run(tmp_path: Path) -> None:
-    done = run(tmp_path, RUNS + SKIPS, "-n", "2")
+    done = run(tmp_path, RUNS + SKIPS, "-p", "xdist.plugin", "-n", "2")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "DRIFTGAUGE_REQUIRE=kafka: 1 tests ran and 1 were skipped" in done.stdout
 
