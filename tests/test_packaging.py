@@ -43,6 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
+@pytest.mark.xdist_group("wheel")
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     data = (".npz", ".yaml", ".html", ".css", ".js", ".typed")
@@ -57,6 +58,7 @@ def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> 
     }
 
 
+@pytest.mark.xdist_group("wheel")
 @pytest.mark.timeout(900)
 def test_the_installed_wheel_runs_its_demo_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
