@@ -16,6 +16,8 @@ from driftgauge.agent.outlets.live_table import HEADINGS
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
 
+pytestmark = pytest.mark.xdist_group("demo")  # so that one worker makes the fixtures of this module, once
+
 NEW, UNLABELLED, FEW = {"animal", "date", "plural"}, {"capital"}, {"compare", "unit"}
 
 

@@ -14,6 +14,8 @@ from driftgauge.models.estimate.averaged import MAX_JUDGING, Averaged
 from driftgauge.models.estimate.default_estimator import DEFAULT_KIND, fit_default
 from driftgauge.models.estimate.estimators import AccuracyEstimate, CorrectedMean, Estimator, Sample
 
+pytestmark = pytest.mark.xdist_group("checks")  # so that one worker makes the fixtures of this module, once
+
 Labels: TypeAlias = Callable[[int], float]
 
 

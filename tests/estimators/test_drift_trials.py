@@ -21,6 +21,8 @@ from driftgauge.agent.evaluation.drift_truth import domain_truths
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan
 
+pytestmark = pytest.mark.xdist_group("drift trials")  # so that one worker makes the fixtures of this module, once
+
 SIZE = 200
 """Responses of each domain before the change."""
 

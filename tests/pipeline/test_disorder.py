@@ -19,6 +19,8 @@ from driftgauge.models.outputs import Estimate
 from driftgauge.models.rows import Rows
 from driftgauge.models.windows import WindowSpec
 
+pytestmark = pytest.mark.xdist_group("disorder")  # so that one worker makes the fixtures of this module, once
+
 DATA = Path(__file__).parents[1] / "recordings"
 LONGEST_DELAY = 10_000
 SETTINGS = PipelineSettings(

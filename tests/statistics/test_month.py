@@ -7,6 +7,8 @@ import pytest
 from driftgauge.models.outputs import Alert
 from tests.statistics.month import CHANGE_DAY, DAY_S, MONDAY, WARNINGS, alerts, month
 
+pytestmark = pytest.mark.xdist_group("month")  # so that one worker makes the fixtures of this module, once
+
 CHANGED = MONDAY + CHANGE_DAY * DAY_S
 
 
