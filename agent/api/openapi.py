@@ -15,6 +15,7 @@ from driftgauge.agent.api.operating import Rollback
 from driftgauge.agent.api.operations import OTHERS, READS, Operation
 from driftgauge.agent.api.problem import CONTENT_TYPE, ProblemBody
 from driftgauge.agent.api.reading import Answer
+from driftgauge.agent.api.shapes import CARRIED
 from driftgauge.connectors.publishing import contract
 
 Schema: TypeAlias = dict[str, Any]
@@ -62,7 +63,7 @@ def openapi() -> Schema:
         "info": {"title": "driftgauge", "version": version("driftgauge"), "description": _DESCRIPTION},
         "paths": {made.path: {made.method.lower(): _operation(made, named)} for made in operations},
         "components": {
-            "schemas": {**described.get("$defs", {}), **dict(_carried())},
+            "schemas": {**_linked(described.get("$defs", {})), **dict(_carried())},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}],
@@ -107,6 +108,15 @@ def _carried() -> Iterator[tuple[str, Schema]]:
         schema.pop("$schema", None)
         for part, content in {**parts, name: schema}.items():
             yield (part if part == name else f"{name}.{part}"), _moved(content, name)
+
+
+def _linked(schema: Any) -> Any:
+    """A schema with references to the outputs that it holds as their topics carry them."""
+    if isinstance(schema, dict):
+        if CARRIED in schema:
+            return {"$ref": _REFERENCE.format(model=schema[CARRIED])}
+        return {key: _linked(value) for key, value in schema.items()}
+    return [_linked(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def _moved(schema: Any, name: str) -> Any:

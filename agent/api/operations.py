@@ -16,8 +16,8 @@ from driftgauge.agent.api.access import Role
 from driftgauge.agent.api.health import Health
 from driftgauge.agent.api.operating import RollbackAccepted
 from driftgauge.agent.api.posting import AcceptedEvents, AcceptedLabels, EventsQuestion
-from driftgauge.agent.api.shapes import Question
-from driftgauge.agent.api.views import domains
+from driftgauge.agent.api.shapes import Paged, Question
+from driftgauge.agent.api.views import alerts, classifiers, domain, domains, estimates, lists, quality, responses
 from driftgauge.agent.api.views.context import Known
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES
 from driftgauge.connectors.labels.posted import MAX_LABELS
@@ -65,6 +65,88 @@ READS: tuple[Read, ...] = (
         view=domains.domains,
         question=domains.DomainsQuestion,
         answer=domains.Domains,
+    ),
+    Read(
+        path="/v1/domain",
+        summary="One domain in one context, and what stands behind its estimate",
+        view=domain.domain,
+        question=estimates.SeriesQuestion,
+        answer=domain.Domain,
+    ),
+    Read(
+        path="/v1/estimates",
+        summary="The newest estimate of each domain and context, by name",
+        view=estimates.estimates,
+        question=estimates.EstimatesQuestion,
+        answer=estimates.Estimates,
+    ),
+    Read(
+        path="/v1/estimates/history",
+        summary="The estimates of a domain over time, oldest first",
+        description="`from` and `to` bound the ends of windows.",
+        view=estimates.history,
+        question=estimates.HistoryQuestion,
+        answer=estimates.Estimates,
+    ),
+    Read(
+        path="/v1/slices",
+        summary="The newest estimates of the slices of a domain",
+        view=estimates.slices,
+        question=estimates.SeriesQuestion,
+        answer=estimates.Slices,
+    ),
+    Read(
+        path="/v1/alerts",
+        summary="Alerts, the newest first",
+        view=alerts.alerts,
+        question=alerts.AlertsQuestion,
+        answer=alerts.Alerts,
+    ),
+    Read(
+        path="/v1/data-list",
+        summary="For which domains to get data: the newest list",
+        view=lists.data_list,
+        answer=lists.DataList,
+    ),
+    Read(
+        path="/v1/label-lists",
+        summary="Which responses to label: the lists of the newest period by rank",
+        view=lists.label_lists,
+        question=Paged,
+        answer=lists.LabelLists,
+    ),
+    Read(
+        path="/v1/weak-segments",
+        summary="Slices where responses are wrong more often: the newest search",
+        view=lists.weak_segments,
+        answer=lists.WeakSegments,
+    ),
+    Read(
+        path="/v1/responses",
+        summary="Responses with predictions and labels, the newest first",
+        view=responses.responses,
+        question=responses.ResponsesQuestion,
+        answer=responses.Responses,
+    ),
+    Read(
+        path="/v1/responses/one",
+        summary="One response with its features and labels",
+        view=responses.response,
+        question=responses.ResponseQuestion,
+        answer=responses.ResponseDetail,
+    ),
+    Read(
+        path="/v1/classifiers",
+        summary="The classifier versions of each context, and how good predictions were",
+        view=classifiers.classifiers,
+        answer=classifiers.AllClassifiers,
+    ),
+    Read(
+        path="/v1/quality",
+        summary="What arrived and could be used",
+        view=quality.quality,
+        question=quality.QualityQuestion,
+        answer=quality.Quality,
     ),
 )
 

@@ -1,6 +1,7 @@
 """The shapes of questions and answers, from which the OpenAPI document is made.
 
-An output of the agent has the form in which its topic carries it (`carried`); its schema is that of the event contract.
+An output of the agent has the form in which its topic carries it: the type ``Annotated[Any, carried(name)]``. Its
+schema is that of the event contract.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from driftgauge.models.outputs import AlertState, Severity, Status
 T = TypeVar("T")
 P = TypeVar("P")
 
+CARRIED = "carried"
+"""The key that stands for a reference to the event contract, until the document has both."""
+
 MAX_ITEMS = 1_000
 MAX_NAME = 4_096
 
-Name = Annotated[str, Field(max_length=MAX_NAME)]
+Name = Annotated[str, Field(max_length=MAX_NAME, pattern=r"^[^\x00]*$")]
+"""Text that every database can hold."""
 Moment = Annotated[
     float | None,
     PlainSerializer(rfc3339, return_type=str | None),
@@ -33,13 +38,22 @@ Moment = Annotated[
 ]
 """UTC seconds, RFC 3339 text in the answer."""
 
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+"""A number in a cursor that every database can hold."""
+
 Ratio = Annotated[float | None, Field(ge=0, le=1)]
 
 
 class Question(BaseModel):
     """The parameters of a request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class Shape(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Paged(Question):
@@ -68,7 +82,7 @@ class Span(Question):
         return float("inf") if self.to is None else seconds(self.to)
 
 
-class Page(BaseModel, Generic[T]):
+class Page(Shape, Generic[T]):
     """A part of a list."""
 
     items: list[T]
@@ -76,7 +90,7 @@ class Page(BaseModel, Generic[T]):
     """Pass it as `after` for the next part; null: this is the last one."""
 
 
-class Trend(BaseModel):
+class Trend(Shape):
     """The accuracy over time, at the newest boundaries of all series, oldest first; null where there is none."""
 
     start: Moment
@@ -84,7 +98,7 @@ class Trend(BaseModel):
     accuracy: list[float | None]
 
 
-class OpenAlert(BaseModel):
+class OpenAlert(Shape):
     """An alert that fires."""
 
     number: int
@@ -95,7 +109,7 @@ class OpenAlert(BaseModel):
     message: str
 
 
-class Row(BaseModel):
+class Row(Shape):
     """One series, a domain in one context, and its newest estimate."""
 
     domain: str
@@ -118,9 +132,9 @@ class Row(BaseModel):
     alerts: list[OpenAlert]
 
 
-def carried(name: str) -> Any:
-    """The type of an output in an answer: as its topic carries it, with the schema of the contract."""
-    return Annotated[Any, WithJsonSchema({"$ref": f"#/components/schemas/{name}"})]
+def carried(name: str) -> WithJsonSchema:
+    """The schema of an output, or of a part of one, by its name among the components of the document."""
+    return WithJsonSchema({CARRIED: name})
 
 
 def as_carried(output: Any) -> Any:

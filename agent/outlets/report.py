@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal, Protocol, TypeAlias
 
-from driftgauge.agent.core.context_state import context_model, contexts_saved
-from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts, Verdicts
 from driftgauge.models.classify.prequential import Metric
@@ -233,7 +231,7 @@ def make_report(
             domain: judged_accuracy(v.verdict, v.verdict_weight, v.truth, v.truth_weight, confidence_level)
             for domain, v in queries.verdicts(start, end).items()
         },
-        scores=tuple(_scores(contexts_saved(queries.state("context/")))),
+        scores=tuple(_scores(queries.state("context/"))),
         reliability=tuple(queries.reliability(start, end, confidence_level)),
         quality=DataQuality(*queries.predicted(start, end), queries.rejected(), queries.pending_labels()),
         driftgauge_version=version("driftgauge"),
@@ -254,8 +252,12 @@ def latest_period(queries: ReportQueries, period_s: float) -> tuple[float, float
     return max(ends) - period_s, max(ends)
 
 
-def _scores(contexts: Mapping[str, Mapping[str, bytes]]) -> Iterator[ScoreReport]:
-    for fingerprint, parts in sorted(contexts.items()):
+def _scores(saved: Mapping[str, bytes]) -> Iterator[ScoreReport]:
+    # here, because these take a second and 100 MB, and the API has no need of them
+    from driftgauge.agent.core.context_state import context_model, contexts_saved
+    from driftgauge.agent.outlets.versions import record_of
+
+    for fingerprint, parts in sorted(contexts_saved(saved).items()):
         for score in record_of(parts).metrics:
             if score.classifier == "published" and score.n:
                 yield ScoreReport(context_model(parts), fingerprint, score)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import delete, select
 
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.database import parse, shown, translated, writer_engine
 from driftgauge.connectors.store.output_tables import output_from, output_table
-from driftgauge.connectors.store.queries import open_queries
+from driftgauge.connectors.store.queries import StoreQueries, open_queries
 from driftgauge.connectors.store.statements import upsert
 from driftgauge.models.events import Rejected
 
@@ -30,6 +31,24 @@ class DeadLetter:
 
     seq: int
     rejected: Rejected
+
+
+class DeadLetterHead(NamedTuple):
+    """What may be shown of a dead letter: all but its content."""
+
+    seq: int
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    size_bytes: int
+
+
+def newest_heads(queries: StoreQueries, limit: int) -> list[DeadLetterHead]:
+    """The newest dead letters without their content, the newest first."""
+    columns = [_TABLE.c[name] for name in DeadLetterHead._fields]
+    return [DeadLetterHead(*row) for row in queries.fetch(select(*columns).order_by(_TABLE.c.seq.desc()).limit(limit))]
 
 
 def find_dead_letters(url: str, *, reason: str = "", limit: int | None = None) -> list[DeadLetter]:

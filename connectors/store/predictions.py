@@ -47,11 +47,7 @@ class Predictions:
     @property
     def _selected(self) -> ColumnElement[bool]:
         return and_(
-            _R.fingerprint == _number(self.fingerprint),
-            true() if self.domain is None else _R.domain == _number(self.domain),
+            _R.fingerprint == schema.number_of(self.fingerprint),
+            true() if self.domain is None else _R.domain == schema.number_of(self.domain),
             true() if self.since is None else _R.event_time >= self.since,
         )
-
-
-def _number(name: str) -> ColumnElement[int]:
-    return select(schema.names.c.seq).where(schema.names.c.name == name).scalar_subquery()

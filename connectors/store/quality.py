@@ -7,25 +7,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.output_tables import output_table
 from driftgauge.models.classify.reliability import N_BINS
 from driftgauge.models.events import Rejected
 from driftgauge.models.probes import DOMAIN_PREFIX
+from driftgauge.models.series import SeriesKey
 
 _R, _NAME = schema.responses.c, schema.names.c.name
 
 
-def select_reliability(start: float, end: float) -> Select[*tuple[Any, ...]]:
-    """For each bin of p_correct: labels, and sums of weights, their squares, predictions and labels, by weight."""
+def select_reliability(start: float, end: float, series: SeriesKey | None = None) -> Select[*tuple[Any, ...]]:
+    """For each bin of p_correct: labels, and sums of weights, their squares, predictions and labels, by weight.
+
+    Of one series, or of all live responses.
+    """
     which = case(*((_R.p_correct < edge / N_BINS, edge - 1) for edge in range(1, N_BINS)), else_=N_BINS - 1)
     w = _R.weight
     sums = {"weight": w, "squares": w * w, "predicted": w * _R.p_correct, "correct": w * _R.correct}
     counted = func.count().label("n"), *(func.sum(summed).label(name) for name, summed in sums.items())
     compared = select(*counted).where(_R.p_correct.is_not(None), _R.correct.is_not(None), w > 0)
-    return _live(compared, start, end).group_by(which).order_by(which)
+    if series is None:
+        found = _live(compared, start, end)
+    else:
+        domain, fingerprint = schema.number_of(series.domain), schema.number_of(series.fingerprint)
+        found = compared.where(_R.domain == domain, _R.fingerprint == fingerprint, _in_span(start, end))
+    return found.group_by(which).order_by(which)
 
 
 def select_predicted(start: float, end: float) -> Select[*tuple[Any, ...]]:
@@ -42,4 +51,8 @@ def select_rejected() -> Select[*tuple[Any, ...]]:
 def _live(query: Select[*tuple[Any, ...]], start: float, end: float) -> Select[*tuple[Any, ...]]:
     joined = query.select_from(schema.responses).join(schema.names, _R.domain == schema.names.c.seq)
     live = joined.where(~_NAME.startswith(DOMAIN_PREFIX, autoescape=True))
-    return live.where(_R.event_time >= start, _R.event_time < end)
+    return live.where(_in_span(start, end))
+
+
+def _in_span(start: float, end: float) -> ColumnElement[bool]:
+    return and_(_R.event_time >= start, _R.event_time < end)

@@ -30,6 +30,7 @@ from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, S
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.probes import DOMAIN_PREFIX
 from driftgauge.models.rows import Rows
+from driftgauge.models.series import SeriesKey
 
 R = TypeVar("R")
 
@@ -250,9 +251,14 @@ class StoreQueries:
             by_domain.setdefault(row.name, []).append(row)
         return {domain: _as_verdicts(rows) for domain, rows in sorted(by_domain.items())}
 
-    def reliability(self, start: float, end: float, confidence_level: float) -> list[ReliabilityBin]:
-        """Predictions against labels, of live responses with ``start <= event_time < end``; empty bins are left out."""
-        found = self.fetch(select_reliability(start, end))
+    def reliability(
+        self, start: float, end: float, confidence_level: float, series: SeriesKey | None = None
+    ) -> list[ReliabilityBin]:
+        """Predictions against labels, of responses with ``start <= event_time < end``; empty bins are left out.
+
+        Of one series, or of all live responses.
+        """
+        found = self.fetch(select_reliability(start, end, series))
         return [reliability_bin(**row._mapping, confidence_level=confidence_level) for row in found]
 
     def predicted(self, start: float, end: float) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Double,
     Index,
     Integer,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    select,
     true,
 )
 from sqlalchemy.dialects import postgresql
@@ -181,6 +183,11 @@ applied = numbered(
     Column("partition", BigInteger, nullable=False),
     Column("offset", BigInteger, nullable=False),
 )
+
+
+def number_of(name: str) -> ColumnElement[int]:
+    """The number of an interned name; NULL for an unknown one."""
+    return select(names.c.seq).where(names.c.name == name).scalar_subquery()
 
 
 def id_hash(text: str) -> int:

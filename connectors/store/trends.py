@@ -18,9 +18,12 @@ def newest_boundaries(queries: StoreQueries, limit: int) -> list[float]:
     return [row.window_end for row in reversed(queries.fetch(query))]
 
 
-def accuracy_at(queries: StoreQueries, since: float) -> dict[SeriesKey, dict[float, float | None]]:
-    """The accuracy of every series by window end, from the boundary ``since`` on."""
+def accuracy_at(
+    queries: StoreQueries, since: float, domain: str | None = None
+) -> dict[SeriesKey, dict[float, float | None]]:
+    """The accuracy of every series, or of those of one domain, by window end, from the boundary ``since`` on."""
     query = select(_E.domain, _E.fingerprint, _E.window_end, _E.accuracy).where(_E.window_end >= since)
+    query = query if domain is None else query.where(_E.domain == domain)
     found: dict[SeriesKey, dict[float, float | None]] = {}
     for domain, fingerprint, end, accuracy in queries.fetch(query):
         found.setdefault(SeriesKey(domain, fingerprint), {})[end] = accuracy

@@ -59,7 +59,8 @@ def reports(queries: StoreQueries, known: Known) -> list[DomainReport]:
 def rows(queries: StoreQueries, found: Sequence[DomainReport]) -> list[Row]:
     """Series with their trend and their open alerts."""
     boundaries = newest_boundaries(queries, TREND_POINTS) if found else []
-    accuracy = accuracy_at(queries, boundaries[0]) if boundaries else {}
+    only = found[0].estimate.domain if len(found) == 1 else None
+    accuracy = accuracy_at(queries, boundaries[0], only) if boundaries else {}
     alerts = open_alerts(queries)
     return [
         _row(report, _trend(boundaries, accuracy.get(report.estimate.series, {})), alerts.get(report.estimate.series))

@@ -1,0 +1,57 @@
+"""Alerts by what they are about, newest first: queries for `StoreQueries`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, func, select
+
+from driftgauge.connectors.store.output_tables import output_from, output_table
+from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.models.outputs import Alert, Severity
+
+_ALERTS = output_table(Alert)
+_A = _ALERTS.c
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """Which alerts are wanted; None: any.
+
+    Attributes
+    ----------
+    start, end : event time, ``[start, end)``
+    before : only alerts with a lower number
+    limit : most alerts
+    """
+
+    domain: str | None
+    severity: Severity | None
+    kind: str | None
+    start: float
+    end: float
+    before: int | None
+    limit: int
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition on the table of alerts."""
+        equal = (_A.domain, self.domain), (_A.severity, self.severity), (_A.kind, self.kind)
+        wanted = [column == value for column, value in equal if value is not None]
+        wanted += [] if self.before is None else [_A.number < self.before]
+        return and_(_A.event_time >= self.start, _A.event_time < self.end, *wanted)
+
+
+def newest_alerts(queries: StoreQueries, wanted: AlertFilter) -> list[Alert]:
+    """Alerts, the newest first."""
+    query = select(_ALERTS).where(wanted.condition).order_by(_A.number.desc()).limit(wanted.limit)
+    return [output_from(Alert, row) for row in queries.fetch(query)]
+
+
+def open_alerts(queries: StoreQueries, wanted: AlertFilter) -> list[Alert]:
+    """The newest message about each alert that fires, without those that only inform, the newest first."""
+    is_state = and_(_A.state.in_(["firing", "no_data", "resolved"]), _A.severity != "info")
+    newest = select(func.max(_A.number)).where(is_state).group_by(_A.kind, _A.domain, _A.fingerprint, _A.slice)
+    is_open = and_(_A.number.in_(newest), _A.state != "resolved")
+    query = select(_ALERTS).where(is_open, wanted.condition).order_by(_A.number.desc()).limit(wanted.limit)
+    return [output_from(Alert, row) for row in queries.fetch(query)]
