@@ -1,17 +1,14 @@
-"""Settings of everything outside the core: Kafka, the encoding of its records, store, reports, HTTP server, log."""
+"""Settings of everything outside the core: Kafka, the encoding of its records, store, HTTP server, log."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from driftgauge.config.crontab import parse_crontab
 from driftgauge.config.lookups import Lookups, LookupSettings
 from driftgauge.config.section import (
-    LISTED,
     Count,
     Names,
     Port,
@@ -235,43 +232,6 @@ class StoreSettings(Section):
 
     max_dead_letter_bytes: Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)] = 256 * MIB
     """Largest number of bytes of dead letters in the store; beyond it the oldest are deleted and counted."""
-
-
-class ReportSettings(Section):
-    """The periodic report."""
-
-    folder: Path = Path("reports")
-    """Folder for report files."""
-
-    cron: str = ""
-    """Time of reports as a crontab line in UTC, such as `0 6 * * *` for every day at six, or `0 6 * * 1` for Mondays.
-
-    The line means what it means to cron: weekday 0 and 7 are Sunday, names, ranges, lists, steps and `@daily` are read.
-    Empty: no crontab line."""
-
-    interval_s: Seconds = 0.0
-    """Seconds between reports, where there is no crontab line; 0: no periodic reports."""
-
-    period_s: PositiveSeconds = 86_400.0
-    """Seconds of event time that a report covers; it is compared with the period of the same length before."""
-
-    formats: Annotated[tuple[Literal["markdown", "json", "html"], ...], LISTED, Field(min_length=1)] = (
-        "markdown",
-        "json",
-        "html",
-    )
-    """File formats of a report: markdown, json, html."""
-
-    @model_validator(mode="after")
-    def _one_schedule(self) -> Self:
-        if self.cron and self.interval_s:
-            raise ValueError("cron and interval_s exclude each other")
-        if self.cron:
-            try:
-                parse_crontab(self.cron)
-            except ValueError as error:
-                raise ValueError(f"cron is not a crontab line: {error}") from None
-        return self
 
 
 class TokenSettings(Section):

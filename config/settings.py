@@ -16,7 +16,6 @@ from driftgauge.config.connections import (
     DecodeSettings,
     KafkaSettings,
     LoggingSettings,
-    ReportSettings,
     ServerSettings,
     StoreSettings,
 )
@@ -38,6 +37,7 @@ from driftgauge.config.estimation import (
 )
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.labelling import JudgeSettings, ProbeSettings
+from driftgauge.config.report import ReportSettings
 from driftgauge.config.topics import TopicsSettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal, Protocol, TypeAlias
 
+from driftgauge.agent.outlets.report_span import Span
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts, Verdicts
 from driftgauge.models.classify.prequential import Metric
@@ -33,8 +34,8 @@ MAX_POINTS = 200
 class ReportQueries(Protocol):
     """What a report reads from a store."""
 
-    def latest_estimates(self) -> list[Estimate]:
-        """The newest estimate of every series."""
+    def window_ends(self) -> tuple[float, float] | None:
+        """When the oldest and the newest window with an estimate ended; None without estimates."""
         ...
 
     def estimates(self, start: float, end: float) -> list[Estimate]:
@@ -162,7 +163,8 @@ class Report:
     ``n_events`` and ``n_labels`` are those of live traffic, without probes. ``silent`` lists the domains that had an
     estimate in the period before, but none in this one. ``slices`` has the estimates of slices beside those of
     ``domains``. ``judged`` has the accuracy by the judge, by domain. ``reliability`` compares the predictions of
-    the period with their labels.
+    the period with their labels. ``window_ends`` are those of the oldest and the newest window in the store; None
+    without estimates. ``timezone`` is that of the times in texts.
     """
 
     start: float
@@ -181,6 +183,8 @@ class Report:
     scores: tuple[ScoreReport, ...]
     reliability: tuple[ReliabilityBin, ...]
     quality: DataQuality
+    window_ends: tuple[float, float] | None
+    timezone: str
     driftgauge_version: str
 
 
@@ -191,6 +195,7 @@ def make_report(
     targets: Mapping[str, float] | None = None,
     default_target: float = 0.8,
     confidence_level: float = 0.9,
+    timezone: str = "UTC",
 ) -> Report:
     """Read the report of ``[start, end)`` from a store.
 
@@ -199,6 +204,7 @@ def make_report(
     start, end : UTC seconds of event time; the report compares them with the period of the same length before ``start``
     targets : target accuracy by domain, in [0, 1]; other domains have ``default_target``
     confidence_level : of the intervals around what a judge says
+    timezone : IANA name of the time zone in which texts show times
     """
     targets = targets or {}
     now, before = _by_series(queries.estimates(start, end)), _by_series(queries.estimates(2 * start - end, start))
@@ -234,22 +240,24 @@ def make_report(
         scores=tuple(_scores(queries.state("context/"))),
         reliability=tuple(queries.reliability(start, end, confidence_level)),
         quality=DataQuality(*queries.predicted(start, end), queries.rejected(), queries.pending_labels()),
+        window_ends=queries.window_ends(),
+        timezone=timezone,
         driftgauge_version=version("driftgauge"),
     )
 
 
-def latest_period(queries: ReportQueries, period_s: float) -> tuple[float, float]:
-    """Start and end of the period of ``period_s`` seconds that ends with the newest window.
+def latest_period(queries: ReportQueries, period_s: float) -> Span:
+    """The period of ``period_s`` seconds that ends with the newest window.
 
     Raises
     ------
     ConnectorError
         When the store holds no estimate.
     """
-    ends = [estimate.window_end for estimate in queries.latest_estimates()]
-    if not ends:
+    ends = queries.window_ends()
+    if ends is None:
         raise ConnectorError("the store holds no estimate yet, so there is nothing to report", retriable=True)
-    return max(ends) - period_s, max(ends)
+    return Span(ends[1] - period_s, ends[1])
 
 
 def _scores(saved: Mapping[str, bytes]) -> Iterator[ScoreReport]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
+from driftgauge.agent.outlets.report_span import Span
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.connectors.store.queries import open_queries
@@ -37,6 +38,8 @@ def to_json_report(report: Report) -> str:
         "report": "driftgauge.report.v2",
         "start": rfc3339(report.start),
         "end": rfc3339(report.end),
+        "timezone": report.timezone,
+        "newest_window_end": rfc3339(report.window_ends[1]) if report.window_ends else None,
         "n_events": report.n_events,
         "n_labels": report.n_labels,
         "domains": [_domain(domain) for domain in report.domains],
@@ -63,32 +66,49 @@ _KINDS: Mapping[Format, tuple[str, Callable[[Report], str]]] = {
 }
 
 
-def write_latest_report(
-    store_url: str,
-    folder: Path,
-    period_s: float,
-    *,
-    targets: Mapping[str, float] | None = None,
-    default_target: float = 0.8,
-    confidence_level: float = 0.9,
-    formats: Sequence[Format] = FORMATS,
-) -> WrittenReport:
-    """Write the report of the last period of a store.
+@dataclass(frozen=True, slots=True)
+class ReportWriter:
+    """Writes reports on a store into a folder.
 
-    Parameters
+    Attributes
     ----------
-    period_s : seconds of event time, up to the end of the newest window
-    targets, default_target, confidence_level : see `make_report`
-
-    Raises
-    ------
-    ConnectorError
-        When the store cannot be read or holds no estimate, or the folder cannot be written.
+    store_url : where the estimates are
+    period_s : seconds of event time, up to the end of the newest window, where no span is passed
+    targets, default_target, confidence_level, timezone : see `make_report`
     """
-    with closing(open_queries(store_url)) as queries:
-        start, end = latest_period(queries, period_s)
-        report = make_report(queries, start, end, targets, default_target, confidence_level)
-    return WrittenReport(report, write_report(report, folder, formats))
+
+    store_url: str
+    folder: Path
+    period_s: float
+    targets: Mapping[str, float] = field(default_factory=dict)
+    default_target: float = 0.8
+    confidence_level: float = 0.9
+    timezone: str = "UTC"
+    formats: Sequence[Format] = FORMATS
+
+    def make(self, span: Span | None = None) -> Report:
+        """The report on a span of event time, or on the last period of the store.
+
+        Raises
+        ------
+        ConnectorError
+            When the store cannot be read; without a span also when it holds no estimate.
+        """
+        with closing(open_queries(self.store_url)) as queries:
+            start, end = span or latest_period(queries, self.period_s)
+            settings = self.targets, self.default_target, self.confidence_level, self.timezone
+            return make_report(queries, start, end, *settings)
+
+    def write(self, span: Span | None = None) -> WrittenReport:
+        """Write the report that `make` gives; its files replace those of an earlier report on the same period.
+
+        Raises
+        ------
+        ConnectorError
+            Where `make` does, and when the folder cannot be written.
+        """
+        report = self.make(span)
+        return WrittenReport(report, write_report(report, self.folder, self.formats))
 
 
 def write_report(report: Report, folder: Path, formats: Sequence[Format] = FORMATS) -> list[Path]:
@@ -131,7 +151,8 @@ def _builtin(output: Output) -> Any:
 
 
 def _compact(seconds: float) -> str:
-    return (rfc3339(seconds) or "unknown")[:16].replace("-", "").replace(":", "") + "Z"
+    """A time in the name of a file, with seconds only where there are some."""
+    return (rfc3339(seconds) or "unknown").replace("-", "").replace(":", "").removesuffix("00Z").removesuffix("Z") + "Z"
 
 
 def _write(path: Path, text: str) -> Path:

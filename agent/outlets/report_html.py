@@ -18,6 +18,7 @@ from driftgauge.agent.outlets.report_words import (
     compared,
     count,
     first_steps,
+    heading,
     headline,
     interval,
     moment,
@@ -35,13 +36,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-
 
 def to_html(report: Report) -> str:
     """The whole report."""
-    heading = f"Accuracy, {moment(report.start)} to {moment(report.end)} UTC"
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", heading),
+        element("title", heading(report)),
         element("style", Markup(STYLE + charts.STYLE)),
     )
     pictures: list[Section] = [
@@ -51,7 +51,7 @@ def to_html(report: Report) -> str:
     ]
     body = element(
         "main",
-        element("h1", heading),
+        element("h1", heading(report)),
         element("p", verdicts(report), class_="lead"),
         *(element("p", text, class_="urgent" if is_urgent else None) for text, is_urgent in headline(report)),
         element("h2", "What to do first"),
@@ -107,7 +107,7 @@ def _over_time(report: Report) -> Iterator[Markup]:
     shown = report.domains[:MAX_PICTURES]
     if not shown:
         return
-    named, bottom, span = titles(report), _bottom(report), _span(shown)
+    named, bottom, span = titles(report), _bottom(report), _span(shown, report.timezone)
     legend = "The line is the accuracy, the band its interval, the dashed line the target. Grey: no estimate."
     yield element("p", legend, class_="note")
     yield element(
@@ -145,11 +145,11 @@ def _bottom(report: Report) -> float:
     return charts.lowest([*lows, *(domain.target for domain in shown)])
 
 
-def _span(shown: Sequence[DomainReport]) -> charts.Span:
+def _span(shown: Sequence[DomainReport], timezone: str) -> charts.Span:
     """From the first to the last estimate; what has a single one stands at the right."""
     times = [e.window_end for domain in shown for e in (domain.estimate, *domain.history)]
     first, last = min(times), max(times)
-    return charts.Span(first if first < last else last - 1.0, last, moment(first)[5:], moment(last)[5:])
+    return charts.Span(first if first < last else last - 1.0, last, *(moment(at, timezone)[5:] for at in (first, last)))
 
 
 def _point(e: Estimate) -> charts.Point:

@@ -64,19 +64,20 @@ def _changes(report: Report) -> Iterator[Markup]:
     if not found:
         yield element("p", "No alerts.")
         return
-    headings = ("domain", "what happened, and what to do", "state", "at (UTC)", "responses or labels")
-    yield table("What changed", headings, [_change(alert) for alert in found[:MAX_ROWS]], "twvnn")
+    headings = ("domain", "what happened, and what to do", "state", f"at ({report.timezone})", "responses or labels")
+    rows = [_change(alert, report.timezone) for alert in found[:MAX_ROWS]]
+    yield table("What changed", headings, rows, "twvnn")
     yield from _rest(len(found))
 
 
-def _change(alert: Alert) -> list[str]:
-    since = f", since {moment(alert.since)}" if alert.since is not None else ""
+def _change(alert: Alert, timezone: str) -> list[str]:
+    since = f", since {moment(alert.since, timezone)}" if alert.since is not None else ""
     rows = f" Responses: {names(alert.rows)}." if alert.rows else ""
     return [
         alert.domain + (f", {alert.slice}" if alert.slice else ""),
         joined(f"{alert.message}{since}.", element("div", f"To do: {action(alert)}.{rows}", class_="note")),
         alert.severity if alert.severity == "info" else f"{alert.severity}, {alert.state.replace('_', ' ')}",
-        moment(alert.event_time),
+        moment(alert.event_time, timezone),
         "–" if alert.n is None else f"{alert.n:,}",
     ]
 
@@ -130,7 +131,7 @@ def _labels(report: Report) -> Iterator[Markup]:
     """What to label, and what the labels so far bought."""
     lists = report.label_lists
     if lists:
-        yield element("p", list_heading(lists))
+        yield element("p", list_heading(report))
         rows = [
             [
                 made.domain, f"{len(made.requests):,}", f"{made.n_responses:,}", made.reason, f"{made.n_asked:,}",

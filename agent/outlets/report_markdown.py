@@ -13,18 +13,19 @@ from driftgauge.agent.outlets.report_words import (
     caveats,
     count,
     first_steps,
+    heading,
     headline,
     interval,
     list_heading,
     moment,
     names,
     newest_alerts,
+    nothing_estimated,
     ratio,
     titles,
     weakest_slices,
 )
 from driftgauge.models.estimate.judged import MIN_OVERLAP
-from driftgauge.models.outputs import Alert, LabelList
 
 MAX_ROWS = 200
 _MAX_SLICES = 20
@@ -33,14 +34,14 @@ _MAX_SLICES = 20
 def to_markdown(report: Report) -> str:
     """The whole report."""
     parts = [
-        [f"# Accuracy, {moment(report.start)} to {moment(report.end)} UTC", ""],
+        [f"# {heading(report)}", ""],
         [f"**{_plain(text)}**" if is_urgent else _plain(text) for text, is_urgent in headline(report)],
         ["", "## What to do first", "", *(f"{n}. {_plain(step)}" for n, step in enumerate(first_steps(report), 1))],
         ["", "## Domains", "", *_table(report)],
         *([["", "## Slices", "", *_slices(report)]] if report.slices or report.weak_segments else []),
-        ["", "## What changed", "", *_changes(report.alerts)],
+        ["", "## What changed", "", *_changes(report)],
         ["", "## Data to get", "", *_data_list(report)],
-        ["", "## What to label", "", *_label_lists(report.label_lists)],
+        ["", "## What to label", "", *_label_lists(report)],
         *([["", "## What the judge says", "", *_judged(report)]] if report.judged else []),
         ["", "## How far to trust this", "", *(f"- {_plain(caveat)}" for caveat in caveats(report))],
     ]
@@ -49,7 +50,7 @@ def to_markdown(report: Report) -> str:
 
 def _table(report: Report) -> Iterator[str]:
     if not report.domains:
-        yield "No domain had an estimate in this period."
+        yield nothing_estimated(report)
         return
     yield "| domain | responses | labels | accuracy | interval | by labels alone | before | target | verdict |"
     yield "|:--|--:|--:|--:|:-:|--:|--:|--:|:--|"
@@ -84,16 +85,16 @@ def _slices(report: Report) -> Iterator[str]:
         yield from ("", f"And {len(estimated) - _MAX_SLICES} more, in the JSON file.")
 
 
-def _changes(alerts: tuple[Alert, ...]) -> Iterator[str]:
+def _changes(report: Report) -> Iterator[str]:
     """Alerts as they were at the end of the period, by severity (alarms first) and then by time."""
-    if not alerts:
+    newest = newest_alerts(report.alerts)
+    if not newest:
         yield "No alerts."
-    newest = newest_alerts(alerts)
     for alert in newest[:MAX_ROWS]:
-        since = f", since {moment(alert.since)}" if alert.since is not None else ""
+        since = f", since {moment(alert.since, report.timezone)}" if alert.since is not None else ""
         state = "" if alert.severity == "info" else f", {alert.state.replace('_', ' ')}"
         what = f"**{_plain(alert.domain)}** ({alert.severity}{state}): {_plain(alert.message)}"
-        yield f"- {moment(alert.event_time)} {what}{since}"
+        yield f"- {moment(alert.event_time, report.timezone)} {what}{since}"
     yield from _rest(len(newest))
 
 
@@ -107,12 +108,13 @@ def _data_list(report: Report) -> Iterator[str]:
     yield from _rest(len(rows))
 
 
-def _label_lists(lists: tuple[LabelList, ...]) -> Iterator[str]:
+def _label_lists(report: Report) -> Iterator[str]:
     """The lists of the newest period, and what earlier requests brought."""
+    lists = report.label_lists
     if not lists:
         yield "No label list in this period."
         return
-    yield list_heading(lists)
+    yield list_heading(report)
     yield ""
     for made in lists[:MAX_ROWS]:
         requests = f"{len(made.requests)} of {count(made.n_responses, 'response')}"

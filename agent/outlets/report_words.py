@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from statistics import median
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
-from driftgauge.connectors.publishing.payload import rfc3339
 from driftgauge.models.alerts.guide import action, sentence
 from driftgauge.models.labels import SourceCounts
-from driftgauge.models.outputs import Alert, LabelList, SliceEstimate
+from driftgauge.models.outputs import Alert, SliceEstimate
 from driftgauge.models.series import SeriesKey
 
 _MAX_NAMES = 8
@@ -24,6 +25,12 @@ _SENTENCES: Mapping[Verdict, str] = {
     "no estimate": "No estimate: {}.",
     "meets target": "On target: {}.",
 }
+
+
+def heading(report: Report) -> str:
+    """The title of the report, with its period."""
+    first, end = (moment(at, report.timezone) for at in (report.start, report.end))
+    return f"Accuracy, {first} to {end} {report.timezone}"
 
 
 class Sentence(NamedTuple):
@@ -53,7 +60,7 @@ def verdicts(report: Report) -> str:
     """How many domains are below target, unclear, without an estimate and on target, in one sentence."""
     n = Counter(domain.verdict for domain in report.domains)
     if not n:
-        return "No domain had an estimate in this period."
+        return nothing_estimated(report)
     words: Mapping[Verdict, str] = {
         "below target": "below target",
         "unclear": "not clear yet",
@@ -62,6 +69,17 @@ def verdicts(report: Report) -> str:
     }
     found = [f"{n[verdict]:,} {words[verdict]}" for verdict in VERDICTS if n[verdict]]
     return f"{count(n.total(), 'domain')}: {', '.join(found)}."
+
+
+def nothing_estimated(report: Report) -> str:
+    """That the period has no estimate, and of which time the store has some."""
+    if report.window_ends is None:
+        return "No domain had an estimate in this period; the store holds no estimate of any time."
+    oldest, newest = (moment(at, report.timezone) for at in report.window_ends)
+    return (
+        "No domain had an estimate in this period; the windows in the store ended between "
+        f"{oldest} and {newest} {report.timezone}."
+    )
 
 
 def first_steps(report: Report) -> list[str]:
@@ -129,6 +147,9 @@ def bought(report: Report) -> str:
 def caveats(report: Report) -> Iterator[str]:
     """The limits of the numbers: unknown estimates, missing labels, confidence, how good the predictions were."""
     estimates = [domain.estimate for domain in report.domains]
+    if report.window_ends and report.window_ends[1] < report.end:
+        newest = moment(report.window_ends[1], report.timezone)
+        yield f"Event time has not reached the end of the period: the newest window ended {newest} {report.timezone}."
     unknown = [e for e in estimates if e.accuracy is None]
     named = titles(report)
     yield from (f"{named[e.series]} has no estimate: {e.status_reason or e.status}." for e in unknown[:_MAX_UNKNOWN])
@@ -179,10 +200,13 @@ def weakest_slices(report: Report) -> list[tuple[str, SliceEstimate]]:
     return sorted(estimated, key=lambda pair: (pair[1].accuracy is None, pair[1].accuracy or 0, pair[0], pair[1].slice))
 
 
-def list_heading(lists: tuple[LabelList, ...]) -> str:
+def list_heading(report: Report) -> str:
     """What the label lists of one period ask for, and until when."""
-    n, end, expires = sum(len(made.requests) for made in lists), lists[0].period_end, lists[0].expires
-    return f"{count(n, 'response')} of the period that ended {moment(end)}, until {moment(expires)}:"
+    n = sum(len(made.requests) for made in report.label_lists)
+    end, expires = (
+        moment(at, report.timezone) for at in (report.label_lists[0].period_end, report.label_lists[0].expires)
+    )
+    return f"{count(n, 'response')} of the period that ended {end}, until {expires}:"
 
 
 def titles(report: Report) -> dict[SeriesKey, str]:
@@ -234,10 +258,14 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def moment(seconds: float) -> str:
-    """The minute of UTC seconds since the epoch.
+def moment(seconds: float, timezone: str) -> str:
+    """The minute of UTC seconds since the epoch, in a time zone.
 
-    >>> moment(60.0)
-    '1970-01-01 00:01'
+    >>> moment(60.0, "UTC"), moment(60.0, "Asia/Kolkata"), moment(float("nan"), "UTC")
+    ('1970-01-01 00:01', '1970-01-01 05:31', 'unknown')
     """
-    return (rfc3339(seconds) or "unknown")[:16].replace("T", " ")
+    zone = ZoneInfo(timezone)
+    try:
+        return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError):
+        return "unknown"

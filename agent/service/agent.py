@@ -115,8 +115,9 @@ def open_agent(
 def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
     """The scheduled jobs: reports and retention, each where the settings ask for it."""
     found = []
-    if report_times := trigger(cron=settings.report.cron, interval_s=settings.report.interval_s):
-        found.append(Job("report", build.report_writer(settings), report_times))
+    report = settings.report
+    if report_times := trigger(report.cron, report.interval_s, report.timezone):
+        found.append(Job("report", build.report_writer(settings).write, report_times))
     retention_s, retention_times = settings.store.retention_s, trigger(interval_s=RETENTION_EVERY_S)
     daily_s = settings.store.daily_retention_s or math.inf
     if retention_s and retention_times:

@@ -15,7 +15,7 @@ from typing import Any
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.core.settings import PipelineSettings
-from driftgauge.agent.outlets.report_files import WrittenReport, write_latest_report
+from driftgauge.agent.outlets.report_files import ReportWriter
 from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer
 from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
@@ -354,23 +354,21 @@ def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
     return KafkaHistory(open_source, begin, end, max_records=kafka.max_records)
 
 
-def report_writer(
-    settings: Settings, store_url: str | None = None, folder: Path | None = None
-) -> Callable[[], WrittenReport]:
-    """A function that writes the report of the last period and returns it with its files.
+def report_writer(settings: Settings, store_url: str | None = None, folder: Path | None = None) -> ReportWriter:
+    """What writes reports.
 
     Parameters
     ----------
     store_url, folder : replace those of the settings
     """
-    return partial(
-        write_latest_report,
+    return ReportWriter(
         store_url=store_url or settings.store.url.get_secret_value(),
         folder=folder or settings.report.folder,
         period_s=settings.report.period_s,
         targets=settings.targets.domains,
         default_target=settings.targets.default,
         confidence_level=settings.estimates.confidence_level,
+        timezone=settings.report.timezone,
         formats=settings.report.formats,
     )
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -33,8 +34,8 @@ class Job:
     trigger: BaseTrigger
 
 
-def trigger(cron: str = "", interval_s: float = 0.0) -> BaseTrigger | None:
-    """The times of a job: a crontab line in UTC, or every ``interval_s`` seconds; None when neither is passed.
+def trigger(cron: str = "", interval_s: float = 0.0, timezone: str = "UTC") -> BaseTrigger | None:
+    """The times of a job: a crontab line in a time zone, or every ``interval_s`` seconds; None when neither is passed.
 
     >>> from datetime import datetime
     >>> f"{trigger(cron='0 6 * * 1').get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC)):%A %H:%M}"
@@ -43,19 +44,19 @@ def trigger(cron: str = "", interval_s: float = 0.0) -> BaseTrigger | None:
     True
     """
     if cron:
-        return _of_crontab(parse_crontab(cron))
+        return _of_crontab(parse_crontab(cron), ZoneInfo(timezone))
     seconds: Any = interval_s  # the library takes fractions, but its signature says int
     return IntervalTrigger(seconds=seconds, timezone=UTC) if interval_s else None
 
 
-def _of_crontab(line: Crontab) -> BaseTrigger:
+def _of_crontab(line: Crontab, zone: tzinfo) -> BaseTrigger:
     """The times of a crontab line. The library counts weekdays from Monday, and it always needs both kinds of days."""
     times = {"minute": _listed(line.minutes), "hour": _listed(line.hours), "month": _listed(line.months)}
     day = {"day": _listed(line.days)}
     weekday = {"day_of_week": _listed([(number - 1) % 7 for number in line.weekdays])}
     if line.is_either_day:
-        return OrTrigger([CronTrigger(**times, **days, timezone=UTC) for days in (day, weekday)])
-    return CronTrigger(**times, **day, **weekday, timezone=UTC)
+        return OrTrigger([CronTrigger(**times, **days, timezone=zone) for days in (day, weekday)])
+    return CronTrigger(**times, **day, **weekday, timezone=zone)
 
 
 def _listed(values: Iterable[int]) -> str:

@@ -139,6 +139,11 @@ class StoreQueries:
         query = select(_ESTIMATES).join(newest, is_newest).order_by(_E.domain, _E.fingerprint)
         return [output_from(Estimate, row) for row in self.fetch(query)]
 
+    def window_ends(self) -> tuple[float, float] | None:
+        """When the oldest and the newest window with an estimate ended; None without estimates."""
+        ((first, last),) = self.fetch(select(func.min(_E.window_end), func.max(_E.window_end)))
+        return None if first is None else (float(first), float(last))
+
     def estimates(self, start: float, end: float) -> list[Estimate]:
         """Estimates of windows that ended in ``(start, end]``, by window end, domain and fingerprint."""
         query = select(_ESTIMATES).where(_E.window_end > start, _E.window_end <= end)

@@ -254,6 +254,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "judge.price_sent": (1.5, ("judge.prices.sent",)),
     "judge.price_received": (2.5, ("judge.prices.received",)),
     "report.folder": (Path("elsewhere"), ("report.folder",)),
+    "report.timezone": ("Europe/Berlin", ("report.timezone",)),
     "report.period_s": (61.0, ("report.period_s",)),
     "report.formats": (("json",), ("report.formats",)),
     "logging.level": ("debug", ("reader.log_level",)),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from driftgauge.agent.outlets.report import DomainReport, Report, Verdict, latest_period, make_report
-from driftgauge.agent.outlets.report_files import to_json_report, write_latest_report, write_report
+from driftgauge.agent.outlets.report_files import ReportWriter, to_json_report, write_report
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.connectors.base import ConnectorError
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(report: Report, tmp_pa
 
 
 def test_the_latest_report_is_written_from_a_store(queries: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
-    markdown, as_json, page = write_latest_report(url, tmp_path, DAY_S).paths
+    markdown, as_json, page = ReportWriter(url, tmp_path, DAY_S).write().paths
     assert markdown.read_text().startswith("# Accuracy, 2026-01-01 00:00 to 2026-01-02 00:00 UTC")
     assert json.loads(as_json.read_text())["end"] == "2026-01-02T00:00:00Z"
     assert page.read_text().startswith("<!DOCTYPE html>")
@@ -130,4 +130,4 @@ def test_the_latest_report_is_written_from_a_store(queries: StoreQueries, url: s
 def test_a_store_without_estimates_is_an_error(url: str, tmp_path: Path) -> None:
     open_store(url, topics=Topics()).close()
     with pytest.raises(ConnectorError, match="no estimate yet"):
-        write_latest_report(url, tmp_path, DAY_S)
+        ReportWriter(url, tmp_path, DAY_S).write()

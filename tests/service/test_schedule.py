@@ -57,5 +57,16 @@ def test_a_crontab_line_is_read_in_utc() -> None:
     assert at == datetime(2026, 1, 5, 6, 30, tzinfo=UTC)
 
 
+def test_a_crontab_line_is_read_in_its_time_zone_on_days_of_23_and_25_hours() -> None:
+    when = trigger(cron="0 6 * * *", timezone="Europe/Berlin")
+    assert when is not None
+    for day, hour in ((28, 5), (29, 4)):  # clocks go forward on the 29th of March 2026
+        at = when.get_next_fire_time(None, datetime(2026, 3, day, tzinfo=UTC))
+        assert at == datetime(2026, 3, day, hour, tzinfo=UTC)
+    for day, hour in ((24, 4), (25, 5)):  # and back on the 25th of October
+        at = when.get_next_fire_time(None, datetime(2026, 10, day, tzinfo=UTC))
+        assert at == datetime(2026, 10, day, hour, tzinfo=UTC)
+
+
 def test_without_crontab_line_and_interval_there_is_no_trigger() -> None:
     assert trigger() is None

@@ -1,0 +1,61 @@
+"""Settings of the reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from driftgauge.config.crontab import parse_crontab
+from driftgauge.config.section import LISTED, PositiveSeconds, Seconds, Section
+
+
+class ReportSettings(Section):
+    """The periodic report."""
+
+    folder: Path = Path("reports")
+    """Folder for report files."""
+
+    cron: str = ""
+    """Times of reports, a crontab line in `timezone`: `0 6 * * *` is every day at six, `0 6 * * 1` every Monday at six.
+
+    The line means what it means to cron: weekday 0 and 7 are Sunday, names, ranges, lists, steps and `@daily` are read.
+    Empty: no crontab line."""
+
+    interval_s: Seconds = 0.0
+    """Seconds between reports, where there is no crontab line; 0: no periodic reports."""
+
+    timezone: str = "UTC"
+    """Time zone of dates and times in reports and of `cron`: an IANA name such as `Europe/Berlin`."""
+
+    period_s: PositiveSeconds = 86_400.0
+    """Seconds of event time that a report covers; it is compared with the period of the same length before."""
+
+    formats: Annotated[tuple[Literal["markdown", "json", "html"], ...], LISTED, Field(min_length=1)] = (
+        "markdown",
+        "json",
+        "html",
+    )
+    """File formats of a report: markdown, json, html."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("must be a name of the IANA time zone database, such as Europe/Berlin") from None
+        return name
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.cron and self.interval_s:
+            raise ValueError("cron and interval_s exclude each other")
+        if self.cron:
+            try:
+                parse_crontab(self.cron)
+            except ValueError as error:
+                raise ValueError(f"cron is not a crontab line: {error}") from None
+        return self
