@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 WORDS = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
@@ -71,20 +71,20 @@ def parse_crontab(line: str) -> Crontab:
     return crontab
 
 
-def latest_time(line: Crontab, at: float) -> float:
-    """The newest time in UTC seconds, not later than ``at``, that a crontab line names.
+def latest_time(line: Crontab, at: float, zone: tzinfo = UTC) -> float:
+    """The newest time in UTC seconds, not later than ``at``, that a crontab line names in a time zone.
 
     >>> latest_time(parse_crontab("30 6 * * *"), 86_400.0 * 5)  # midnight: the newest is that of the day before
     369000.0
     """
-    moment = datetime.fromtimestamp(at, UTC)
+    today = datetime.fromtimestamp(at, zone).date()
     times = [(hour, minute) for hour in reversed(line.hours) for minute in reversed(line.minutes)]
     for n_days in range(_LONGEST_GAP_DAYS):
-        day = moment.date() - timedelta(days=n_days)
-        last = (moment.hour, moment.minute) if n_days == 0 else (23, 59)
-        found = next((time for time in times if time <= last), None)
-        if found and _has_day(line, day):
-            return datetime(day.year, day.month, day.day, *found, tzinfo=UTC).timestamp()
+        day = today - timedelta(days=n_days)
+        if _has_day(line, day):
+            moments = (datetime(day.year, day.month, day.day, *time, tzinfo=zone).timestamp() for time in times)
+            if (found := next((moment for moment in moments if moment <= at), None)) is not None:
+                return found
     raise ValueError("no day meets the line")
 
 

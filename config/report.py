@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,7 @@ from driftgauge.config.section import LISTED, PositiveSeconds, Seconds, Section
 class ReportSettings(Section):
     """The periodic report."""
 
-    folder: Path = Path("reports")
+    folder: Annotated[str, Field(min_length=1)] = "reports"
     """Folder for report files."""
 
     cron: str = ""
@@ -30,8 +29,15 @@ class ReportSettings(Section):
     timezone: str = "UTC"
     """Time zone of dates and times in reports and of `cron`: an IANA name such as `Europe/Berlin`."""
 
+    period: Literal["", "day", "week", "month"] = ""
+    """Calendar period in `timezone` that a scheduled report covers, the last one that has ended. Weeks begin on Monday.
+
+    Each period gets one report, also one that ended while the agent was down. Empty: reports cover `period_s`."""
+
     period_s: PositiveSeconds = 86_400.0
-    """Seconds of event time that a report covers; it is compared with the period of the same length before."""
+    """Seconds of event time, up to the newest window, that a report covers where there is no `period`.
+
+    It is compared with the period of the same length before."""
 
     formats: Annotated[tuple[Literal["markdown", "json", "html"], ...], LISTED, Field(min_length=1)] = (
         "markdown",

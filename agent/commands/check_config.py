@@ -123,7 +123,7 @@ def check_report(settings: Settings) -> str:
 
     if not settings.report.cron and not settings.report.interval_s:
         return "no reports are scheduled"
-    folder = settings.report.folder.absolute()
+    folder = Path(settings.report.folder).absolute()
     if folder.exists():
         return _writable(folder)
     if not folder.parent.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def report(
     store: StoreOption = "",
     folder: Annotated[
-        Path | None, typer.Option(help="Folder for the report. Default: the setting report.folder.")
+        str | None, typer.Option(help="Folder for the report. Default: the setting report.folder.")
     ] = None,
     first: Annotated[
         str | None,
@@ -55,8 +54,8 @@ def report(
     written = build.report_writer(settings, store_url(store), folder).write(span)
     if not written.report.domains:
         errors.print(nothing_estimated(written.report), markup=False, highlight=False, soft_wrap=True)
-    for path in written.paths:
-        print_line(str(path))
+    for file in written.files:
+        print_line(file)
     failed = [condition for condition in conditions if condition.holds(written.report)]
     for condition in failed:
         errors.print(f"{condition} holds", markup=False, highlight=False)

@@ -93,7 +93,7 @@ def run_embedded(folder: Path, console: Console, *, seed: int = 0) -> None:
 
 def conclude(folder: Path, known: Truth, settings: Settings, console: Console, account: FinalAccount) -> None:
     """Write the report and the results, and print the summary with the account of the records."""
-    rows, reports, results = stored_rows(settings), build.report_writer(settings).write().paths, folder / "results.json"
+    rows, reports, results = stored_rows(settings), build.report_writer(settings).write().files, folder / "results.json"
     results.write_text(json.dumps(result(rows, known, settings, account), indent=2) + "\n")
     places = {"store": folder / STORE, "results": results, "report": reports[-1]}
     print_text(console, closing_words(rows, known, settings, places, account))

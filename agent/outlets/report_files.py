@@ -1,4 +1,4 @@
-"""Reports as files, in Markdown (`report_markdown`), JSON and HTML (`report_html`). A file is always complete."""
+"""Reports as files, in Markdown (`report_markdown`), JSON and HTML (`report_html`)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.agent.outlets.report_span import Span
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.folder import Folder, open_folder
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.models.classify.reliability import ReliabilityBin
@@ -25,10 +24,10 @@ FORMATS: tuple[Format, ...] = ("markdown", "json", "html")
 
 
 class WrittenReport(NamedTuple):
-    """A report, and its files in the order of their formats."""
+    """A report, and its files (paths or URLs) in the order of their formats."""
 
     report: Report
-    paths: list[Path]
+    files: list[str]
 
 
 def to_json_report(report: Report) -> str:
@@ -73,12 +72,13 @@ class ReportWriter:
     Attributes
     ----------
     store_url : where the estimates are
+    folder : see `open_folder`
     period_s : seconds of event time, up to the end of the newest window, where no span is passed
     targets, default_target, confidence_level, timezone : see `make_report`
     """
 
     store_url: str
-    folder: Path
+    folder: str
     period_s: float
     targets: Mapping[str, float] = field(default_factory=dict)
     default_target: float = 0.8
@@ -108,10 +108,10 @@ class ReportWriter:
             Where `make` does, and when the folder cannot be written.
         """
         report = self.make(span)
-        return WrittenReport(report, write_report(report, self.folder, self.formats))
+        return WrittenReport(report, write_report(report, open_folder(self.folder), self.formats))
 
 
-def write_report(report: Report, folder: Path, formats: Sequence[Format] = FORMATS) -> list[Path]:
+def write_report(report: Report, folder: Folder, formats: Sequence[Format] = FORMATS) -> list[str]:
     """Write the files of a report; they replace those of an earlier report on the same period.
 
     Raises
@@ -119,12 +119,22 @@ def write_report(report: Report, folder: Path, formats: Sequence[Format] = FORMA
     ConnectorError
         When the folder cannot be written.
     """
-    name = f"report-{_compact(report.start)}-{_compact(report.end)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_write(folder / f"{name}{_KINDS[kind][0]}", _KINDS[kind][1](report)) for kind in formats]
-    except OSError as error:
-        raise ConnectorError(f"no report in {folder}: {error.strerror}", retriable=True) from error
+    return [folder.replace(name, text.encode()) for name, text in contents(report, formats).items()]
+
+
+def contents(report: Report, formats: Sequence[Format] = FORMATS) -> dict[str, str]:
+    """The texts of a report by the names of their files, in the order of the formats."""
+    names = file_names(Span(report.start, report.end), formats)
+    return {name: _KINDS[kind][1](report) for name, kind in zip(names, formats, strict=True)}
+
+
+def file_names(span: Span, formats: Sequence[Format] = FORMATS) -> list[str]:
+    """The names of the files of the report on a period, with its start and end in UTC.
+
+    >>> file_names(Span(0.0, 86_400.0), ["json"])
+    ['report-19700101T0000Z-19700102T0000Z.json']
+    """
+    return [f"report-{_compact(span.start)}-{_compact(span.end)}{_KINDS[kind][0]}" for kind in formats]
 
 
 def _domain(domain: DomainReport) -> dict[str, Any]:
@@ -153,9 +163,3 @@ def _builtin(output: Output) -> Any:
 def _compact(seconds: float) -> str:
     """A time in the name of a file, with seconds only where there are some."""
     return (rfc3339(seconds) or "unknown").replace("-", "").replace(":", "").removesuffix("00Z").removesuffix("Z") + "Z"
-
-
-def _write(path: Path, text: str) -> Path:
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.replace(path)

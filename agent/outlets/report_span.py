@@ -1,13 +1,16 @@
-"""Which period of event time a report covers: a span that the user gives. Pure."""
+"""Which period of event time a report covers: a span that the user gives, or a calendar period of a time zone. Pure."""
 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
-from typing import NamedTuple
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from driftgauge.connectors.publishing.payload import rfc3339
+
+Calendar: TypeAlias = Literal["day", "week", "month"]
 
 
 class Span(NamedTuple):
@@ -68,3 +71,31 @@ def midnight(day: date, timezone: str) -> float:
     90000.0
     """
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone)).timestamp()
+
+
+def calendar_periods(calendar: Calendar, timezone: str, at: float) -> Iterator[Span]:
+    """The calendar periods of a time zone that ended by a time in UTC seconds, the newest first, without end.
+
+    A day has 23 or 25 hours where clocks change. A week begins on Monday.
+
+    >>> at = parse_moment("2026-10-27T06:00:00Z", "UTC")
+    >>> days = calendar_periods("day", "Europe/Berlin", at)
+    >>> [(day.end - day.start) / 3600 for day in (next(days), next(days))]
+    [24.0, 25.0]
+    >>> next(calendar_periods("month", "UTC", at)) == parse_span("2026-09-01", "2026-10-01", "UTC")
+    True
+    """
+    end = _first_day(calendar, datetime.fromtimestamp(at, ZoneInfo(timezone)).date())
+    while True:
+        start = _first_day(calendar, end - timedelta(days=1))
+        span = Span(midnight(start, timezone), midnight(end, timezone))
+        if span.start < span.end:  # a day that a country left out, when it changed the side of the date line
+            yield span
+        end = start
+
+
+def _first_day(calendar: Calendar, day: date) -> date:
+    """The first day of the period that a day belongs to."""
+    if calendar == "month":
+        return day.replace(day=1)
+    return day - timedelta(days=day.weekday()) if calendar == "week" else day

@@ -24,6 +24,7 @@ from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
 from driftgauge.agent.service.rollback import requested_rollback
+from driftgauge.agent.service.reporting import report_job
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.agent.service.web_process import WebProcess
 from driftgauge.config.settings import Settings
@@ -115,9 +116,8 @@ def open_agent(
 def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
     """The scheduled jobs: reports and retention, each where the settings ask for it."""
     found = []
-    report = settings.report
-    if report_times := trigger(report.cron, report.interval_s, report.timezone):
-        found.append(Job("report", build.report_writer(settings).write, report_times))
+    if report := report_job(settings):
+        found.append(report)
     retention_s, retention_times = settings.store.retention_s, trigger(interval_s=RETENTION_EVERY_S)
     daily_s = settings.store.daily_retention_s or math.inf
     if retention_s and retention_times:

@@ -354,7 +354,7 @@ def kafka_history(settings: Settings, begin: Bound, end: Bound) -> KafkaHistory:
     return KafkaHistory(open_source, begin, end, max_records=kafka.max_records)
 
 
-def report_writer(settings: Settings, store_url: str | None = None, folder: Path | None = None) -> ReportWriter:
+def report_writer(settings: Settings, store_url: str | None = None, folder: str | None = None) -> ReportWriter:
     """What writes reports.
 
     Parameters

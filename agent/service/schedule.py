@@ -27,11 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A function with a name and the times at which it runs."""
+    """A function with a name and the times at which it runs; ``at_start`` runs once, when the schedule starts."""
 
     name: str
     work: Callable[[], object]
     trigger: BaseTrigger
+    at_start: Callable[[], object] | None = None
 
 
 def trigger(cron: str = "", interval_s: float = 0.0, timezone: str = "UTC") -> BaseTrigger | None:
@@ -74,7 +75,9 @@ class Schedule:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for job in jobs:
-            self._scheduler.add_job(_guarded, job.trigger, args=[job], id=job.name)
+            if job.at_start is not None:
+                self._scheduler.add_job(_guarded, args=[job.name, job.at_start])
+            self._scheduler.add_job(_guarded, job.trigger, args=[job.name, job.work], id=job.name)
         self._scheduler.start()
 
     def close(self) -> None:
@@ -83,10 +86,10 @@ class Schedule:
             self._scheduler.shutdown(wait=True)
 
 
-def _guarded(job: Job) -> None:
+def _guarded(name: str, work: Callable[[], object]) -> None:
     try:
-        job.work()
+        work()
     except Exception:
-        log.exception("%s failed; it runs again at its next time", job.name)
+        log.exception("%s failed; it runs again at its next time", name)
     else:
-        log.info("%s done", job.name)
+        log.info("%s done", name)

@@ -253,7 +253,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "judge.max_tokens_per_day": (104, ("judge.day.tokens",)),
     "judge.price_sent": (1.5, ("judge.prices.sent",)),
     "judge.price_received": (2.5, ("judge.prices.received",)),
-    "report.folder": (Path("elsewhere"), ("report.folder",)),
+    "report.folder": ("elsewhere", ("report.folder",)),
     "report.timezone": ("Europe/Berlin", ("report.timezone",)),
     "report.period_s": (61.0, ("report.period_s",)),
     "report.formats": (("json",), ("report.formats",)),
@@ -302,7 +302,7 @@ TESTED_ELSEWHERE = {
     *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
     *("server.enabled", "server.host", "server.port"),  # below
-    *("report.cron", "report.interval_s"),  # below
+    *("report.cron", "report.interval_s", "report.period"),  # below
     *("probes.file", "probes.cron", "probes.allow_functions", "probes.journal"),  # tests/labelling
     *("judge.model", "judge.max_cost_per_run", "judge.max_cost_per_day"),  # below
     *("judge.concurrency", "judge.max_text_bytes", "judge.ledger"),  # below and tests/labelling

@@ -16,6 +16,7 @@ from driftgauge.agent.outlets.report_files import ReportWriter, to_json_report, 
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.folder import LocalFolder
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import open_store
@@ -96,28 +97,29 @@ def test_long_lists_are_cut_in_markdown_and_complete_in_json(report: Report) -> 
 
 def test_report_files_are_named_after_the_period_and_replaced(report: Report, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "reports"
-    paths = write_report(report, folder)
-    assert write_report(report, folder) == paths
+    paths = write_report(report, LocalFolder(folder))
+    assert write_report(report, LocalFolder(folder)) == paths
     assert sorted(path.name for path in folder.iterdir()) == [
         "report-20260101T0000Z-20260102T0000Z.html",
         "report-20260101T0000Z-20260102T0000Z.json",
         "report-20260101T0000Z-20260102T0000Z.md",
     ]
-    assert paths[0].read_text() == to_markdown(report)
+    assert Path(paths[0]).read_text() == to_markdown(report)
 
 
 def test_only_the_configured_formats_are_written(report: Report, tmp_path: Path) -> None:
-    assert [path.suffix for path in write_report(report, tmp_path, ["json"])] == [".json"]
+    (path,) = write_report(report, LocalFolder(tmp_path), ["json"])
+    assert path == str(tmp_path / "report-20260101T0000Z-20260102T0000Z.json")
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(report: Report, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConnectorError, match="no report in"):
-        write_report(report, tmp_path / "file")
+    with pytest.raises(ConnectorError, match=r"folder .*file: "):
+        write_report(report, LocalFolder(tmp_path / "file"))
 
 
 def test_the_latest_report_is_written_from_a_store(queries: StoreQueries, url: str, tmp_path: Path) -> None:  # noqa: ARG001 - makes the store
-    markdown, as_json, page = ReportWriter(url, tmp_path, DAY_S).write().paths
+    markdown, as_json, page = map(Path, ReportWriter(url, str(tmp_path), DAY_S).write().files)
     assert markdown.read_text().startswith("# Accuracy, 2026-01-01 00:00 to 2026-01-02 00:00 UTC")
     assert json.loads(as_json.read_text())["end"] == "2026-01-02T00:00:00Z"
     assert page.read_text().startswith("<!DOCTYPE html>")
@@ -130,4 +132,4 @@ def test_the_latest_report_is_written_from_a_store(queries: StoreQueries, url: s
 def test_a_store_without_estimates_is_an_error(url: str, tmp_path: Path) -> None:
     open_store(url, topics=Topics()).close()
     with pytest.raises(ConnectorError, match="no estimate yet"):
-        ReportWriter(url, tmp_path, DAY_S).write()
+        ReportWriter(url, str(tmp_path), DAY_S).write()

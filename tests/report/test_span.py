@@ -13,6 +13,7 @@ from driftgauge.agent.outlets.report_files import to_json_report, write_report
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.agent.outlets.report_span import Span, midnight, parse_moment, parse_span
+from driftgauge.connectors.files.folder import LocalFolder
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import open_store
@@ -106,7 +107,7 @@ def test_a_report_on_a_period_that_event_time_has_not_passed_says_so(queries: St
 
 def test_two_periods_never_share_a_file(queries: StoreQueries, tmp_path: Path) -> None:
     spans = [Span(START, END), Span(START + 10, END), Span(START + 10.5, END), Span(START, END + DAY_S)]
-    names = [write_report(make_report(queries, *span), tmp_path, ["json"])[0].name for span in spans]
+    names = [Path(write_report(make_report(queries, *span), LocalFolder(tmp_path), ["json"])[0]).name for span in spans]
     assert names == [
         "report-20260101T0000Z-20260102T0000Z.json",
         "report-20260101T000010Z-20260102T0000Z.json",

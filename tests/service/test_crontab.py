@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given
@@ -116,6 +117,21 @@ def test_the_newest_time_is_the_one_after_which_none_comes_before_now(
 def test_the_newest_time_may_be_years_ago(line: str, newest: str) -> None:
     now = datetime(2027, 12, 31, 12, 0, tzinfo=UTC).timestamp()
     assert f"{datetime.fromtimestamp(latest_time(parse_crontab(line), now), UTC):%Y-%m-%d %H:%M}" == newest
+
+
+@pytest.mark.parametrize(
+    ("now", "newest"),
+    [
+        ("2026-03-29 05:00", "2026-03-29 04:00"),  # six in the morning, on the day of 23 hours
+        ("2026-03-29 03:59", "2026-03-28 05:00"),
+        ("2026-10-25 04:59", "2026-10-24 04:00"),  # and on the day of 25 hours
+        ("2026-10-25 05:00", "2026-10-25 05:00"),
+    ],
+)
+def test_the_newest_time_is_that_of_the_time_zone(now: str, newest: str) -> None:
+    moment = datetime.fromisoformat(f"{now}+00:00").timestamp()
+    found = latest_time(parse_crontab("0 6 * * *"), moment, ZoneInfo("Europe/Berlin"))
+    assert f"{datetime.fromtimestamp(found, UTC):%Y-%m-%d %H:%M}" == newest
 
 
 @pytest.mark.parametrize(

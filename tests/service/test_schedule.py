@@ -34,6 +34,21 @@ def test_a_job_that_failed_runs_again_at_its_next_time(caplog: pytest.LogCapture
     assert "disk full" in caplog.text
 
 
+def test_what_a_job_does_at_the_start_runs_once_before_its_times() -> None:
+    runs, again = [], threading.Event()
+
+    def work() -> None:
+        runs.append("work")
+        if len(runs) >= 3:
+            again.set()
+
+    schedule = Schedule([Job("report", work, interval(0.05).trigger, at_start=lambda: runs.append("start"))])
+    assert again.wait(10)
+    schedule.close()
+    assert runs[0] == "start"
+    assert runs.count("start") == 1
+
+
 def test_closing_the_schedule_waits_for_the_running_job() -> None:
     started, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
