@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-grafana test-label-studio test-llama test-vllm check soak year bench figures drift fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-s3 test-grafana test-label-studio test-llama test-vllm check soak year bench figures drift fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,10 @@ test-transformers: .venv/dev  ## test the extra transformers; installs torch (so
 test-litellm: .venv/dev  ## test the logger for LiteLLM; installs LiteLLM (some 300 MB)
 	$(BIN)/pip install --quiet litellm
 	$(BIN)/python -m pytest tests/litellm
+
+test-s3: .venv/dev  ## test reports in S3, with moto's S3 on this machine; installs moto and s3fs (some 130 MB)
+	$(BIN)/pip install --quiet --group s3
+	$(BIN)/python -m pytest tests/report/test_s3.py
 
 test-grafana: .venv/dev  ## test the dashboard against the types of Grafana; needs npm (some 33 MB)
 	npm install --prefix .venv/grafana --ignore-scripts --no-fund --no-audit --silent @grafana/schema@13.2.3 typescript@7.0.2

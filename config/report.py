@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
@@ -15,7 +16,9 @@ class ReportSettings(Section):
     """The periodic report."""
 
     folder: Annotated[str, Field(min_length=1)] = "reports"
-    """Folder for report files."""
+    """Folder for report files, or its URL: `s3://bucket/reports`, with the extra `fsspec` and a package such as s3fs.
+
+    Credentials come from where the package looks for them (variables such as `AWS_PROFILE`), not from the URL."""
 
     cron: str = ""
     """Times of reports, a crontab line in `timezone`: `0 6 * * *` is every day at six, `0 6 * * 1` every Monday at six.
@@ -45,6 +48,13 @@ class ReportSettings(Section):
         "html",
     )
     """File formats of a report: markdown, json, html."""
+
+    @field_validator("folder")
+    @classmethod
+    def _no_password(cls, folder: str) -> str:
+        if "://" in folder and urlsplit(folder).password:
+            raise ValueError("must hold no password: it would be in logs; set it where fsspec looks for it")
+        return folder
 
     @field_validator("timezone")
     @classmethod

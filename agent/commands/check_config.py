@@ -118,12 +118,17 @@ def check_fit(settings: Settings) -> str:
 
 
 def check_report(settings: Settings) -> str:
-    """Check that reports can be written, when any are scheduled."""
+    """Check that reports can be written, when any are scheduled; of a URL, that it can be read."""
     from driftgauge.connectors.base import ConnectorError
+    from driftgauge.connectors.files.folder import open_folder
 
     if not settings.report.cron and not settings.report.interval_s:
         return "no reports are scheduled"
-    folder = Path(settings.report.folder).absolute()
+    place = settings.report.folder
+    if "://" in place:
+        n = len(open_folder(place).names())
+        return f"{place} can be read ({n:,} files)"
+    folder = Path(place).absolute()
     if folder.exists():
         return _writable(folder)
     if not folder.parent.exists():

@@ -34,6 +34,7 @@ def report_job(settings: Settings) -> Job | None:
         return None
     writer = build.report_writer(settings)
     if not report.period:
+        open_folder(writer.folder)  # what is missing for it is reported at the start
         return Job("report", writer.write, times)
     reports = CalendarReports(writer, report.period)
 

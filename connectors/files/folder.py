@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 from uuid import uuid4
 
 from driftgauge.connectors.base import ConnectorError
@@ -32,8 +33,24 @@ class Folder(Protocol):
 
 
 def open_folder(place: str) -> Folder:
-    """Return the folder at a path; it is made with its first file."""
-    return LocalFolder(Path(place))
+    """Return the folder at a path, or at a URL that fsspec knows; it is made with its first file.
+
+    Raises
+    ------
+    ConnectorError
+        When a package for this kind of URL is missing.
+
+    Examples
+    --------
+    >>> open_folder("file:///var/reports").place("a.json"), open_folder("reports").place("a.json")
+    ('/var/reports/a.json', 'reports/a.json')
+    """
+    scheme, separator, rest = place.partition("://")
+    if separator and scheme != "file":
+        from driftgauge.connectors.files.remote_folder import RemoteFolder
+
+        return RemoteFolder(place)
+    return LocalFolder(Path(unquote(rest) if separator else place))
 
 
 class LocalFolder:
