@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { action } from "./guide.js";
 import { change, domainAddress } from "./route.js";
 import { choice, note, outside, row, table } from "./table.js";
-import { capital, clean, decimal, number, spoken, unknown, when, zone } from "./words.js";
+import { capital, clean, number, spoken, unknown, when, zone } from "./words.js";
 
 /** @typedef {import("./route.js").State} State */
 
@@ -70,15 +70,21 @@ const isReal = (domain) => domain !== "(all)";
 
 /** @param {any} a */
 const words = (a) => [
-  `${capital(clean(a.message)).replace(/\.$/, "")}.`,
+  sentence(a.message),
   h(
     "span", { class: "note block" }, `To do: ${action(a)}.`,
-    a.before != null && a.after != null && ` ${capital(spoken(a.what))}: ${decimal(a.before)} before, ${decimal(a.after)} after.`,
-    a.inhibited_by && ` Another alert that fires makes this one superfluous: ${clean(a.inhibited_by)}.`,
+    a.inhibited_by && ` It follows from another alert that fires: ${clean(a.inhibited_by)}.`,
     a.link && [" ", outside(a.link, "Open in your tool"), "."],
   ),
   a.rows?.length > 0 && h("span", { class: "note block" }, "Responses: ", responseLinks(a), "."),
 ];
+
+/** A message with a capital, but for names such as n_tokens, and with an end. @param {string} message */
+function sentence(message) {
+  const text = clean(message);
+  const start = /^\w*_/.test(text) ? text : capital(text);
+  return /[.?!]$/.test(start) ? start : `${start}.`;
+}
 
 /** Links to some responses of a series. @param {{domain: string, fingerprint: string, rows?: string[], worst?: string[]}} series */
 export function responseLinks({ domain, fingerprint, rows, worst }) {
