@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-SERVICES = ("alertmanager", "kafka", "postgres", "prometheus")
+SERVICES = ("alertmanager", "browser", "kafka", "postgres", "prometheus")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

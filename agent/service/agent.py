@@ -23,8 +23,8 @@ from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
-from driftgauge.agent.service.rollback import requested_rollback
 from driftgauge.agent.service.reporting import report_job
+from driftgauge.agent.service.rollback import requested_rollback
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.agent.service.web_process import WebProcess
 from driftgauge.config.settings import Settings
