@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from driftgauge.agent.commands.options import ConfigOption, SetOption, StoreOption, settings_from, store_url
 from driftgauge.agent.commands.terminal import print_line
 from driftgauge.agent.service.stopping import stopped_by_signals
+
+if TYPE_CHECKING:
+    from driftgauge.config.settings import Settings
 
 
 def serve(
@@ -22,18 +26,25 @@ def serve(
 ) -> None:
     """Show a store in the browser and answer questions about it, until Ctrl-C. The agent may be running or not."""
     with stopped_by_signals() as stopping:
-        from driftgauge.agent.api.build import open_server
-        from driftgauge.agent.outlets.http import listen
         from driftgauge.connectors.store.queries import open_queries
 
         given = [f"store.url={store_url(store)}"] if store else []
         given += [] if port is None else [f"server.port={port}"]
         settings = settings_from(config, [*(overrides or ()), *given])
         open_queries(settings.store.url.get_secret_value()).close()  # a wrong store is an error at once
-        listener = listen(settings.server.host, settings.server.port)
-        with closing(open_server(settings, listener)) as server:
-            print_line(f"http://{server.host}:{server.port}")
+        with served(settings) as address:
+            print_line(address)
             stopping.wait()
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[str]:
+    """Serve the store of the settings; gives the address of the dashboard."""
+    from driftgauge.agent.api.build import open_server
+    from driftgauge.agent.outlets.http import listen
+
+    with closing(open_server(settings, listen(settings.server.host, settings.server.port))) as server:
+        yield f"http://{server.host}:{server.port}"
 
 
 def token() -> None:

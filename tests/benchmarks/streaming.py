@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -117,8 +117,18 @@ def source_seconds(broker_address: str, topic: str, n: int) -> float:
         return time.perf_counter() - start
 
 
-def agent_seconds(broker_address: str, topic: str, n: int, readers: int = 0) -> float:
-    """Seconds the whole agent needs for ``n`` records, from its start until the last one's outputs are published."""
+def agent_seconds(
+    broker_address: str,
+    topic: str,
+    n: int,
+    readers: int = 0,
+    port: int | None = None,
+    beside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> float:
+    """Seconds the whole agent needs for ``n`` records, from its start until the last one's outputs are published.
+
+    With a ``port`` it serves its API there. ``beside`` is open meanwhile.
+    """
     with tempfile.TemporaryDirectory() as folder:
         names = dict.fromkeys(("estimates", "alerts", "priorities", "predictions", "dead_letters"), f"{topic}-out")
         topics = {f"kafka.topics.{name}": value for name, value in names.items()}
@@ -131,11 +141,12 @@ def agent_seconds(broker_address: str, topic: str, n: int, readers: int = 0) -> 
                 "kafka.bootstrap_servers": broker_address,
                 "kafka.create_topics": True,
                 "kafka.readers": readers,
-                "server.enabled": False,
+                "server.enabled": port is not None,
+                "server.port": port or 0,
                 "store.url": f"sqlite:///{folder}/bench.db",
             },
         )
-        with open_agent(settings) as agent:
+        with open_agent(settings) as agent, beside():
             agent.observers = (*agent.observers, _Until(n, agent.stop))
             start = time.perf_counter()
             agent.run()
@@ -173,8 +184,8 @@ def _end_to_end(address: str) -> dict[str, dict[str, Any]]:
     produce(address, topic, labelled_events(N_LARGE))
     agent, bare = (partial(work, address, topic, n) for work in (agent_seconds, bare_consumer_seconds))
     return {
-        "end_to_end_vs_bare_consumer": _ratio(n, partial(agent, readers=1), bare),
-        "end_to_end_without_reader_vs_bare_consumer": _ratio(n, agent, bare),
+        "end_to_end_vs_bare_consumer": ratio(n, partial(agent, readers=1), bare),
+        "end_to_end_without_reader_vs_bare_consumer": ratio(n, agent, bare),
     }
 
 
@@ -182,16 +193,16 @@ def _with_readers(address: str) -> dict[str, Any]:
     topic = f"bench-{uuid.uuid4().hex[:12]}"
     produce(address, topic, openai_events(N_JSON), partitions=2, headers=JSON)
     agent = partial(agent_seconds, address, topic, N_JSON)
-    return _ratio(N_JSON, partial(agent, readers=2), agent)
+    return ratio(N_JSON, partial(agent, readers=2), agent)
 
 
 def _compared(address: str, n: int, events: Iterator[tuple[bytes, bytes]]) -> dict[str, Any]:
     topic = f"bench-{uuid.uuid4().hex[:12]}"
     produce(address, topic, events)
-    return _ratio(n, partial(source_seconds, address, topic, n), partial(bare_consumer_seconds, address, topic, n))
+    return ratio(n, partial(source_seconds, address, topic, n), partial(bare_consumer_seconds, address, topic, n))
 
 
-def _ratio(n: int, ours: Callable[[], float], theirs: Callable[[], float]) -> dict[str, Any]:
+def ratio(n: int, ours: Callable[[], float], theirs: Callable[[], float]) -> dict[str, Any]:
     """Of three rounds the middle one by its ratio: what takes longer meets more of a machine's slow spells."""
     rounds = sorted([(ours(), theirs()) for _ in range(3)], key=lambda times: times[1] / times[0])
     value, baseline = (n / seconds for seconds in rounds[1])
