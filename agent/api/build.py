@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
+from typing import TYPE_CHECKING
 
-from driftgauge.agent import kafka_settings
 from driftgauge.agent.api.access import ROLES, Access
 from driftgauge.agent.api.agent_pages import Ask
 from driftgauge.agent.api.app import Api
@@ -17,7 +18,9 @@ from driftgauge.agent.outlets.http import Server
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.label_scale import LabelScale
-from driftgauge.connectors.kafka.sink import KafkaSink
+
+if TYPE_CHECKING:
+    from driftgauge.connectors.kafka.sink import KafkaSink
 
 
 def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = None) -> Server:
@@ -28,7 +31,7 @@ def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = N
     ask : asks the agent that runs; None: there is none
     """
     reader = StoreReader(settings.store.url.get_secret_value())
-    publishing = Publishing(lambda: KafkaSink(kafka_settings.connection(settings.kafka)))
+    publishing = Publishing(partial(_open_sink, settings))
 
     def closing() -> None:
         reader.close()
@@ -37,6 +40,14 @@ def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = N
     rate = RateLimit(settings.server.requests_per_s)
     api = Api(reader, posting(settings, publishing), access(settings), known(settings), rate, ask)
     return Server(api.app, listener, closing)
+
+
+def _open_sink(settings: Settings) -> KafkaSink:
+    # the Kafka client takes half a second to import, and most processes need none
+    from driftgauge.agent.kafka_settings import connection
+    from driftgauge.connectors.kafka.sink import KafkaSink
+
+    return KafkaSink(connection(settings.kafka))
 
 
 def posting(settings: Settings, publishing: Publishing) -> Posting:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anyio import to_thread
 
 from driftgauge.agent.api.problem import Problem
 from driftgauge.connectors.base import ConnectorError, Message
-from driftgauge.connectors.kafka.sink import KafkaSink
+
+if TYPE_CHECKING:
+    from driftgauge.connectors.kafka.sink import KafkaSink
 
 MAX_WAITING_BYTES = 64 * 2**20
 
