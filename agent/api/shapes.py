@@ -16,7 +16,7 @@ import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from driftgauge.agent.api.problem import Problem
-from driftgauge.agent.outlets.report import Verdict
+from driftgauge.agent.outlets.domain_report import Verdict
 from driftgauge.connectors.publishing.payload import rfc3339, to_json
 from driftgauge.models.outputs import AlertState, Severity, Status
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
+from driftgauge.agent.core.context_state import context_model, contexts_saved
+from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.report_span import Span
+from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import Counts, Verdicts
 from driftgauge.models.classify.prequential import Metric
@@ -22,10 +25,6 @@ from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, S
 from driftgauge.models.pending import PendingLabels
 from driftgauge.models.probes import is_probe_domain
 from driftgauge.models.series import SeriesKey
-
-Verdict: TypeAlias = Literal["below target", "unclear", "no estimate", "meets target"]
-VERDICTS: tuple[Verdict, ...] = ("below target", "unclear", "no estimate", "meets target")
-"""Worst first: the order in which domains are listed."""
 
 MAX_POINTS = 200
 """Estimates over time of one series in a report. Of more, every second, third, … is kept, and always the newest."""
@@ -93,43 +92,6 @@ class ReportQueries(Protocol):
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class DomainReport:
-    """One domain in one context: its newest estimate of the period, and the newest of the period before.
-
-    ``history`` has at most `MAX_POINTS` estimates of the period, by window end; the last is ``estimate``.
-    """
-
-    estimate: Estimate
-    previous: Estimate | None
-    target: float
-    history: tuple[Estimate, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """The interval compared with the target; "unclear" when the target lies inside the interval."""
-        low, high = self.estimate.ci_low, self.estimate.ci_high
-        if low is None or high is None:
-            return "no estimate"
-        if high < self.target:
-            return "below target"
-        return "meets target" if low >= self.target else "unclear"
-
-    @property
-    def change(self) -> float | None:
-        """Accuracy now minus accuracy in the period before; None when either is unknown."""
-        if self.previous is None or self.previous.accuracy is None or self.estimate.accuracy is None:
-            return None
-        return self.estimate.accuracy - self.previous.accuracy
-
-    @property
-    def order(self) -> tuple[int, float, str, str]:
-        """Sorts domains: by verdict, then by what is missing to the target."""
-        e = self.estimate
-        beyond = 0.0 if e.accuracy is None else e.accuracy - self.target
-        return VERDICTS.index(self.verdict), round(beyond, 6), e.domain, e.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +199,7 @@ def make_report(
             domain: judged_accuracy(v.verdict, v.verdict_weight, v.truth, v.truth_weight, confidence_level)
             for domain, v in queries.verdicts(start, end).items()
         },
-        scores=tuple(_scores(queries.state("context/"))),
+        scores=tuple(_scores(contexts_saved(queries.state("context/")))),
         reliability=tuple(queries.reliability(start, end, confidence_level)),
         quality=DataQuality(*queries.predicted(start, end), queries.rejected(), queries.pending_labels()),
         window_ends=queries.window_ends(),
@@ -260,12 +222,8 @@ def latest_period(queries: ReportQueries, period_s: float) -> Span:
     return Span(ends[1] - period_s, ends[1])
 
 
-def _scores(saved: Mapping[str, bytes]) -> Iterator[ScoreReport]:
-    # here, because these take a second and 100 MB, and the API has no need of them
-    from driftgauge.agent.core.context_state import context_model, contexts_saved
-    from driftgauge.agent.outlets.versions import record_of
-
-    for fingerprint, parts in sorted(contexts_saved(saved).items()):
+def _scores(contexts: Mapping[str, Mapping[str, bytes]]) -> Iterator[ScoreReport]:
+    for fingerprint, parts in sorted(contexts.items()):
         for score in record_of(parts).metrics:
             if score.classifier == "published" and score.n:
                 yield ScoreReport(context_model(parts), fingerprint, score)

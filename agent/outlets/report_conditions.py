@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from driftgauge.agent.outlets.report import VERDICTS, Report
+from driftgauge.agent.outlets.domain_report import VERDICTS
+from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_words import newest_alerts
 
 _OPERATORS: Mapping[str, Callable[[int, int], bool]] = {

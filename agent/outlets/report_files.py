@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from driftgauge.agent.outlets.report import DomainReport, Report, latest_period, make_report
+from driftgauge.agent.outlets.domain_report import DomainReport
+from driftgauge.agent.outlets.report import Report, latest_period, make_report
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown
 from driftgauge.agent.outlets.report_span import Span

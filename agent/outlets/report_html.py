@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from driftgauge.agent.outlets import charts
+from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import Markup, element
-from driftgauge.agent.outlets.report import DomainReport, Report
+from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_lists import SECTIONS, Section, table
 from driftgauge.agent.outlets.report_style import STYLE
 from driftgauge.agent.outlets.report_words import (

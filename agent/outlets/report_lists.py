@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from driftgauge.agent.outlets import charts
+from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import Markup, element, joined
-from driftgauge.agent.outlets.report import DomainReport, Report
+from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_words import (
     bought,
     count,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from driftgauge.agent.outlets.report import DomainReport, Report
+from driftgauge.agent.outlets.domain_report import DomainReport
+from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_words import (
     caveats,
     count,

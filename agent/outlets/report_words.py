@@ -9,7 +9,8 @@ from statistics import median
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Report, ScoreReport, Verdict
+from driftgauge.agent.outlets.domain_report import VERDICTS, DomainReport, Verdict
+from driftgauge.agent.outlets.report import Report, ScoreReport
 from driftgauge.models.alerts.guide import action, sentence
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Alert, SliceEstimate

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.outlets.report import DomainReport, Report, Verdict, latest_period, make_report
+from driftgauge.agent.outlets.domain_report import DomainReport, Verdict
+from driftgauge.agent.outlets.report import Report, latest_period, make_report
 from driftgauge.agent.outlets.report_files import ReportWriter, to_json_report, write_report
 from driftgauge.agent.outlets.report_html import to_html
 from driftgauge.agent.outlets.report_markdown import to_markdown

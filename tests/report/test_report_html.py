@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import element
-from driftgauge.agent.outlets.report import MAX_POINTS, DomainReport, Report, make_report
+from driftgauge.agent.outlets.report import MAX_POINTS, Report, make_report
 from driftgauge.agent.outlets.report_conditions import parse_condition
 from driftgauge.agent.outlets.report_files import to_json_report
 from driftgauge.agent.outlets.report_html import MAX_PICTURES, to_html

@@ -12,7 +12,7 @@ from driftgauge.agent.api.views.context import Known
 from driftgauge.agent.api.views.distributions import Distribution, distribution
 from driftgauge.agent.api.views.domains import rows
 from driftgauge.agent.api.views.estimates import SeriesQuestion, no_domain
-from driftgauge.agent.outlets.report import DomainReport
+from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.connectors.store.columns import from_bytes
 from driftgauge.connectors.store.newest import newest_estimate, newest_label_list, slices_beside
 from driftgauge.connectors.store.queries import StoreQueries

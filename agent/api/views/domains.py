@@ -8,7 +8,7 @@ from pydantic import Field
 
 from driftgauge.agent.api.shapes import Counts, Moment, Name, OpenAlert, Page, Paged, Row, Trend, cursor, place_of
 from driftgauge.agent.api.views.context import Known
-from driftgauge.agent.outlets.report import VERDICTS, DomainReport, Verdict
+from driftgauge.agent.outlets.domain_report import VERDICTS, DomainReport, Verdict
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.connectors.store.trends import accuracy_at, newest_boundaries
 from driftgauge.models.outputs import Alert
