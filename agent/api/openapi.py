@@ -1,11 +1,18 @@
-"""The OpenAPI 3.1 document, made from the table of operations, the models of their shapes and the event contract."""
+"""The OpenAPI 3.1 document, made from the table of operations, the models of their shapes and the event contract.
+
+Owns ``docs/openapi.json``; a test fails when it differs from what this module writes:
+
+python -m driftgauge.agent.api.openapi docs
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -98,7 +105,22 @@ def _parameters(made: Operation) -> Iterator[Schema]:
     described = made.question.model_json_schema(by_alias=True)
     for name, schema in described.get("properties", {}).items():
         is_required = name in described.get("required", ())
-        yield {"name": name, "in": "query", "required": is_required, "schema": schema}
+        text = schema.pop("description", "")
+        yield {
+            "name": name,
+            "in": "query",
+            "required": is_required,
+            "description": text,
+            "schema": _without_null(schema),
+        }
+
+
+def _without_null(schema: Schema) -> Schema:
+    """The schema of a parameter that may be left out: a query has no null."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) != 1:
+        return schema
+    return {key: value for key, value in schema.items() if key not in ("anyOf", "default")} | options[0]
 
 
 def _carried() -> Iterator[tuple[str, Schema]]:
@@ -127,3 +149,12 @@ def _moved(schema: Any, name: str) -> Any:
             for key, value in schema.items()
         }
     return [_moved(value, name) for value in schema] if isinstance(schema, list) else schema
+
+
+def text() -> str:
+    """The text of ``openapi.json``."""
+    return json.dumps(openapi(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    (Path(sys.argv[1]) / "openapi.json").write_text(text())

@@ -69,7 +69,9 @@ class Span(Question):
     """A span of event time, ``[from, to)``."""
 
     from_: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    """Only from this event time on."""
     to: AwareDatetime | None = None
+    """Only before this event time."""
 
     @property
     def start(self) -> float:
