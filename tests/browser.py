@@ -10,12 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+from playwright.sync_api import Browser, sync_playwright
 
 DEBIAN = "/usr/bin/chromium"
 PACKAGE = "@sparticuz/chromium@147.0.0"
@@ -34,9 +32,8 @@ _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A running browser; the test is skipped where there is none and none to be had."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     options = _options()
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(**options)
         yield browser
         browser.close()

@@ -58,10 +58,15 @@ export function show(parent, content) {
 /** @type {WeakMap<Element, Item[]>} */
 const shown = new WeakMap();
 
+const MAX_CHANGES = 100; // of known descriptions between two sweeps: more would stop the page for too long
+
 /**
- * Keeps descriptions whose value did not change, so that `show` leaves their elements alone.
+ * Keeps descriptions whose value did not change, so that `show` leaves their elements alone. Of many that changed, some
+ * stay as they were: then `isBehind`, and the same is to be drawn again in the next frame.
  */
 export class Memory {
+  isBehind = false;
+  #changes = 0;
   /** @type {Map<string, {value: string, item: Item}>} */
   #known = new Map();
   /** @type {Map<string, {value: string, item: Item}>} */
@@ -75,13 +80,18 @@ export class Memory {
    */
   item(key, value, make) {
     const before = this.#known.get(key);
-    const entry = before?.value === value ? before : { value, item: make() };
+    const isNew = before?.value !== value;
+    if (isNew && before) this.#changes += 1;
+    this.isBehind ||= this.#changes > MAX_CHANGES;
+    const entry = before && (!isNew || this.isBehind) ? before : { value, item: make() };
     this.#next.set(key, entry);
     return entry.item;
   }
 
   /** Forgets what was not asked for since the last call. */
   sweep() {
+    this.isBehind = false;
+    this.#changes = 0;
     this.#known = this.#next;
     this.#next = new Map();
   }

@@ -54,8 +54,11 @@ async function load() {
     const [found, health] = await Promise.all([view.load(state), find("/v1/health")]);
     if (mine !== run) return;
     needsToken = false;
-    draw(state, view.title(state), view.draw(found, state, memory));
-    memory.sweep();
+    for (let isBehind = true; isBehind && mine === run; isBehind &&= await nextFrame()) {
+      draw(state, view.title(state), view.draw(found, state, memory));
+      isBehind = memory.isBehind;
+      memory.sweep();
+    }
     showFooter(health);
   } catch (error) {
     if (mine !== run) return;
@@ -68,6 +71,10 @@ async function load() {
     }
   }
 }
+
+/** @returns {Promise<boolean>} true, when it is time to draw; a hidden page has no frames */
+const nextFrame = () =>
+  new Promise((resolve) => (document.hidden ? setTimeout(resolve, 50, true) : requestAnimationFrame(() => resolve(true))));
 
 /** @param {unknown} error @param {State} state @param {View} view */
 function fail(error, state, view) {
@@ -124,6 +131,10 @@ function start() {
   stream.start();
 }
 
+element("skip").onclick = (event) => {
+  event.preventDefault(); // the part of the address after # says what is shown
+  element("main").focus();
+};
 addEventListener("hashchange", load);
 document.addEventListener("visibilitychange", () => !document.hidden && isStale && load());
 start();

@@ -1,0 +1,89 @@
+"""Stores to look at: that of the demo with every kind of output, and one with 1,000 domains."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from driftgauge.agent.demo.embedded import PLAN, bundled, settings_in
+from driftgauge.agent.service import build
+from driftgauge.agent.service.replay import open_files, run_with_table
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import open_queries
+from driftgauge.connectors.store.sql_store import open_store
+from driftgauge.models.outputs import Alert, Estimate, LabelRequest, Output
+from tests.store.examples import estimate, label_list, rejected, slice_estimates, weak_segments
+
+TARGET = 0.3
+"""The small model of the demo is right in some domains at this target, wrong in others, and unclear in most."""
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "line one\nline two\ttab",
+    "emoji 👩‍👩‍👧 \u202eturned\u202c",
+    "x" * 256,
+    "javascript:alert(1)//&view=alerts#quality",
+)
+
+
+def emit(url: str, *outputs: Output) -> None:
+    """Write outputs into a store, as the agent does."""
+    with closing(open_store(url, topics=Topics())) as store, store.transaction() as transaction:
+        transaction.emit(outputs)
+
+
+def newest(url: str) -> list[Estimate]:
+    """The newest estimate of each series."""
+    with closing(open_queries(url)) as queries:
+        return queries.latest_estimates()
+
+
+def demo_store(folder: Path) -> str:
+    """The demo, with lists, slices, weak segments and rejected records for its domain ``date``."""
+    settings = settings_in(folder, **{"targets.default": TARGET})
+    with closing(build.store(settings)) as store:
+        run_with_table(open_files(bundled(), PLAN, 0), settings, store, Console(file=io.StringIO()))
+    url = settings.store.url.get_secret_value()
+    of = next(made for made in newest(url) if made.domain == "date")
+    asked = LabelRequest(
+        1, "1-chat_later-1230", of.window_end, 0.25, 0.4, (), {"difficulty": "2"}, "https://tool.example/1"
+    )
+    series = {"domain": of.domain, "fingerprint": of.fingerprint}
+    emit(
+        url,
+        slice_estimates(of.window_end, **series, revision=of.revision),
+        weak_segments(of.window_end, **series),
+        label_list(of.window_end, **series, period_start=of.window_start, requests=(asked,)),
+        *(rejected(offset, detail="<b>at byte</b> 3") for offset in range(3)),
+    )
+    return url
+
+
+def hostile_store(url: str) -> None:
+    """Domains whose names try to be anything but text."""
+    emit(url, *(estimate(domain=name) for name in HOSTILE))
+
+
+def large_store(url: str, n_domains: int, n_windows: int) -> None:
+    """Many domains, each with some windows, one in ten with an alert."""
+    emit(url, *_many(n_domains, n_windows))
+
+
+def _many(n_domains: int, n_windows: int) -> Iterator[Output]:
+    for window in range(n_windows):
+        end = 3_600.0 * (window + 1)
+        for number in range(n_domains):
+            accuracy = 0.55 + 0.4 * ((number * 37 + window) % 100) / 100
+            made = estimate(domain=f"domain-{number:04}", window_start=end - 3_600.0, window_end=end, watermark=end)
+            yield replace(made, accuracy=accuracy, ci_low=accuracy - 0.05, ci_high=min(accuracy + 0.05, 1.0))
+    for number in range(0, n_domains, 10):
+        name = f"domain-{number:04}"
+        yield Alert(
+            kind="drift", severity="warning", domain=name, fingerprint="f1", event_time=3_600.0, since=None,
+            what="p_correct", before=0.8, after=0.7, message=f"p_correct of {name} moved", number=number + 1,
+        )  # fmt: skip
