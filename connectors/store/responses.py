@@ -36,7 +36,7 @@ class Place(NamedTuple):
     """The place of a response in the list."""
 
     event_time: float
-    seq: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    seq: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
