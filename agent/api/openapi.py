@@ -117,7 +117,7 @@ def _parameters(made: Operation) -> Iterator[Schema]:
 
 def _without_null(schema: Schema) -> Schema:
     """The schema of a parameter that may be left out: a query has no null."""
-    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    options: list[Schema] = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     if len(options) != 1:
         return schema
     return {key: value for key, value in schema.items() if key not in ("anyOf", "default")} | options[0]
