@@ -210,6 +210,7 @@ class Loop:
             self.has_served = True
             last_record = time.monotonic()
             while not self.stopping.is_set():
+                self._do_requests(pipeline)
                 is_paused = time.monotonic() - last_record >= self.pause_after_s
                 records = source.poll(0.0 if is_paused and pipeline.state.is_behind else self.poll_timeout_s)
                 if records:
@@ -225,7 +226,6 @@ class Loop:
                 elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
                 pipeline.score_ahead(ROWS_SCORED_AHEAD)
-                self._do_requests(pipeline)
                 self._report_success(source)
             self._emit_all(pipeline, sink)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -19,11 +22,13 @@ from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.evaluation.fit import rows_of_store
 from driftgauge.agent.outlets.versions import contexts_in, record_of, stored_versions
 from driftgauge.agent.service.build import committee_settings, store
-from driftgauge.agent.service.rollback import roll_back
+from driftgauge.agent.service.loop import Loop
+from driftgauge.agent.service.rollback import requested_rollback, roll_back
 from driftgauge.config.load import load_settings
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import ConnectorError, Store
+from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.store.queries import backup, open_queries
-from driftgauge.connectors.testing import MemoryStore
+from driftgauge.connectors.testing import MemorySource, MemoryStore, NoSink
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Tick
 from driftgauge.models.outputs import Estimate, Prediction
 from tests.pipeline.logs import SETTINGS, make_log, play
@@ -140,6 +145,21 @@ def test_estimates_and_predictions_name_the_listed_version_before_and_after_a_ro
     assert again == {v["number"] for v in listed(path) if v["predicts"]} == {max(v["number"] for v in listed(path))}
     assert again != versions
     assert after != before
+
+
+def test_a_running_agent_goes_back_when_it_is_asked_to(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, *_, last = (version["number"] for version in listed(path))
+    with closing(open_queries(f"sqlite:///{path}")) as queries:
+        (context,) = contexts_in(queries)
+    requests: SimpleQueue[Callable[[Store], None]] = SimpleQueue()
+    for number in (first, 99):  # it has no version 99, and goes on
+        requests.put(requested_rollback(committee_settings(GIVEN), number, context))
+    with closing(store(GIVEN, f"sqlite:///{path}")) as opened, caplog.at_level(logging.INFO, "driftgauge"):
+        Loop(CONFIGURED, Decoder(), opened, lambda: MemorySource([]), NoSink, requests=requests).run()
+    assert f"version {first} predicts again in context {context}, as asked for" in caplog.text
+    assert "no rollback: " in caplog.text
+    (predicting,) = [version for version in listed(path) if version["predicts"]]
+    assert (predicting["number"] > last, predicting["reason"]) == (True, f"rolled back to version {first}")
 
 
 def test_a_rollback_is_refused_while_an_agent_uses_the_store(path: Path) -> None:
