@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from rich.console import Console
 
-from driftgauge.agent.demo.embedded import bundled, make_room, run_embedded
+from driftgauge.agent.demo.embedded import bundled, make_room
 from driftgauge.agent.outlets.live_table import HEADINGS
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.recordings import read_recording
+from tests.api.serving import ask
+from tests.demo.signals import accept_ctrl_c
 
 pytestmark = pytest.mark.xdist_group("demo")  # so that one worker makes the fixtures of this module, once
 
@@ -35,12 +41,17 @@ class FinishedDemo(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
+    """The command with its dashboard, up to where it waits for Ctrl-C."""
     folder = tmp_path_factory.mktemp("demo")
-    console = Console(file=io.StringIO(), force_terminal=False, width=80)
-    run_embedded(folder, console)
-    assert isinstance(console.file, io.StringIO)
-    return FinishedDemo(console.file.getvalue(), folder)
+    command = [sys.executable, "-m", "driftgauge.agent.cli", "demo", "--serve", "--folder", str(folder)]
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=accept_ctrl_c) as run:
+        assert run.stdout is not None
+        lines = list(takewhile(lambda line: not line.startswith("The dashboard stays open"), run.stdout))
+        yield FinishedDemo("".join(lines), folder)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 0
 
 
 def accuracies(path: Path) -> dict[str, float]:
@@ -78,6 +89,13 @@ def test_the_estimates_of_the_demo_are_closer_to_the_truth_than_labels_alone(dem
     assert estimated < labelled
     assert f"the estimates are {estimated:.3f} away" in demo.text
     assert f"the labels alone would be {labelled:.3f} away" in demo.text
+
+
+def test_the_dashboard_of_the_demo_stays_open(demo: FinishedDemo) -> None:
+    port = int(re.findall(r"^Dashboard: http://127.0.0.1:([0-9]+) ", demo.text)[0])
+    assert len(ask(port, "/v1/domains").json["items"]) == 13
+    assert ask(port, "/openapi.json").json["openapi"] == "3.1.0"
+    assert ask(port, "/").headers["content-type"].startswith("text/html")
 
 
 def test_the_demo_names_the_files_that_it_wrote(demo: FinishedDemo) -> None:

@@ -14,6 +14,7 @@ import pytest
 from driftgauge.agent.demo.processes import DRIFTGAUGE, Interrupts, Process
 from driftgauge.connectors.base import ConnectorError
 from tests.deadline import until
+from tests.demo.signals import accept_ctrl_c
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(900)]
 
@@ -31,13 +32,8 @@ def started(folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_accept_ctrl_c,
+        preexec_fn=accept_ctrl_c,
     )
-
-
-def _accept_ctrl_c() -> None:
-    """Do not ignore Ctrl-C: a shell lets commands in the background ignore it, and this process inherits that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes_of(folder: Path) -> list[str]:
