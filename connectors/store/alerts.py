@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select, true
 
 from driftgauge.connectors.store.output_tables import output_from, output_table
 from driftgauge.connectors.store.queries import StoreQueries
@@ -25,21 +27,25 @@ class AlertFilter:
     limit : most alerts
     """
 
-    domain: str | None
-    severity: Severity | None
-    kind: str | None
-    start: float
-    end: float
-    before: int | None
-    limit: int
+    domains: Collection[str] | None = None
+    severity: Severity | None = None
+    kind: str | None = None
+    start: float = -math.inf
+    end: float = math.inf
+    before: int | None = None
+    limit: int | None = None
 
     @property
     def condition(self) -> ColumnElement[bool]:
         """The condition on the table of alerts."""
-        equal = (_A.domain, self.domain), (_A.severity, self.severity), (_A.kind, self.kind)
+        equal = (_A.severity, self.severity), (_A.kind, self.kind)
         wanted = [column == value for column, value in equal if value is not None]
+        wanted += [] if self.domains is None else [_A.domain.in_(self.domains)]
         wanted += [] if self.before is None else [_A.number < self.before]
-        return and_(_A.event_time >= self.start, _A.event_time < self.end, *wanted)
+        # without needless bounds, so that the index of numbers is used
+        wanted += [] if math.isinf(self.start) else [_A.event_time >= self.start]
+        wanted += [] if math.isinf(self.end) else [_A.event_time < self.end]
+        return and_(true(), *wanted)
 
 
 def newest_alerts(queries: StoreQueries, wanted: AlertFilter) -> list[Alert]:

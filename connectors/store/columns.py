@@ -50,7 +50,7 @@ def as_rows(remembered: Sequence[Sequence[Any]]) -> Rows:
         id=np.array(ids, dtype=np.str_),
         domain=np.array(domain, dtype=np.str_),
         event_time=np.array(event_time, dtype=np.float64),
-        features=_stack(features),
+        features=stack(features),
         p_correct=np.array(p_correct, dtype=np.float64),
         correct=np.array(correct, dtype=np.float64),
         weight=np.array(weight, dtype=np.float64),
@@ -91,8 +91,8 @@ def known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _stack(features: Sequence[bytes]) -> Float32s:
-    """(n, d) with every column that one of the rows has; NaN in columns that a row lacks."""
+def stack(features: Sequence[bytes]) -> Float32s:
+    """Stored features as one array, (n, d), with every column that one of the rows has; NaN where a row lacks it."""
     widths = {len(row) // 4 for row in features} or {len(FEATURES)}
     if len(widths) == 1:
         return from_bytes(b"".join(features)).reshape(len(features), *widths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, func, select, true, tuple_
+from sqlalchemy import ColumnElement, and_, select, true, tuple_
 
 from driftgauge.connectors.store.output_tables import output_from, output_table
 from driftgauge.connectors.store.queries import StoreQueries
@@ -20,12 +20,6 @@ def newest_estimate(queries: StoreQueries, domain: str, fingerprint: str | None)
     """The estimate with the newest window of a domain, in this context or in any."""
     query = select(_ESTIMATES).where(_of(domain, fingerprint)).order_by(*_NEWEST_FIRST).limit(1)
     return next((output_from(Estimate, row) for row in queries.fetch(query)), None)
-
-
-def newest_window_end(queries: StoreQueries) -> float | None:
-    """The newest window end of all estimates; None without any."""
-    found = queries.fetch(select(func.max(_E.window_end)))[0][0]
-    return None if found is None else float(found)
 
 
 def newest_slices(queries: StoreQueries, domain: str, fingerprint: str | None) -> SliceEstimates | None:

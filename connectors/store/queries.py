@@ -129,9 +129,10 @@ class StoreQueries:
             )
             raise ConnectorError(text, retriable=False)
 
-    def latest_estimates(self) -> list[Estimate]:
-        """The estimate with the latest window of every (domain, fingerprint), sorted by them."""
+    def latest_estimates(self, domain: str | None = None) -> list[Estimate]:
+        """The estimate with the latest window of every (domain, fingerprint), or of one domain, sorted by them."""
         last = select(_E.domain, _E.fingerprint, func.max(_E.window_end).label("end"))
+        last = last if domain is None else last.where(_E.domain == domain)
         newest = last.group_by(_E.domain, _E.fingerprint).subquery()
         is_newest = and_(
             _E.domain == newest.c.domain, _E.fingerprint == newest.c.fingerprint, _E.window_end == newest.c.end
@@ -334,7 +335,7 @@ class StoreQueries:
     def fetch(self, query: Executable) -> list[Any]:
         """The rows that a query on the tables of `schema` returns."""
         with self._connected() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(query).all())
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

@@ -131,6 +131,16 @@ def find_response(queries: StoreQueries, response_id: str) -> Detail | None:
     return Detail(_listed(row), from_bytes(row.features), [rows.label(label) for label in reversed(labels)], row.text)
 
 
+def newest_since(queries: StoreQueries, start: float, end: float, limit: int, series: SeriesKey | None = None) -> float:
+    """The event time from which ``[start, end)`` holds ``limit`` responses, of one series or of all; else ``start``."""
+    within = [_R.event_time >= start, _R.event_time < end]
+    if series is not None:
+        within.append(_of(schema.number_of(series.domain), schema.number_of(series.fingerprint)))
+    in_order = select(_R.event_time).where(*within).order_by(_R.event_time.desc())
+    found = queries.fetch(in_order.offset(limit - 1).limit(1))
+    return float(found[0].event_time) if found else start
+
+
 def newest_signals(queries: StoreQueries, series: SeriesKey, end: float, limit: int) -> Sequence[Any]:
     """Event time, p_correct, n_tokens and stored features of the newest responses of a series before ``end``."""
     of_series = _of(schema.number_of(series.domain), schema.number_of(series.fingerprint))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 
 from driftgauge.connectors.store.output_tables import output_table
@@ -19,11 +21,11 @@ def newest_boundaries(queries: StoreQueries, limit: int) -> list[float]:
 
 
 def accuracy_at(
-    queries: StoreQueries, since: float, domain: str | None = None
+    queries: StoreQueries, since: float, domains: Collection[str] | None = None
 ) -> dict[SeriesKey, dict[float, float | None]]:
-    """The accuracy of every series, or of those of one domain, by window end, from the boundary ``since`` on."""
+    """The accuracy of every series, or of those of these domains, by window end, from the boundary ``since`` on."""
     query = select(_E.domain, _E.fingerprint, _E.window_end, _E.accuracy).where(_E.window_end >= since)
-    query = query if domain is None else query.where(_E.domain == domain)
+    query = query if domains is None else query.where(_E.domain.in_(domains))
     found: dict[SeriesKey, dict[float, float | None]] = {}
     for domain, fingerprint, end, accuracy in queries.fetch(query):
         found.setdefault(SeriesKey(domain, fingerprint), {})[end] = accuracy

@@ -31,8 +31,9 @@ class Alerts(Page[Annotated[Any, carried("alert")]]):
 def alerts(queries: StoreQueries, question: AlertsQuestion, _: Known) -> Alerts:
     """Alerts, the newest first."""
     before = place_of(question.after, tuple[Number])[0] if question.after else None
+    domains = None if question.domain is None else [question.domain]
     wanted = AlertFilter(
-        question.domain, question.severity, question.kind, question.start, question.end, before, question.limit + 1
+        domains, question.severity, question.kind, question.start, question.end, before, question.limit + 1
     )
     found = (open_alerts if question.state == "open" else newest_alerts)(queries, wanted)
     page = found[: question.limit]

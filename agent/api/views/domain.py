@@ -13,10 +13,10 @@ from driftgauge.agent.api.views.distributions import Distribution, distribution
 from driftgauge.agent.api.views.domains import rows
 from driftgauge.agent.api.views.estimates import SeriesQuestion, no_domain
 from driftgauge.agent.outlets.domain_report import DomainReport
-from driftgauge.connectors.store.columns import from_bytes
+from driftgauge.connectors.store.columns import stack
 from driftgauge.connectors.store.newest import newest_estimate, newest_label_list, slices_beside
 from driftgauge.connectors.store.queries import StoreQueries
-from driftgauge.connectors.store.responses import newest_signals
+from driftgauge.connectors.store.responses import newest_signals, newest_since
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.reliability import ReliabilityBin
 from driftgauge.models.outputs import Estimate, WeakSegments
@@ -24,6 +24,7 @@ from driftgauge.models.signals.feature_sets import LAYOUTS
 
 MAX_NOW = 10_000
 MAX_BEFORE = 2_000
+MAX_COMPARED = 100_000
 SHOWN_FEATURES = ("entropy_mean", "entropy_max", "nll_mean", "tail_mass_mean")
 
 
@@ -45,7 +46,8 @@ class Domain(Row):
 
     estimate: Annotated[Any, carried("estimate")]
     calibration: list[CalibrationBin]
-    """Live predictions of the period up to the newest window end against the labels that came; empty without labels."""
+    """Predictions of the period up to the window end, of at most the newest 100,000 responses, against the labels that
+    came; empty without labels."""
     features: list[Distribution]
     """The newest window against at most 2,000 responses before it; without quantities that no response has."""
     n_now: int
@@ -68,7 +70,8 @@ def domain(queries: StoreQueries, question: SeriesQuestion, known: Known) -> Dom
     if made is None:
         raise no_domain()
     (row,) = rows(queries, [DomainReport(made, None, known.target(made.domain))])
-    start, end = made.window_end - known.period_s, made.window_end
+    end = made.window_end
+    start = newest_since(queries, end - known.period_s, end, MAX_COMPARED, made.series)
     calibration = queries.reliability(start, end, known.confidence_level, made.series)
     slices = slices_beside(queries, made)
     now, before = _signals(queries, made)
@@ -122,23 +125,21 @@ def _signals(queries: StoreQueries, made: Estimate) -> tuple[_Signals, _Signals]
 
 
 def _columns(found: Sequence[Any]) -> _Signals:
+    features = stack([row.features for row in found])
+    place = {name: column for column, name in enumerate(LAYOUTS[features.shape[1]])}
     values = {
         "p_correct": np.array([row.p_correct for row in found], dtype=np.float64),  # None becomes NaN
         "n_tokens": np.array([row.n_tokens for row in found], dtype=np.float64),
+        **{name: features[:, place[name]].astype(np.float64) for name in SHOWN_FEATURES if name in place},
     }
-    features = [_named(row.features) for row in found]
-    return _Signals(
-        len(found),
-        values | {name: np.array([row.get(name, np.nan) for row in features]) for name in SHOWN_FEATURES},
-    )
-
-
-def _named(features: bytes) -> dict[str, float]:
-    values = from_bytes(features)
-    return dict(zip(LAYOUTS.get(len(values), ()), values.tolist(), strict=False))
+    return _Signals(len(found), values)
 
 
 def _distributions(now: _Signals, before: _Signals) -> list[Distribution]:
     extents = {"p_correct": (0.0, 1.0)}
-    found = (distribution(name, now.values[name], before.values[name], extents.get(name)) for name in now.values)
+    none = np.empty(0)
+    found = (
+        distribution(name, now.values.get(name, none), before.values.get(name, none), extents.get(name))
+        for name in ("p_correct", "n_tokens", *SHOWN_FEATURES)
+    )
     return [made for made in found if made is not None]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import Field
 
 from driftgauge.agent.api.shapes import Counts, Moment, Name, OpenAlert, Page, Paged, Row, Trend, cursor, place_of
 from driftgauge.agent.api.views.context import Known
 from driftgauge.agent.outlets.domain_report import VERDICTS, DomainReport, Verdict
+from driftgauge.connectors.store.alerts import AlertFilter, open_alerts
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.connectors.store.trends import accuracy_at, newest_boundaries
 from driftgauge.models.outputs import Alert
 from driftgauge.models.series import SeriesKey
 
 TREND_POINTS = 48
+FEW = 200
+"""For more domains than these, it is faster to read the trends of all."""
 
 
 class DomainsQuestion(Paged):
@@ -58,22 +61,21 @@ def reports(queries: StoreQueries, known: Known) -> list[DomainReport]:
 
 def rows(queries: StoreQueries, found: Sequence[DomainReport]) -> list[Row]:
     """Series with their trend and their open alerts."""
+    domains = {report.estimate.domain for report in found}
     boundaries = newest_boundaries(queries, TREND_POINTS) if found else []
-    only = found[0].estimate.domain if len(found) == 1 else None
-    accuracy = accuracy_at(queries, boundaries[0], only) if boundaries else {}
-    alerts = open_alerts(queries)
+    accuracy = accuracy_at(queries, boundaries[0], domains if len(domains) <= FEW else None) if boundaries else {}
+    alerts = _alerts(queries, domains)
     return [
         _row(report, _trend(boundaries, accuracy.get(report.estimate.series, {})), alerts.get(report.estimate.series))
         for report in found
     ]
 
 
-def open_alerts(queries: StoreQueries) -> dict[SeriesKey, list[Alert]]:
-    """The alerts that fire, by domain and context; those of slices count with their domain."""
+def _alerts(queries: StoreQueries, domains: Collection[str]) -> dict[SeriesKey, list[Alert]]:
+    """The alerts of these domains that fire, by domain and context; those of slices count with their domain."""
     found: dict[SeriesKey, list[Alert]] = {}
-    for alert in queries.alert_states():
-        if alert.state != "resolved":
-            found.setdefault(SeriesKey(alert.domain, alert.fingerprint), []).append(alert)
+    for alert in reversed(open_alerts(queries, AlertFilter(domains))):
+        found.setdefault(SeriesKey(alert.domain, alert.fingerprint), []).append(alert)
     return found
 
 

@@ -53,10 +53,8 @@ def estimates(queries: StoreQueries, question: EstimatesQuestion, _: Known) -> E
     place = place_of(question.after, tuple[str, str]) if question.after else ("", "")
     found = [
         made
-        for made in queries.latest_estimates()
-        if question.domain in (None, made.domain)
-        and question.fingerprint in (None, made.fingerprint)
-        and (made.domain, made.fingerprint) > place
+        for made in queries.latest_estimates(question.domain)
+        if question.fingerprint in (None, made.fingerprint) and (made.domain, made.fingerprint) > place
     ]
     page = found[: question.limit]
     is_last = len(found) <= question.limit

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from driftgauge.agent.api.shapes import Moment, Shape, Span
 from driftgauge.agent.api.views.context import Known
-from driftgauge.agent.api.views.domain import CalibrationBin, calibration_bin
+from driftgauge.agent.api.views.domain import MAX_COMPARED, CalibrationBin, calibration_bin
 from driftgauge.connectors.store.dead_letters import DeadLetterHead, newest_heads
-from driftgauge.connectors.store.newest import newest_window_end
 from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.connectors.store.responses import newest_since
 from driftgauge.models.pending import Cause
 
 SAMPLE = 20
@@ -59,7 +59,7 @@ class Quality(Shape):
     """What arrived and could be used in a span of event time; dead letters and pending labels are those of any time."""
 
     start: Moment
-    """Of the span; null: it has no start."""
+    """Of the span; null: it has no start. It is later than asked for where more than 100,000 responses would count."""
     end: Moment
     """Of the span; null: it has no end."""
     n_stored: int
@@ -101,10 +101,10 @@ def quality(queries: StoreQueries, question: QualityQuestion, known: Known) -> Q
 
 def _span(queries: StoreQueries, question: QualityQuestion, known: Known) -> tuple[float, float]:
     """The span that is asked for; without bounds, the newest period."""
-    newest = newest_window_end(queries)
-    if (question.from_, question.to) != (None, None) or newest is None:
-        return question.start, question.end
-    return newest - known.period_s, newest
+    start, end, ends = question.start, question.end, queries.window_ends()
+    if (question.from_, question.to) == (None, None) and ends is not None:
+        start, end = ends[1] - known.period_s, ends[1]
+    return newest_since(queries, start, end, MAX_COMPARED), end
 
 
 def _dead_letter(head: DeadLetterHead) -> DeadLetter:
