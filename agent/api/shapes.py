@@ -38,9 +38,6 @@ Moment = Annotated[
 ]
 """UTC seconds, RFC 3339 text in the answer."""
 
-Number = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
-"""A number in a cursor that every database can hold."""
-
 Ratio = Annotated[float | None, Field(ge=0, le=1)]
 
 
@@ -161,8 +158,9 @@ def cursor(*place: object) -> str:
 def place_of(after: str, form: type[P]) -> P:
     """The place that a cursor names, of this form; raises `Problem` for text that is none."""
     try:
-        return msgspec.json.decode(base64.b64decode(after + "=" * (-len(after) % 4), "-_", validate=True), type=form)
-    except (binascii.Error, ValueError):
+        content = base64.b64decode(after.encode("ascii") + b"=" * (-len(after) % 4), b"-_", validate=True)
+        return msgspec.json.decode(content, type=form)
+    except (binascii.Error, UnicodeError, msgspec.DecodeError):
         raise Problem(422, "the query cannot be used", ["after: pass the value of `next` unchanged"]) from None
 
 

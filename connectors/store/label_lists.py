@@ -8,6 +8,7 @@ from sqlalchemy import func, select, tuple_
 
 from driftgauge.connectors.store.output_tables import output_from, output_table
 from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.connectors.store.schema import Whole
 from driftgauge.models.outputs import LabelList
 
 _LISTS = output_table(LabelList)
@@ -18,7 +19,7 @@ class ListPlace(NamedTuple):
     """The place of a label list in the order of its period."""
 
     period_end: float
-    rank: int
+    rank: Whole
     key: str
 
     @classmethod

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_, union_all
 
 from driftgauge.connectors.store import rows, schema
@@ -36,7 +35,7 @@ class Place(NamedTuple):
     """The place of a response in the list."""
 
     event_time: float
-    seq: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    seq: schema.Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +104,12 @@ class Detail:
     text: str | None
 
 
-def list_responses(queries: StoreQueries, wanted: ResponseFilter) -> Found:
+def list_responses(queries: StoreQueries, wanted: ResponseFilter, max_looked_at: int = MAX_LOOKED_AT) -> Found:
     """Responses, the newest first; fewer than the limit, with a place, where few of those looked at are wanted."""
     parts, conditions = _parts(queries, wanted), _conditions(wanted)
     if not parts:
         return Found([], None)
-    farthest = _farthest(queries, parts) if conditions else None
+    farthest = _farthest(queries, parts, max_looked_at) if conditions else None
     if farthest is not None:
         conditions.append(tuple_(_R.event_time, _R.seq) >= tuple_(*farthest))
     found = queries.fetch(_shown(_newest([and_(part, *conditions) for part in parts], wanted.limit + 1)))
@@ -185,11 +184,11 @@ def _conditions(wanted: ResponseFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _farthest(queries: StoreQueries, parts: Sequence[ColumnElement[bool]]) -> Place | None:
-    """The place of the last response that is looked at; None where there are fewer than `MAX_LOOKED_AT`."""
-    newest = _newest(parts, MAX_LOOKED_AT).subquery()
+def _farthest(queries: StoreQueries, parts: Sequence[ColumnElement[bool]], n: int) -> Place | None:
+    """The place of the n-th response, the last one that is looked at; None where there are fewer."""
+    newest = _newest(parts, n).subquery()
     last_first = select(newest).order_by(newest.c.event_time.desc(), newest.c.seq.desc())
-    found = queries.fetch(last_first.offset(MAX_LOOKED_AT - 1).limit(1))
+    found = queries.fetch(last_first.offset(n - 1).limit(1))
     return Place(*found[0]) if found else None
 
 

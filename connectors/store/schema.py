@@ -8,8 +8,9 @@ comparison, never a mistake). Domains and fingerprints are interned. Unknown num
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,6 +34,9 @@ OLDEST_READER = 200
 """The first version of driftgauge that reads this schema: 0.2.0 as 200, 1.2.3 as 10203."""
 
 METADATA = MetaData()
+
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer that a column can hold, where text from outside is decoded."""
 
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")  # sorted by code point, as Python does
 _KEY = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER numbers itself there

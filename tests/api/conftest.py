@@ -1,31 +1,31 @@
-"""The store of `demo`, and a server that answers from it."""
+"""The store of `demo`, and the API on it; tests that use them mark themselves with `SHARED`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.api.build import open_server
-from driftgauge.agent.outlets.http import Server, listen
-from driftgauge.config.settings import Settings
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
 from tests.api.demo import make_store
+from tests.api.serving import api_on
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("api"))
 
 
 @pytest.fixture(scope="session")
-def queries(settings: Settings) -> Iterator[StoreQueries]:
-    with closing(open_queries(settings.store.url.get_secret_value())) as queries:
+def queries(demo_store: Path) -> Iterator[StoreQueries]:
+    with closing(open_queries(f"sqlite:///{demo_store}")) as queries:
         yield queries
 
 
 @pytest.fixture(scope="session")
-def server(settings: Settings) -> Iterator[Server]:
-    with closing(open_server(settings, listen("127.0.0.1", 0))) as server:
-        yield server
+def demo(demo_store: Path) -> Iterator[int]:
+    """The port of the API on the store."""
+    with api_on(demo_store) as port:
+        yield port

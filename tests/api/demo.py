@@ -5,21 +5,24 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from driftgauge.agent.demo.embedded import PLAN, bundled, settings_in
+import pytest
+
+from driftgauge.agent.demo.embedded import PLAN, STORE, bundled, settings_in
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.replay import open_files
-from driftgauge.config.settings import Settings
 from driftgauge.connectors.testing import NoSink
 from driftgauge.models.events import Label, Rejected
+
+SHARED = pytest.mark.xdist_group("api demo")  # so that one worker makes the store, once
 
 PERIOD_S = 1_250
 REJECTED = [Rejected("malformed", f"not JSON at {n}", "generations", 0, n, value=b"hunter2") for n in range(25)]
 PENDING = Label("lost", "0-CHAT-1732", 1_767_225_600.0, 1.0, source="thumbs")
 
 
-def make_store(folder: Path) -> Settings:
-    """Replay the demo traffic into a store in this folder, some ten seconds; the settings name the store."""
+def make_store(folder: Path) -> Path:
+    """Replay the demo traffic into a store in this folder, some ten seconds."""
     settings = settings_in(folder, **{"acquisition.period_s": PERIOD_S, "slices.estimate": ["difficulty"]})
     with closing(build.store(settings)) as store:
         source = open_files(bundled(), PLAN, seed=0).source
@@ -27,4 +30,4 @@ def make_store(folder: Path) -> Settings:
         with store.transaction() as transaction:
             transaction.add_labels([PENDING])
             transaction.emit(REJECTED)
-    return settings
+    return folder / STORE

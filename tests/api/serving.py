@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from driftgauge.agent.api.build import open_server
 from driftgauge.agent.outlets.http import listen
@@ -44,3 +45,26 @@ def ask(
         connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()
         return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+
+def get(port: int, path: str, **question: object) -> Any:
+    """The answer to a question, whose ``from`` is written ``from_``."""
+    found = get_reply(port, path, **question)
+    assert found.status == 200, found.body
+    return found.json
+
+
+def get_reply(port: int, path: str, **question: object) -> Reply:
+    """What comes back for a question."""
+    return ask(port, f"{path}?{urlencode({name.rstrip('_'): value for name, value in question.items()})}")
+
+
+def pages(port: int, path: str, **question: object) -> list[Any]:
+    """The items of all pages."""
+    found, after = [], ""
+    while True:
+        page = get(port, path, after=after, **question)
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        after = page["next"]

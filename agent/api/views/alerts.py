@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from driftgauge.agent.api.shapes import Name, Number, Page, Paged, Span, as_carried, carried, cursor, place_of
+from driftgauge.agent.api.shapes import Name, Page, Paged, Span, as_carried, carried, cursor, place_of
 from driftgauge.agent.api.views.context import Known
 from driftgauge.connectors.store.alerts import AlertFilter, newest_alerts, open_alerts
 from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.connectors.store.schema import Whole
 from driftgauge.models.outputs import Severity
 
 
@@ -30,7 +31,7 @@ class Alerts(Page[Annotated[Any, carried("alert")]]):
 
 def alerts(queries: StoreQueries, question: AlertsQuestion, _: Known) -> Alerts:
     """Alerts, the newest first."""
-    before = place_of(question.after, tuple[Number])[0] if question.after else None
+    before = place_of(question.after, tuple[Whole])[0] if question.after else None
     domains = None if question.domain is None else [question.domain]
     wanted = AlertFilter(
         domains, question.severity, question.kind, question.start, question.end, before, question.limit + 1

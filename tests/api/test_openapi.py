@@ -1,0 +1,118 @@
+"""The OpenAPI document is current, and the server answers as it says to questions that Schemathesis makes up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from jsonschema import Draft202012Validator
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from driftgauge.agent.api import openapi
+from driftgauge.agent.api.operations import HEALTH, READS, Read
+from tests.api.demo import SHARED
+from tests.api.serving import api_on, ask, get
+
+ROOT = Path(__file__).parents[2]
+ANSWERED = (*READS, HEALTH)
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+N_CASES = 20
+KNOWN = {
+    "/v1/domain": {"domain": "add"},
+    "/v1/estimates/history": {"domain": "add"},
+    "/v1/slices": {"domain": "add"},
+    "/v1/responses/one": {"id": "0-chat-1732", "text": "true"},
+    "/v1/quality": {"from": "2026-01-01T00:00:00Z"},
+}
+"""Questions that have an answer, of operations that cannot do without one."""
+
+
+def test_the_document_in_the_docs_is_current() -> None:
+    assert (ROOT / "docs/openapi.json").read_text() == openapi.text(), "python -m driftgauge.agent.api.openapi docs"
+
+
+def test_every_schema_of_the_document_is_a_schema() -> None:
+    for schema in openapi.openapi()["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_every_part_that_is_referred_to_is_there() -> None:
+    document = openapi.openapi()
+
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if "$ref" in part:
+                yield part["$ref"]
+            part = list(part.values())
+        if isinstance(part, list):
+            for inner in part:
+                yield from references(inner)
+
+    named = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert {*references(document)} <= named
+
+
+@SHARED
+def test_the_server_gives_the_document(demo: int) -> None:
+    found = ask(demo, "/openapi.json")
+    assert (found.status, found.json) == (200, openapi.openapi())
+
+
+@pytest.fixture(scope="module")
+def described() -> BaseSchema:
+    return schemathesis.openapi.from_dict(openapi.openapi())
+
+
+@pytest.fixture(scope="module")
+def unlimited(demo_store: Path) -> Iterator[str]:
+    """The address of the API without a limit of requests, which would answer instead of it."""
+    with api_on(demo_store, server__requests_per_s=1_000_000) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@SHARED
+@pytest.mark.parametrize("path", [operation.path for operation in ANSWERED])
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_answers_follow_the_document(path: str, mode: GenerationMode, described: BaseSchema, unlimited: str) -> None:
+    operation, seen = described[path]["GET"], Counter[int]()
+    checks = CHECKS if mode is GenerationMode.POSITIVE else [*CHECKS, negative_data_rejection]
+
+    @settings(
+        max_examples=N_CASES, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=[*HealthCheck],
+    )  # fmt: skip
+    @given(operation.as_strategy(generation_mode=mode))
+    def try_case(case: schemathesis.Case) -> None:
+        seen[case.call_and_validate(base_url=unlimited, session=session, checks=checks).status_code] += 1
+
+    with requests.Session() as session:
+        try_case()
+        if mode is GenerationMode.POSITIVE:
+            case = operation.Case(query=KNOWN.get(path, {}))
+            assert case.call_and_validate(base_url=unlimited, session=session, checks=CHECKS).status_code == 200
+    assert seen
+
+
+@SHARED
+@pytest.mark.parametrize(
+    "read", [read for read in READS if "after" in read.question.model_fields], ids=lambda read: read.path
+)
+def test_the_pages_of_every_list_are_linked(demo: int, read: Read) -> None:
+    found = get(demo, read.path, limit=1, **KNOWN.get(read.path, {}))
+    assert len(found["items"]) == 1
+    following = get(demo, read.path, limit=1, after=found["next"], **KNOWN.get(read.path, {}))
+    assert following["items"] != found["items"]
