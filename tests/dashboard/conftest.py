@@ -15,7 +15,7 @@ from driftgauge.agent.api.build import open_server
 from driftgauge.agent.outlets.http import Server, listen
 from driftgauge.config.load import load_settings
 from tests.browser import chromium
-from tests.dashboard.stores import TARGET, demo_store
+from tests.dashboard.stores import TARGETS, demo_store
 
 READY = "main:not([aria-busy]) h1"
 
@@ -23,7 +23,7 @@ READY = "main:not([aria-busy]) h1"
 @contextmanager
 def served(url: str, port: int = 0, settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
     """The API and the page on a store."""
-    loaded = load_settings(None, {"store.url": url, "targets.default": TARGET, **(settings or {})})
+    loaded = load_settings(None, {"store.url": url, **TARGETS, **(settings or {})})
     with closing(open_server(loaded, listen("127.0.0.1", port))) as server:
         yield server
 

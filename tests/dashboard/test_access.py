@@ -28,13 +28,13 @@ ADDRESSES = {
 def violations(page: Page) -> list[str]:
     """What axe finds wrong, one line each."""
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
-    found = page.evaluate("(rules) => axe.run(document, {runOnly: rules})", RULES)["violations"]
+    run = "(rules) => axe.run(document, {runOnly: rules, resultTypes: ['violations']})"
+    found = page.evaluate(run, RULES)["violations"]
     return [f"{one['id']}: {one['help']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_axe_finds_nothing_wrong(open_tab: OpenTab, server: Server, theme: str, width: int) -> None:
+@pytest.mark.parametrize(("width", "theme"), [(360, "light"), (1280, "light"), (1280, "dark")])
+def test_axe_finds_nothing_wrong(open_tab: OpenTab, server: Server, width: int, theme: str) -> None:
     tab = open_tab(server, color_scheme=theme, viewport={"width": width, "height": 800})
     assert [(name, violations(tab.open(address))) for name, address in ADDRESSES.items()] == [
         (n, []) for n in ADDRESSES

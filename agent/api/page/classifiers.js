@@ -3,7 +3,7 @@
 
 import { get, post, Problem } from "./api.js";
 import { h } from "./dom.js";
-import { opener } from "./responses.js";
+import { close, opener } from "./responses.js";
 import { change, parse } from "./route.js";
 import { note, row, section, table } from "./table.js";
 import { capital, clean, count, decimal, number, ratio, spoken, unknown } from "./words.js";
@@ -81,15 +81,15 @@ function confirmation(items, { back, context }) {
     version
       ? [
           h("p", null, `Version ${back}, fitted to ${count(version.n_labels, "label")} (Brier score ${ratio(version.metric.brier)}), then predicts for all new responses of ${clean(found.model || "the unnamed model")}. It learns nothing more. Stored predictions stay as they are.`),
-          h("form", { method: "dialog", onsubmit: (/** @type {SubmitEvent} */ event) => rollBack(event, context, Number(back)) },
+          h("form", { onsubmit: (/** @type {SubmitEvent} */ event) => rollBack(event, context, Number(back)) },
             h("p", null, h("label", { for: "operate" }, "Token with the role operate (leave empty where none is needed)"),
               h("input", { id: "operate", type: "password", autocomplete: "off" })),
             h("p", { class: "failure", role: "alert", id: "back-failure" }),
             h("p", { class: "pager" },
-              h("button", { type: "button", onclick: closest }, "Cancel"),
+              h("button", { type: "button", onclick: close }, "Cancel"),
               h("button", { type: "submit", class: "danger" }, `Roll back to version ${back}`))),
         ]
-      : [h("p", null, "This version is not in the store (any more)."), h("button", { type: "button", onclick: closest }, "Close")],
+      : [h("p", null, "This version is not in the store (any more)."), h("button", { type: "button", onclick: close }, "Close")],
     h("span", { widget: opener, data: null }),
   );
 }
@@ -110,9 +110,6 @@ async function rollBack(event, fingerprint, version) {
     field.focus();
   }
 }
-
-/** @param {Event} event */
-const closest = ({ target }) => /** @type {Element} */ (target).closest("dialog")?.close();
 
 function shut() {
   if (parse(location.hash).back) change({ back: null, context: null });

@@ -10,7 +10,7 @@ import { responseDialog, responseTable } from "./responses.js";
 import { segmentTable, sliceTable } from "./segments.js";
 import { address, change } from "./route.js";
 import { choice, factList, note, section } from "./table.js";
-import { clean, count, interval, known, moment, number, ratio, SIGNS, signed, unknown, when } from "./words.js";
+import { clean, count, interval, known, knownInterval, number, ratio, SIGNS, signed, unknown, when } from "./words.js";
 
 /** @typedef {import("./route.js").State} State */
 
@@ -119,8 +119,8 @@ function features({ features: found, n_now, n_before }) {
     note(`Bars: ${count(n_now, "response")} of the newest window. Line: `,
          n_before ? `${count(n_before, "response")} before them.` : "none before them."),
     h("div", { class: "cards-grid" }, found.map((/** @type {any} */ feature) => {
-      const distance = moved(feature);
-      const words = distance === null ? "nothing to compare with" : `${Math.round(distance * 100)}% of the responses moved`;
+      const distance = apart(feature);
+      const words = distance === null ? "nothing to compare with" : `${Math.round(100 - distance * 100)}% overlap with before`;
       return h("figure", { key: feature.name },
         h("figcaption", null, h("h3", null, clean(feature.name)), h("p", null, words)),
         histogram(feature, `${clean(feature.name)}, ${words}`));
@@ -129,7 +129,7 @@ function features({ features: found, n_now, n_before }) {
 }
 
 /** Half the sum of differences of the shares; null without a reference. @param {{now: number[], before: number[]}} feature */
-const moved = ({ now, before }) =>
+const apart = ({ now, before }) =>
   before.some(Boolean) && now.some(Boolean) ? now.reduce((sum, share, at) => sum + Math.abs(share - before[at]), 0) / 2 : null;
 
 /** @param {any} one */
@@ -139,7 +139,7 @@ const estimateFacts = ({ estimate: e, accuracy_labelled, model, fingerprint, con
     ["Model", clean(model || "unnamed model")],
     ["Context", fingerprint],
     ["By labels alone", known(accuracy_labelled, "no labels in the window")],
-    ["Interval from labels alone, valid at any time", e.anytime_low === null ? unknown("no labels") : interval(e.anytime_low, e.anytime_high)],
+    ["Interval from labels alone, valid at any time", knownInterval(e.anytime_low, e.anytime_high, "no labels since the last alert of this kind")],
     ["Labels are worth", `${e.effective_sample_size.toFixed(0)} of equal weight`],
     ["Confidence level", String(confidence_level)],
     ["Estimator", `${e.estimator}, classifier version ${e.classifier_version}`],

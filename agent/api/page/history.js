@@ -4,7 +4,7 @@
 import { h } from "./dom.js";
 import { timeline } from "./timeline.js";
 import { note, row, table } from "./table.js";
-import { count, interval, moment, number, ratio, SIGNS, unknown, when, zone } from "./words.js";
+import { count, knownInterval, moment, number, ratio, SIGNS, unknown, when, zone } from "./words.js";
 
 const MAX_STEPS = 3; // two estimates further apart than this many usual steps have a gap between them
 const MAX_ROWS = 100;
@@ -47,7 +47,7 @@ function asTable(estimates, target) {
   const rows = estimates.slice(-MAX_ROWS).reverse().map((e) =>
     row(`${e.window_end}`, columns, [
       when(e.window_end), verdict(e, target), e.accuracy === null ? unknown(e.status_reason ?? e.status) : ratio(e.accuracy),
-      interval(e.ci_low, e.ci_high), e.accuracy_labelled === null ? unknown("no labels") : ratio(e.accuracy_labelled),
+      knownInterval(e.ci_low, e.ci_high, e.status_reason ?? e.status), e.accuracy_labelled === null ? unknown("no labels") : ratio(e.accuracy_labelled),
       number(e.n_events), number(e.n_labels),
     ]));
   return [

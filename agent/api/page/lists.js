@@ -8,7 +8,7 @@ import { h } from "./dom.js";
 import { change, domainAddress } from "./route.js";
 import { segmentTable } from "./segments.js";
 import { note, outside, row, section, table } from "./table.js";
-import { clean, count, decimal, interval, known, number, ratio, signed, unknown, when, zone } from "./words.js";
+import { capital, clean, count, decimal, interval, known, number, ratio, signed, unknown, when, zone } from "./words.js";
 
 /** @typedef {import("./route.js").State} State */
 
@@ -91,7 +91,7 @@ function labelList(list, isOpen) {
   ]));
   return h(
     "details", { key: `${fingerprint} ${domain}`, class: "list", open: isOpen, ontoggle: (/** @type {Event} */ event) => onToggle(event, domain, isOpen) },
-    h("summary", null, h("b", null, clean(domain)), `: ${count(requests.length, "response")}. ${clean(list.reason)}`),
+    h("summary", null, h("b", null, clean(domain)), `: ${count(requests.length, "response")}. ${capital(clean(list.reason))}.`),
     isOpen && note(
       `Drawn from ${count(list.n_responses, "response")}, of which ${number(list.n_labelled)} had a label. Asked before: ${number(list.n_asked)}, `,
       `labelled of these: ${number(list.n_answered)}`,

@@ -12,7 +12,7 @@ import * as quality from "./quality.js";
 import { address, parse } from "./route.js";
 import { Stream } from "./stream.js";
 import { tokenForm } from "./token.js";
-import { capital, clock, when, zone } from "./words.js";
+import { capital, clock, count, when, zone } from "./words.js";
 
 /** @typedef {import("./route.js").State} State */
 
@@ -55,7 +55,7 @@ async function load() {
     if (mine !== run) return;
     needsToken = false;
     for (let isBehind = true; isBehind && mine === run; isBehind &&= await nextFrame()) {
-      draw(state, view.title(state), view.draw(found, state, memory));
+      draw(state, view.title(state), [notice(health), view.draw(found, state, memory)]);
       isBehind = memory.isBehind;
       memory.sweep();
     }
@@ -118,13 +118,22 @@ function showConnection(since) {
     : "● live");
 }
 
+/** What is wrong with the agent, above everything. @param {any} health */
+const notice = (health) =>
+  health?.agent?.ready === false &&
+  h("p", { class: "failure", key: "notice" }, `The agent is not ready, so numbers may be old: ${health.agent.reason ?? "it gave no reason"}.`);
+
 /** @param {any} health */
 const showFooter = (health) =>
-  show(element("footer"), h("p", null,
-    `Times are in ${zone()}. `,
-    health && [`driftgauge ${health.version}, store ${health.store}`, health.watermark && [", watermark ", when(health.watermark)],
-               health.reason && `. ${capital(health.reason)}`, ". "],
+  show(element("footer"), h("p", null, `Times are in ${zone()}. `, health && [`driftgauge ${health.version}. `, agentWords(health.agent)],
     h("a", { href: "/openapi.json" }, "The API"), "."));
+
+/** @param {any} agent */
+function agentWords(agent) {
+  if (!agent) return "This is a store without its agent. ";
+  const n = Object.values(agent.lag).reduce((a, b) => a + b, 0);
+  return ["Watermark ", when(agent.watermark, "no event so far"), `, ${count(n, "record")} not read yet. `];
+}
 
 function start() {
   load();

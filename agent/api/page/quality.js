@@ -29,12 +29,9 @@ export const draw = (q) => [
   section("pending", "Labels without a response", pending(q.pending)),
   section("sources", "Sources of labels", sources(q.label_sources)),
   section("reliability", "Predictions and labels", q.reliability.length
-    ? [note("All domains together. On the dashed line predictions are right."), h("figure", { class: "single" }, reliability(q.reliability.map(asBin)))]
+    ? [note("All domains together. On the dashed line predictions are right."), h("figure", { class: "single" }, reliability(q.reliability))]
     : h("p", null, "No labels in the last period.")),
 ];
-
-/** The share of right responses is named `observed` or `correct`. @param {any} bin */
-const asBin = (bin) => ({ ...bin, correct: bin.correct ?? bin.observed });
 
 /** @param {any} q */
 function rejected({ rejected: reasons, dropped_dead_letters: dropped, sample }) {

@@ -22,7 +22,7 @@ export function responseTable({ items, next }, state, memory) {
     when(r.event_time),
     r.p_correct === null ? unknown(REASONS.prediction) : ratio(r.p_correct),
     label(r),
-    r.n_tokens == null ? unknown("not counted") : number(r.n_tokens), clean(r.finish_reason || "not given"), slices(r.slices),
+    number(r.n_tokens), clean(r.finish_reason || "not given"), slices(r.slices),
   ])));
   return [
     h("div", { class: "filters" }, choice("labelled", "Labels", state.labelled ?? "",
@@ -35,8 +35,9 @@ export function responseTable({ items, next }, state, memory) {
 
 /** @param {any} r */
 function label({ correct, label_kind, weight }) {
-  if (correct === null) return unknown(REASONS.label);
-  return [truth(correct), h("span", { class: "note block" }, label_kind === "designed" ? `drawn, weight ${decimal(weight, 1)}` : "not drawn")];
+  if (correct === null) return unknown(label_kind === "withdrawn" ? "the label was withdrawn" : REASONS.label);
+  const how = weight === 0 ? "does not count in estimates" : label_kind === "designed" ? `drawn, weight ${decimal(weight, 1)}` : "not drawn";
+  return [truth(correct), h("span", { class: "note block" }, how)];
 }
 
 /** @param {number} correct in [0, 1] */
@@ -48,7 +49,7 @@ const slices = (given) => Object.entries(given ?? {}).map(([name, value]) => `${
 /** @param {any} r null: not found @param {string} id */
 export const responseDialog = (r, id) =>
   h("dialog", { key: `response ${id}`, "aria-labelledby": "response-title", onclose: shut, onclick: onBackdrop }, [
-    h("form", { method: "dialog", class: "end" }, h("button", { "aria-label": "Close" }, "Close")),
+    h("button", { type: "button", class: "end", onclick: close }, "Close"),
     h("h2", { id: "response-title" }, `Response ${clean(id)}`),
     r ? details(r) : h("p", null, "This response is not in the store (any more)."),
     h("span", { widget: opener, data: null }),
@@ -59,9 +60,9 @@ const details = (r) => [
   factList([
     ["At", when(r.event_time)], ["Domain", clean(r.domain)], ["Context", r.fingerprint],
     ["p_correct", r.p_correct === null ? unknown(REASONS.prediction) : decimal(r.p_correct)],
-    ["Label", r.correct === null ? unknown(REASONS.label) : truth(r.correct)],
-    ["Classifier version", String(r.classifier_version ?? "–")],
-    ["Tokens", r.n_tokens == null ? unknown("not counted") : number(r.n_tokens)], ["Ended by", clean(r.finish_reason || "not given")], ["Slices", slices(r.slices)],
+    ["Label", label(r)],
+    ["Classifier version", r.classifier_version === null ? unknown("no prediction") : String(r.classifier_version)],
+    ["Tokens", number(r.n_tokens)], ["Ended by", clean(r.finish_reason || "not given")], ["Slices", slices(r.slices)],
   ]),
   r.text && [h("h3", null, "Text"), h("pre", { tabindex: "0" }, r.text)],
   h("h3", null, "Labels"),
@@ -98,6 +99,9 @@ export const opener = {
     return { update() {}, close() {} };
   },
 };
+
+/** Closes the dialog around what was pressed. @param {Event} event */
+export const close = ({ target }) => /** @type {Element} */ (target).closest("dialog")?.close();
 
 function shut() {
   if (parse(location.hash).response) change({ response: null });

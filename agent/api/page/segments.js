@@ -5,7 +5,7 @@ import { responseLinks } from "./alerts.js";
 import { h } from "./dom.js";
 import { domainAddress } from "./route.js";
 import { note, row, table } from "./table.js";
-import { clean, interval, known, number, ratio, spoken, unknown } from "./words.js";
+import { clean, known, knownInterval, number, ratio, spoken, unknown } from "./words.js";
 
 /** @param {any[] | null | undefined} slices */
 export function sliceTable(slices) {
@@ -15,9 +15,10 @@ export function sliceTable(slices) {
     { name: "by labels alone", kind: "n" }, { name: "responses", kind: "n" }, { name: "labels", kind: "n" },
   ];
   const weakest = [...slices].sort((a, b) => (a.accuracy ?? 2) - (b.accuracy ?? 2));
+  const reason = (/** @type {any} */ s) => clean(s.status_reason ?? spoken(s.status));
   return table("Slices, those with the lowest accuracy first", columns, weakest.map((s) => row(s.slice, columns, [
-    clean(s.slice), s.accuracy === null ? unknown(clean(s.status_reason ?? spoken(s.status))) : ratio(s.accuracy),
-    interval(s.ci_low, s.ci_high), known(s.accuracy_labelled, "no labels"), number(s.n_events), number(s.n_labels),
+    clean(s.slice), s.accuracy === null ? unknown(reason(s)) : ratio(s.accuracy),
+    knownInterval(s.ci_low, s.ci_high, reason(s)), known(s.accuracy_labelled, "no labels"), number(s.n_events), number(s.n_labels),
   ])));
 }
 

@@ -6,7 +6,7 @@ import { clock, count, interval, moment, ratio } from "./words.js";
 
 /** @typedef {import("./history.js").Drawn} Drawn */
 
-const HEIGHT = 300;
+const HEIGHT_REM = 19;
 const ZOOM = 0.7;
 
 /** uPlot is loaded as a script beside the modules. @type {any} */
@@ -41,7 +41,7 @@ export const timeline = {
       readout.textContent = words(drawn, null);
     };
     describe();
-    const sizes = new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: HEIGHT }));
+    const sizes = new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: HEIGHT_REM * rem() }));
     sizes.observe(box);
     const theme = matchMedia("(prefers-color-scheme: dark)");
     const redraw = () => plot.redraw(false, true);
@@ -73,9 +73,9 @@ function values({ series, target }) {
 function options(drawn, onCursor) {
   const line = { scale: "y", stroke: colour("--value") };
   const none = { show: false };
-  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: "12px system-ui, sans-serif" };
+  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") }, font: `${0.75 * rem()}px system-ui, sans-serif` };
   return {
-    width: 600, height: HEIGHT, legend: none,
+    width: 600, height: HEIGHT_REM * rem(), legend: none,
     padding: [16, 28, 0, 0],
     cursor: { drag: { x: true, y: false, setScale: true }, points: none },
     scales: {
@@ -84,8 +84,8 @@ function options(drawn, onCursor) {
       n: { range: () => [0, 5 * Math.max(1, ...drawn().series.nLabels.map((n) => n ?? 0))] },
     },
     axes: [
-      { ...axis, values: timeMarks },
-      { ...axis, scale: "y", size: 48, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(ratio) },
+      { ...axis, values: timeMarks, space: 5 * rem(), size: 3 * rem() },
+      { ...axis, scale: "y", size: 3.25 * rem(), values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(ratio) },
     ],
     series: [
       {},
@@ -103,6 +103,9 @@ function options(drawn, onCursor) {
     },
   };
 }
+
+/** Pixels of the page's font, which grows with the screen. */
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 /** @param {string} name a custom property of the page */
 const colour = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

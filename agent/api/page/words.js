@@ -42,6 +42,9 @@ export const unknown = (reason) =>
 /** A value as text, or the dash with the reason. @param {number | null | undefined} value @param {string} reason */
 export const known = (value, reason) => (value == null ? unknown(reason) : ratio(value));
 
+/** Both ends, or the dash with the reason. @param {number | null | undefined} low @param {number | null | undefined} high @param {string} reason */
+export const knownInterval = (low, high, reason) => (low == null || high == null ? unknown(reason) : interval(low, high));
+
 /** The name of the reader's time zone. */
 export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
