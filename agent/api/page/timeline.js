@@ -113,12 +113,13 @@ const colour = (name) => () => getComputedStyle(document.documentElement).getPro
 /** @param {Drawn} drawn */
 const bottom = ({ series, target }) => lowest([...series.low, target]);
 
-/** Times of an axis: the day where it changes, otherwise the time. @param {any} _ @param {number[]} at */
-function timeMarks(_, at) {
+/** Times of an axis, with the day at the first one in view and where it changes. @param {any} plot @param {number[]} at */
+function timeMarks(plot, at) {
+  const first = at.findIndex((seconds) => seconds >= plot.scales.x.min);
   const isDays = at.length > 1 && at[1] - at[0] >= 86_400;
   return at.map((seconds, place) => {
     const text = moment(seconds * 1000);
-    const isNewDay = place === 0 || moment(at[place - 1] * 1000).slice(0, 10) !== text.slice(0, 10);
+    const isNewDay = place <= first || moment(at[place - 1] * 1000).slice(0, 10) !== text.slice(0, 10);
     if (isDays) return text.slice(5, 10);
     const time = at.length > 1 && at[1] - at[0] < 60 ? clock(new Date(seconds * 1000)) : text.slice(11);
     return isNewDay ? `${time}\n${text.slice(5, 10)}` : time;
