@@ -51,6 +51,9 @@ class TopicSettings(Section):
     predictions: str = "driftgauge.predictions"
     """Topic for the predictions that `predictions.publish` selects; empty: they are not published."""
 
+    reports: str = "driftgauge.reports"
+    """Topic that announces each written report; empty: they are not announced."""
+
     dead_letters: str = "driftgauge.dead-letters"
     """Topic for dead letters (records that could not be used) with the reason; empty: only the store keeps them."""
 

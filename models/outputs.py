@@ -1,4 +1,4 @@
-"""Outputs of the core: estimates, alerts, lists of data, labels and weak segments, predictions and dead letters.
+"""Outputs: estimates, alerts, lists of data, labels and weak segments, predictions, reports and dead letters.
 
 Every type is an immutable value without behaviour. Times are UTC seconds since the epoch (float). An unknown value is
 ``None``, never zero. Every output that is kept has a ``key``: a later output with the same key replaces it.
@@ -394,5 +394,31 @@ class Prediction:
         return self.response_id
 
 
-Output: TypeAlias = Estimate | SliceEstimates | Alert | Acquisition | LabelList | WeakSegments | Prediction | Rejected
-"""Everything that the core emits; a rejected event leaves as a dead letter."""
+@dataclass(frozen=True, slots=True)
+class ReportWritten:
+    """A report on ``[period_start, period_end)`` that was written, and how many domains it counts by verdict.
+
+    ``files`` are paths on the machine of the agent, or URLs, in the order of the formats. ``timezone`` is the IANA name
+    of the time zone whose calendar the period belongs to.
+    """
+
+    period_start: float
+    period_end: float
+    timezone: str
+    files: tuple[str, ...]
+    n_domains: int
+    n_below_target: int
+    n_unclear: int
+    n_no_estimate: int
+    n_meets_target: int
+
+    @property
+    def key(self) -> str:
+        """The stable key: the period."""
+        return f"{boundary_name(self.period_start)}/{boundary_name(self.period_end)}"
+
+
+Output: TypeAlias = (
+    Estimate | SliceEstimates | Alert | Acquisition | LabelList | WeakSegments | Prediction | ReportWritten | Rejected
+)
+"""Everything that is published: what the core emits, with rejected events as dead letters, and written reports."""

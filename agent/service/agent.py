@@ -116,7 +116,7 @@ def open_agent(
 def jobs(settings: Settings, store: Store, event_time: EventTime) -> list[Job]:
     """The scheduled jobs: reports and retention, each where the settings ask for it."""
     found = []
-    if report := report_job(settings):
+    if report := report_job(settings, store):
         found.append(report)
     retention_s, retention_times = settings.store.retention_s, trigger(interval_s=RETENTION_EVERY_S)
     daily_s = settings.store.daily_retention_s or math.inf

@@ -225,6 +225,7 @@ class Loop:
                     return
                 elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
+                    self._publish(sink)  # what jobs beside the loop have emitted
                 pipeline.score_ahead(ROWS_SCORED_AHEAD)
                 self._report_success(source)
             self._emit_all(pipeline, sink)

@@ -20,6 +20,7 @@ from driftgauge.models.outputs import (
     Estimate,
     LabelList,
     Prediction,
+    ReportWritten,
     SliceEstimates,
     WeakSegments,
 )
@@ -222,6 +223,17 @@ _KINDS: tuple[OutputKind[Any], ...] = (
         key_description="the response id",
         event_id=_key_and_number,
         event_time="event_time",
+    ),
+    OutputKind(
+        record=ReportWritten,
+        name="report",
+        event_type="driftgauge.report.written.v1",
+        topic="reports",
+        default_topic="driftgauge.reports",
+        key_description="start/end of the period",
+        event_time="period_end",
+        table="reports",
+        indexes={"reports_by_end": ("period_end",)},
     ),
     OutputKind(
         record=Rejected,

@@ -168,6 +168,7 @@ PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "kafka.topics.label_lists": ("n", ("topics.label_lists",)),
     "kafka.topics.slice_estimates": ("n", ("topics.slice_estimates",)),
     "kafka.topics.weak_segments": ("n", ("topics.weak_segments",)),
+    "kafka.topics.reports": ("w", ("topics.reports",)),
     "kafka.topics.predictions": ("q", ("topics.predictions",)),
     "kafka.topics.dead_letters": ("d", ("topics.dead_letters",)),
     "decode.format": ("openai.chat", ("decoder.format",)),

@@ -24,7 +24,7 @@ from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.publishing.payload import TIMES, to_json
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
-from driftgauge.models.outputs import LabelRequest, Output, Priority
+from driftgauge.models.outputs import LabelRequest, Output, Priority, ReportWritten
 from tests.docs.test_documents import ROOT, blocks
 from tests.pipeline.logs import make_log, play
 
@@ -124,8 +124,9 @@ def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def test_every_output_of_the_pipeline_fits_its_schema() -> None:
-    outputs = play(MemoryStore(), [make_log(1)])
+def test_every_output_fits_its_schema() -> None:
+    written = ReportWritten(0.0, 60.0, "UTC", ("a.md",), 1, 0, 0, 0, 1)  # by a job beside the pipeline
+    outputs = [*play(MemoryStore(), [make_log(1)]), written]
     assert {type(output) for output in outputs} == OUTPUT_KINDS.keys() == set(get_args(Output))
     for output in outputs:
         kind, message = OUTPUT_KINDS[type(output)], encode(output, Topics(), "driftgauge", epoch=1)

@@ -29,6 +29,7 @@ def settings_for(address: str, folder: Path, **more: object) -> Settings:
             "slice_estimates",
             "weak_segments",
             "predictions",
+            "reports",
             "dead_letters",
         )
     }

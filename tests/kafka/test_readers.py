@@ -135,6 +135,7 @@ def test_readers_end_with_the_agent_and_ignore_sigterm(broker: str, tmp_path: Pa
         "slice_estimates",
         "weak_segments",
         "predictions",
+        "reports",
         "dead_letters",
     )
     topics = {"generations": [topic], "labels": [], **{name: f"{topic}-{name}" for name in outputs}}

@@ -14,6 +14,7 @@ from driftgauge.agent.service.reporting import CalendarReports, report_job
 from driftgauge.config.load import ConfigError, load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.folder import open_folder
+from driftgauge.connectors.testing import MemoryStore
 from tests.report.examples import DAY_S
 from tests.report.test_scheduled import at, store_with_estimates
 from tests.service.test_cli import driftgauge
@@ -47,7 +48,7 @@ def content(place: str, name: str) -> bytes:
 
 def test_a_calendar_period_gets_one_report_in_any_folder(place: str, url: str) -> None:
     store_with_estimates(url, at("2026-03-01T00:00:00Z"))
-    agents = [CalendarReports(ReportWriter(url, place, DAY_S), "day") for _ in range(2)]
+    agents = [CalendarReports(ReportWriter(url, place, DAY_S), "day", MemoryStore()) for _ in range(2)]
     for agent in agents:
         agent.write_due(at("2026-05-04T06:00:00Z"))
     before = {name: content(place, name) for name in open_folder(place).names()}
@@ -78,7 +79,7 @@ def test_the_check_reads_the_folder_at_a_url() -> None:
 def test_a_missing_package_is_reported_at_the_start(folder: str, message: str, period: str) -> None:
     settings = load_settings(overrides={"report.cron": "0 6 * * *", "report.folder": folder, "report.period": period})
     with pytest.raises(ConnectorError, match=message):
-        report_job(settings)
+        report_job(settings, MemoryStore())
 
 
 def test_a_folder_of_this_machine_needs_no_fsspec(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from driftgauge.agent.outlets.report_files import ReportWriter
 from driftgauge.agent.service.reporting import CalendarReports
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.folder import open_folder
+from driftgauge.connectors.testing import MemoryStore
 from tests.report.examples import DAY_S
 from tests.report.test_scheduled import at, store_with_estimates
 
@@ -47,9 +48,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.parametrize("below", ["", "/gauge/eu/"])
 def test_a_calendar_period_gets_one_report_in_a_bucket(bucket: str, below: str, url: str) -> None:
     store_with_estimates(url, at("2026-03-01T00:00:00Z"))
-    for _ in range(2):
-        CalendarReports(ReportWriter(url, bucket + below, DAY_S), "day").write_due(at("2026-05-04T06:00:00Z"))
-    CalendarReports(ReportWriter(url, bucket + below, DAY_S), "day").write_due(at("2026-05-05T06:00:00Z"))
+    writer = ReportWriter(url, bucket + below, DAY_S)
+    for run in ("2026-05-04T06:00:00Z", "2026-05-04T06:00:00Z", "2026-05-05T06:00:00Z"):
+        CalendarReports(writer, "day", MemoryStore()).write_due(at(run))
     names = [f"report-202605{a}T0000Z-202605{b}T0000Z" for a, b in (("03", "04"), ("04", "05"))]
     assert open_folder(bucket + below).names() == {f"{name}.{end}" for name in names for end in ("html", "json", "md")}
 

@@ -18,9 +18,12 @@ from driftgauge.agent.outlets.report_files import ReportWriter
 from driftgauge.agent.outlets.report_span import Calendar, calendar_periods
 from driftgauge.agent.service.reporting import CalendarReports, report_job
 from driftgauge.config.load import load_settings
+from driftgauge.connectors.base import FencedError, Store
 from driftgauge.connectors.files.folder import LocalFolder
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
+from driftgauge.connectors.testing import MemoryStore
+from driftgauge.models.outputs import ReportWritten
 from tests.report.examples import DAY_S, HOUR_S, estimate
 
 
@@ -38,9 +41,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "reports"
 
 
-def reports(url: str, folder: Path, calendar: Calendar = "day", **more: Any) -> CalendarReports:
-    writer = {"formats": ("markdown", "json"), "timezone": "Europe/Berlin"}
-    return CalendarReports(ReportWriter(url, str(folder), DAY_S, **{**writer, **more}), calendar)
+def reports(
+    url: str, folder: Path, calendar: Calendar = "day", store: Store | None = None, **more: Any
+) -> CalendarReports:
+    given = {"formats": ("markdown", "json"), "timezone": "Europe/Berlin", **more}
+    return CalendarReports(ReportWriter(url, str(folder), DAY_S, **given), calendar, store or MemoryStore())
 
 
 def days(folder: Path) -> list[str]:
@@ -110,7 +115,8 @@ def test_there_are_no_reports_on_the_time_before_the_first_estimate(url: str, fo
 
 def test_several_agents_on_one_folder_write_one_report(url: str, folder: Path) -> None:
     store_with_estimates(url, at("2026-03-01T00:00:00Z"))
-    agents = [reports(url, folder) for _ in range(4)]
+    store = MemoryStore()
+    agents = [reports(url, folder, store=store) for _ in range(4)]
     together = threading.Barrier(len(agents))
 
     def run(agent: CalendarReports) -> None:
@@ -120,6 +126,70 @@ def test_several_agents_on_one_folder_write_one_report(url: str, folder: Path) -
     with ThreadPoolExecutor(len(agents)) as pool:
         list(pool.map(run, agents))
     assert len(days(folder)) == 1
+    assert {message.key for message in store.outbox(10)} == {b"1777759200/1777845600"}
+
+
+def test_each_written_report_is_announced_once_by_the_outbox_of_the_agent(url: str, folder: Path) -> None:
+    with closing(open_store(url, topics=Topics())) as store:
+        with store.transaction() as transaction:
+            transaction.emit([estimate("math", 0.7, 0.1, window_end=at("2026-05-03T12:00:00Z"))])
+        store.acknowledge(store.outbox(10)[-1].seq)
+        made = reports(url, folder, store=store)
+        for run in ("2026-05-04T06:00:00Z", "2026-05-04T06:00:00Z", "2026-05-06T06:00:00Z"):
+            made.write_due(at(run))
+            reports(url, folder, store=store).write_due(at(run))  # an agent that was started again
+        messages = store.outbox(10)
+        newest, _, oldest = store.newest(ReportWritten, 10)
+    assert [message.key for message in messages] == [
+        b"1777759200/1777845600", b"1777845600/1777932000", b"1777932000/1778018400"
+    ]  # fmt: skip
+    assert {message.topic for message in messages} == {"driftgauge.reports"}
+    assert oldest == ReportWritten(
+        period_start=1_777_759_200.0, period_end=1_777_845_600.0, timezone="Europe/Berlin",
+        files=tuple(str(folder / f"report-20260502T2200Z-20260503T2200Z.{end}") for end in ("md", "json")),
+        n_domains=1, n_below_target=1, n_unclear=0, n_no_estimate=0, n_meets_target=0,
+    )  # fmt: skip
+    assert newest.n_domains == 0
+
+
+def test_a_report_that_was_written_before_a_kill_is_announced_by_the_next_run(url: str, folder: Path) -> None:
+    store_with_estimates(url, at("2026-03-01T00:00:00Z"))
+    killed = MemoryStore()
+    store = MemoryStore(killed.tables)  # takes over, so the first agent can write files only
+    with pytest.raises(FencedError):
+        reports(url, folder, store=killed).write_due(at("2026-05-04T06:00:00Z"))
+    before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert store.outbox(10) == []
+    made = reports(url, folder, store=store)
+    for _ in range(2):
+        made.write_due(at("2026-05-04T07:00:00Z"))
+    assert [message.key for message in store.outbox(10)] == [b"1777759200/1777845600"]
+    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+
+
+def test_a_report_is_announced_once_where_the_store_forgets_soon(url: str, folder: Path) -> None:
+    store_with_estimates(url, at("2026-03-01T00:00:00Z"))
+    store = MemoryStore()
+    made = reports(url, folder, store=store)
+    made.write_due(at("2026-05-04T06:00:00Z"))
+    store.expire(at("2026-05-10T00:00:00Z"), 100)
+    assert store.newest(ReportWritten, 1) == []
+    made.write_due(at("2026-05-04T07:00:00Z"))
+    assert len(store.outbox(10)) == 1
+
+
+def test_a_report_without_a_calendar_is_announced_as_well(url: str, folder: Path) -> None:
+    store_with_estimates(url, at("2026-05-03T12:00:00Z"))
+    settings = {"report.interval_s": 3_600, "report.folder": str(folder), "store.url": url}
+    store = MemoryStore()
+    job = report_job(load_settings(overrides=settings), store)
+    assert job is not None
+    assert job.at_start is None
+    job.work()
+    (announced,) = store.newest(ReportWritten, 10)
+    assert announced.key == f"{at('2026-05-02T12:00:00Z'):.0f}/{at('2026-05-03T12:00:00Z'):.0f}"
+    assert [Path(file).suffix for file in announced.files] == [".md", ".json", ".html"]
+    assert all(Path(file).exists() for file in announced.files)
 
 
 def test_of_many_writers_of_one_file_exactly_one_creates_it(folder: Path) -> None:
@@ -142,7 +212,7 @@ def test_at_its_start_the_agent_writes_what_was_due_at_the_last_time_of_the_cron
     year = datetime.now(UTC).year
     store_with_estimates(url, datetime(year, 1, 1, tzinfo=UTC).timestamp() - 5 * DAY_S)
     settings = {"report.cron": "0 0 1 1 *", "report.period": "day", "report.folder": str(folder), "store.url": url}
-    job = report_job(load_settings(overrides={**settings, "report.formats": "markdown,json"}))
+    job = report_job(load_settings(overrides={**settings, "report.formats": "markdown,json"}), MemoryStore())
     assert job is not None
     assert job.at_start is not None
     job.at_start()

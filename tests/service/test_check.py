@@ -148,7 +148,10 @@ def test_the_result_of_every_check_is_printed(url: str) -> None:
 def test_missing_topics_are_named_and_not_created(broker: str) -> None:
     name = f"check-{uuid.uuid4().hex[:12]}"
     create_topics(KafkaConnection((broker,)), [f"{name}-in"], partitions=1, replication=1)
-    kinds = ("estimates", "slice_estimates", "alerts", "priorities", "label_lists", "weak_segments", "dead_letters")
+    kinds = (
+        "estimates", "slice_estimates", "alerts", "priorities", "label_lists", "weak_segments", "reports",
+        "dead_letters",
+    )  # fmt: skip
     written = {f"kafka__topics__{kind}": "" for kind in kinds}
     given = {**written, "kafka__bootstrap_servers": broker, "kafka__topics__generations": f"{name}-in"}
     assert "all topics exist" in check_kafka(settings(**given, kafka__topics__labels=""))

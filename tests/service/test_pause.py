@@ -15,7 +15,7 @@ from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
-from driftgauge.models.outputs import Output
+from driftgauge.models.outputs import Output, ReportWritten
 from tests.crash import agents
 from tests.pipeline import logs
 from tests.sources import Endless
@@ -62,6 +62,26 @@ def test_pending_estimates_are_emitted_once_in_a_pause_or_before_the_stop(
     loop.observers = [emissions]
     loop.run()
     assert emissions.while_running == while_running
+
+
+def test_what_a_job_beside_the_loop_emits_is_published_in_a_pause() -> None:
+    store = MemoryStore()
+    loop = agent(store, 5, 0.0)
+    source, left = loop.open_source(), []
+    assert isinstance(source, Endless)
+    count = source.at_the_end
+
+    def emit_in_the_third_poll() -> None:
+        count()
+        left.append(len(store.outbox(10)))
+        if len(left) == 3:
+            with store.transaction() as transaction:
+                transaction.emit([ReportWritten(0.0, 60.0, "UTC", ("a.md",), 0, 0, 0, 0, 0)])
+            left[-1] = len(store.outbox(10))
+
+    source.at_the_end = emit_in_the_third_poll
+    loop.run()
+    assert left[2:] == [1, 0, 0]
 
 
 def test_estimates_at_the_stop_equal_those_of_a_source_that_ended() -> None:

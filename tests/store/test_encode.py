@@ -11,7 +11,7 @@ import pytest
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.publishing.encode import Topics, encode
 from driftgauge.connectors.publishing.payload import rfc3339
-from driftgauge.models.outputs import Output, Prediction
+from driftgauge.models.outputs import Output, Prediction, ReportWritten
 from tests.store.examples import acquisition, alert, estimate, rejected
 
 PREDICTION = Prediction("r-1", "law", "f1", 1.5, 0.25, 12, 3, is_final=True)
@@ -27,6 +27,12 @@ def sent(output: Output, epoch: int = 4) -> Message:
         (estimate(), "driftgauge.estimates", "estimate.updated.v1", "1970-01-01T01:00:00Z"),
         (alert(), "driftgauge.alerts", "alert.changed.v2", "1970-01-01T00:50:00Z"),
         (acquisition(), "driftgauge.priorities", "acquisition.list.created.v2", "1970-01-01T01:00:00Z"),
+        (
+            ReportWritten(0.0, 60.0, "UTC", ("a.md",), 1, 0, 0, 0, 1),
+            "driftgauge.reports",
+            "report.written.v1",
+            "1970-01-01T00:01:00Z",
+        ),
         (PREDICTION, "driftgauge.predictions", "prediction.made.v1", "1970-01-01T00:00:01.500000Z"),
     ],
 )
