@@ -88,10 +88,14 @@ def evaluate(
     jobs: Annotated[int, typer.Option(help="Number of processes; -1: one for every core.")] = -1,
     out: JsonOption = None,
     picture: Annotated[Path | None, typer.Option("--plot", callback=drawable, help=PICTURE_HELP)] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", dir_okay=False, help="Page to write, with pictures and every number.")
+    ] = None,
 ) -> None:
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""
     from driftgauge.agent.evaluation import evaluate as evaluation
     from driftgauge.agent.evaluation.drift_trials import drift
+    from driftgauge.agent.evaluation.page import to_page
     from driftgauge.agent.evaluation.ranking_trials import ranking
     from driftgauge.agent.evaluation.segment_trials import segments
     from driftgauge.agent.evaluation.selection_trials import selection
@@ -137,6 +141,8 @@ def evaluate(
     for line in account_lines(result):
         print_line(line)
     write_json(out, result)
+    if html is not None:
+        html.write_text(to_page(result, protocol), encoding="utf-8")
     if picture is not None:
         plot(result, picture)
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.evaluation.alarm_trials import alarm_cells
@@ -42,6 +41,7 @@ from driftgauge.agent.evaluation.label_shift import label_shift_bbse, label_shif
 from driftgauge.agent.evaluation.label_trials import LabelTrials
 from driftgauge.agent.evaluation.live import MAX_RUNS, live_cells
 from driftgauge.agent.evaluation.responses import Predicted, outside_cells, stream_cells
+from driftgauge.agent.evaluation.summaries import domain_cell, interval, scored, summary
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
@@ -92,8 +92,9 @@ def evaluate(
     -------
     ``default_method``; ``feature_set``; ``confidence_level``;
     ``cells``: one for each file, cut, method, k and number of labels;
-    ``responses``: how good the predictions of single responses were, see `response_cell`; ``accounts``: for each file,
-    how many responses were used, and why the others were not.
+    ``responses``: how good the predictions of single responses were, see `response_cell`;
+    ``estimated``: of ``compositions``, for each k and domain, what was estimated from other domains;
+    ``accounts``: for each file, how many responses were used, and why the others were not.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def evaluate(
     """
     cells: list[Cell] = []
     responses: list[Cell] = []
+    estimated: list[Cell] = []
     accounts: dict[str, Any] = {}
     for path, cut in itertools.product(paths, top_k):
         other = None if target is None else read_traffic(target, feature_set, cut)
@@ -114,30 +116,38 @@ def evaluate(
             runs = min(max_compositions, MAX_RUNS)
             recording = read_recording(target or path).with_top_k(cut)
             domains, agent = bench.target.rows, PipelineSettings(features=FeatureSpec(feature_set))
-            found, predicted = live_cells(recording, domains, labels, runs, seed, progress, agent), list[Cell]()
+            found = Measured(live_cells(recording, domains, labels, runs, seed, progress, agent))
         else:
-            found, predicted = _measured(bench, protocol, ks, max_compositions, labels, jobs, progress)
-        cells += [{**where, **_EMPTY, **cell} for cell in found]
-        responses += [{**where, **cell} for cell in predicted]
+            found = _measured(bench, protocol, ks, max_compositions, labels, jobs, progress)
+        cells += [{**where, **_EMPTY, **cell} for cell in found.cells]
+        responses += [{**where, **cell} for cell in found.responses]
+        estimated += [{**where, **cell} for cell in found.estimated]
     settings = {
         "default_method": DEFAULT_METHOD,
         "feature_set": feature_set,
         "seed": seed,
         "confidence_level": confidence_level,
     }
-    return {**settings, "cells": cells, "responses": responses, "accounts": accounts}
+    return {**settings, "cells": cells, "responses": responses, "estimated": estimated, "accounts": accounts}
+
+
+class Measured(NamedTuple):
+    """Cells of accuracies, of single responses, and of what was estimated for each domain."""
+
+    cells: list[Cell]
+    responses: Sequence[Cell] = ()
+    estimated: Sequence[Cell] = ()
 
 
 def _measured(
     bench: Bench, protocol: Protocol, ks: Sequence[int], limit: int, labels: Sequence[int], jobs: int,
     progress: Progress,
-) -> tuple[list[Cell], list[Cell]]:  # fmt: skip
-    """Cells of accuracies, and of single responses."""
+) -> Measured:  # fmt: skip
     match protocol:
         case "alarms":
-            return alarm_cells(bench.target, bench.seed, progress), []
+            return Measured(alarm_cells(bench.target, bench.seed, progress))
         case "responses":
-            return [], stream_cells(bench, progress)
+            return Measured([], stream_cells(bench, progress))
         case _:
             return _composed(bench, protocol, ks, limit, labels, jobs, progress)
 
@@ -153,7 +163,7 @@ def fit_on(bench: Bench, composition: Domains, forests: CachedForests) -> Averag
 def _composed(
     bench: Bench, protocol: Protocol, ks: Sequence[int], limit: int, labels: Sequence[int], jobs: int,
     progress: Progress,
-) -> tuple[list[Cell], list[Cell]]:  # fmt: skip
+) -> Measured:  # fmt: skip
     domains = bench.source.rows
     if protocol != "compositions":
         limit = min(limit, 60)  # draws of labels multiply every composition
@@ -164,14 +174,15 @@ def _composed(
     forests.fit(every + parts, jobs, progress)
     if protocol == "compositions":
         outside = ((len(c), _outside(bench, c, forests)) for c in every)
-        return _label_free(bench, every, forests, jobs, progress), outside_cells("forest", outside)
+        cells, estimated = _label_free(bench, every, forests, jobs, progress)
+        return Measured(cells, outside_cells("forest", outside), estimated)
     trials = LabelTrials(bench, labels)
     for i, composition in enumerate(every):
         trials.run(composition, fit_on(bench, composition, forests), forests.target(composition))
         if len(composition) == 1 and bench.is_same:
             trials.run_alone(composition[0])
         progress("compositions", i + 1, len(every))
-    return trials.cells(), []
+    return Measured(trials.cells())
 
 
 def _outside(bench: Bench, composition: Domains, forests: CachedForests) -> Predicted:
@@ -183,25 +194,30 @@ def _outside(bench: Bench, composition: Domains, forests: CachedForests) -> Pred
 
 def _label_free(
     bench: Bench, every: Sequence[Domains], forests: CachedForests, jobs: int, progress: Progress
-) -> list[Cell]:
+) -> tuple[list[Cell], list[Cell]]:
     errors: dict[tuple[str, int], list[Cell]] = defaultdict(list)
+    by_domain: dict[tuple[int, str], list[tuple[float, ...]]] = defaultdict(list)
     fitted = in_parallel(jobs, partial(_row_models_and_weighting, bench), every)
     for i, (composition, means) in enumerate(zip(every, fitted, strict=True)):
         rows = bench.estimated(composition)
         truth = np.array([bench.target.correct[at].mean() for at in rows.values()])
         outside = np.array([domain not in composition for domain in rows])
         estimates, low, high = _default(bench, composition, forests)
+        for domain, *numbers in zip(rows, truth, estimates[DEFAULT_METHOD], low, high, strict=True):
+            if domain not in composition:
+                by_domain[len(composition), domain].append(tuple(numbers))
         unweighted = np.isnan(means["importance_weighted"])
         means["importance_weighted"][unweighted] = estimates["forest"][unweighted]
         for method, values in {**means, **_thresholds(bench, composition), **estimates}.items():
-            scored = _scored(values, truth, outside)
+            found = scored(values, truth, outside)
             if method == DEFAULT_METHOD:
-                scored |= _interval(low, high, truth, outside)
-            errors[method, len(composition)].append(scored)
+                found |= interval(low, high, truth, outside)
+            errors[method, len(composition)].append(found)
         progress("compositions", i + 1, len(every))
-    return [
-        {"method": method, "k": k, "n_labels": 0, **_summary(group)} for (method, k), group in sorted(errors.items())
+    cells = [
+        {"method": method, "k": k, "n_labels": 0, **summary(group)} for (method, k), group in sorted(errors.items())
     ]
+    return cells, [domain_cell(k, domain, np.array(found)) for (k, domain), found in sorted(by_domain.items())]
 
 
 def _row_models_and_weighting(bench: Bench, composition: Domains) -> dict[str, Float64s]:
@@ -253,39 +269,3 @@ def _thresholds(bench: Bench, composition: Domains) -> dict[str, Float64s]:
             rows = bench.estimated(composition).values()
             estimates[f"atc_{name}"] = np.array([threshold.share(bench.target.features[at, column]) for at in rows])
     return estimates
-
-
-def _scored(values: Float64s, truth: Float64s, outside: Any) -> Cell:
-    error = np.abs(values - truth)
-    ranked = len(truth) > 2 and np.ptp(values) > 0 and np.ptp(truth) > 0
-    return {
-        "mae": float(error.mean()),
-        "mae_outside": float(error[outside].mean()) if outside.any() else np.nan,
-        "rho": float(spearmanr(values, truth).statistic) if ranked else np.nan,
-    }
-
-
-def _interval(low: Float64s, high: Float64s, truth: Float64s, outside: Any) -> Cell:
-    """Coverage and width over the domains that no training row came from."""
-    if not outside.any():
-        return {}
-    inside = (low <= truth) & (truth <= high)
-    return {"covered": float(inside[outside].mean()), "width": float((high - low)[outside].mean())}
-
-
-def _summary(group: Sequence[Cell]) -> Cell:
-    mae = np.array([scored["mae"] for scored in group])
-    return {
-        "median_mae": float(np.median(mae)),
-        "iqr": float(np.subtract(*np.percentile(mae, [75, 25]))),
-        "median_mae_outside": _or_none(np.median, [s["mae_outside"] for s in group]),
-        "spearman": _or_none(np.median, [s["rho"] for s in group]),
-        "coverage": _or_none(np.mean, [s["covered"] for s in group if "covered" in s]),
-        "mean_width": _or_none(np.mean, [s["width"] for s in group if "width" in s]),
-        "n_compositions": len(group),
-    }
-
-
-def _or_none(statistic: Any, values: Sequence[float]) -> float | None:
-    present = [value for value in values if np.isfinite(value)]
-    return float(statistic(present)) if present else None

@@ -16,6 +16,7 @@ from driftgauge.agent.evaluation.compositions import Bench, Progress, Traffic
 from driftgauge.agent.evaluation.fit import prequential
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.prequential import Tally
+from driftgauge.models.classify.reliability import reliability_bins
 from driftgauge.models.classify.risk_coverage import risk_coverage
 from driftgauge.models.learn.committee import Committee, CommitteeSettings
 from driftgauge.models.rows import Rows
@@ -34,7 +35,7 @@ def response_cell(method: str, k: int | None, domain: str | None, found: Sequenc
     """The numbers of one set of predictions; ``domain`` None: of all domains together.
 
     ``aurc`` is the area of the risk-coverage curve, ``aurc_best`` that of the best order; ``kept_accuracy`` has the
-    accuracy when 1 %, 2 % … 100 % of the responses are kept.
+    accuracy when 1 %, 2 % … 100 % of the responses are kept, ``reliability`` the predictions against the labels.
     """
     p, correct = (np.concatenate(column) for column in zip(*found, strict=True))
     tally = Tally()
@@ -49,6 +50,7 @@ def response_cell(method: str, k: int | None, domain: str | None, found: Sequenc
         "aurc": curve.area,
         "aurc_best": curve.best_area,
         "kept_accuracy": [curve.at(i / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)],
+        "reliability": [asdict(found) for found in reliability_bins(p.tolist(), correct.tolist())],
     }
 
 

@@ -38,8 +38,8 @@ _LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^")
 
 def render(result: Mapping[str, Any]) -> RenderableType:
     """Tables of the cells, one for every file, target, protocol, k and number of labels; the best error first."""
-    cells = sorted(result["cells"], key=_place)
-    tables = [_table(list(group), result["default_method"]) for _, group in groupby(cells, key=_place)]
+    cells = sorted(result["cells"], key=place)
+    tables = [_table(list(group), result["default_method"]) for _, group in groupby(cells, key=place)]
     return Group(*tables, *(response_table(list(group)) for _, group in groupby(result["responses"], key=recording_of)))
 
 
@@ -129,9 +129,10 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path)
 
 
-def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+def place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Sorts cells: by recording, protocol, k, labels and alternatives."""
     where = cell["file"], cell["target"] or "", cell["protocol"]
-    return (*where, cell["k"] or 0, cell["n_labels"], cell["top_k"] or 0)
+    return (*where, cell["k"] or 0, cell.get("n_labels") or 0, cell["top_k"] or 0)
 
 
 def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:

@@ -13,7 +13,8 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from driftgauge.agent.outlets.markup import Markup, element, number
+from driftgauge.agent.outlets.canvas import Scale, label, line, path, picture, share, value_axis
+from driftgauge.agent.outlets.markup import Markup, element
 from driftgauge.models.classify.reliability import N_BINS, ReliabilityBin
 
 STYLE = """
@@ -56,24 +57,6 @@ class Span(NamedTuple):
     last: str
 
 
-class Scale(NamedTuple):
-    """Values from ``low`` to ``high`` as positions from ``start`` to ``end``; what lies outside is at the edge."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """The position of a value.
-
-        >>> Scale(0.5, 1.0, 0.0, 100.0).at(0.75)
-        50.0
-        """
-        share = (value - self.low) / ((self.high - self.low) or 1.0)
-        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
-
-
 def lowest(values: Iterable[float | None]) -> float:
     """Where the axis of some shares begins: the tenth below the smallest, so that several charts have one axis.
 
@@ -99,17 +82,17 @@ def over_time(title: str, points: Sequence[Point], target: float, bottom: float,
     n_unknown = sum(point.value is None for point in points)
     text = f"{len(known)} values"
     if known:
-        text += f" from {_share(known[0].value)} to {_share(known[-1].value)}; target {_share(target)}"
+        text += f" from {share(known[0].value)} to {share(known[-1].value)}; target {share(target)}"
     if n_unknown:
         text += f"; {n_unknown} unknown"
-    return _picture(
+    return picture(
         320.0, 124.0, title, f"{text}.",
         *(_gap(x, y, *span) for span in _gaps(points, segments)),
-        *_value_axis(y, 34.0, 312.0),
-        _line("target", 34.0, y.at(target), 312.0, y.at(target)),
+        *value_axis(y, 34.0, 312.0),
+        line("target", 34.0, y.at(target), 312.0, y.at(target)),
         *(mark for segment in segments for mark in _segment(x, y, segment)),
-        *([] if known else [_label(173.0, 62.0, "no estimate", "middle")]),
-        _label(34.0, 120.0, span.first), _label(312.0, 120.0, span.last, "end"),
+        *([] if known else [label(173.0, 62.0, "no estimate", "middle")]),
+        label(34.0, 120.0, span.first), label(312.0, 120.0, span.last, "end"),
     )  # fmt: skip
 
 
@@ -119,15 +102,15 @@ def interval_row(title: str, value: Point, target: float, bottom: float) -> Mark
     A diamond is below the target, a ring is unclear (the target lies inside the interval), a dot meets the target.
     """
     x = Scale(bottom, 1.0, _ROW_MARGIN, _ROW_WIDTH - _ROW_MARGIN)
-    middle, tick = _ROW_HEIGHT / 2, _line("tick", x.at(target), 3.0, x.at(target), _ROW_HEIGHT - 3.0)
+    middle, tick = _ROW_HEIGHT / 2, line("tick", x.at(target), 3.0, x.at(target), _ROW_HEIGHT - 3.0)
     if value.value is None or value.low is None or value.high is None:
-        dashed = _line("unknown", x.start, middle, x.end, middle)
-        return _picture(_ROW_WIDTH, _ROW_HEIGHT, title, f"Unknown; target {_share(target)}.", dashed, tick)
-    text = f"{_share(value.value)}, interval {_share(value.low)} to {_share(value.high)}; target {_share(target)}."
-    return _picture(
+        dashed = line("unknown", x.start, middle, x.end, middle)
+        return picture(_ROW_WIDTH, _ROW_HEIGHT, title, f"Unknown; target {share(target)}.", dashed, tick)
+    text = f"{share(value.value)}, interval {share(value.low)} to {share(value.high)}; target {share(target)}."
+    return picture(
         _ROW_WIDTH, _ROW_HEIGHT, title, text,
-        _line("grid", x.start, middle, x.end, middle), tick,
-        _line("value", x.at(value.low), middle, x.at(value.high), middle),
+        line("grid", x.start, middle, x.end, middle), tick,
+        line("value", x.at(value.low), middle, x.at(value.high), middle),
         _mark(x.at(value.value), middle, value, target),
     )  # fmt: skip
 
@@ -135,8 +118,8 @@ def interval_row(title: str, value: Point, target: float, bottom: float) -> Mark
 def interval_axis(bottom: float) -> Markup:
     """The axis of some rows that `interval_row` made."""
     x = Scale(bottom, 1.0, _ROW_MARGIN, _ROW_WIDTH - _ROW_MARGIN)
-    ends = _label(x.start, 10.0, _share(bottom)), _label(x.end, 10.0, _share(1.0), "end")
-    return _picture(_ROW_WIDTH, 14.0, "Axis", f"From {_share(bottom)} to 1.", *ends)
+    ends = label(x.start, 10.0, share(bottom)), label(x.end, 10.0, share(1.0), "end")
+    return picture(_ROW_WIDTH, 14.0, "Axis", f"From {share(bottom)} to 1.", *ends)
 
 
 def bar_row(title: str, value: float | None, extent: tuple[float, float]) -> Markup:
@@ -149,16 +132,16 @@ def bar_row(title: str, value: float | None, extent: tuple[float, float]) -> Mar
     x = Scale(min(extent[0], 0.0), max(extent[1], 0.0), _ROW_MARGIN, _ROW_WIDTH - _ROW_MARGIN)
     zero, middle = x.at(0.0), _ROW_HEIGHT / 2
     if value is None:
-        return _picture(_ROW_WIDTH, _ROW_HEIGHT, title, "Unknown.", _line("unknown", x.start, middle, x.end, middle))
+        return picture(_ROW_WIDTH, _ROW_HEIGHT, title, "Unknown.", line("unknown", x.start, middle, x.end, middle))
     ends = sorted((zero, x.at(value)))
     bar = element(
         "rect", x=ends[0], y=4, width=max(ends[1] - ends[0], 1.0), height=12, class_="bar" if value > 0 else "bar none"
     )
-    return _picture(_ROW_WIDTH, _ROW_HEIGHT, title, f"{value:.4f}", bar, _line("grid", zero, 0.0, zero, _ROW_HEIGHT))
+    return picture(_ROW_WIDTH, _ROW_HEIGHT, title, f"{value:.4f}", bar, line("grid", zero, 0.0, zero, _ROW_HEIGHT))
 
 
-def reliability(title: str, bins: Sequence[ReliabilityBin]) -> Markup:
-    """Predicted against observed shares with intervals, and below it how many labels stand behind each."""
+def reliability(title: str, bins: Sequence[ReliabilityBin], counted: str = "labels") -> Markup:
+    """Predicted against observed shares with intervals, and below it how many labels (or others) are behind each."""
     x, y = Scale(0.0, 1.0, 34.0, 312.0), Scale(0.0, 1.0, 230.0, 10.0)
     most = max((found.n for found in bins), default=1)
     marks: list[Markup] = []
@@ -167,27 +150,21 @@ def reliability(title: str, bins: Sequence[ReliabilityBin]) -> Markup:
         left = x.at(min(int(found.predicted * N_BINS), N_BINS - 1) / N_BINS)
         height = max(24.0 * found.n / most, 1.0)
         marks += [
-            _line("value", at, y.at(found.ci_low), at, y.at(found.ci_high)),
+            line("value", at, y.at(found.ci_low), at, y.at(found.ci_high)),
             element("circle", cx=at, cy=y.at(found.observed), r=3.5, class_="dot"),
             element("rect", x=left + 2, y=282 - height, width=width - 4, height=height, class_="bar none"),
-            _label(left + width / 2, 294.0, _short(found.n), "middle"),
+            label(left + width / 2, 294.0, _short(found.n), "middle"),
         ]
-    text = "; ".join(f"predicted {_share(b.predicted)}, right {_share(b.observed)} of {b.n} labels" for b in bins)
-    return _picture(
-        320.0, 312.0, title, f"{text or 'No labels'}.",
-        *_value_axis(y, 34.0, 312.0),
-        _line("target", x.start, y.start, x.end, y.end),
-        _label(x.start, 246.0, "0"), _label((x.start + x.end) / 2, 246.0, "predicted", "middle"),
-        _label(x.end, 246.0, "1", "end"),
+    text = "; ".join(f"predicted {share(b.predicted)}, right {share(b.observed)} of {b.n} {counted}" for b in bins)
+    return picture(
+        320.0, 312.0, title, f"{text or f'No {counted}'}.",
+        *value_axis(y, 34.0, 312.0),
+        line("target", x.start, y.start, x.end, y.end),
+        label(x.start, 246.0, "0"), label((x.start + x.end) / 2, 246.0, "predicted", "middle"),
+        label(x.end, 246.0, "1", "end"),
         *marks,
-        _label((x.start + x.end) / 2, 308.0, "labels in each tenth", "middle"),
+        label((x.start + x.end) / 2, 308.0, f"{counted} in each tenth", "middle"),
     )  # fmt: skip
-
-
-def _picture(width: float, height: float, title: str, description: str, *content: Markup) -> Markup:
-    box = f"0 0 {number(width)} {number(height)}"
-    heading = element("title", title), element("desc", description)
-    return element("svg", *heading, *content, viewBox=box, role="img", class_="chart")
 
 
 def _segments(points: Sequence[Point]) -> Iterator[list[Point]]:
@@ -216,13 +193,13 @@ def _segment(x: Scale, y: Scale, run: Sequence[Point]) -> Iterator[Markup]:
     """The band and the line of a run of known points; the last point of it as a dot."""
     high = [(x.at(p.at), y.at(p.high)) for p in run if p.high is not None]
     low = [(x.at(p.at), y.at(p.low)) for p in run if p.low is not None]
-    line = [(x.at(p.at), y.at(p.value)) for p in run if p.value is not None]
+    values = [(x.at(p.at), y.at(p.value)) for p in run if p.value is not None]
     if len(run) == 1:
-        yield from (_line("value", *a, *b) for a, b in zip(low, high, strict=True))
+        yield from (line("value", *a, *b) for a, b in zip(low, high, strict=True))
     else:
-        yield element("path", d=f"M{_path([*high, *reversed(low)])}Z", class_="band")
-        yield element("path", d=f"M{_path(line)}", class_="value")
-    yield element("circle", cx=line[-1][0], cy=line[-1][1], r=3, class_="dot")
+        yield element("path", d=f"M{path([*high, *reversed(low)])}Z", class_="band")
+        yield element("path", d=f"M{path(values)}", class_="value")
+    yield element("circle", cx=values[-1][0], cy=values[-1][1], r=3, class_="dot")
 
 
 def _gap(x: Scale, y: Scale, start: float, end: float) -> Markup:
@@ -231,32 +208,9 @@ def _gap(x: Scale, y: Scale, start: float, end: float) -> Markup:
 
 def _mark(x: float, y: float, value: Point, target: float) -> Markup:
     if value.high is not None and value.high < target:
-        return element("path", d=f"M{_path([(x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6)])}Z", class_="dot below")
+        return element("path", d=f"M{path([(x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6)])}Z", class_="dot below")
     is_unclear = value.low is not None and value.low < target
     return element("circle", cx=x, cy=y, r=4.5, class_="dot unclear" if is_unclear else "dot")
-
-
-def _value_axis(y: Scale, left: float, right: float) -> Iterator[Markup]:
-    """Lines and numbers at the ends and in the middle of an axis of shares."""
-    for value in (y.low, (y.low + y.high) / 2, y.high):
-        yield _line("grid", left, y.at(value), right, y.at(value))
-        yield _label(left - 4, y.at(value) + 3.5, _share(value), "end")
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
-
-
-def _label(x: float, y: float, text: str, anchor: str | None = None) -> Markup:
-    return element("text", text, x=x, y=y, text_anchor=anchor)
-
-
-def _path(positions: Iterable[tuple[float, float]]) -> str:
-    return "L".join(f"{number(x)} {number(y)}" for x, y in positions)
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 def _short(n: int) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from driftgauge.agent.outlets import charts
 from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import Markup, element
+from driftgauge.agent.outlets.page import page, table
 from driftgauge.agent.outlets.report import Report
-from driftgauge.agent.outlets.report_lists import SECTIONS, Section, table
-from driftgauge.agent.outlets.report_style import STYLE
+from driftgauge.agent.outlets.report_lists import SECTIONS, Section
 from driftgauge.agent.outlets.report_words import (
     caveats,
     compared,
@@ -32,27 +32,17 @@ from driftgauge.models.outputs import Estimate
 MAX_PICTURES = 50
 
 _SIGNS = {"below target": "◆", "unclear": "○", "no estimate": "?", "meets target": "●"}
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def to_html(report: Report) -> str:
     """The whole report."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", heading(report)),
-        element("style", Markup(STYLE + charts.STYLE)),
-    )
     pictures: list[Section] = [
         ("Domains", _domains),
         ("Over time", _over_time),
         ("Predictions and labels", _predictions),
     ]
-    body = element(
-        "main",
-        element("h1", heading(report)),
+    return page(
+        heading(report),
         element("p", verdicts(report), class_="lead"),
         *(element("p", text, class_="urgent" if is_urgent else None) for text, is_urgent in headline(report)),
         element("h2", "What to do first"),
@@ -61,7 +51,6 @@ def to_html(report: Report) -> str:
         element("h2", "How far to trust this"),
         element("ul", *(element("li", caveat) for caveat in caveats(report))),
     )
-    return f"<!DOCTYPE html>\n{element('html', head, element('body', body), lang='en')}\n"
 
 
 def _section(title: str, content: Iterator[Markup]) -> list[Markup]:

@@ -5,12 +5,13 @@ A list ends at `MAX_ROWS` rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from driftgauge.agent.outlets import charts
 from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import Markup, element, joined
+from driftgauge.agent.outlets.page import table
 from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_words import (
     bought,
@@ -33,30 +34,6 @@ MAX_ROWS = 200
 
 Section: TypeAlias = tuple[str, Callable[[Report], Iterator[Markup]]]
 """A heading, and what makes the content below it."""
-
-_CLASSES = {"t": None, "v": "verdict", "p": "picture", "n": "n", "w": "why"}
-
-
-def table(name: str, headings: Sequence[str], rows: Sequence[Sequence[str]], kinds: str) -> Markup:
-    """A table that scrolls sideways on a narrow screen.
-
-    Parameters
-    ----------
-    name : for screen readers
-    kinds : a letter for each column: t text, w long text, v verdict, p picture, n number
-    """
-    classes = [_CLASSES[kind] for kind in kinds]
-    head = (element("th", text, scope="col", class_=kind) for text, kind in zip(headings, classes, strict=True))
-    body = (
-        element(
-            "tr",
-            element("th", row[0], scope="row"),
-            *(element("td", text, class_=kind) for text, kind in zip(row[1:], classes[1:], strict=True)),
-        )
-        for row in rows
-    )
-    inner = element("table", element("thead", element("tr", *head)), element("tbody", *body))
-    return element("div", inner, class_="scroll", role="region", tabindex="0", aria_label=name)
 
 
 def _changes(report: Report) -> Iterator[Markup]:

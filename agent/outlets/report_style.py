@@ -22,7 +22,7 @@ p{margin:.4rem 0}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 th,td{padding:.3rem .5rem;text-align:left;vertical-align:middle;border-bottom:1px solid var(--line)}
 thead th{color:var(--muted);font-weight:600;vertical-align:bottom}
-tbody th{font-weight:600;min-width:8rem;max-width:18rem;overflow-wrap:anywhere}
+tbody th{font-weight:600;min-width:10rem;max-width:18rem;overflow-wrap:anywhere}
 .n{text-align:right;white-space:nowrap}
 .verdict{white-space:nowrap}
 .verdict strong{color:var(--bad)}

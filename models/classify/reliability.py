@@ -6,6 +6,7 @@ Owns the bins of a reliability plot and the interval of the share in each. Bound
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -50,6 +51,25 @@ def reliability_bin(
     """
     low, high = share_interval(correct / weight, weight**2 / squares, confidence_level)
     return ReliabilityBin(n, predicted / weight, correct / weight, low, high)
+
+
+def reliability_bins(
+    p: Sequence[float], correct: Sequence[float], confidence_level: float = 0.9
+) -> list[ReliabilityBin]:
+    """The bins of predictions in [0, 1] and their labels, each of weight 1, by prediction; empty ones are left out.
+
+    >>> [(found.n, found.observed) for found in reliability_bins([0.05, 0.06, 1.0], [0.0, 1.0, 1.0])]
+    [(2, 0.5), (1, 1.0)]
+    """
+    bins: dict[int, list[tuple[float, float]]] = {}
+    for one, label in zip(p, correct, strict=True):
+        bins.setdefault(min(int(one * N_BINS), N_BINS - 1), []).append((one, label))
+    return [_plain_bin(found, confidence_level) for _, found in sorted(bins.items())]
+
+
+def _plain_bin(found: Sequence[tuple[float, float]], confidence_level: float) -> ReliabilityBin:
+    n = len(found)
+    return reliability_bin(n, n, n, sum(one for one, _ in found), sum(label for _, label in found), confidence_level)
 
 
 def share_interval(share: float, n: float, confidence_level: float) -> tuple[float, float]:

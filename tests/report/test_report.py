@@ -96,6 +96,38 @@ def test_long_lists_are_cut_in_markdown_and_complete_in_json(report: Report) -> 
     assert len(json.loads(to_json_report(made))["domains"]) == 250
 
 
+def test_a_thousand_domains_are_all_in_json_and_the_worst_are_in_markdown(report: Report) -> None:
+    made = [estimate(f"domain-{i:04}", 0.5 + i / 2_500, 0.02) for i in range(1_000)]
+    large = replace(report, domains=tuple(DomainReport(one, None, 0.8, (one,)) for one in made))
+    markdown, as_json = to_markdown(large), to_json_report(large)
+    table = markdown.partition("## Domains")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| domain-")]
+    assert [row.split(" | ")[0] for row in rows] == [f"| domain-{i:04}" for i in range(200)]
+    assert "And 800 more, in the JSON file." in table
+    assert "Below target: domain-0000 (0.50), " in markdown
+    assert "and 717 more." in markdown  # the headline stays short
+    assert len(markdown) < 60_000
+    assert [one["domain"] for one in json.loads(as_json)["domains"]] == [one.domain for one in made]
+    assert len(as_json) < 2_000_000
+
+
+def test_a_period_with_a_single_unknown_domain_makes_sense_as_text(report: Report) -> None:
+    only = unknown("new", status="insufficient_data", status_reason="7 of 30 responses", n_events=7, n_labels=0)
+    nothing = replace(
+        report, domains=(DomainReport(only, None, 0.8, (only,)),), alerts=(), acquisition=None, label_lists=(),
+        slices=(), weak_segments=None, judged={}, reliability=(),
+    )  # fmt: skip
+    markdown, as_json = to_markdown(nothing), json.loads(to_json_report(nothing))
+    for text in (
+        "No estimate: new.", "No alerts.", "No list yet.", "No label list in this period.", "| new | 7 | 0 | – |",
+        "- new has no estimate: 7 of 30 responses.",
+    ):  # fmt: skip
+        assert text in markdown
+    (domain,) = as_json["domains"]
+    assert (domain["verdict"], domain["estimate"]["accuracy"], domain["change"]) == ("no estimate", None, None)
+    assert as_json["priorities"] == as_json["label_lists"] == as_json["alerts"] == []
+
+
 def test_report_files_are_named_after_the_period_and_replaced(report: Report, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "reports"
     paths = write_report(report, LocalFolder(folder))
