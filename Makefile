@@ -88,9 +88,9 @@ test-s3: .venv/dev  ## test reports in S3, with moto's S3 on this machine; insta
 	$(BIN)/pip install --quiet --group s3
 	$(BIN)/python -m pytest tests/report/test_s3.py
 
-test-grafana: .venv/dev  ## test the dashboard against the types of Grafana; needs npm (some 33 MB)
+test-grafana: .venv/dev  ## check Grafana's dashboard and our own page with TypeScript; needs npm (some 33 MB)
 	npm install --prefix .venv/grafana --ignore-scripts --no-fund --no-audit --silent @grafana/schema@13.2.3 typescript@7.0.2
-	$(BIN)/python -m pytest tests/ops/test_dashboard_types.py
+	$(BIN)/python -m pytest tests/ops/test_dashboard_types.py tests/dashboard/test_types.py
 
 .venv-label-studio/ready:
 	@echo "Making the environment .venv-label-studio: once, some 1 GB"

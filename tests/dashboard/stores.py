@@ -17,11 +17,13 @@ from driftgauge.agent.service.replay import open_files, run_with_table
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.sql_store import open_store
-from driftgauge.models.outputs import Alert, Estimate, LabelRequest, Output
-from tests.store.examples import estimate, label_list, rejected, slice_estimates, weak_segments
+from driftgauge.models.outputs import Alert, Estimate, Output
+from tests.store.examples import estimate, rejected, weak_segments
 
 TARGETS: Mapping[str, Any] = {"targets.default": 0.35, "targets.domains": {"sub": 0.5, "date": 0.5}}
 """With these targets the domains of the demo have every verdict, and labels prove that one is below its target."""
+
+LINK = "https://tool.example/{response_id}"
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -45,23 +47,16 @@ def newest(url: str) -> list[Estimate]:
 
 
 def demo_store(folder: Path) -> str:
-    """The demo, with lists, slices, weak segments and rejected records for its domain ``date``."""
-    settings = settings_in(folder, **TARGETS)
+    """The demo with lists, slices, weak segments and rejected records."""
+    lists = {"acquisition.period_s": 1_250, "acquisition.link": LINK, "slices.estimate": ["difficulty"]}
+    lists |= {"alerts.link": "https://tool.example/{kind}"}
+    settings = settings_in(folder, **TARGETS, **lists)
     with closing(build.store(settings)) as store:
         run_with_table(open_files(bundled(), PLAN, 0), settings, store, Console(file=io.StringIO()))
     url = settings.store.url.get_secret_value()
-    of = next(made for made in newest(url) if made.domain == "date")
-    asked = LabelRequest(
-        1, "1-chat_later-1230", of.window_end, 0.25, 0.4, (), {"difficulty": "2"}, "https://tool.example/1"
-    )
-    series = {"domain": of.domain, "fingerprint": of.fingerprint}
-    emit(
-        url,
-        slice_estimates(of.window_end, **series, revision=of.revision),
-        weak_segments(of.window_end, **series),
-        label_list(of.window_end, **series, period_start=of.window_start, requests=(asked,)),
-        *(rejected(offset, detail="<b>at byte</b> 3") for offset in range(3)),
-    )
+    date = next(made for made in newest(url) if made.domain == "date")
+    segments = weak_segments(date.window_end, date.domain, date.fingerprint)
+    emit(url, segments, *(rejected(offset, detail="<b>at byte</b> 3") for offset in range(3)))
     return url
 
 

@@ -104,13 +104,3 @@ def test_focus_returns_to_what_opened_a_response(tab: Tab) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(link).to_be_focused()
-
-
-def test_a_rollback_is_confirmed_and_a_refusal_is_said(tab: Tab) -> None:
-    page = tab.open("view=classifiers", heading="Classifier versions")
-    page.get_by_role("button", name="Roll back to 1").click()
-    dialog = page.get_by_role("dialog", name="Roll back to version 1?")
-    expect(dialog).to_contain_text("predicts for all new responses")
-    dialog.get_by_role("button", name="Cancel").click()
-    expect(dialog).to_have_count(0)
-    assert "back=" not in page.url

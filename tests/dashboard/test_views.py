@@ -97,9 +97,9 @@ def test_a_domain_shows_its_estimate_over_time_and_what_stands_behind_it(tab: Ta
         expect(page.get_by_role("region", name=section, exact=True)).to_be_visible()
     page.get_by_text("The numbers as a table").click()
     expect(page.get_by_role("table", name="Accuracy over time")).to_contain_text("2026-01-01 02:05")  # in Berlin
-    expect(page.get_by_role("table", name="Slices")).to_contain_text("– unknown: no signal")
+    expect(page.get_by_role("table", name="Slices")).to_contain_text("difficulty=")
     expect(page.get_by_role("table", name="Segments")).to_contain_text("labels prove it")
-    expect(page.get_by_role("region", name="Lists")).to_contain_text("1 response of 200")
+    expect(page.get_by_role("region", name="Lists")).to_contain_text("On the data list")
 
 
 def test_responses_come_in_pages_and_one_opens_with_its_features_and_labels(tab: Tab) -> None:
@@ -140,9 +140,11 @@ def test_the_lists_name_what_to_get_and_what_to_label(tab: Tab) -> None:
     expect(page.get_by_role("table", name="Segments")).to_contain_text("predictions suggest it")
     page.get_by_role("link", name="Label list").click()
     expect(page.locator("h1")).to_have_text("Responses to label")
-    page.locator("summary", has_text="date").click()
-    link = page.get_by_role("link", name="Open", exact=True)
-    expect(link).to_have_attribute("href", "https://tool.example/1")
+    page.locator("summary").nth(1).click()
+    expect(page.locator("details[open]")).to_have_count(1)
+    response = page.locator("tbody tr").first.locator("th").inner_text()
+    link = page.get_by_role("link", name="Open", exact=True).first
+    expect(link).to_have_attribute("href", f"https://tool.example/{response}")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
 
 
@@ -153,6 +155,31 @@ def test_classifier_versions_are_compared(tab: Tab) -> None:
     expect(versions).to_contain_text("higher")
     page.locator("summary", has_text="Predictions by domain").click()
     expect(page.get_by_role("table", name="Predictions by domain")).to_contain_text("as published")
+
+
+def test_a_rollback_is_confirmed_needs_its_token_and_a_refusal_is_said(open_tab: OpenTab, demo: str) -> None:
+    (reads, read), (operates, operate) = new_token(), new_token()
+    tokens = {"server.tokens.read": [read], "server.tokens.operate": [operate]}
+    with served(demo, settings=tokens) as server:
+        tab = open_tab(server)
+        page = tab.open("view=classifiers", heading="Token")
+        page.get_by_label("Token").fill(reads)
+        page.keyboard.press("Enter")
+        roll_back = page.get_by_role("button", name="Roll back to 1")
+        roll_back.click()
+        dialog = page.get_by_role("dialog", name="Roll back to version 1?")
+        expect(dialog).to_contain_text("then predicts for all new responses")
+        dialog.get_by_role("button", name="Roll back to version 1").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("Not rolled back: The token does not have the role operate")
+        dialog.get_by_label("Token").fill(operates)
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("alert")).to_have_text(
+            "Not rolled back: No agent runs here; use driftgauge rollback."
+        )
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_have_count(0)
+        expect(roll_back).to_be_focused()
+        tab.errors.clear()  # the browser writes each refusal into its console
 
 
 def test_data_quality_names_rejected_records_without_their_content(tab: Tab) -> None:

@@ -39,7 +39,7 @@ function versionTable(fingerprint, versions) {
   const present = versions.find((version) => version.predicts);
   const columns = [
     { name: "version" }, { name: "kind", kind: "v" }, { name: "fitted to labels", kind: "n" }, { name: "scored on labels", kind: "n" }, { name: "Brier score", kind: "n" },
-    { name: "AUROC", kind: "n" }, { name: "calibration error", kind: "n" }, { name: "why stored", kind: "w" }, { name: "go back", kind: "v" },
+    { name: "AUROC", kind: "n" }, { name: "calibration error", kind: "n" }, { name: "why stored" }, { name: "go back", kind: "v" },
   ];
   const rows = [...versions].reverse().map((v) => row(String(v.number), columns, [
     [`version ${v.number}`, v.predicts && h("span", { class: "badge" }, "predicts")], spoken(v.kind), number(v.n_labels), number(v.metric.n),

@@ -46,7 +46,7 @@ const stream = new Stream({
 async function load() {
   const mine = ++run;
   const state = parse(location.hash);
-  const view = views[state.view] ?? overview;
+  const view = Object.hasOwn(views, state.view) && (state.domain || state.view !== "domain") ? views[state.view] : overview;
   isLoading = true;
   isStale = false;
   element("main").setAttribute("aria-busy", "true");
@@ -78,14 +78,20 @@ const nextFrame = () =>
 
 /** @param {unknown} error @param {State} state @param {View} view */
 function fail(error, state, view) {
-  if (!(error instanceof Problem)) throw error;
+  if (!(error instanceof Problem)) {
+    draw(state, view.title(state), failure(view.title(state), "this view cannot be shown; the console of the browser has the cause"));
+    throw error;
+  }
   if (error.status === 401 || (error.status === 403 && !needsToken && place === "")) {
     needsToken = true;
     draw(state, "Token", tokenForm(error.message, start));
   } else if (error.status || place !== placeOf(state))
-    draw(state, view.title(state), [h("h1", { tabindex: "-1" }, view.title(state)), h("p", { class: "failure", role: "alert" }, `${capital(error.message)}.`)]);
+    draw(state, view.title(state), failure(view.title(state), error.message));
   // otherwise the API does not answer: what is shown stays, and the connection says so
 }
+
+/** @param {string} title @param {string} reason */
+const failure = (title, reason) => [h("h1", { tabindex: "-1" }, title), h("p", { class: "failure", role: "alert" }, `${capital(reason)}.`)];
 
 /** @param {State} state @param {string} title @param {import("./dom.js").Content} content */
 function draw(state, title, content) {

@@ -6,7 +6,7 @@
 /** @param {string} hash @returns {State} */
 export function parse(hash) {
   const state = Object.fromEntries(new URLSearchParams(hash.replace(/^#/, "")));
-  if (!state.view) state.view = "domain" in state ? "domain" : "overview";
+  if (!state.view) state.view = state.domain ? "domain" : "overview";
   return state;
 }
 
