@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.xdist_group("wheel")
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    data = (".npz", ".yaml", ".html", ".css", ".js", ".typed")
+    data = (".npz", ".yaml", ".html", ".css", ".js", ".svg", ".LICENSE", "uPlot.txt", ".typed")
     files = {
         path
         for layer in LAYERS
