@@ -136,8 +136,12 @@ def test_trends_are_those_of_the_domains_asked_for(store: SqlStore, queries: Sto
 def test_a_rare_response_is_found_in_steps(store: SqlStore, queries: StoreQueries) -> None:
     with store.transaction() as memory:
         memory.add_responses(
-            response(seq, domain=f"d{seq % 2}", fingerprint=f"f{seq % 3}", event_time=seq // 2, p_correct=seq % 20 / 20)
-            for seq in range(100)
+            [
+                response(
+                    seq, domain=f"d{seq % 2}", fingerprint=f"f{seq % 3}", event_time=seq // 2, p_correct=seq % 20 / 20
+                )
+                for seq in range(100)
+            ]
         )
     for domain in (None, "d0", "d1"):
         wanted = replace(ANY, domain=domain, min_p_correct=0.95, limit=2)
