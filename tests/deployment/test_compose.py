@@ -1,4 +1,4 @@
-"""compose.yaml: its services fit together, driftgauge takes their settings, and none has rights that it does not need."""
+"""compose.yaml: its services fit together, take their settings, and have no rights that they do not need."""
 
 from __future__ import annotations
 
