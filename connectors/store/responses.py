@@ -192,7 +192,7 @@ def _farthest(queries: StoreQueries, parts: Sequence[ColumnElement[bool]], n: in
     return Place(*found[0]) if found else None
 
 
-def _newest(parts: Sequence[ColumnElement[bool]], limit: int) -> Select[tuple[float, int]]:
+def _newest(parts: Sequence[ColumnElement[bool]], limit: int) -> Select[*tuple[Any, ...]]:
     """Event time and seq of the newest responses that fit one of the conditions."""
     each = [
         select(
@@ -208,7 +208,7 @@ def _newest(parts: Sequence[ColumnElement[bool]], limit: int) -> Select[tuple[fl
     return select(found.c.event_time, found.c.seq).order_by(found.c.event_time.desc(), found.c.seq.desc()).limit(limit)
 
 
-def _shown(newest: Select[tuple[float, int]]) -> Select[*tuple[Any, ...]]:
+def _shown(newest: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     wanted = select(newest.subquery().c.seq)
     return _joined(select(*_SHOWN)).where(_R.seq.in_(wanted)).order_by(_R.event_time.desc(), _R.seq.desc())
 
