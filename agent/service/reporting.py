@@ -73,7 +73,7 @@ class CalendarReports:
 
     def __init__(self, writer: ReportWriter, calendar: Calendar, store: Store) -> None:
         self._writer = writer
-        self._calendar = calendar
+        self._calendar: Calendar = calendar
         self._store = store
         self._folder = open_folder(writer.folder)
         self._announced: Span | None = None

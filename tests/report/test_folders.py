@@ -41,9 +41,10 @@ def test_a_file_is_created_once_and_replaced_at_will(place: str) -> None:
 
 
 def content(place: str, name: str) -> bytes:
-    import fsspec
+    from fsspec.core import url_to_fs
 
-    return bytes(fsspec.open(f"{place}/{name}").open().read())
+    system, path = url_to_fs(f"{place}/{name}")
+    return bytes(system.cat_file(path))
 
 
 def test_a_calendar_period_gets_one_report_in_any_folder(place: str, url: str) -> None:
