@@ -36,18 +36,6 @@ def test_a_change_of_the_store_is_shown_and_focus_scroll_and_what_is_open_stay(o
         assert page.evaluate("scrollY") == 300
 
 
-def test_text_that_is_being_typed_stays_when_the_store_changes(open_tab: OpenTab, url: str) -> None:
-    emit(url, window(1, 0.8))
-    with served(url) as server:
-        page = open_tab(server).open()
-        page.get_by_label("Search").fill("la")
-        expect(page).to_have_url(f"http://127.0.0.1:{server.port}/#view=overview&search=la")
-        page.get_by_label("Search").press_sequentially("w")
-        emit(url, window(2, 0.9))
-        expect(page.locator("tbody")).to_contain_text("0.90")
-        expect(page.get_by_label("Search")).to_have_value("law")
-
-
 def test_the_page_says_that_it_is_not_connected_and_connects_again(open_tab: OpenTab, url: str) -> None:
     emit(url, window(1, 0.8))
     with served(url) as server:

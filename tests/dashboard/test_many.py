@@ -24,10 +24,12 @@ requestAnimationFrame(frame);
 """
 SCROLL = """
 (n) => new Promise((resolve) => {
+  let left = 5_000;  // frames
   const step = () => {
     scrollBy(0, 400);
     const isAtEnd = scrollY + innerHeight >= document.documentElement.scrollHeight - 1;
-    if (isAtEnd && document.querySelectorAll("tbody tr").length === n) resolve();
+    const isWhole = isAtEnd && document.querySelectorAll("tbody tr").length === n;
+    if (isWhole || !--left) resolve();
     else requestAnimationFrame(step);
   };
   step();

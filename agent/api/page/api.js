@@ -2,7 +2,7 @@
 /** Requests to the API: the token, ETags, problems, pages. Bounded: `MAX_KEPT` answers are kept. */
 
 const TOKEN = "driftgauge-token";
-const MAX_KEPT = 100;
+const MAX_KEPT = 30; // of some MB at most
 
 /** An answer other than success; `status` 0: none came. */
 export class Problem extends Error {
