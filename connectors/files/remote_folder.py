@@ -14,8 +14,8 @@ _MAX_CAUSE = 300
 class RemoteFolder:
     """A folder at a URL that fsspec knows, such as ``s3://bucket/reports``.
 
-    An object store shows a file when it is complete. S3, Google Cloud Storage and Azure create it for exactly one of
-    several writers; of most other systems fsspec first asks whether the file exists.
+    An object store shows a file when it is complete. S3 creates it for exactly one of several writers, as Google Cloud
+    Storage and Azure should; of most other systems fsspec first asks whether the file exists.
 
     Raises
     ------
