@@ -85,7 +85,7 @@ def test_kubernetes_has_every_field(folder: Path, version: str) -> None:
         if one["kind"] in OPERATORS:
             OPERATORS[one["kind"]].model_validate(one, extra="forbid")
         else:
-            kubernetes_validate.validate(one, version, strict=True)
+            kubernetes_validate.validate(dict(one), version, strict=True)
 
 
 def test_no_folder_of_manifests_is_left_out() -> None:
