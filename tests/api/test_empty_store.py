@@ -34,12 +34,16 @@ def test_the_overview_has_no_time(port: int) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["domain?domain=law", "estimates/history?domain=law", "slices?domain=law", "data-list", "weak-segments",
-     "responses/one?id=r-1"],
-)  # fmt: skip
+    ["domain?domain=law", "estimates/history?domain=law", "slices?domain=law", "responses/one?id=r-1"],
+)
 def test_what_was_never_made_is_not_found(port: int, path: str) -> None:
     path, _, query = path.partition("?")
     assert get_reply(port, f"/v1/{path}", **dict([query.split("=")] if query else ())).status == 404
+
+
+@pytest.mark.parametrize("path", ["data-list", "weak-segments"])
+def test_a_list_that_was_not_made_yet_is_null(port: int, path: str) -> None:
+    assert get(port, f"/v1/{path}") is None
 
 
 def test_there_are_no_classifiers(port: int) -> None:

@@ -2,7 +2,7 @@
 /** The data list, the weak segments, and the label lists: what to get and what to label. */
 
 import { responseLinks } from "./alerts.js";
-import { find, get } from "./api.js";
+import { get } from "./api.js";
 import { barRow } from "./charts.js";
 import { h } from "./dom.js";
 import { change, domainAddress } from "./route.js";
@@ -18,7 +18,7 @@ export const data = {
   title: () => "Data list",
 
   load: async () => {
-    const [list, weak] = await Promise.all([find("/v1/data-list"), find("/v1/weak-segments")]);
+    const [list, weak] = await Promise.all([get("/v1/data-list"), get("/v1/weak-segments")]);
     return { list, weak };
   },
 

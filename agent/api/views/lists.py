@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import RootModel
 
-from driftgauge.agent.api.problem import Problem
 from driftgauge.agent.api.shapes import Page, Paged, Question, as_carried, carried, cursor, place_of
 from driftgauge.agent.api.views.context import Known
 from driftgauge.connectors.store.label_lists import ListPlace, newest_label_lists
@@ -14,12 +13,12 @@ from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.outputs import WeakSegments as FoundSegments
 
 
-class DataList(RootModel[Annotated[Any, carried("priorities")]]):
-    """A data list."""
+class DataList(RootModel[Annotated[Any, carried("priorities")] | None]):
+    """A data list; null: there is none yet."""
 
 
-class WeakSegments(RootModel[Annotated[Any, carried("weak_segments")]]):
-    """A list of weak segments."""
+class WeakSegments(RootModel[Annotated[Any, carried("weak_segments")] | None]):
+    """A list of weak segments; null: there was no search yet."""
 
 
 class LabelLists(Page[Annotated[Any, carried("label_list")]]):
@@ -29,9 +28,7 @@ class LabelLists(Page[Annotated[Any, carried("label_list")]]):
 def data_list(queries: StoreQueries, _: Question, __: Known) -> DataList:
     """The newest data list."""
     found = queries.latest_acquisition()
-    if found is None:
-        raise Problem(404, "there is no data list yet")
-    return DataList(as_carried(found))
+    return DataList(None if found is None else as_carried(found))
 
 
 def label_lists(queries: StoreQueries, question: Paged, _: Known) -> LabelLists:
@@ -49,6 +46,4 @@ def label_lists(queries: StoreQueries, question: Paged, _: Known) -> LabelLists:
 def weak_segments(queries: StoreQueries, _: Question, __: Known) -> WeakSegments:
     """The newest list of weak segments."""
     found = queries.newest(FoundSegments, 1)
-    if not found:
-        raise Problem(404, "there was no search for weak segments yet")
-    return WeakSegments(as_carried(found[0]))
+    return WeakSegments(as_carried(found[0]) if found else None)
