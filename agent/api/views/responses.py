@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -149,10 +148,10 @@ def _fields(listed: Listed) -> dict[str, object]:
     }
 
 
-def _features(found: Detail) -> dict[str, float | None]:
-    values = [float(value) for value in found.features]
-    names = LAYOUTS.get(len(values), ())
-    return {name: value if math.isfinite(value) else None for name, value in zip(names, values, strict=False)}
+def _features(found: Detail) -> dict[str, float]:
+    """The features by name; what is NaN here is null in the answer."""
+    values = found.features.tolist()
+    return dict(zip(LAYOUTS.get(len(values), ()), values, strict=False))
 
 
 def _label(label: Label) -> dict[str, object]:
