@@ -18,6 +18,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import migrations, retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
+from driftgauge.connectors.store.latest import select_latest
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.quality import select_predicted, select_rejected, select_reliability
@@ -131,14 +132,7 @@ class StoreQueries:
 
     def latest_estimates(self, domain: str | None = None) -> list[Estimate]:
         """The estimate with the latest window of every (domain, fingerprint), or of one domain, sorted by them."""
-        last = select(_E.domain, _E.fingerprint, func.max(_E.window_end).label("end"))
-        last = last if domain is None else last.where(_E.domain == domain)
-        newest = last.group_by(_E.domain, _E.fingerprint).subquery()
-        is_newest = and_(
-            _E.domain == newest.c.domain, _E.fingerprint == newest.c.fingerprint, _E.window_end == newest.c.end
-        )
-        query = select(_ESTIMATES).join(newest, is_newest).order_by(_E.domain, _E.fingerprint)
-        return [output_from(Estimate, row) for row in self.fetch(query)]
+        return [output_from(Estimate, row) for row in self.fetch(select_latest(domain))]
 
     def window_ends(self) -> tuple[float, float] | None:
         """When the oldest and the newest window with an estimate ended; None without estimates."""
