@@ -19,10 +19,11 @@ COPY config config
 COPY models models
 COPY connectors connectors
 COPY agent agent
-# every dependency has a wheel, so there is no compiler; the bytecode is made here, because nothing can be written later
-# (hadolint asks for a version, which a folder has not)
+# Every dependency has a wheel, so there is no compiler. The bytecode is made here, because nothing can be written later,
+# and the tests of libraries, some 60 MB, are left out. (hadolint asks for a version, which a folder has not.)
 # hadolint ignore=DL3013
-RUN pip --python /opt/driftgauge/bin/python install --no-cache-dir ".[${EXTRAS}]"
+RUN pip --python /opt/driftgauge/bin/python install --no-cache-dir ".[${EXTRAS}]" \
+    && find /opt/driftgauge -type d -name tests -prune -exec rm -r {} +
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="driftgauge" \

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from click import Group
 from typer.main import get_command
 
 from driftgauge.agent.cli import app
@@ -39,12 +38,9 @@ def kustomized(folder: Path) -> Sequence[Mapping[str, Any]]:
 
 def check_command_line(arguments: Sequence[str]) -> None:
     """Raise where driftgauge has no such command, or the command no such option."""
-    command, given = get_command(app), [*arguments]
-    while isinstance(command, Group) and given:
-        name, found, given = command.resolve_command(command.make_context("driftgauge", given), given)
-        assert found is not None, name
-        command = found
-    command.make_context("driftgauge", given)
+    group: Any = get_command(app)
+    name, *options = arguments
+    group.commands[name].make_context(name, options)
 
 
 def is_pinned(image: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,9 +241,13 @@ def test_policies_let_out_to_what_the_example_names(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_rules_become_an_object_of_the_operator_as_the_document_says() -> None:
-    rules = yaml.safe_load((ROOT / "ops" / "prometheus" / "rules.yaml").read_text())
-    head = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "driftgauge"}}
-    prometheus_operator.PrometheusRule.model_validate({**head, "spec": rules}, extra="forbid")
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    (command,) = re.findall(r"^\$ (\(printf .*) \| kubectl apply --filename -$", text, re.MULTILINE)
+    made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    rule = yaml.safe_load(made)
+    prometheus_operator.PrometheusRule.model_validate(rule, extra="forbid")
+    assert rule["metadata"]["namespace"] in found("Namespace")
+    assert rule["spec"] == yaml.safe_load((ROOT / "ops" / "prometheus" / "rules.yaml").read_text())
 
 
 def _labels(one: Object) -> Mapping[str, str]:
