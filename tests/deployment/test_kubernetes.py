@@ -68,16 +68,17 @@ def found(kind: str, folder: Path = KUBERNETES / "example") -> dict[str, Object]
     return {one["metadata"]["name"]: one for one in kustomized(folder) if one["kind"] == kind}
 
 
-def settings_of(place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+def settings_of(place: Place, folder: Path, tmp_path: Path) -> Settings:
     """The settings of a container: the file of the ConfigMap and its environment."""
     (data,) = [one["data"] for one in found("ConfigMap", folder).values()]
     file = tmp_path / "driftgauge.yaml"
     file.write_text(data["driftgauge.yaml"])
     mounts = {mount["name"]: mount["mountPath"] for mount in place.container["volumeMounts"]}
     assert place.environment["DRIFTGAUGE_CONFIG"] == f"{mounts['settings']}/{file.name}"
-    for name, value in place.environment.items():
-        monkeypatch.setenv(name, value)
-    return load_settings(file)
+    with pytest.MonkeyPatch.context() as variables:
+        for name, value in place.environment.items():
+            variables.setenv(name, value)
+        return load_settings(file)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -132,10 +133,8 @@ def test_a_container_runs_a_command_of_a_pinned_image(place: Place) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 @each
-def test_driftgauge_takes_the_settings(
-    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    settings = settings_of(place, folder, monkeypatch, tmp_path)
+def test_driftgauge_takes_the_settings(place: Place, folder: Path, tmp_path: Path) -> None:
+    settings = settings_of(place, folder, tmp_path)
     assert settings.server.host == "0.0.0.0"
     ports = {
         "agent": {"http": settings.server.port},
@@ -147,7 +146,7 @@ def test_driftgauge_takes_the_settings(
 
 
 def test_the_receivers_of_the_example_can_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = settings_of(PLACES["deliver"], KUBERNETES / "example", monkeypatch, tmp_path)
+    settings = settings_of(PLACES["deliver"], KUBERNETES / "example", tmp_path)
     monkeypatch.setenv("SLACK_URL", "https://hooks.example.com/a")
     monkeypatch.setenv("PAGERDUTY_KEY", "key")
     assert build.receivers(settings.delivery).keys() == settings.delivery.sinks.keys()
@@ -168,14 +167,14 @@ def test_probes_ask_pages_that_there_are(place: Place) -> None:
         assert probe["port"] in place.ports
 
 
-def test_what_is_kept_is_on_the_volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_kept_is_on_the_volume(tmp_path: Path) -> None:
     (agent,) = found("StatefulSet").values()
     assert agent["spec"]["replicas"] == 1
     (claim,) = agent["spec"]["volumeClaimTemplates"]
     for name in ("agent", "deliver"):
         mounts = {mount["name"]: mount["mountPath"] for mount in PLACES[name].container["volumeMounts"]}
         folder = mounts[claim["metadata"]["name"]]
-        settings = settings_of(PLACES[name], KUBERNETES / "example", monkeypatch, tmp_path)
+        settings = settings_of(PLACES[name], KUBERNETES / "example", tmp_path)
         assert settings.store.url.get_secret_value().startswith(f"sqlite:///{folder}/")
         assert settings.report.folder.startswith(f"{folder}/")
     assert settings.delivery.cursors.parent.as_posix() == folder
@@ -217,8 +216,8 @@ def test_policies_let_in_what_is_served_and_nothing_else() -> None:
     assert open_ports == {name for place in PLACES.values() for name in place.ports}
 
 
-def test_policies_let_out_to_what_the_example_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = settings_of(PLACES["gateway"], KUBERNETES / "example", monkeypatch, tmp_path)
+def test_policies_let_out_to_what_the_example_names(tmp_path: Path) -> None:
+    settings = settings_of(PLACES["gateway"], KUBERNETES / "example", tmp_path)
 
     def is_allowed(component: str, port: int) -> bool:
         rules = [
