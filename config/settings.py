@@ -35,6 +35,7 @@ from driftgauge.config.estimation import (
     TargetSettings,
     WindowSettings,
 )
+from driftgauge.config.extraction import ExtractSettings
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.labelling import JudgeSettings, ProbeSettings
 from driftgauge.config.report import ReportSettings
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     bounds: BoundSettings = Field(default_factory=BoundSettings)
     context: ContextSettings = Field(default_factory=ContextSettings)
     predictions: PredictionSettings = Field(default_factory=PredictionSettings)
+    extract: ExtractSettings = Field(default_factory=ExtractSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
@@ -86,6 +88,12 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
+
+    @property
+    def events_topic(self) -> str:
+        """The topic for new events of responses: of the agent's first one, or of its extractors."""
+        first = self.kafka.topics.generations[0]
+        return self.extract.topics[0] if first == self.extract.to else first
 
     @model_validator(mode="after")
     def _retention_covers_labels_and_windows(self) -> Self:

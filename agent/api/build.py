@@ -62,7 +62,7 @@ def posting(settings: Settings, publishing: Publishing) -> Posting:
     return Posting(
         publishing,
         labels_topic=next(iter(topics.labels), ""),
-        events_topic=topics.generations[0],
+        events_topic=settings.events_topic,
         scale=LabelScale(settings.labels.scale),
         make_decoder=make_decoder,
     )

@@ -138,16 +138,21 @@ def _message(letter: DeadLetter, settings: Settings) -> Message | None:
 
     rejected = letter.rejected
     topic = rejected.topic or _topic_of_event(rejected, settings)
-    if rejected.value is None or topic not in build.topics_read(settings):
+    if rejected.value is None or topic not in {*build.topics_read(settings), *_extracted_topics(settings)}:
         return None
     return Message(letter.seq, topic, rejected.key or b"", rejected.value, rejected.headers)
+
+
+def _extracted_topics(settings: Settings) -> tuple[str, ...]:
+    """The topics whose records reach this agent through extractors."""
+    return settings.extract.topics if settings.extract.to in settings.kafka.topics.generations else ()
 
 
 def _topic_of_event(rejected: Rejected, settings: Settings) -> str:
     """The topic for an event that was rejected after it was decoded: its record is gone, but its content is stored."""
     topics = settings.kafka.topics
     is_label = "label" in rejected.reason
-    return topics.labels[0] if is_label and topics.labels else topics.generations[0]
+    return topics.labels[0] if is_label and topics.labels else settings.events_topic
 
 
 def _parts(messages: list[tuple[int, Message]]) -> Iterator[tuple[tuple[int, Message], ...]]:

@@ -72,4 +72,4 @@ def message_of(event: Generation | Label, settings: Settings) -> Message:
     topics = settings.kafka.topics
     if isinstance(event, Label):
         return Message(0, topics.labels[0], event.response_id.encode(), encode_label(event), _HEADERS)
-    return Message(0, topics.generations[0], event.id.encode(), encode_generation(event), _HEADERS)
+    return Message(0, settings.events_topic, event.id.encode(), encode_generation(event), _HEADERS)

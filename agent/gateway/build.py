@@ -82,14 +82,14 @@ def outbox(settings: Settings) -> Outbox:
 
 def put_generation(settings: Settings, outbox: Outbox) -> Callable[[bytes, bytes], bool]:
     """The function that queues the key and the value of a generation event."""
-    return partial(outbox.put, settings.kafka.topics.generations[0])
+    return partial(outbox.put, settings.events_topic)
 
 
 def publisher(settings: Settings, outbox: Outbox) -> Publisher:
     """The thread that publishes; first it creates missing topics, where the settings allow it, or looks for them."""
     kafka = settings.kafka
     sink = KafkaSink(kafka_settings.connection(kafka))
-    topics = [*kafka.topics.generations[:1], *(kafka.topics.labels[:1] if _takes_labels(settings) else ())]
+    topics = [settings.events_topic, *(kafka.topics.labels[:1] if _takes_labels(settings) else ())]
     prepare = kafka_settings.topic_creation(kafka, topics) if kafka.create_topics else partial(sink.check, topics)
     return Publisher(outbox, sink, prepare=prepare, oversized=lambda: sink.stats.oversized)
 

@@ -207,6 +207,8 @@ def decoder(settings: Settings) -> Decoder:
         ),
         label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
+        features_topic=settings.extract.to,
+        features=feature_spec(settings),
     )
 
 

@@ -35,7 +35,9 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.service.internal_errors import Failures, is_unexpected
 from driftgauge.agent.service.reader_pool import dead_letter_of
-from driftgauge.connectors.base import ConnectorError, Record, Sink, Source, Store, TopicPartition
+from driftgauge.agent.service.taken import take
+from driftgauge.connectors.base import ConnectorError, Positions, Record, Sink, Source, Store, TopicPartition
+from driftgauge.connectors.decoding.formats.extracted import Head
 from driftgauge.models.account import Account, account_of
 from driftgauge.models.events import Event, Pause, Rejected, Tick
 from driftgauge.models.outputs import Output
@@ -60,6 +62,10 @@ class RecordDecoder(Protocol):
 
     def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
         """Events of all records, in order, and the number of events of each record."""
+        ...
+
+    def head_of(self, record: Record) -> Head | None:
+        """The raw record that an extractor made this one of; None where it did not."""
         ...
 
 
@@ -250,9 +256,11 @@ class Loop:
             log.warning("%s; pending estimates stay in the store until the next run", error)
 
     def _batch(self, pipeline: Pipeline, records: Sequence[Record], positions: dict[TopicPartition, int]) -> None:
-        fresh = [r for r in records if r.offset >= positions.get(TopicPartition(r.topic, r.partition), 0)]
+        fresh, reached, n_repeated = take(records, positions, self.decoder.head_of)
+        if n_repeated:
+            log.info("passed over %d records that an extractor had published before", n_repeated)
         try:
-            committed = self._commit(pipeline, fresh, positions)
+            committed = self._commit(pipeline, fresh, positions, reached)
         except Exception as error:
             if not is_unexpected(error):
                 raise
@@ -266,13 +274,16 @@ class Loop:
         pipeline: Pipeline,
         records: Sequence[Record],
         positions: dict[TopicPartition, int],
+        reached: Positions,
         letter: Rejected | None = None,
     ) -> Committed:
-        """Decode and apply records in one transaction; with a ``letter``, apply it in place of one record's events."""
+        """Decode and apply records in one transaction; with a ``letter``, apply it in place of one record's events.
+
+        ``reached`` are the positions behind the records.
+        """
         events, counts = self.decoder.decode_counted(records) if letter is None else ([letter], [1])
         with self.store.transaction() as transaction:
             outputs = pipeline.step(events, transaction)
-            reached = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
             transaction.save_positions(reached)
             transaction.audit(records)
             transaction.emit(outputs)
@@ -285,14 +296,15 @@ class Loop:
         """Apply each record in a transaction of its own; one that fails becomes a dead letter."""
         self._resume(pipeline)
         for record in records:
+            reached = take([record], positions, self.decoder.head_of).reached
             try:
-                committed = self._commit(pipeline, [record], positions)
+                committed = self._commit(pipeline, [record], positions, reached)
             except Exception as error:
                 if not is_unexpected(error):
                     raise
                 letter = dead_letter_of(record, self._failures.note(record, error))
                 self._resume(pipeline)
-                committed = self._commit(pipeline, [record], positions, letter)
+                committed = self._commit(pipeline, [record], positions, reached, letter)
             self._notify([record], committed, pipeline)
 
     def _do_requests(self, pipeline: Pipeline) -> None:

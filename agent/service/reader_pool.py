@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 
 from driftgauge.agent.service.reader_process import DecodedBatch, DecodedRecord, ReaderFailure, ReaderTask
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
+from driftgauge.connectors.decoding.formats.extracted import Head
 from driftgauge.connectors.publishing.kinds import with_bytes
 from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
 
@@ -150,3 +151,7 @@ class PoolDecoder:
         """Return the events of all records, in order, and the number of events of each record."""
         per_record = [record.events if isinstance(record, DecodedRecord) else () for record in records]
         return [event for events in per_record for event in events], [len(events) for events in per_record]
+
+    def head_of(self, record: Record) -> Head | None:
+        """The raw record that ``driftgauge extract`` made this one of; None where it did not."""
+        return record.head if isinstance(record, DecodedRecord) else None

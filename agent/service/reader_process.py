@@ -23,8 +23,9 @@ from driftgauge.agent.service.internal_errors import Failures, describe
 from driftgauge.agent.service.logs import Level, start_logging
 from driftgauge.connectors.base import ConnectorError, Positions, Record, Source, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.extracted import Head
 from driftgauge.models.events import Arrival, Context, Event, Generation, Signal
-from driftgauge.models.signals.feature_sets import N_PARTS, WIDTHS
+from driftgauge.models.signals.arrivals import without_tokens
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,13 @@ POLL_TIMEOUT_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class DecodedRecord(Record):
-    """A record with its events; ``value`` is empty, as the agent does not need it any more, or None for a tombstone."""
+    """A record with its events; ``value`` is empty, as the agent does not need it any more, or None for a tombstone.
+
+    ``head`` names the raw record that ``driftgauge extract`` made it of.
+    """
 
     events: tuple[Event, ...] = ()
+    head: Head | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +138,26 @@ def _decode_alone(task: ReaderTask, record: Record, failures: Failures) -> Decod
             letter = failures.note(record, error)
         except Exception:
             raise ConnectorError(f"a reader failed on every record: {describe(error)}", retriable=False) from error
-        return _decoded(record, (letter,))
+        return _decoded(task, record, (letter,))
     failures.reset()
     return decoded
 
 
 def _decode_together(task: ReaderTask, records: Sequence[Record]) -> list[DecodedRecord]:
     decoded, counts = task.decoder.decode_counted(records)
-    events = map(_without_signal, task.take_features(decoded))
-    return [_decoded(record, tuple(islice(events, n_events))) for record, n_events in zip(records, counts, strict=True)]
+    events = map(_without_tokens, task.take_features(decoded))
+    return [
+        _decoded(task, record, tuple(islice(events, n_events)))
+        for record, n_events in zip(records, counts, strict=True)
+    ]
 
 
-def _decoded(record: Record, events: tuple[Event, ...]) -> DecodedRecord:
+def _decoded(task: ReaderTask, record: Record, events: tuple[Event, ...]) -> DecodedRecord:
     return DecodedRecord(
         record.topic, record.partition, record.offset, record.key, value=None if record.value is None else b"",
-        timestamp=record.timestamp, problem=record.problem, events=events,
+        timestamp=record.timestamp, problem=record.problem, events=events, head=task.decoder.head_of(record),
     )  # fmt: skip
 
 
-def _without_signal(event: Event) -> Event:
-    """Drop the signal of a response that has features: a hundredth of the bytes remain."""
-    if not isinstance(event, Arrival):
-        return event
-    generation, features = event.generation, event.features
-    # the same array where possible: pickle then sends it once
-    contract = features if len(features) in WIDTHS else features[: len(features) // N_PARTS]
-    light = generation.with_signal(Signal(features=contract, problems=generation.signal.problems))
-    return Arrival(
-        light, features, event.form, event.n_tokens, event.problem, event.k_may_be_less, event.opening, event.coverage
-    )
+def _without_tokens(event: Event) -> Event:
+    return without_tokens(event) if isinstance(event, Arrival) else event

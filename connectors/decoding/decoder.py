@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.documents import DONE, documents
 from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
-from driftgauge.connectors.decoding.formats import cloudevents, own
+from driftgauge.connectors.decoding.formats import cloudevents, extracted, own
 from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, is_answer
 from driftgauge.connectors.decoding.label_scale import LabelScale
@@ -29,7 +29,8 @@ from driftgauge.connectors.decoding.names import name_of
 from driftgauge.connectors.decoding.naming import NameRules, Place, ids_of_record
 from driftgauge.connectors.decoding.normalise import normalise
 from driftgauge.connectors.decoding.reader import DECODING_ERRORS, Item, Wire, contents_of, payload_error
-from driftgauge.models.events import Chunk, Event, Generation, Label, Origin, Rejected, Signal
+from driftgauge.models.events import NO_ORIGIN, Chunk, Event, Generation, Label, Origin, Rejected, Signal
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
 from driftgauge.models.topic_scale import OUT_OF_SCALE
 
 CONTENT_TYPES: Mapping[str, Encoding] = {
@@ -43,8 +44,6 @@ CONTENT_TYPES: Mapping[str, Encoding] = {
 _ALSO_JSON = frozenset(
     {"text/json", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines"}
 )
-_WITH_SIGNAL = (Generation, Chunk)
-
 
 Found: TypeAlias = tuple[list[Event], list[PayloadError], int]
 """Events of a record, what was wrong with some of its documents, and how many documents there are."""
@@ -59,6 +58,9 @@ class Decoder:
     payload_path : the field that holds the payload of a model server, as in ``response.body``; empty: the document
     ignored_content_types : values of the header that are passed over, so that ``encoding`` holds
     names : where domain, slices, model revision and ids come from
+    features_topic : the topic that ``driftgauge extract`` writes, the only one whose records may be its events: they
+        move the positions of raw partitions. Empty: none
+    features : which features the responses of that topic must have
 
     Examples
     --------
@@ -81,6 +83,8 @@ class Decoder:
         names: NameRules | None = None,
         label_scale: LabelScale | None = None,
         limits: Limits | None = None,
+        features_topic: str = "",
+        features: FeatureSpec = DEFAULT_SPEC,
     ) -> None:
         self.format = format
         self.encoding: Encoding = encoding
@@ -93,6 +97,8 @@ class Decoder:
         self.names = names or NameRules()
         self.label_scale = label_scale or LabelScale()
         self.limits = limits or Limits()
+        self.features_topic = features_topic
+        self.features = features
         self.maker = EventMaker(
             default_domain=default_domain, keep_text=keep_text, limits=self.limits, names=self.names
         )
@@ -125,6 +131,9 @@ class Decoder:
             return [], [], 0
         encoding = self.encoding
         try:
+            if self._is_extracted(record):
+                encoding = "json" if value[:1] == b"{" else "msgpack"
+                return self._extracted(value), [], 1
             wire = self._wire(record)
             encoding = wire.encoding
             found = self._documents(value, wire)
@@ -144,6 +153,21 @@ class Decoder:
                 contents.errors.append(payload_error(error, item.document))
         return events, contents.errors + place.errors, max(len(found), contents.n_readings)
 
+    def head_of(self, record: Record) -> extracted.Head | None:
+        """The raw record that ``driftgauge extract`` made this one of; None where it did not."""
+        return extracted.head_of(record.value) if record.value is not None and self._is_extracted(record) else None
+
+    def _is_extracted(self, record: Record) -> bool:
+        is_from_there = record.topic == self.features_topic and record.value is not None
+        return is_from_there and extracted.is_extracted(record.value or b"")
+
+    def _extracted(self, value: bytes) -> list[Event]:
+        """The events of a record that ``driftgauge extract`` decoded; nothing of them is decided again."""
+        self._check_size(value)
+        return extracted.events_of(
+            value, self.features, keep_text=self.keep_text, keep_embedding=self.embeddings is not None
+        )
+
     def _wire(self, record: Record) -> Wire:
         """How this record is to be read, by its headers and the settings."""
         encoding, format_name = self.encoding, self.topic_formats.get(record.topic, self.format)
@@ -155,11 +179,14 @@ class Decoder:
         return Wire(encoding, format_name, attributes, _domain_in(record.headers), self.payload_path)
 
     def _documents(self, value: bytes, wire: Wire) -> list[bytes]:
-        if len(value) > self.limits.max_bytes:
-            raise PayloadError("too_large", f"{len(value)} bytes; the bound is {self.limits.max_bytes}")
+        self._check_size(value)
         if wire.attributes is not None and (not value or cloudevents.is_request(wire.attributes)):
             return []
         return [value] if wire.encoding == "msgpack" else documents(value)
+
+    def _check_size(self, value: bytes) -> None:
+        if len(value) > self.limits.max_bytes:
+            raise PayloadError("too_large", f"{len(value)} bytes; the bound is {self.limits.max_bytes}")
 
     def _events_of(self, item: Item, wire: Wire, place: Place) -> list[Event]:
         reading = item.reading
@@ -236,19 +263,28 @@ def _origins(record: Record, events: Sequence[Event]) -> list[Origin]:
 
 
 def _normalised(events: Sequence[Event], origins: Iterable[Origin]) -> list[Event]:
-    """The same events with their origins; their signals are normalised together."""
-    found = [event for event in events if isinstance(event, _WITH_SIGNAL)]
+    """The same events with their origins; their signals are normalised together.
+
+    Events that have an origin already are complete: ``driftgauge extract`` made them.
+    """
+    found = [event for event in events if _is_raw(event)]
     pieces = [event.piece if isinstance(event, Chunk) else event for event in found]
     are_whole = [not isinstance(event, Chunk) for event in found]
     signals = iter(normalise([piece.signal for piece in pieces], are_whole))
     return [
-        _with_signal(event, next(signals), origin) if isinstance(event, _WITH_SIGNAL) else _with_origin(event, origin)
+        _with_signal(event, next(signals), origin) if _is_raw(event) else _with_origin(event, origin)
         for event, origin in zip(events, origins, strict=True)
     ]
 
 
+def _is_raw(event: Event) -> TypeGuard[Generation | Chunk]:
+    """Whether the event has a signal as it was sent."""
+    piece = event.piece if isinstance(event, Chunk) else event
+    return isinstance(piece, Generation) and piece.origin is NO_ORIGIN
+
+
 def _with_origin(event: Event, origin: Origin) -> Event:
-    if not isinstance(event, Label):
+    if not isinstance(event, Label) or event.topic:
         return event
     return replace(event, topic=origin.partition.rpartition("/")[0], broker_time=origin.broker_time)
 

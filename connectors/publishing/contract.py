@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES
-from driftgauge.connectors.decoding.formats import own
+from driftgauge.connectors.decoding.formats import extracted, own
 from driftgauge.connectors.publishing.encode import ENVELOPE, Topics
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind
 from driftgauge.connectors.publishing.payload import TIMES
@@ -42,6 +42,7 @@ INCOMING = (
     Incoming("generation", own.GenerationEvent, "generations"),
     Incoming("generation.chunk", own.ChunkEvent, "generations"),
     Incoming("label", own.LabelEvent, "labels"),
+    Incoming(extracted.TYPE, extracted.Extracted, "features"),
 )
 
 
@@ -75,7 +76,7 @@ def _schema(described: type, title: str, completed: Callable[[Schema], Schema]) 
 
 
 def _incoming(part: Schema) -> Schema:
-    if "version" in part["properties"]:
+    if "version" in part.get("properties", ()):
         part["properties"]["version"] = {"const": own.VERSION, "default": own.VERSION}
     return _described(part)
 
@@ -97,7 +98,7 @@ def _described(part: Schema) -> Schema:
 
 def asyncapi() -> Schema:
     """The topics, by their default names, as an AsyncAPI 3.0 document that refers to the schemas."""
-    addresses = {"generations": "generations", "labels": "labels", **Topics()}
+    addresses = {"generations": "generations", "labels": "labels", "features": "driftgauge.features", **Topics()}
     headers = {_headers_of(kind): _headers(header_names(kind)) for kind in OUTPUT_KINDS.values()}
     return {
         "asyncapi": "3.0.0",

@@ -5,16 +5,16 @@ Arrivals depend on no state, so they can be made before the pipeline, for many r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from driftgauge.models.arrays import Floats
-from driftgauge.models.events import Arrival, Context, Event, Generation, SignalForm
+from driftgauge.models.events import Arrival, Context, Event, Generation, Signal, SignalForm
 from driftgauge.models.probes import prompt_of
 from driftgauge.models.signals.context_guard import is_uninformative
-from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, N_PARTS, WIDTHS, FeatureSpec
 from driftgauge.models.signals.features import extract
 from driftgauge.models.signals.opening import opening
 from driftgauge.models.signals.signal_counts import ObservedK, observed_k
@@ -83,6 +83,31 @@ def arrive(
     is_prompt_named = prompt_of(generation.slices) is not None
     shown = (opening(signal) if first is None else first) if is_prompt_named else None
     return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less, shown, coverage)
+
+
+def without_tokens(arrival: Arrival) -> Arrival:
+    """The arrival without what it holds of single tokens: a hundredth of the bytes remain, and no decision needs more.
+
+    >>> whole = Generation("r", 0.0, "law", Context(), Signal(chosen_logprobs=np.log([0.5, 0.25])))
+    >>> light = without_tokens(arrive(whole, np.zeros(17, np.float32), 0.9))
+    >>> light.form, light.n_tokens, light.generation.signal.chosen_logprobs
+    ('chosen_logprobs', 2, None)
+    """
+    generation, features = arrival.generation, arrival.features
+    if generation.token_ids is not None:
+        generation = replace(generation, token_ids=None)
+    light = generation.with_signal(features_alone(features, generation.signal.problems))
+    return Arrival(
+        light, features, arrival.form, arrival.n_tokens, arrival.problem, arrival.k_may_be_less, arrival.opening,
+        arrival.coverage,
+    )  # fmt: skip
+
+
+def features_alone(features: Floats, problems: Mapping[str, int]) -> Signal:
+    """A signal of which only features are left; those of the whole response, where there are some of its segments."""
+    # the same array where possible: pickle then sends it once
+    whole = features if len(features) in WIDTHS else features[: len(features) // N_PARTS]
+    return Signal(features=whole, problems=problems)
 
 
 def with_k(context: Context, observed: ObservedK | None) -> Context:

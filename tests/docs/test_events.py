@@ -15,21 +15,27 @@ import pytest
 import yaml
 
 from driftgauge.config.connections import TopicSettings
+from driftgauge.config.extraction import ExtractSettings
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES, Decoder
+from driftgauge.connectors.decoding.formats.extracted import encode
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.publishing.contract import documents, header_names, schemas
-from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.publishing.encode import encode as encode_output
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.publishing.payload import TIMES, to_json
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
+from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.outputs import LabelRequest, Output, Priority, ReportWritten
+from driftgauge.models.signals.arrivals import with_features
+from driftgauge.models.signals.feature_sets import FeatureSpec
 from tests.docs.test_documents import ROOT, blocks
 from tests.pipeline.logs import make_log, play
 
 EXAMPLES = [json.loads(block.text) for block in blocks("json") if block.document == "docs/events.md"]
-INCOMING = [example for example in EXAMPLES if "type" in example]
+EXTRACTED = [example for example in EXAMPLES if example.get("type") == "extracted"]
+INCOMING = [example for example in EXAMPLES if "type" in example and example not in EXTRACTED]
 SENT = [example for example in EXAMPLES if "type" not in example]
 SCHEMAS = schemas()
 JSON_KINDS = {kind.name: kind for kind in OUTPUT_KINDS.values() if kind.is_json}
@@ -38,6 +44,13 @@ DECODED = {"generation": Generation, "generation.chunk": Chunk, "label": Label}
 
 def decoded(value: bytes, content_type: str) -> Event:
     (event,) = Decoder().decode([Record("t", 0, 0, None, value, (("content-type", content_type.encode()),))])
+    return event
+
+
+def extracted_event(example: dict[str, Any]) -> Event:
+    """The event in the example of the topic of features."""
+    decoder = Decoder(features_topic="features", features=FeatureSpec("published"))
+    (event,) = decoder.decode([Record("features", 0, 0, None, msgspec.json.encode(example))])
     return event
 
 
@@ -72,9 +85,25 @@ def test_every_schema_is_a_valid_json_schema(name: str) -> None:
 
 
 def test_every_event_and_every_form_of_the_signal_has_an_example() -> None:
-    assert {example["type"] for example in INCOMING} | {name_of(example) for example in SENT} == SCHEMAS.keys()
+    assert {example["type"] for example in INCOMING + EXTRACTED} | {
+        name_of(example) for example in SENT
+    } == SCHEMAS.keys()
     forms = {next(iter(example["signal"])) for example in INCOMING if "signal" in example}
     assert forms == {"top_logprobs", "packed", "chosen_logprobs", "entropy", "features"}
+
+
+def test_the_example_of_the_topic_of_features_is_a_response_and_fits_its_schema() -> None:
+    (example,) = EXTRACTED
+    check(example, "extracted")
+    event = extracted_event(example)
+    assert isinstance(event, Arrival)
+    assert (event.generation.id, event.n_tokens, len(event.features)) == ("r-17", 2, 17)
+
+
+def test_everything_that_extractors_publish_fits_its_schema() -> None:
+    for event in with_features(make_log(1)):
+        value = encode(Record("generations", 0, 0, None, b"{", (), 1.7e9), [event], encoding="json")
+        check(json.loads(value), "extracted")
 
 
 @pytest.mark.parametrize("example", INCOMING, ids=lambda e: e.get("id") or e["label_id"])
@@ -113,7 +142,7 @@ def test_examples_of_outgoing_events_are_encoded_exactly_so(example: dict[str, A
         values["requests"] = tuple(request_of(row) for row in values["requests"])
     output = kind.record(**values)
     assert json.loads(to_json(output)) == example
-    assert dict(encode(output, Topics(), "a", 1).headers)["ce_type"].decode() == kind.event_type
+    assert dict(encode_output(output, Topics(), "a", 1).headers)["ce_type"].decode() == kind.event_type
 
 
 def request_of(row: dict[str, Any]) -> LabelRequest:
@@ -129,7 +158,7 @@ def test_every_output_fits_its_schema() -> None:
     outputs = [*play(MemoryStore(), [make_log(1)]), written]
     assert {type(output) for output in outputs} == OUTPUT_KINDS.keys() == set(get_args(Output))
     for output in outputs:
-        kind, message = OUTPUT_KINDS[type(output)], encode(output, Topics(), "driftgauge", epoch=1)
+        kind, message = OUTPUT_KINDS[type(output)], encode_output(output, Topics(), "driftgauge", epoch=1)
         names = [name for name, _ in message.headers]
         assert sorted(names) == sorted(header_names(kind))
         if kind.is_json:
@@ -167,11 +196,11 @@ def test_schema_and_decoder_refuse_the_same_events(name: str, wrong: dict[str, A
 
 def test_the_asyncapi_document_names_the_topics_of_the_settings_and_files_that_exist() -> None:
     document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
-    settings = TopicSettings().model_dump()
+    settings = {**TopicSettings().model_dump(), "features": ExtractSettings().to}
     addresses = {channel: [described["address"]] for channel, described in document["channels"].items()}
     assert addresses == {name: list(topics) if name in ("generations", "labels") else [topics]
                          for name, topics in settings.items()}  # fmt: skip
-    assert settings.keys() == {"generations", "labels", *Topics()}
+    assert settings.keys() == {"generations", "labels", "features", *Topics()}
     references = set(re.findall(r"\$ref: (\./\S+)", (ROOT / "docs" / "asyncapi.yaml").read_text()))
     assert {Path(reference).stem for reference in references} == SCHEMAS.keys()
 
