@@ -19,6 +19,7 @@ from driftgauge.agent.commands import (
     deliver,
     demo,
     evaluate,
+    extract,
     features,
     fit,
     gateway,
@@ -41,6 +42,7 @@ from driftgauge.agent.commands import (
 COMMANDS: dict[str, Callable[..., None]] = {
     "version": version.version,
     "run": run.run,
+    "extract": extract.extract,
     "serve": serve.serve,
     "token": serve.token,
     "demo": demo.demo,

@@ -53,13 +53,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One row of the outbox: bytes to publish. ``seq`` grows over the life of the store."""
+    """One row of the outbox: bytes to publish. ``seq`` grows over the life of the store.
+
+    Without a ``partition`` the key decides it.
+    """
 
     seq: int
     topic: str
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
 
 
 class ConnectorError(Exception):

@@ -6,7 +6,8 @@ Owns one producer. In memory are the messages of one call of `KafkaSink.publish`
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kafka import KafkaProducer
@@ -33,15 +34,25 @@ class KafkaSink:
     ----------
     max_bytes : largest message, key and headers included
     delivery_timeout_s : seconds within which a message must be acknowledged
+    compression : codec of the batches, such as ``lz4``; None: they are not compressed
+    shortened : the value in the place of one that is too large, from it and the largest size; None: there is none
     """
 
     def __init__(
-        self, connection: KafkaConnection, *, max_bytes: int = 32 * MIB, delivery_timeout_s: float = 30.0
+        self,
+        connection: KafkaConnection,
+        *,
+        max_bytes: int = 32 * MIB,
+        delivery_timeout_s: float = 30.0,
+        compression: str | None = None,
+        shortened: Callable[[bytes, int], bytes] | None = None,
     ) -> None:
         self.stats = KafkaStats()
         self._connection = connection
         self._max_bytes = max_bytes
         self._delivery_timeout_s = delivery_timeout_s
+        self._compression = compression
+        self._shortened = shortened
         self._refused_sizes: dict[str, int] = {}
         self._producer: KafkaProducer | None = None
 
@@ -65,13 +76,21 @@ class KafkaSink:
                 f"Kafka topic {names} does not exist, or this user may not write to it", retriable=False
             )
 
+    def n_partitions(self, topic: str) -> int:
+        """Number of partitions of a topic; an error where it does not exist."""
+        self.check([topic])
+        try:
+            return len(self._ready().partitions_for(topic))
+        except (KafkaError, OSError) as error:
+            raise explained(error, self._connection) from error
+
     def close(self) -> None:
         """Release the producer; safe to call twice. Published messages are acknowledged already."""
         self._close_producer()
 
     def _send(self, messages: Sequence[Message]) -> list[Message]:
         """Publish, and return the messages that must be sent again because the broker refused one as too large."""
-        fitting = [message for message in messages if self._fits(message)]
+        fitting = [fitting for message in messages if (fitting := self._fitting(message)) is not None]
         in_flight = [(message, self._start_sending(message)) for message in fitting]
         for message, future in in_flight:
             try:
@@ -84,16 +103,32 @@ class KafkaSink:
         return []
 
     def _start_sending(self, message: Message) -> Any:
+        return self._ready().send(
+            message.topic, message.value, message.key, headers=list(message.headers), partition=message.partition
+        )
+
+    def _ready(self) -> KafkaProducer:
         if self._producer is None:
             self._producer = self._open_producer()
-        return self._producer.send(message.topic, message.value, message.key, headers=list(message.headers))
+        return self._producer
 
-    def _fits(self, message: Message) -> bool:
+    def _fitting(self, message: Message) -> Message | None:
+        """The message, or what there is in its place, if that fits."""
+        bound = min(self._max_bytes, self._refused_sizes.get(message.topic, self._max_bytes))
+        if self._fits(message, bound):
+            return message
+        if self._shortened is not None:
+            short = replace(message, value=self._shortened(message.value, bound))
+            if _size(short) < bound:
+                return short
+        return None
+
+    def _fits(self, message: Message, bound: int) -> bool:
         size = _size(message)
-        if size < min(self._max_bytes, self._refused_sizes.get(message.topic, self._max_bytes)):
+        if size < bound:
             return True
         self.stats.oversized += 1
-        log.error("a message of %d bytes is too large for topic %s and was not published", size, message.topic)
+        log.error("a message of %d bytes is too large for topic %s and was not published whole", size, message.topic)
         return False
 
     def _open_producer(self) -> KafkaProducer:
@@ -102,6 +137,7 @@ class KafkaSink:
             self._connection,
             acks="all",
             linger_ms=LINGER_MS,
+            compression_type=self._compression,
             max_request_size=2 * self._max_bytes,  # the check of `_fits` is the stricter one
             delivery_timeout_ms=int(self._delivery_timeout_s * 1000),
             # a request that times out is not repeated: the client would wait for the next connection in a busy loop

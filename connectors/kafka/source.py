@@ -31,6 +31,7 @@ from driftgauge.connectors.kafka.client import (
 )
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.group_offsets import GroupOffsets
+from driftgauge.connectors.kafka.records import OnLost, next_in_range, record_of, size_of, unread
 from driftgauge.connectors.kafka.stalls import StallDetector
 from driftgauge.connectors.kafka.unpacking import BatchTooLargeError, bound_batches
 
@@ -69,7 +70,7 @@ class KafkaSource:
         max_records: int = 500,
         max_bytes: int = 16 * MIB,
         max_unpacked_bytes: int = 256 * MIB,
-        on_lost: Literal["fail", "earliest"] = "fail",
+        on_lost: OnLost = "fail",
         stall_timeout_s: float = 60.0,
         refresh_s: float = 30.0,
     ) -> None:
@@ -81,7 +82,7 @@ class KafkaSource:
         self._max_records = max_records
         self._max_bytes = max_bytes
         self._max_unpacked_bytes = max_unpacked_bytes
-        self._on_lost = on_lost
+        self._on_lost: OnLost = on_lost
         self._stall_timeout_s = stall_timeout_s
         self._refresh_s = min(refresh_s, stall_timeout_s or refresh_s)
         self._positions: dict[TopicPartition, int] = {}
@@ -160,14 +161,14 @@ class KafkaSource:
         except (KafkaError, OSError) as error:
             raise explained(error, self._connection) from error
         else:
-            self._buffer.extend(_record(message) for messages in fetched.values() for message in messages)
+            self._buffer.extend(record_of(message) for messages in fetched.values() for message in messages)
 
     def _take(self) -> list[Record]:
         """Take as many buffered records as fit into ``max_bytes``; the others stay for the next poll."""
         taken: list[Record] = []
         n_bytes = 0
         while self._buffer:
-            n_bytes += _size(self._buffer[0])
+            n_bytes += size_of(self._buffer[0])
             if taken and n_bytes > self._max_bytes:
                 break
             taken.append(self._buffer.popleft())
@@ -190,31 +191,14 @@ class KafkaSource:
         for partition, offset in out_of_range.items():
             earliest = self._query("beginning_offsets", [partition])[partition]
             end = self._query("end_offsets", [partition])[partition]
-            place = f"{partition.topic}/{partition.partition}"
-            if offset > end:
-                text = (
-                    f"{place} ends at offset {end}, before the stored position {offset}:"
-                    " the topic was recreated or truncated"
-                )
-                raise ConnectorError(text, retriable=False)
-            if offset < earliest:
-                self._count_lost(place, earliest - offset)
-            self._consumer.seek(partition, max(offset, earliest))
-            self._positions[TopicPartition(*partition)] = max(offset, earliest)
-
-    def _count_lost(self, place: str, n_lost: int) -> None:
-        text = f"{n_lost} records of {place} were deleted from the topic before they were read"
-        if self._on_lost == "fail":
-            raise ConnectorError(f"{text} (on_lost: earliest counts them and continues)", retriable=False)
-        self.stats.lost_records += n_lost
-        log.error("%s; continuing with the earliest record that exists", text)
+            place = TopicPartition(*partition)
+            at = next_in_range(place, offset, earliest, end, self._on_lost, self.stats)
+            self._consumer.seek(partition, at)
+            self._positions[place] = at
 
     def _skip_batch(self, batch: BatchTooLargeError) -> None:
         """Continue behind a batch that is too large to unpack, and buffer one record that reports it."""
-        n_bytes = self._max_unpacked_bytes
-        offsets = f"offsets {batch.first} to {batch.after - 1}"
-        problem = f"a compressed batch, {offsets}, that unpacks to more than {n_bytes} bytes"
-        self._buffer.append(Record(*batch.partition, batch.after - 1, None, None, problem=problem))
+        self._buffer.append(unread(batch, self._max_unpacked_bytes))
         self._consumer.seek(ClientPartition(*batch.partition), batch.after)
 
     # --- the client ------------------------------------------------------------------------------------------
@@ -335,21 +319,3 @@ class KafkaSource:
 
 def _names(partitions: Sequence[TopicPartition]) -> str:
     return ", ".join(f"{topic}/{partition}" for topic, partition in partitions)
-
-
-def _record(message: Any) -> Record:
-    headers = tuple((name, value or b"") for name, value in message.headers)
-    return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.key,
-        message.value,
-        headers,
-        message.timestamp / 1000,
-    )
-
-
-def _size(record: Record) -> int:
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
