@@ -136,6 +136,7 @@ class KafkaSink:
             KafkaProducer,
             self._connection,
             acks="all",
+            enable_idempotence=True,  # each partition gets the messages in order, also when some are sent again
             linger_ms=LINGER_MS,
             compression_type=self._compression,
             max_request_size=2 * self._max_bytes,  # the check of `_fits` is the stricter one

@@ -177,11 +177,13 @@ class Counting(Loop):
 
 
 def test_an_agent_that_dies_anywhere_counts_a_repeated_record_once() -> None:
-    features = published(records(6, 12), {"generations"}, task(SETTINGS), repeats=0.5)
-    straight, survey = reading(features, SETTINGS), CrashPlan()
+    log = records(6, 12)
+    features = published(log, {"generations"}, task(SETTINGS), repeats=0.5)
+    direct, straight, survey = World(log), reading(features, SETTINGS), CrashPlan()
+    direct.run()
     straight.run(crash=survey)
     for at, world in survivors(lambda: reading(features, SETTINGS), len(survey.points)):
-        assert memory(world) == memory(straight), survey.points[at]
+        assert memory(world) == memory(direct), survey.points[at]
         assert set(world.contents()) == set(straight.contents()), survey.points[at]
 
 

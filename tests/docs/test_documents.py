@@ -21,6 +21,8 @@ from driftgauge.agent.cli import app
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.delivery.metrics import DeliveryMetrics
+from driftgauge.agent.extraction.extractor import Work
+from driftgauge.agent.extraction.metrics import ExtractionMetrics
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.config.example import example
@@ -187,6 +189,7 @@ def test_metrics_named_in_prose_exist() -> None:
     state.annotator_pairs.n = 1
     metrics.batch([], [], state)
     metrics.lag({TopicPartition("labels", 0): 1})
+    registry.register(ExtractionMetrics(Work(lag={TopicPartition("generations", 0): 1})))
     families = names_in(registry) | gateway_metrics() | delivery_metrics()
     named = [(d, s.partition("{")[0]) for d, s in code_spans() if re.fullmatch(r"driftgauge_[a-z_]+(\{.*\})?", s)]
     # these have no sample before the first event, and before a label waits

@@ -60,6 +60,30 @@ def work(*members: KafkaGroup, seen: list[Record], until_all: bool = True) -> No
     until(is_done, 60.0)
 
 
+def first_of(member: KafkaGroup) -> list[Record]:
+    """The first records that come."""
+    found: list[Record] = []
+
+    def has_some() -> bool:
+        found.extend(member.poll(0.1))
+        return bool(found)
+
+    until(has_some)
+    return found
+
+
+def alone(member: KafkaGroup) -> list[Record]:
+    """What comes until all partitions belong to this member."""
+    found: list[Record] = []
+
+    def has_all() -> bool:
+        found.extend(member.poll(0.1))
+        return len(member.assigned()) == N_PARTITIONS
+
+    until(has_all)
+    return found
+
+
 def are_disjoint(members: tuple[KafkaGroup, ...]) -> bool:
     owned = [place for member in members for place in member.assigned()]
     return len(owned) == N_PARTITIONS == len(set(owned))
@@ -89,7 +113,7 @@ def test_members_share_the_partitions_and_one_that_leaves_hands_its_over(join: J
 def test_a_member_that_joins_takes_partitions_over_and_nothing_comes_twice(join: Join, rebalance: str) -> None:
     seen: list[Record] = []
     first = join(rebalance=rebalance)
-    until(lambda: len(first.assigned()) == N_PARTITIONS or bool(seen.extend(first.poll(0.1))))
+    seen += alone(first)
     first.commit(after(seen))
     second = join(rebalance=rebalance)
     work(first, second, seen=seen)
@@ -102,7 +126,7 @@ def test_a_member_that_was_away_for_too_long_cannot_commit_and_its_records_come_
 ) -> None:
     slow, seen = join(rebalance=rebalance, max_poll_interval_s=1.0), list[Record]()
     held: list[Record] = []
-    until(lambda: bool(held.extend(slow.poll(0.1)) or held))
+    held += first_of(slow)
     other = join(rebalance=rebalance)
     work(other, seen=seen)  # the slow one polls no more, so that its partitions move
     assert not slow.commit(after(held))
@@ -111,9 +135,8 @@ def test_a_member_that_was_away_for_too_long_cannot_commit_and_its_records_come_
 
 
 def test_a_member_under_a_fixed_name_goes_on_where_it_was(join: Join) -> None:
-    seen: list[Record] = []
     member = join(member_id="extractor-1")
-    until(lambda: bool(seen.extend(member.poll(0.1)) or seen))
+    seen = first_of(member)
     member.commit(after(seen))
     member.close()
     again = join(member_id="extractor-1")
@@ -123,16 +146,15 @@ def test_a_member_under_a_fixed_name_goes_on_where_it_was(join: Join) -> None:
 
 def test_what_was_not_committed_comes_again(join: Join) -> None:
     first, seen = join(), list[Record]()
-    lost: list[Record] = []
-    until(lambda: bool(lost.extend(first.poll(0.1)) or lost))
+    lost = first_of(first)
     first.close()
     work(join(), seen=seen)
     assert places(seen) >= places(lost)
 
 
 def test_the_lag_falls_to_zero(join: Join) -> None:
-    member, seen = join(), list[Record]()
-    until(lambda: bool(seen.extend(member.poll(0.1)) or seen))
+    member = join()
+    seen = first_of(member)
     assert sum(member.lag().values()) > 0
     work(member, seen=seen)
     assert sum(member.lag().values()) == 0
@@ -144,7 +166,7 @@ def test_records_that_were_deleted_unread_are_an_error_or_counted(
 ) -> None:
     seen: list[Record] = []
     first = join()
-    until(lambda: len(first.assigned()) == N_PARTITIONS or bool(seen.extend(first.poll(0.1))))
+    seen += alone(first)
     first.commit({TopicPartition(topic, partition): 0 for partition in range(N_PARTITIONS)})
     first.close()
     admin.delete_records({ClientPartition(topic, 0): 10})

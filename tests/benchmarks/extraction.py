@@ -1,0 +1,206 @@
+"""What extractors save the agent, and what a second one adds, on a real broker.
+
+``features_topic_vs_raw``: responses for each processor second of the agent, on the topic of features and (baseline) on
+the JSON of a server. ``extractor_vs_agent_on_raw``: the same of an extractor on that JSON.
+``extract_scaling``: responses a second through two extractors and (baseline) through one.
+``hand_over``: responses for each processor second of packing and unpacking, as events of the topic of features and
+(baseline) pickled, as the agent's readers hand them over.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+
+from driftgauge.agent.extraction import build
+from driftgauge.agent.service import build as agent_build
+from driftgauge.agent.service.agent import open_agent
+from driftgauge.agent.service.reader_process import decode
+from driftgauge.config.load import load_settings
+from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import Record
+from driftgauge.connectors.decoding.formats import extracted
+from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.topics import create_topics
+from tests.benchmarks import timing
+from tests.benchmarks.streaming import JSON, _Until, openai_events, produce
+from tests.brokers import broker_address
+from tests.deadline import until
+
+N, N_SCALING, COPIES = 600, 1_200, 10
+
+
+def measure() -> dict[str, dict[str, Any]]:
+    """Results by name."""
+    with broker_address() as address, tempfile.TemporaryDirectory() as folder:
+        raw = f"bench-{uuid.uuid4().hex[:12]}"
+        produce(address, raw, openai_events(N), partitions=2, headers=JSON)
+        return {
+            **_per_cpu_second(address, raw, Path(folder)),
+            "extract_scaling": _scaling(address, Path(folder)),
+            "hand_over": _hand_over(),
+        }
+
+
+def settings_for(address: str, folder: Path, read: str, raw: str, features: str) -> Settings:
+    """Settings of an agent that reads one topic, and of its extractors."""
+    outputs = dict.fromkeys(("estimates", "alerts", "priorities", "predictions", "dead_letters"), "")
+    outputs |= dict.fromkeys(("label_lists", "slice_estimates", "weak_segments"), "")
+    return load_settings(
+        None,
+        {
+            **{f"kafka.topics.{name}": value for name, value in outputs.items()},
+            "kafka.topics.generations": read,
+            "kafka.topics.labels": "",
+            "kafka.bootstrap_servers": address,
+            "extract.topics": raw,
+            "extract.to": features,
+            "extract.group_id": f"{features}-group",
+            "server.enabled": False,
+            "store.url": f"sqlite:///{folder}/{uuid.uuid4().hex}.db",
+        },
+    )
+
+
+def _per_cpu_second(address: str, raw: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """The features of each response are published several times under new ids, so that the agent has enough to do."""
+    features = f"{raw}-features"
+    produce(address, features, _extracted(COPIES), partitions=2)
+    on_features = [_agent_cpu_s(settings_for(address, folder, features, raw, features), N * COPIES) for _ in range(3)]
+    on_raw = [_agent_cpu_s(settings_for(address, folder, raw, raw, features), N) for _ in range(3)]
+    extracting = [_extraction_cpu_s(address, folder, raw) for _ in range(3)]
+    agent = N / min(on_raw)
+    return {
+        "features_topic_vs_raw": _result(N * COPIES / min(on_features), agent, "responses/CPU s"),
+        "extractor_vs_agent_on_raw": _result(N / min(extracting), agent, "responses/CPU s"),
+    }
+
+
+def _extracted(copies: int) -> Iterator[tuple[bytes, bytes]]:
+    """What extractors make of the bodies; each is read once and then appears under ``copies`` ids."""
+    task = agent_build.reader_task(load_settings(None, {}), 0)
+    for at, (key, value) in enumerate(openai_events(N)):
+        (found,) = decode(task, [Record("raw", at % 2, at, key, value, JSON_HEADERS, 1.7e9 + at)])
+        for copy in range(copies):
+            record = Record("raw", at % 2, at * copies + copy, key, b"", (), 1.7e9 + at)
+            event = msgspec.msgpack.decode(extracted.encode(record, found.events))
+            event["events"][0]["id"] = f"r-{at}-{copy}"
+            yield key, msgspec.msgpack.encode(event)
+
+
+JSON_HEADERS = tuple(JSON)
+
+
+def _agent_cpu_s(settings: Settings, n: int) -> float:
+    """Processor seconds of the agent for ``n`` records, from its start until the last one is committed."""
+    with open_agent(settings) as agent:
+        agent.observers = (*agent.observers, _Until(n, agent.stop))
+        start = time.process_time()
+        agent.run()
+        return time.process_time() - start
+
+
+def _scaling(address: str, folder: Path) -> dict[str, Any]:
+    """One extractor and two, as processes; the time from the first output to the last."""
+    raw = f"bench-{uuid.uuid4().hex[:12]}"
+    produce(address, raw, openai_events(N_SCALING), partitions=4, headers=JSON)
+    rates = dict[int, float]()
+    for n_extractors in (1, 2, 1, 2):
+        features = f"{raw}-{uuid.uuid4().hex[:6]}"
+        create_topics(KafkaConnection((address,)), [features], 4, 1)
+        settings = settings_for(address, folder, features, raw, features)
+        rate = _extraction_rate(settings, n_extractors)
+        rates[n_extractors] = max(rate, rates.get(n_extractors, 0.0))
+    return _result(rates[2], rates[1], "responses/s")
+
+
+def _extraction_rate(settings: Settings, n_extractors: int) -> float:
+    with ExitStack() as stack:
+        consumer = stack.enter_context(closing(KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers)))
+        for _ in range(n_extractors):
+            stack.enter_context(_extractor(settings))
+        places = [TopicPartition(settings.extract.to, n) for n in range(4)]
+
+        def published() -> int:
+            return sum(consumer.end_offsets(places).values())
+
+        until(lambda: published() > 0.2 * N_SCALING, 300.0)
+        first, start = published(), time.perf_counter()
+        until(lambda: published() > 0.9 * N_SCALING, 300.0)
+        return (published() - first) / (time.perf_counter() - start)
+
+
+@contextmanager
+def _extractor(settings: Settings) -> Iterator[None]:
+    """A process that extracts."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = {
+            "kafka": {"bootstrap_servers": [*settings.kafka.bootstrap_servers], "max_records": 20},
+            "extract": {**settings.extract.model_dump(mode="json")},
+        }
+        config = Path(folder) / "driftgauge.yaml"
+        config.write_bytes(msgspec.json.encode(given))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "driftgauge.agent.cli", "extract", "--config", str(config)],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _extraction_cpu_s(address: str, folder: Path, raw: str) -> float:
+    """Processor seconds of an extractor for the whole topic, from its start until the last record is committed."""
+    features = f"{raw}-{uuid.uuid4().hex[:6]}"
+    create_topics(KafkaConnection((address,)), [features], 2, 1)
+    stopping = threading.Event()
+    extractor = build.extractor(settings_for(address, folder, features, raw, features), stopping)
+
+    def stop_at_the_end() -> None:
+        until(lambda: extractor.work.counts["records"] >= N, 300.0)
+        stopping.set()
+
+    watcher = threading.Thread(target=stop_at_the_end)
+    start = time.process_time()
+    watcher.start()
+    extractor.run()
+    watcher.join()
+    return time.process_time() - start
+
+
+def _hand_over() -> dict[str, Any]:
+    """Both ways of handing 500 responses over; see docs/decisions/0026-extractors.md for their bytes."""
+    task = agent_build.reader_task(load_settings(None, {}), 0)
+    bodies = [
+        Record("raw", 0, at, key, value, JSON_HEADERS, 1.7e9) for at, (key, value) in enumerate(openai_events(50))
+    ]
+    records = [record for record in decode(task, bodies) for _ in range(10)]
+
+    def as_events() -> None:
+        values = [extracted.encode(record, record.events) for record in records]
+        for value in values:
+            extracted.events_of(value)
+
+    def pickled() -> None:
+        pickle.loads(pickle.dumps(records))  # noqa: S301 - our own bytes
+
+    ours, theirs = timing.seconds(as_events, pickled)
+    return _result(len(records) / ours, len(records) / theirs, "responses/CPU s")
+
+
+def _result(value: float, baseline: float, unit: str) -> dict[str, Any]:
+    return {"value": round(value), "unit": unit, "baseline": round(baseline), "ratio": round(value / baseline, 3)}
