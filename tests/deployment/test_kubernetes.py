@@ -12,6 +12,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from prometheus_client import CollectorRegistry
 
@@ -25,7 +26,12 @@ from tests.deployment.files import DOCKERFILE, KUBERNETES, ROOT, check_command_l
 
 FOLDERS = [KUBERNETES / "base", KUBERNETES / "example"]
 VERSIONS = ["1.29", kubernetes_validate.latest_version()]
-OPERATORS = {"ServiceMonitor": prometheus_operator.ServiceMonitor, "PodMonitor": prometheus_operator.PodMonitor}
+OPERATORS = {
+    "PodMonitor": prometheus_operator.PodMonitor,
+    "ScaledObject": keda.ScaledObject,
+    "ServiceMonitor": prometheus_operator.ServiceMonitor,
+    "TriggerAuthentication": keda.TriggerAuthentication,
+}
 """Kinds that the schemas of Kubernetes do not have, with models of their definitions."""
 UNLIMITED = {"cpu"}  # a limit of CPU only slows down
 
@@ -139,6 +145,7 @@ def test_driftgauge_takes_the_settings(place: Place, folder: Path, tmp_path: Pat
     ports = {
         "agent": {"http": settings.server.port},
         "deliver": {"deliver": settings.delivery.status_port},
+        "extract": {"status": settings.extract.status_port},
         "gateway": {"proxy": settings.gateway.port, "status": settings.gateway.status_port},
     }
     assert place.ports == ports[place.name]
@@ -156,6 +163,7 @@ def test_the_receivers_of_the_example_can_be_made(monkeypatch: pytest.MonkeyPatc
 def test_probes_ask_pages_that_there_are(place: Place) -> None:
     served = {
         "agent": routes(Health(), CollectorRegistry()),
+        "extract": routes(Health(), CollectorRegistry()),
         "deliver": ("/healthz", "/readyz"),  # tests/delivery/test_deliver.py
         "gateway": gateway_routes(GatewayHealth(), CollectorRegistry()),
     }
@@ -178,6 +186,35 @@ def test_what_is_kept_is_on_the_volume(tmp_path: Path) -> None:
         assert settings.store.url.get_secret_value().startswith(f"sqlite:///{folder}/")
         assert settings.report.folder.startswith(f"{folder}/")
     assert settings.delivery.cursors.parent.as_posix() == folder
+
+
+def test_the_agent_reads_what_extractors_write(tmp_path: Path) -> None:
+    example = KUBERNETES / "example"
+    extractor = settings_of(PLACES["extract"], example, tmp_path)
+    gateway = settings_of(PLACES["gateway"], example, tmp_path)
+    agent = settings_of(PLACES["agent"], example, tmp_path)
+    assert agent.kafka.topics.generations == (extractor.extract.to,)
+    assert gateway.kafka.topics.generations[0] in extractor.extract.topics
+
+
+def test_keda_looks_at_the_lag_of_the_extractors(tmp_path: Path) -> None:
+    settings = settings_of(PLACES["extract"], KUBERNETES / "example", tmp_path)
+    (scaled,) = found("ScaledObject").values()
+    target = found("Deployment")[scaled["spec"]["scaleTargetRef"]["name"]]
+    assert "replicas" not in target["spec"]
+    assert scaled["spec"]["maxReplicaCount"] == settings.kafka.partitions
+    asked = [trigger["metadata"] for trigger in scaled["spec"]["triggers"]]
+    assert tuple(one["topic"] for one in asked) == settings.extract.topics
+    for one in asked:
+        assert one["consumerGroup"] == settings.extract.group_id
+        assert one["bootstrapServers"] == ",".join(settings.kafka.bootstrap_servers)
+        assert one["sasl"] == settings.kafka.sasl_mechanism.lower().replace("sha-", "sha").replace("-", "_")
+        assert (one["tls"] == "enable") == settings.kafka.security_protocol.endswith("SSL")
+    (login,) = found("TriggerAuthentication").values()
+    assert {key["key"] for key in login["spec"]["secretTargetRef"]} == {
+        "DRIFTGAUGE_KAFKA__SASL_USERNAME",
+        "DRIFTGAUGE_KAFKA__SASL_PASSWORD",
+    }
 
 
 def test_the_gateway_has_time_to_drain() -> None:
@@ -232,6 +269,7 @@ def test_policies_let_out_to_what_the_example_names(tmp_path: Path) -> None:
     broker = int(settings.kafka.bootstrap_servers[0].rpartition(":")[2])
     model_server = int(settings.gateway.upstream.rpartition(":")[2])
     assert is_allowed("agent", broker)
+    assert is_allowed("extract", broker)
     assert is_allowed("gateway", broker)
     assert is_allowed("gateway", model_server)
     assert is_allowed("agent", 443)  # Slack and PagerDuty, by delivery in the same pod
