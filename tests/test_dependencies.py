@@ -7,6 +7,7 @@ import gzip
 import inspect
 import logging
 import re
+import socket
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -30,6 +31,7 @@ from river.linear_model import LogisticRegression
 from river.utils import VectorDict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from driftgauge.agent.outlets.http import Server, json_response, listen, pages
 from driftgauge.connectors.kafka.sockets import DIRECT_URL, DirectConnection, LargeReads
 from driftgauge.connectors.kafka.unpacking import GZIP, BatchTooLargeError, bound_batches
 from driftgauge.models.classify.trees import classification_tree, read, regression_tree
@@ -138,6 +140,18 @@ def check_trees() -> None:
         np.testing.assert_array_equal(read(tree, rows), classifier.predict_proba(rows)[:, 1])
 
 
+def check_h11_protocol() -> None:
+    """A client that does not finish its headers is cut off, at the first request and at a later one."""
+    with closing(Server(pages({"/": lambda: json_response({})}), listen("127.0.0.1", 0), timeout_s=0.1)) as server:
+        for before in (b"", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"):
+            with closing(socket.create_connection((server.host, server.port), 30)) as client:
+                client.sendall(before)
+                if before:
+                    assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
+                client.sendall(b"GET / HT")
+                assert client.recv(4096) == b""
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "KafkaConsumer._fetcher": check_fetcher,
     "KafkaProducer._sender": check_sender,
@@ -149,6 +163,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "get_sasl_mechanism": check_sasl_mechanism,
     "selector.log": check_selector_log,
     "Tree.predict": check_trees,
+    "H11Protocol": check_h11_protocol,
     "sklearn.tree._criterion": check_trees,
     "sklearn.tree._splitter": check_trees,
     "sklearn.tree._tree": check_trees,

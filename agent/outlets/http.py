@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -111,19 +111,26 @@ class Server:
     ----------
     listener : the socket to listen on, which the server closes
     closing : called in the event loop before the server closes, to end responses that would last for ever
+    timeout_s : seconds for a client to send the headers of a request
 
     Attributes
     ----------
     host, port : the address that the server listens on
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, closing: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        closing: Callable[[], None] = lambda: None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self.host, self.port = listener.getsockname()[:2]
         self._listener, self._closing = listener, closing
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=cast(Any, partial(_Protocol, timeout_s)),
                 ws="none",
                 log_config=None,
                 log_level="error",  # a warning for each malformed request would fill the log
@@ -159,7 +166,10 @@ class Server:
 class _Protocol(H11Protocol):
     """Closes a connection whose client takes too long to send the headers of a request."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    def __init__(self, timeout_s: float, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timeout_s = timeout_s
+        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -177,7 +187,7 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:
-        self._deadline = self.loop.call_later(TIMEOUT_S, self.transport.close)
+        self._deadline = self.loop.call_later(self._timeout_s, self.transport.close)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

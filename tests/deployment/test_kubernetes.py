@@ -15,6 +15,7 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
 
 from driftgauge.agent.delivery import build
 from driftgauge.agent.gateway.status import GatewayHealth
@@ -26,7 +27,7 @@ from tests.deployment.files import DOCKERFILE, KUBERNETES, ROOT, check_command_l
 
 FOLDERS = [KUBERNETES / "base", KUBERNETES / "example"]
 VERSIONS = ["1.29", kubernetes_validate.latest_version()]
-OPERATORS = {
+OPERATORS: Mapping[str, type[BaseModel]] = {
     "PodMonitor": prometheus_operator.PodMonitor,
     "ScaledObject": keda.ScaledObject,
     "ServiceMonitor": prometheus_operator.ServiceMonitor,
