@@ -2,7 +2,7 @@
 /** The data list, the weak segments, and the label lists: what to get and what to label. */
 
 import { responseLinks } from "./alerts.js";
-import { get } from "./api.js";
+import { get, pages } from "./api.js";
 import { barRow } from "./charts.js";
 import { h } from "./dom.js";
 import { change, domainAddress } from "./route.js";
@@ -13,6 +13,7 @@ import { capital, clean, count, decimal, interval, known, number, ratio, signed,
 /** @typedef {import("./route.js").State} State */
 
 const MAX_ROWS = 200;
+const MAX_LISTS = 10_000;
 
 export const data = {
   title: () => "Data list",
@@ -60,7 +61,7 @@ function priorities({ event_time, priorities: found }) {
 export const labels = {
   title: () => "Label list",
 
-  load: () => get("/v1/label-lists"),
+  load: () => pages("/v1/label-lists", {}, MAX_LISTS),
 
   /** @param {{items: any[]}} found @param {State} state */
   draw({ items }, state) {
