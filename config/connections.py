@@ -238,10 +238,7 @@ class StoreSettings(Section):
 
 
 class TokenSettings(Section):
-    """Tokens of the HTTP API by role, each as the SHA-256 that `driftgauge token` prints beside a new token.
-
-    Without any token everything is allowed on a loopback address, and nothing elsewhere.
-    """
+    """Tokens of the HTTP API by role, as the SHA-256 that `driftgauge token` prints; none: only loopback is served."""
 
     read: Names = ()
     """Tokens that may read: the dashboard and every GET."""

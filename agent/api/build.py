@@ -37,8 +37,7 @@ def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = N
         reader.close()
         publishing.close()
 
-    rate = RateLimit(settings.server.requests_per_s)
-    api = Api(reader, posting(settings, publishing), access(settings), known(settings), rate, ask)
+    api = Api(reader, posting(settings, publishing), access(settings), known(settings), rate_limit(settings), ask)
     return Server(api.app, listener, closing)
 
 
@@ -66,6 +65,11 @@ def posting(settings: Settings, publishing: Publishing) -> Posting:
         scale=LabelScale(settings.labels.scale),
         make_decoder=make_decoder,
     )
+
+
+def rate_limit(settings: Settings) -> RateLimit:
+    """How many requests a client may send."""
+    return RateLimit(settings.server.requests_per_s)
 
 
 def access(settings: Settings) -> Access:

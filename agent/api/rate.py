@@ -18,16 +18,16 @@ class RateLimit:
     """
 
     def __init__(self, per_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._per_s, self._now = per_s, now
+        self.per_s, self._now = per_s, now
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, client: str) -> float:
         """Count a request; 0 where it is allowed, else the seconds until the next one is."""
         now = self._now()
-        left, since = self._buckets.pop(client, (self._per_s, now))
-        left = min(self._per_s, left + (now - since) * self._per_s)
+        left, since = self._buckets.pop(client, (self.per_s, now))
+        left = min(self.per_s, left + (now - since) * self.per_s)
         is_allowed = left >= 1
         self._buckets[client] = (left - 1 if is_allowed else left), now
         if len(self._buckets) > MAX_CLIENTS:
             self._buckets.popitem(last=False)
-        return 0.0 if is_allowed else (1 - left) / self._per_s
+        return 0.0 if is_allowed else (1 - left) / self.per_s

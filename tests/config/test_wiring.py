@@ -21,6 +21,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
+from driftgauge.agent.api.access import ROLES
+from driftgauge.agent.api.build import rate_limit
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.gateway.parts import Parts
@@ -303,6 +305,8 @@ TESTED_ELSEWHERE = {
     *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
     *("server.enabled", "server.host", "server.port"),  # below
+    *(f"server.tokens.{role}" for role in ROLES),  # tests/api
+    "server.requests_per_s",  # below
     *("report.cron", "report.interval_s", "report.period"),  # below
     *("probes.file", "probes.cron", "probes.allow_functions", "probes.journal"),  # tests/labelling
     *("judge.model", "judge.max_cost_per_run", "judge.max_cost_per_day"),  # below
@@ -500,7 +504,9 @@ def test_reports_are_written_at_the_times_of_the_settings(times: dict[str, Any],
     assert str(following - midnight) == expected
 
 
-@pytest.mark.parametrize(("enabled", "lines"), [(True, ["health and metrics on http://127.0.0.2:"]), (False, [])])
+@pytest.mark.parametrize(
+    ("enabled", "lines"), [(True, ["dashboard, API, health and metrics on http://127.0.0.2:"]), (False, [])]
+)
 def test_the_http_server_listens_where_the_settings_say(
     enabled: bool, lines: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -509,6 +515,10 @@ def test_the_http_server_listens_where_the_settings_say(
     settings = load_settings(overrides={**own, "store.url": f"sqlite:///{tmp_path}/own.db"})
     with caplog.at_level(logging.INFO, "driftgauge"), open_agent(settings):
         assert [record.getMessage() for record in caplog.records] == [f"{line}{port}" for line in lines]
+
+
+def test_a_client_may_ask_as_often_as_the_settings_say() -> None:
+    assert rate_limit(load_settings(overrides={"server.requests_per_s": 7})).per_s == 7
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
