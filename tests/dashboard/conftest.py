@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
+from driftgauge.agent.api.agent_pages import Ask
 from driftgauge.agent.api.build import open_server
 from driftgauge.agent.outlets.http import Server, listen
 from driftgauge.config.load import load_settings
@@ -21,10 +22,12 @@ READY = "main:not([aria-busy]) h1"
 
 
 @contextmanager
-def served(url: str, port: int = 0, settings: Mapping[str, Any] | None = None) -> Iterator[Server]:
+def served(
+    url: str, port: int = 0, settings: Mapping[str, Any] | None = None, ask: Ask | None = None
+) -> Iterator[Server]:
     """The API and the page on a store."""
     loaded = load_settings(None, {"store.url": url, **TARGETS, **(settings or {})})
-    with closing(open_server(loaded, listen("127.0.0.1", port))) as server:
+    with closing(open_server(loaded, listen("127.0.0.1", port), ask)) as server:
         yield server
 
 

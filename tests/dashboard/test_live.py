@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from driftgauge.agent.outlets.health import Health
+from driftgauge.agent.outlets.http import Response
+from driftgauge.connectors.base import ConnectorError, TopicPartition
 from driftgauge.models.outputs import Estimate
 from tests.dashboard.conftest import OpenTab, served
 from tests.dashboard.stores import emit
@@ -47,3 +50,22 @@ def test_the_page_says_that_it_is_not_connected_and_connects_again(open_tab: Ope
     with served(url, server.port):
         expect(page.locator("#connection")).to_have_text("● live", timeout=60_000)
         expect(page.locator("tbody")).to_contain_text("0.90")
+
+
+def test_an_agent_that_is_not_ready_is_named_above_everything(open_tab: OpenTab, url: str) -> None:
+    health = Health()
+
+    async def ask(_: str) -> Response:
+        return health.status()
+
+    emit(url, window(1, 0.8))
+    with served(url, ask=ask) as server:
+        health.failure(ConnectorError("broker a:9092 is away", retriable=True))
+        page = open_tab(server).open()
+        notice = page.get_by_text("The agent is not ready, so numbers may be old: broker a:9092 is away.")
+        expect(notice).to_be_visible()
+        health.failure(None)
+        health.lag({TopicPartition("responses", 0): 1_200})
+        emit(url, window(2, 0.9))
+        expect(page.locator("footer")).to_contain_text("1,200 records not read yet")
+        expect(notice).to_have_count(0)

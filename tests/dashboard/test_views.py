@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -117,10 +119,10 @@ def test_responses_come_in_pages_and_one_opens_with_its_features_and_labels(tab:
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("table", name="Features of the response")).to_contain_text("entropy")
     expect(dialog.get_by_role("table", name="Labels of the response")).to_contain_text("0.250")
-    assert "response=" in page.url
+    expect(page).to_have_url(re.compile("response="))
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    assert "response=" not in page.url
+    expect(page).not_to_have_url(re.compile("response="))
 
 
 def test_alerts_are_open_ones_or_all_and_say_what_to_do(tab: Tab) -> None:

@@ -2,7 +2,7 @@
 /** Joins the address, the API and the page: what the address names is loaded, shown, and loaded again when it changed. */
 
 import * as alerts from "./alerts.js";
-import { find, Problem } from "./api.js";
+import { get, Problem } from "./api.js";
 import * as classifiers from "./classifiers.js";
 import { h, Memory, show } from "./dom.js";
 import * as domain from "./domain.js";
@@ -27,6 +27,8 @@ import { capital, clock, count, when, zone } from "./words.js";
 const views = { overview, domain, alerts, data, labels, classifiers, quality };
 
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const LOOK_S = 30; // an agent that is not ready changes nothing in the store, so the stream does not tell of it
+
 const memory = new Memory();
 let run = 0; // number of the newest load
 let isLoading = false;
@@ -51,7 +53,7 @@ async function load() {
   isStale = false;
   element("main").setAttribute("aria-busy", "true");
   try {
-    const [found, health] = await Promise.all([view.load(state), find("/v1/health")]);
+    const [found, health] = await Promise.all([view.load(state), get("/v1/health").catch(() => null)]);
     if (mine !== run) return;
     needsToken = false;
     for (let isBehind = true; isBehind && mine === run; isBehind &&= await nextFrame()) {
@@ -151,5 +153,6 @@ element("skip").onclick = (event) => {
   element("main").focus();
 };
 addEventListener("hashchange", load);
+setInterval(() => document.hidden || isLoading || needsToken || load(), LOOK_S * 1000);
 document.addEventListener("visibilitychange", () => !document.hidden && isStale && load());
 start();
