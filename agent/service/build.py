@@ -207,7 +207,7 @@ def decoder(settings: Settings) -> Decoder:
         ),
         label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
-        features_topic=settings.extract.to,
+        features_topic=settings.extract.to if settings.extract.to in settings.kafka.topics.generations else "",
         features=feature_spec(settings),
     )
 

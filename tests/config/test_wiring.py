@@ -35,6 +35,7 @@ from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.annotation import ArgillaSettings, LabelStudioSettings
 from driftgauge.config.delivery import DeliverySettings
 from driftgauge.config.estimation import LabelMappingSettings
+from driftgauge.config.extraction import ExtractSettings
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -53,9 +54,12 @@ from tests.store.examples import response
 from tests.store.test_faults import sqlite_connections
 
 PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "features.set": ("published", ("pipeline.features.set", "reader.spec.set")),
-    "features.entropy": ("renormalised", ("pipeline.features.entropy", "reader.spec.entropy")),
-    "features.segments": (True, ("pipeline.features.segments", "reader.spec.segments")),
+    "features.set": ("published", ("pipeline.features.set", "reader.spec.set", "decoder.features.set")),
+    "features.entropy": (
+        "renormalised",
+        ("pipeline.features.entropy", "reader.spec.entropy", "decoder.features.entropy"),
+    ),
+    "features.segments": (True, ("pipeline.features.segments", "reader.spec.segments", "decoder.features.segments")),
     "features.min_coverage": (0.7, ("pipeline.min_coverage", "reader.min_coverage")),
     "classifier.kind": ("neural_network", ("pipeline.committee.champion",)),
     "classifier.challengers": (("gradient_boosting",), ("pipeline.committee.challengers",)),
@@ -301,6 +305,7 @@ TESTED_ELSEWHERE = {
     *(f"annotation.label_studio.{name}" for name in LabelStudioSettings.model_fields),  # tests/annotation
     *(f"annotation.argilla.{name}" for name in ArgillaSettings.model_fields),  # tests/annotation
     *(f"delivery.{name}" for name in DeliverySettings.model_fields),  # tests/delivery
+    *(f"extract.{name}" for name in ExtractSettings.model_fields),  # tests/kafka/test_extract.py
     *("context.start_from", "kafka.ssl_certfile", "kafka.ssl_keyfile"),  # below
     *("store.synchronous", "store.max_dead_letters", "store.max_dead_letter_bytes"),  # below
     *("kafka.create_topics", "kafka.readers"),  # tests/kafka, on a broker
@@ -358,6 +363,7 @@ def built(settings: Settings) -> dict[str, Any]:
         "decoder.keeps_embeddings": made.embeddings is not None,
         "decoder.label_scale": made.label_scale.description,
         **flat("decoder.limits", made.limits),
+        **flat("decoder.features", made.features),
         **flat("source", task.open_source),
         **flat("reader", task.take_features),
         **flat("report", build.report_writer(settings)),
