@@ -40,11 +40,13 @@ def task(settings: PipelineSettings, encoding: Any = "msgpack") -> ReaderTask:
 def published(log: list[Record], topics: set[str], by: ReaderTask, *, repeats: float = 0.0) -> list[Record]:
     """The log with what extractors publish in the place of the records of these topics.
 
-    Now and then an extractor starts over some records back, as after a crash or when partitions move.
+    Now and then an extractor starts over some records back, as after a crash or when partitions move; and one that was
+    paused goes on later with what it had in hand.
     """
     chance, offsets = random.Random(0), Counter[int]()  # noqa: S311 - reproducible
     before: dict[TopicPartition, list[bytes]] = {}
     found: list[Record] = []
+    in_hand: list[tuple[int, bytes]] = []
 
     def append(partition: int, value: bytes) -> None:
         found.append(Record(FEATURES, partition, offsets[partition], b"k", value, (), 1.8e9))
@@ -60,6 +62,10 @@ def published(log: list[Record], topics: set[str], by: ReaderTask, *, repeats: f
         again = runs[-chance.randint(2, 9) :] if chance.random() < repeats else runs[-1:]
         for value in again:
             append(record.partition, value)
+        if chance.random() < repeats:
+            in_hand += [(record.partition, value) for value in runs[-chance.randint(2, 9) :]]
+        elif in_hand and chance.random() < 0.5:
+            append(*in_hand.pop(0))
     return found
 
 

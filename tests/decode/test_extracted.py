@@ -246,6 +246,18 @@ def test_arrays_of_different_lengths_are_a_dead_letter() -> None:
     assert isinstance(found, Rejected)
 
 
+@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 600), st.binary(min_size=1, max_size=4), st.booleans())
+def test_no_bytes_raise_an_error(at: int, planted: bytes, is_piece: bool) -> None:
+    piece = Chunk(Generation("r", 1.7e9, "law", Context(), Signal(np.zeros(2, dtype=np.float32))), 0, is_last=False)
+    value = extracted.encode(RAW, [piece]) if is_piece else message()
+    at %= len(value)
+    for broken in (value[:at] + planted + value[at + len(planted) :], value[:at], value[:at] + planted + value[at:]):
+        record = Record(FEATURES, 0, 0, None, broken)
+        assert all(isinstance(one, Arrival | Chunk | Rejected) for one in Decoder(**OPTIONS).decode([record]))
+        Decoder(**OPTIONS).head_of(record)
+
+
 def test_features_of_another_set_are_a_dead_letter_that_names_both() -> None:
     whole = Generation("r", 1.7e9, "law", Context(), Signal(np.array([-0.5], dtype=np.float32)))
     published = FeatureSpec("published")
