@@ -119,12 +119,13 @@ def _scaling(address: str, folder: Path) -> dict[str, Any]:
     """One extractor and two, as processes, from when all have partitions until the last output."""
     raw = f"bench-{uuid.uuid4().hex[:12]}"
     produce(address, raw, openai_events(N_SCALING), partitions=4, headers=JSON)
-    rates = []
-    for n_extractors in (2, 1):
+
+    def rate(n_extractors: int) -> float:
         features = f"{raw}-{n_extractors}"
         create_topics(KafkaConnection((address,)), [features], 4, 1)
-        rates.append(_extraction_rate(settings_for(address, folder, features, raw, features), n_extractors))
-    return _result(*rates, "responses/CPU s of one")
+        return _extraction_rate(settings_for(address, folder, features, raw, features), n_extractors)
+
+    return _result(rate(2), rate(1), "responses/CPU s of one")
 
 
 def _extraction_rate(settings: Settings, n_extractors: int) -> float:
