@@ -59,7 +59,7 @@ class Access:
         127.0.0.1 sends that name.
         """
         if self.is_open:
-            if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            if not is_loopback(_name(host)):
                 text = "without tokens only requests to a loopback address are answered; see server.tokens"
                 raise Problem(403, text)
             return
@@ -82,6 +82,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
+
+
+def _name(host: str) -> str:
+    """The name or address in a Host header; empty where it has none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that hold no address
+        return ""
 
 
 def _holds(digests: Sequence[str], given: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -74,6 +75,7 @@ class Api:
             exception_handlers={Problem: _problem, HTTPException: _http_problem, Exception: _failure},
             lifespan=self._lifespan,
         )
+        self.app.router.redirect_slashes = False  # it would send a client, and its token, to where the Host header says
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -106,7 +108,10 @@ class Api:
         self._begin(STREAM, request)
         if self._n_streams >= MAX_STREAMS:
             raise Problem(503, f"at most {MAX_STREAMS} streams at once", headers={"retry-after": "30"})
-        return StreamingResponse(self._counted(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        headers = {"cache-control": "no-store", "content-type": "text/event-stream; charset=utf-8"}
+        if request.method == "HEAD":  # no body ends it
+            return Response(headers=headers)
+        return StreamingResponse(self._counted(), headers=headers)
 
     async def _counted(self) -> AsyncIterator[bytes]:
         self._n_streams += 1
@@ -133,8 +138,8 @@ def _body(read: Read, question: Question, known: Known, queries: StoreQueries) -
 def asked(model: type[Question], request: Request) -> Question:
     """The question of a request; raises `Problem` naming everything that is wrong with it."""
     pairs = request.query_params.multi_items()
-    if repeated := sorted({name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1}):
-        raise Problem(422, "the query cannot be used", [f"{name}: given more than once" for name in repeated])
+    if repeated := [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]:
+        raise Problem(422, "the query cannot be used", [f"{name}: given more than once" for name in sorted(repeated)])
     try:
         return model.model_validate(dict(pairs))
     except ValidationError as error:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from pydantic import BaseModel, Field
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from driftgauge.agent.api.problem import Problem
 from driftgauge.agent.api.publishing import Publishing
@@ -35,6 +35,7 @@ MAX_NAMED = 100
 """Most ids and most errors that an answer names."""
 
 _PACKED = (("content-type", b"application/msgpack"),)
+_CLOSE = {"connection": "close"}
 _STATUSES = {"malformed": 400, "too_large": 413}
 
 
@@ -148,7 +149,9 @@ async def body_of(request: Request, max_bytes: int) -> bytes:
                 parts.append(part)
                 size += len(part)
                 if size > max_bytes:
-                    raise Problem(413, f"a body has at most {max_bytes} bytes", headers={"connection": "close"})
+                    raise Problem(413, f"a body has at most {max_bytes} bytes", headers=_CLOSE)
     except TimeoutError:
-        raise Problem(408, f"the body did not come within {BODY_TIMEOUT_S:.0f} s") from None
+        raise Problem(408, f"the body did not come within {BODY_TIMEOUT_S:.0f} s", headers=_CLOSE) from None
+    except ClientDisconnect:
+        raise Problem(400, "the body ended too early") from None  # nobody reads it, and the log stays clean
     return b"".join(parts)

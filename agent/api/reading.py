@@ -1,4 +1,4 @@
-"""Answers from a store, made once for all who ask: kept until the store changes, at most `MAX_ANSWERS` of them.
+"""Answers from a store, made once for all who ask: kept until the store changes or is away, at most `MAX_ANSWERS`.
 
 Owns the look at the store every `LOOK_S` seconds. An answer is therefore at most that old, and 50 dashboards cost the
 queries of one. Queries run in `THREADS` threads, on read-only connections.
@@ -120,8 +120,9 @@ class StoreReader:
                     self.version += 1
                     self._answers.clear()
                     self._tell()
-            except ConnectorError as error:
+            except (ConnectorError, OSError) as error:
                 log.debug("no look at the store: %s", error)
+                self._answers.clear()  # what they said may hold no more, and nothing would tell
             await asyncio.sleep(LOOK_S)
 
     def _tell(self) -> None:

@@ -41,10 +41,10 @@ def serve(
 def served(settings: Settings) -> Iterator[str]:
     """Serve the store of the settings; gives the address of the dashboard."""
     from driftgauge.agent.api.build import open_server
-    from driftgauge.agent.outlets.http import listen
+    from driftgauge.agent.outlets.http import address, listen
 
     with closing(open_server(settings, listen(settings.server.host, settings.server.port))) as server:
-        yield f"http://{server.host}:{server.port}"
+        yield address(server.host, server.port)
 
 
 def token() -> None:

@@ -18,7 +18,7 @@ from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.silenced import Silenced, Unsilenced
 from driftgauge.agent.delivery.wanted import Wanted
 from driftgauge.agent.environment import variable
-from driftgauge.agent.outlets.http import Server, listen, metrics_route, pages
+from driftgauge.agent.outlets.http import Server, address, listen, metrics_route, pages
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
 from driftgauge.config.settings import Settings
@@ -122,7 +122,7 @@ def page(settings: Settings, sinks: Sequence[Courier | Repeater], queries: Store
     ready = Readiness(sinks, settings.delivery.unready_after_s)
     routes = {"/metrics": metrics_route(registry), "/healthz": ready.healthz, "/readyz": ready.readyz}
     with closing(Server(pages(routes), listen(settings.server.host, port))):
-        log.info("metrics on http://%s:%s/metrics", settings.server.host, port)
+        log.info("metrics on %s/metrics", address(settings.server.host, port))
         yield
 
 

@@ -14,7 +14,7 @@ from driftgauge.agent import kafka_settings
 from driftgauge.agent.extraction.extractor import Extractor
 from driftgauge.agent.extraction.metrics import ExtractionMetrics
 from driftgauge.agent.outlets import health
-from driftgauge.agent.outlets.http import Server, listen, pages
+from driftgauge.agent.outlets.http import Server, address, listen, pages
 from driftgauge.agent.service import build
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.formats.extracted import without_content
@@ -80,5 +80,5 @@ def page(settings: Settings, running: Extractor) -> Iterator[None]:
     registry = CollectorRegistry()
     registry.register(ExtractionMetrics(running.work))
     with closing(Server(pages(health.routes(running.health, registry)), listen(settings.server.host, port))):
-        log.info("metrics on http://%s:%s/metrics", settings.server.host, port)
+        log.info("metrics on %s/metrics", address(settings.server.host, port))
         yield

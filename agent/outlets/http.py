@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
 MAX_HEADER_BYTES = 32 * 1024
+_PART_BYTES = 4 * 1024
 TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 30
 CLOSE_S = 2
@@ -102,6 +103,15 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
         raise ConnectorError(f"cannot listen on {host}:{port}: {error}", retriable=False) from None
+
+
+def address(host: str, port: int) -> str:
+    """The URL of a server.
+
+    >>> address("::1", 9464)
+    'http://[::1]:9464'
+    """
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Server:
@@ -176,7 +186,11 @@ class _Protocol(H11Protocol):
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        # in parts: headers that come whole, in one piece, are not measured
+        for start in range(0, len(data), _PART_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + _PART_BYTES])
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
         elif self._deadline is None:

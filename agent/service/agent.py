@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.health import ROLLBACK, STATUS, Health, routes
-from driftgauge.agent.outlets.http import Response, json_response
+from driftgauge.agent.outlets.http import Response, address, json_response
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
@@ -102,7 +102,7 @@ def open_agent(
             pages: dict[str, Callable[..., Response]] = {STATUS: health.status, ROLLBACK: rolled_back}
             web = WebProcess(settings, {**routes(health, registry), **pages})
             stack.callback(web.close)
-            log.info("dashboard, API, health and metrics on http://%s:%d", settings.server.host, web.port)
+            log.info("dashboard, API, health and metrics on %s", address(settings.server.host, web.port))
         backoff = Backoff(settings.kafka.patience_s, stopping, observers)
         store = backoff.until(lambda: build.store(settings, keep_audit=keep_audit))
         stack.callback(store.close)

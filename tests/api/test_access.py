@@ -83,7 +83,7 @@ def test_what_holds_no_data_needs_no_token(guarded: int, path: str) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
 def test_without_tokens_a_name_of_another_host_is_refused(unguarded: int, operation: Operation) -> None:
     assert asked(unguarded, operation) not in (401, 403)
-    for host in ("gauge.example", "127.0.0.1.example", "localhost.example:80", "[::2]"):
+    for host in ("gauge.example", "127.0.0.1.example", "localhost.example:80", "[::2]", "[", "[::1", "[x]"):
         assert asked(unguarded, operation, {"host": host}) == 403
 
 
