@@ -6,6 +6,7 @@ Bounded by `MAX_WAITING_BYTES` of requests that wait.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,8 @@ from driftgauge.connectors.base import ConnectorError, Message
 
 if TYPE_CHECKING:
     from driftgauge.connectors.kafka.sink import KafkaSink
+
+log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES = 64 * 2**20
 
@@ -86,10 +89,13 @@ class Publishing:
         return [self._attempt(messages) for messages in requests]  # one was too large: find out which
 
     def _attempt(self, messages: Sequence[Message]) -> Problem | None:
-        sink = self._sink = self._sink or self._open_sink()
-        n_before = sink.stats.oversized
         try:
+            sink = self._sink = self._sink or self._open_sink()
+            n_before = sink.stats.oversized
             sink.publish(messages)
         except ConnectorError as error:
             return Problem(503, str(error), headers=_AWAY)
+        except Exception:  # whatever it is: this and all later requests would wait for ever
+            log.exception("publishing failed")
+            return Problem(500, "publishing failed; the log has the cause")
         return Problem(413, "the broker accepts no record as large") if sink.stats.oversized > n_before else None

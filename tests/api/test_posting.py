@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from kafka import KafkaAdminClient
 
+from driftgauge.agent.api.problem import Problem
+from driftgauge.agent.api.publishing import Publishing
 from driftgauge.config.settings import Settings
+from driftgauge.connectors.base import Message
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.sql_store import open_store
@@ -115,6 +119,19 @@ def test_without_a_broker_nothing_is_accepted(port: int) -> None:
         reply = post(port, path, content)
         assert (reply.status, reply.headers["retry-after"]) == (503, "5")
         assert "no Kafka broker" in reply.json["detail"]
+
+
+def test_no_request_waits_for_ever_after_a_failure_of_another_kind() -> None:
+    def broken() -> NoReturn:
+        raise RuntimeError("hunter2")
+
+    async def publish(publishing: Publishing) -> None:
+        for _ in range(2):
+            with pytest.raises(Problem, match="publishing failed") as raised:
+                await asyncio.wait_for(publishing.publish([Message(0, "labels", b"r", b"{}")]), 30)
+            assert raised.value.status == 500
+
+    asyncio.run(publish(Publishing(broken)))
 
 
 def test_a_rollback_needs_an_agent_and_a_version(port: int) -> None:
