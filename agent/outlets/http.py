@@ -100,9 +100,12 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
+        listener = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
         raise ConnectorError(f"cannot listen on {host}:{port}: {error}", retriable=False) from None
+    # connections inherit it: else the body waits up to 40 ms until the client has acknowledged the headers
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def address(host: str, port: int) -> str:

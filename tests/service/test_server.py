@@ -120,6 +120,13 @@ def test_a_port_in_use_is_a_clear_error(server: Server) -> None:
         listen("127.0.0.1", server.port)
 
 
+def test_the_body_of_an_answer_does_not_wait_for_the_client_to_acknowledge_the_headers() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_server_can_be_closed_twice() -> None:
     server = Server(pages({}), listen("127.0.0.1", 0))
     server.close()
