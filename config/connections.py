@@ -67,6 +67,15 @@ class TopicSettings(Section):
             raise ValueError(f"{', '.join(both)} would be both read and written")
         return self
 
+    @model_validator(mode="after")
+    def _names_that_kafka_allows(self) -> Self:
+        named = {*self.generations, *self.labels, *(topic for _, topic in self if topic and isinstance(topic, str))}
+        if refused := sorted(topic for topic in named if not re.fullmatch(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", topic)):
+            listed = ", ".join(map(repr, refused))
+            text = f"Kafka allows no topic named {listed}: a name is up to 249 of A-Z, a-z, 0-9, `.`, `_`, `-`"
+            raise ValueError(text)
+        return self
+
 
 class KafkaSettings(Section):
     """The Kafka cluster."""

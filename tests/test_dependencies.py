@@ -7,6 +7,7 @@ import gzip
 import inspect
 import logging
 import re
+import select
 import socket
 import tomllib
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from river.linear_model import LogisticRegression
 from river.utils import VectorDict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from driftgauge.agent.outlets.http import Server, json_response, listen, pages
+from driftgauge.agent.outlets.http import Response, Server, json_response, listen, pages
 from driftgauge.connectors.kafka.sockets import DIRECT_URL, DirectConnection, LargeReads
 from driftgauge.connectors.kafka.unpacking import GZIP, BatchTooLargeError, bound_batches
 from driftgauge.models.classify.trees import classification_tree, read, regression_tree
@@ -152,6 +153,19 @@ def check_h11_protocol() -> None:
                 assert client.recv(4096) == b""
 
 
+def check_write_pauses() -> None:
+    """A client that does not read what it asked for is cut off."""
+    large = pages({"/": lambda: Response(bytes(1 << 24))})
+    with (
+        closing(Server(large, listen("127.0.0.1", 0), timeout_s=0.1)) as server,
+        closing(socket.create_connection((server.host, server.port), 30)) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        errors = select.poll()
+        errors.register(client, 0)  # it says when the connection is gone, and reads nothing
+        assert errors.poll(30_000)
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "KafkaConsumer._fetcher": check_fetcher,
     "KafkaProducer._sender": check_sender,
@@ -164,6 +178,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "selector.log": check_selector_log,
     "Tree.predict": check_trees,
     "H11Protocol": check_h11_protocol,
+    "H11Protocol.pause_writing": check_write_pauses,
     "sklearn.tree._criterion": check_trees,
     "sklearn.tree._splitter": check_trees,
     "sklearn.tree._tree": check_trees,

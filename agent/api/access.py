@@ -44,24 +44,25 @@ class Access:
     Examples
     --------
     >>> access = Access({"read": [digest(b"secret")]}, "0.0.0.0")
-    >>> access.check("read", "Bearer secret", "gauge.example")
-    >>> Access({}, "127.0.0.1").check("label", "", "localhost:9464")
+    >>> access.check("read", "Bearer secret")
+    >>> Access({}, "127.0.0.1").check("label", "")
     """
 
     def __init__(self, digests: Mapping[Role, Sequence[str]], host: str) -> None:
         self._digests = {role: tuple(found) for role, found in digests.items()}
         self.is_open = is_loopback(host) and not any(self._digests.values())
 
-    def check(self, role: Role, authorization: str, host: str) -> None:
-        """Raise `Problem` unless a request with these headers has the role.
+    def check_host(self, host: str) -> None:
+        """Raise `Problem` where a request without tokens names another host than loopback.
 
-        Without tokens the request must name a loopback host: a page of another site that resolves its own name to
-        127.0.0.1 sends that name.
+        A page of another site that resolves its own name to 127.0.0.1 sends that name.
         """
+        if self.is_open and not is_loopback(_name(host)):
+            raise Problem(403, "without tokens only requests to a loopback address are answered; see server.tokens")
+
+    def check(self, role: Role, authorization: str) -> None:
+        """Raise `Problem` unless a request with this header has the role."""
         if self.is_open:
-            if not is_loopback(_name(host)):
-                text = "without tokens only requests to a loopback address are answered; see server.tokens"
-                raise Problem(403, text)
             return
         scheme, _, token = authorization.partition(" ")
         given = digest(token.strip().encode("utf-8", "surrogateescape"))

@@ -71,7 +71,7 @@ class Api:
                 *(agent_pages(ask) if ask else ()),
                 *page_routes(),
             ],
-            middleware=[Middleware(Guard, rate=rate)],
+            middleware=[Middleware(Guard, rate=rate, access=access)],
             exception_handlers={Problem: _problem, HTTPException: _http_problem, Exception: _failure},
             lifespan=self._lifespan,
         )
@@ -126,8 +126,7 @@ class Api:
 
     def _begin(self, operation: Operation, request: Request) -> Question:
         """The question of a request that may ask it; raises `Problem` otherwise."""
-        headers = request.headers
-        self._access.check(operation.role, headers.get("authorization", ""), headers.get("host", ""))
+        self._access.check(operation.role, request.headers.get("authorization", ""))
         return asked(operation.question, request)
 
 

@@ -1,12 +1,13 @@
-"""What holds for every request: a rate for each client, headers that protect browsers, nothing across origins."""
+"""What holds for every request: a rate for each client, a host, headers that protect browsers."""
 
 from __future__ import annotations
 
 import math
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from driftgauge.agent.api.access import Access
 from driftgauge.agent.api.problem import Problem
 from driftgauge.agent.api.rate import RateLimit
 
@@ -27,11 +28,11 @@ HEADERS = {
 class Guard:
     """Middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, rate: RateLimit) -> None:
-        self._app, self._rate = app, rate
+    def __init__(self, app: ASGIApp, rate: RateLimit, access: Access) -> None:
+        self._app, self._rate, self._access = app, rate, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on unless its client sends too many."""
+        """Pass a request on unless its client sends too many, or it came under the name of another site."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -43,9 +44,15 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        client = scope["client"][0] if scope["client"] else ""
-        if wait_s := self._rate.wait_s(client):
-            problem = Problem(429, "too many requests", headers={"retry-after": str(math.ceil(wait_s))})
+        try:
+            self._check(scope)
+        except Problem as problem:
             await problem.response()(scope, receive, protected)
         else:
             await self._app(scope, receive, protected)
+
+    def _check(self, scope: Scope) -> None:
+        client = scope["client"][0] if scope["client"] else ""
+        if wait_s := self._rate.wait_s(client):
+            raise Problem(429, "too many requests", headers={"retry-after": str(math.ceil(wait_s))})
+        self._access.check_host(Headers(scope=scope).get("host", ""))

@@ -1,7 +1,7 @@
 """An HTTP server in a thread, for an ASGI application: the pages of health and metrics, or the whole API.
 
 Owns one listening socket and one thread with an event loop. Bounded: `MAX_CONNECTIONS` at once, `MAX_HEADER_BYTES` of
-headers, and `TIMEOUT_S` seconds for a client to send the headers of a request.
+headers, and `TIMEOUT_S` seconds for a client to send the headers of a request, and to go on reading an answer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class Server:
     ----------
     listener : the socket to listen on, which the server closes
     closing : called in the event loop before the server closes, to end responses that would last for ever
-    timeout_s : seconds for a client to send the headers of a request
+    timeout_s : seconds for a client to send the headers of a request, and for one that reads nothing to go on reading
 
     Attributes
     ----------
@@ -177,12 +178,13 @@ class Server:
 
 
 class _Protocol(H11Protocol):
-    """Closes a connection whose client takes too long to send the headers of a request."""
+    """Closes a connection whose client takes too long to send the headers of a request, or to read an answer."""
 
     def __init__(self, timeout_s: float, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timeout_s = timeout_s
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -199,12 +201,31 @@ class _Protocol(H11Protocol):
         elif self._deadline is None:
             self._await_headers()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._timeout_s, self._reset)
+
+    def _reset(self) -> None:
+        # without this the system goes on sending what the client does not read
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting_for_reader()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:
         self._deadline = self.loop.call_later(self._timeout_s, self.transport.close)
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from driftgauge.agent.api.access import ROLES, new_token
+from driftgauge.agent.api.access import ROLES, Access, new_token
 from driftgauge.agent.api.guard import Guard
 from driftgauge.agent.api.operations import OTHERS, READS, Operation
 from driftgauge.agent.api.rate import MAX_CLIENTS, RateLimit
@@ -87,6 +87,11 @@ def test_without_tokens_a_name_of_another_host_is_refused(unguarded: int, operat
         assert asked(unguarded, operation, {"host": host}) == 403
 
 
+@pytest.mark.parametrize("path", ["/", "/openapi.json", "/nothing"])
+def test_a_page_of_another_site_reads_nothing_under_its_own_name(unguarded: int, path: str) -> None:
+    assert ask(unguarded, path, {"host": "evil.example"}).status == 403
+
+
 def test_without_tokens_nothing_is_served_on_other_addresses(empty_store: Path) -> None:
     with api_on(empty_store, server__host="0.0.0.0") as port:
         assert ask(port, READS[0].path).status == 401
@@ -134,7 +139,7 @@ def test_the_command_prints_a_token_and_its_digest() -> None:
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
-    app = Guard(pages({"/page": lambda: json_response({})}), RateLimit(1, now=lambda: 0.0))
+    app = Guard(pages({"/page": lambda: json_response({})}), RateLimit(1, now=lambda: 0.0), Access({}, "127.0.0.1"))
     with closing(Server(app, listen("127.0.0.1", 0))) as server:
         first, second = (ask(server.port, "/page") for _ in range(2))
     assert (first.status, second.status, second.headers["retry-after"]) == (200, 429, "1")

@@ -49,8 +49,9 @@ def test_headers_that_come_in_one_piece_are_bounded_too(port: int) -> None:
 @pytest.mark.parametrize("path", ["/v1/domains/", "/v1/labels/", "/assets/main.js/"])
 def test_no_answer_sends_a_client_to_the_host_that_it_named(port: int, path: str) -> None:
     reply = ask(port, path, {"host": "gauge.example"})
-    assert reply.status == 404
+    assert reply.status == 403
     assert "location" not in reply.headers
+    assert ask(port, path).status == 404
 
 
 def test_a_question_for_the_headers_of_a_stream_ends(port: int) -> None:

@@ -114,6 +114,7 @@ def test_a_word_that_yaml_reads_as_something_else_is_reported_with_its_line(
         ({"windows__hop_s": 200_000}, "hop_s (200000) must not exceed window_s (86400)"),
         ({"windows__hop_s": 1}, "at most 10,000 times hop_s"),
         ({"kafka__topics__alerts": "labels"}, "labels would be both read and written"),
+        ({"kafka__topics__labels": "bad topic!"}, "Kafka allows no topic named 'bad topic!'"),
         ({"kafka__topics__generations": ""}, "generations must name at least one topic"),
         ({"kafka__bootstrap_servers": ""}, "bootstrap_servers must name at least one broker"),
         ({"kafka__security_protocol": "SASL_SSL"}, "needs sasl_username"),
