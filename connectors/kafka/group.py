@@ -127,6 +127,7 @@ class KafkaGroup:
         )
         bound_batches(self._opened, self._max_unpacked_bytes)
         self._opened.subscribe(self._topics)
+        self._await_metadata()
         self._next_refresh = time.monotonic() + self._refresh_s
         self._stalls.reset()
         self._absent_since = None
@@ -190,6 +191,14 @@ class KafkaGroup:
         if self._opened is None:
             raise ConnectorError("the member of the group is not open", retriable=False)
         return self._opened
+
+    def _await_metadata(self) -> None:
+        """Return when the client knows the partitions: the leader of a group that does not know them assigns none."""
+        deadline = time.monotonic() + self._connection.connect_timeout_s
+        while not all(map(self._consumer.partitions_for_topic, self._topics)):
+            if time.monotonic() > deadline:
+                text = f"the broker names no partitions of topic {', '.join(self._topics)}"
+                raise ConnectorError(text, retriable=True)
 
     def _go_on(self, out_of_range: Mapping[ClientPartition, int]) -> None:
         for partition, offset in out_of_range.items():

@@ -69,7 +69,7 @@ class Tab:
 OpenTab = Callable[..., Tab]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its event loop is in the way of other tests
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser

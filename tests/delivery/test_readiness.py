@@ -33,9 +33,9 @@ def test_a_sink_that_fails_for_long_makes_delivery_unready_until_it_is_taken_aga
         assert ready.readyz().status == 200
         assert not sink.step()
         assert sink.failing_since is not None
-        at = sink.failing_since + 599
+        at = sink.failing_since + 599.5
         assert ready.readyz().status == 200
-        at = sink.failing_since + 600
+        at = sink.failing_since + 600.25
         answer = ready.readyz()
         assert answer.status == 503
         assert json.loads(answer.body)["sinks"] == {"team": "status 401: is the secret right?, for 600 s"}
