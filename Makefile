@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 
 # tests of state, estimates, settings, commands and private names of libraries
 CORE := models pipeline classifiers config estimators store test_dependencies.py
