@@ -37,7 +37,7 @@ def join(connection: KafkaConnection, topic: str) -> Iterator[Join]:
     with ExitStack() as stack:
 
         def joined(**more: Any) -> KafkaGroup:
-            given = {"group_id": name, "session_timeout_s": 6.0, "max_records": 7, **more}
+            given = {"group_id": name, "session_timeout_s": 60.0, "max_records": 7, **more}
             group = stack.enter_context(closing(KafkaGroup(connection, [topic], **given)))
             group.open()
             return group
@@ -57,7 +57,7 @@ def work(*members: KafkaGroup, seen: list[Record], until_all: bool = True) -> No
             return len(places(seen)) == N_PARTITIONS * N_RECORDS
         return all(member.assigned() for member in members) and are_disjoint(members)
 
-    until(is_done, 60.0)
+    until(is_done, 300.0)
 
 
 def first_of(member: KafkaGroup) -> list[Record]:
