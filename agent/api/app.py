@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,8 +31,6 @@ from driftgauge.agent.api.shapes import Question
 from driftgauge.agent.api.stream import changes
 from driftgauge.agent.api.views.context import Known
 from driftgauge.connectors.store.queries import StoreQueries
-
-log = logging.getLogger(__name__)
 
 MAX_STREAMS = 256
 

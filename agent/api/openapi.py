@@ -7,7 +7,6 @@ python -m driftgauge.agent.api.openapi docs
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from driftgauge.agent.api.operating import Rollback
 from driftgauge.agent.api.operations import OTHERS, READS, Operation
 from driftgauge.agent.api.problem import CONTENT_TYPE, ProblemBody
-from driftgauge.agent.api.reading import Answer
+from driftgauge.agent.api.reading import Answer, answer_of
 from driftgauge.agent.api.shapes import CARRIED
 from driftgauge.connectors.publishing import contract
 
@@ -48,8 +47,7 @@ _DESCRIPTION = "How right deployed language models are, since when, why, and wha
 
 def document() -> Answer:
     """The document as the server answers it."""
-    body = json.dumps(openapi()).encode()
-    return Answer(body, b"", hashlib.blake2b(body, digest_size=12).hexdigest())
+    return answer_of(json.dumps(openapi()).encode())
 
 
 def openapi() -> Schema:

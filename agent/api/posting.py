@@ -7,7 +7,6 @@ A request is accepted as a whole or refused as a whole, and may be sent again: a
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -27,8 +26,6 @@ from driftgauge.connectors.decoding.formats.payload import PayloadError
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.labels.posted import MAX_LABELS_BYTES, posted_labels
 from driftgauge.models.events import Chunk, Generation, Label
-
-log = logging.getLogger(__name__)
 
 BODY_TIMEOUT_S = 30.0
 MAX_NAMED = 100
@@ -67,7 +64,8 @@ class Posting:
 
     Parameters
     ----------
-    labels_topic, events_topic : where records go; empty: none are taken
+    labels_topic : where labels go; empty: none are taken
+    events_topic : where events go
     make_decoder : makes the agent's own decoder, at the first event: it needs much of the agent
     """
 

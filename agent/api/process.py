@@ -6,7 +6,6 @@ It ends when the agent says so, or is gone.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import sys
 import threading
@@ -18,8 +17,6 @@ from driftgauge.agent.api.build import open_server
 from driftgauge.agent.outlets.http import Response
 from driftgauge.agent.service.logs import start_logging
 from driftgauge.config.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 def main() -> None:

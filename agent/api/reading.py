@@ -40,6 +40,12 @@ class Answer(NamedTuple):
     etag: str
 
 
+def answer_of(body: bytes) -> Answer:
+    """The answer with this body."""
+    zipped = gzip.compress(body, compresslevel=5, mtime=0) if len(body) >= ZIPPED_FROM_BYTES else b""
+    return Answer(body, zipped, hashlib.blake2b(body, digest_size=12).hexdigest())
+
+
 class StoreReader:
     """Reads one store for all requests.
 
@@ -109,9 +115,7 @@ class StoreReader:
             raise Problem(503, str(error), headers={"retry-after": "2"}) from error
 
     def _encoded(self, make: Callable[[StoreQueries], bytes]) -> Answer:
-        body = self.read(make)
-        zipped = gzip.compress(body, compresslevel=5, mtime=0) if len(body) >= ZIPPED_FROM_BYTES else b""
-        return Answer(body, zipped, hashlib.blake2b(body, digest_size=12).hexdigest())
+        return answer_of(self.read(make))
 
     async def _watch(self) -> None:
         while True:
@@ -122,7 +126,7 @@ class StoreReader:
                     self._tell()
             except (ConnectorError, OSError) as error:
                 log.debug("no look at the store: %s", error)
-                self._answers.clear()  # what they said may hold no more, and nothing would tell
+                self._answers.clear()  # they may be wrong by now, and no change would be seen
             await asyncio.sleep(LOOK_S)
 
     def _tell(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from driftgauge.agent.delivery.repeater import Repeater
 from driftgauge.agent.delivery.silenced import Silenced, Unsilenced
 from driftgauge.agent.delivery.wanted import Wanted
 from driftgauge.agent.environment import variable
-from driftgauge.agent.outlets.http import Server, address, listen, metrics_route, pages
+from driftgauge.agent.outlets.http import metrics_route, status_pages
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
 from driftgauge.config.settings import Settings
@@ -104,8 +104,9 @@ def couriers(
     return found
 
 
-@contextmanager
-def page(settings: Settings, sinks: Sequence[Courier | Repeater], queries: StoreQueries) -> Iterator[None]:
+def page(
+    settings: Settings, sinks: Sequence[Courier | Repeater], queries: StoreQueries
+) -> AbstractContextManager[None]:
     """The pages with metrics, health and readiness, where the settings ask for them.
 
     Raises
@@ -113,17 +114,11 @@ def page(settings: Settings, sinks: Sequence[Courier | Repeater], queries: Store
     ConnectorError
         When they cannot listen on their port.
     """
-    port = settings.delivery.status_port
-    if not port:
-        yield
-        return
     registry = CollectorRegistry()
     registry.register(DeliveryMetrics(sinks, queries))
     ready = Readiness(sinks, settings.delivery.unready_after_s)
     routes = {"/metrics": metrics_route(registry), "/healthz": ready.healthz, "/readyz": ready.readyz}
-    with closing(Server(pages(routes), listen(settings.server.host, port))):
-        log.info("metrics on %s/metrics", address(settings.server.host, port))
-        yield
+    return status_pages(settings.server.host, settings.delivery.status_port, routes)
 
 
 def wanted(sink: SinkSettings) -> Wanted:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 
 from prometheus_client import CollectorRegistry
@@ -14,14 +12,12 @@ from driftgauge.agent import kafka_settings
 from driftgauge.agent.extraction.extractor import Extractor
 from driftgauge.agent.extraction.metrics import ExtractionMetrics
 from driftgauge.agent.outlets import health
-from driftgauge.agent.outlets.http import Server, address, listen, pages
+from driftgauge.agent.outlets.http import status_pages
 from driftgauge.agent.service import build
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.formats.extracted import without_content
 from driftgauge.connectors.kafka.group import KafkaGroup
 from driftgauge.connectors.kafka.sink import KafkaSink
-
-log = logging.getLogger(__name__)
 
 COMPRESSION = "lz4"
 """Codec of the topic of features: the names of fields repeat, so less than half of the bytes remain."""
@@ -64,8 +60,7 @@ def _sink(settings: Settings) -> KafkaSink:
     return KafkaSink(kafka_settings.connection(settings.kafka), compression=COMPRESSION, shortened=without_content)
 
 
-@contextmanager
-def page(settings: Settings, running: Extractor) -> Iterator[None]:
+def page(settings: Settings, running: Extractor) -> AbstractContextManager[None]:
     """The pages with metrics, health and readiness, where the settings ask for them.
 
     Raises
@@ -73,12 +68,7 @@ def page(settings: Settings, running: Extractor) -> Iterator[None]:
     ConnectorError
         When they cannot listen on their port.
     """
-    port = settings.extract.status_port
-    if not port:
-        yield
-        return
     registry = CollectorRegistry()
     registry.register(ExtractionMetrics(running.work))
-    with closing(Server(pages(health.routes(running.health, registry)), listen(settings.server.host, port))):
-        log.info("metrics on %s/metrics", address(settings.server.host, port))
-        yield
+    routes = health.routes(running.health, registry)
+    return status_pages(settings.server.host, settings.extract.status_port, routes)

@@ -71,11 +71,10 @@ class Extractor:
         open_sink: Callable[[], KafkaSink],
         stopping: threading.Event,
         *,
-        health: Health | None = None,
         patience_s: float = 600.0,
     ) -> None:
         self.work = Work()
-        self.health = health or Health()
+        self.health = Health()
         self._task, self._spec, self._topic = task, spec, topic
         self._open_group, self._open_sink, self._stopping = open_group, open_sink, stopping
         self._backoff = Backoff(patience_s, stopping, [self.health])

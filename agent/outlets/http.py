@@ -12,7 +12,8 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -109,6 +110,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+@contextmanager
+def status_pages(host: str, port: int, routes: Mapping[str, Route]) -> Iterator[None]:
+    """Serve the pages of health and metrics while the context is open; with ``port`` 0 there are none.
+
+    Raises
+    ------
+    ConnectorError
+        When the address cannot be listened on.
+    """
+    if not port:
+        yield
+        return
+    with closing(Server(pages(routes), listen(host, port))):
+        log.info("metrics on %s/metrics", address(host, port))
+        yield
+
+
 def address(host: str, port: int) -> str:
     """The URL of a server.
 
@@ -124,7 +142,7 @@ class Server:
     Parameters
     ----------
     listener : the socket to listen on, which the server closes
-    closing : called in the event loop before the server closes, to end responses that would last for ever
+    before_close : called in the event loop before the server closes, to end responses that would last for ever
     timeout_s : seconds for a client to send the headers of a request, and for one that reads nothing to go on reading
 
     Attributes
@@ -136,11 +154,11 @@ class Server:
         self,
         app: ASGIApp,
         listener: socket.socket,
-        closing: Callable[[], None] = lambda: None,
+        before_close: Callable[[], None] = lambda: None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.host, self.port = listener.getsockname()[:2]
-        self._listener, self._closing = listener, closing
+        self._listener, self._before_close = listener, before_close
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -173,7 +191,7 @@ class Server:
             self._runner.run(self._uvicorn.serve(sockets=[self._listener]))
 
     def _end(self) -> None:
-        self._closing()
+        self._before_close()
         self._uvicorn.should_exit = True
 
 
