@@ -149,7 +149,8 @@ def check_h11_protocol() -> None:
                 client.sendall(before)
                 answer = b""
                 while before and not answer.endswith(b"{}\n"):  # headers and body may come apart
-                    assert (part := client.recv(4096))
+                    part = client.recv(4096)
+                    assert part
                     answer += part
                 assert answer.startswith(b"HTTP/1.1 200 OK" if before else b"")
                 client.sendall(b"GET / HT")
