@@ -35,7 +35,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from driftgauge.agent.outlets.http import Response, Server, json_response, listen, pages
 from driftgauge.connectors.kafka.sockets import DIRECT_URL, DirectConnection, LargeReads
 from driftgauge.connectors.kafka.unpacking import GZIP, BatchTooLargeError, bound_batches
-from driftgauge.models.classify.trees import classification_tree, read, regression_tree
+from driftgauge.models.classify.trees import Forest, classification_tree, read, regression_tree
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("agent", "connectors", "models", "config")
@@ -139,6 +139,10 @@ def check_trees() -> None:
         classifier: Any = DecisionTreeClassifier(max_features="sqrt", random_state=7).fit(rows, right)
         tree = classification_tree(rows, right.astype(float), 7)
         np.testing.assert_array_equal(read(tree, rows), classifier.predict_proba(rows)[:, 1])
+        trees = [classification_tree(rows, right.astype(float), seed) for seed in range(9)]
+        total = sum(read(tree, rows) for tree in trees)
+        for some in (rows[:1], rows[:7], rows):  # few rows are read from all trees at once
+            np.testing.assert_array_equal(Forest(trees).mean(some), (total / 9)[: len(some)])
 
 
 def check_h11_protocol() -> None:

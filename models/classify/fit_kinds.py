@@ -21,7 +21,7 @@ from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.fits import Fit
 from driftgauge.models.classify.labelled_rows import compressed
 from driftgauge.models.classify.regression_forest import fit_regression_forest
-from driftgauge.models.classify.trees import classification_tree, read
+from driftgauge.models.classify.trees import Forest, classification_tree
 
 Predict: TypeAlias = Callable[[Float32s], Float64s]
 FitHard: TypeAlias = Callable[[Float32s, Float64s, Float64s, int], Predict]
@@ -117,7 +117,7 @@ def _balanced_trees(features: Float32s, is_right: Float64s, weight: Float64s, se
     for _ in range(_TREES):
         drawn = np.concatenate([rng.choice(s, size, p=p) for s, p in zip(sides, shares, strict=True)])
         trees.append(classification_tree(features[drawn], is_right[drawn], int(rng.integers(2**31))))
-    return lambda x: np.add.reduce([read(tree, x) for tree in trees]) / len(trees)
+    return Forest(trees).mean
 
 
 def logistic_regression(features: Float32s, is_right: Float64s, weight: Float64s, seed: int) -> Predict:

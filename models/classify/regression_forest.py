@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftgauge.models.arrays import Float32s, Float64s
-from driftgauge.models.classify.trees import Grown, read, regression_tree
+from driftgauge.models.classify.trees import Forest, Grown, read, regression_tree
 
 _TREE_ROWS = 500
 _MIN_LEAF_ROWS = 5
@@ -27,19 +27,16 @@ class RegressionForest:
     """
 
     def __init__(self, trees: list[Grown], level: float, columns: npt.NDArray[np.intp], outside: Float64s) -> None:
-        self.trees = trees
+        self.forest = Forest(trees) if trees else None
         self.level = level
         self.columns = columns
         self.outside = outside
 
     def probabilities(self, features: Float32s) -> Float64s:
         """(n,) in [0, 1], the mean over the trees; the mean of the labels where no feature had a value in the fit."""
-        if not self.trees:
+        if self.forest is None:
             return np.full(len(features), self.level)
-        rows, total = np.ascontiguousarray(features[:, self.columns]), np.zeros(len(features))
-        for tree in self.trees:
-            total += read(tree, rows)
-        return total / len(self.trees)
+        return self.forest.mean(np.ascontiguousarray(features[:, self.columns]))
 
 
 def fit_regression_forest(
