@@ -72,34 +72,50 @@ class EventClock:
     True 70.0
     True 70.0
     True 200.0
+
+    Attributes
+    ----------
+    furthest : the highest event time of any partition; -inf before the first event
+    event_time : event time of the slowest active partition. It may go back when a partition starts behind the others
     """
 
     def __init__(self, idle_after_s: float = 600.0) -> None:
         self.idle_after_s = idle_after_s
         self.partitions: dict[str, PartitionClock] = {}
+        self.furthest = self.event_time = -math.inf
 
     def observe(self, partition: str, event_time: float, max_jump_s: float = math.inf) -> bool:
         """Take the next event time of a partition; False: it is too far ahead to be believed yet."""
-        if partition not in self.partitions:
-            self.partitions[partition] = PartitionClock()
-        return self.partitions[partition].observe(event_time, max_jump_s)
-
-    @property
-    def furthest(self) -> float:
-        """The highest event time of any partition; -inf before the first event."""
-        return max((clock.event_time for clock in self.partitions.values()), default=-math.inf)
-
-    @property
-    def event_time(self) -> float:
-        """Event time of the slowest active partition. It may go back when a partition starts behind the others."""
-        oldest = self.furthest - self.idle_after_s
-        times = (clock.event_time for clock in self.partitions.values())
-        return min((t for t in times if t >= oldest), default=-math.inf)
+        if (clock := self.partitions.get(partition)) is None:
+            clock = self.partitions[partition] = PartitionClock()
+        before = clock.event_time
+        is_believed = clock.observe(event_time, max_jump_s)
+        if clock.event_time != before:
+            self._follow(before, clock.event_time)
+        return is_believed
 
     def tick(self, event_time: float) -> None:
         """Move every partition on to at least this time."""
         for clock in self.partitions.values():
             clock.event_time = max(clock.event_time, event_time)
+        self._look_at_all()
+
+    def _follow(self, before: float, after: float) -> None:
+        """One partition moved. There may be thousands, so all are looked at only where the slowest is another now."""
+        furthest = max(self.furthest, after)
+        oldest = furthest - self.idle_after_s
+        if after < before or before == self.event_time or self.event_time < oldest:
+            self._look_at_all()
+            return
+        self.furthest = furthest
+        if after >= oldest:
+            self.event_time = min(self.event_time, after)
+
+    def _look_at_all(self) -> None:
+        times = [clock.event_time for clock in self.partitions.values()]
+        self.furthest = max(times, default=-math.inf)
+        oldest = self.furthest - self.idle_after_s
+        self.event_time = min((t for t in times if t >= oldest), default=-math.inf)
 
     def of(self, partition: str) -> float:
         """Event time of one partition; -inf where it had no event."""
@@ -113,4 +129,5 @@ class EventClock:
     def restore(self, saved: Saved) -> EventClock:
         """Take over what `snapshot` gave; returns self."""
         self.partitions = {name: PartitionClock(event_time, recent) for name, event_time, recent in saved}
+        self._look_at_all()
         return self

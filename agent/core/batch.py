@@ -80,9 +80,12 @@ class Batch:
         ids = (ids | {alias.response_id for alias in found.values() if alias.response_id}) - self._recalled
         pending = pending - self._recalled - self._recalled_pending
         if ids or pending:
-            labels = self.memory.labels(ids | pending)
+            stored = self.memory.responses(ids)
+            # a label of a response that is not stored is a pending one, and mostly there is none
+            named = ids | pending if self.state.n_pending else stored.keys()
+            labels = self.memory.labels(named) if named else {}
             self.labels.update(labels)
-            stored = self.memory.responses(ids | (pending & labels.keys()))
+            stored |= self.memory.responses(further) if (further := pending & labels.keys()) else {}
             self.rows.update({name: self._in_todays_columns(row) for name, row in stored.items()})
         self._recalled |= ids
         self._recalled_aliases |= aliases

@@ -8,6 +8,7 @@ comparison, never a mistake). Domains and fingerprints are interned. Unknown num
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -194,6 +195,7 @@ def number_of(name: str) -> ColumnElement[int]:
     return select(names.c.seq).where(names.c.name == name).scalar_subquery()
 
 
+@lru_cache(maxsize=8_192)  # a batch asks several times for the hash of each id
 def id_hash(text: str) -> int:
     """A signed 64-bit hash of an id."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
