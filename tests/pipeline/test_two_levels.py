@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.pipeline.two_levels import compared, values
+from tests.pipeline.two_levels import compared, estimates, log, passed_on, values, without
 
 
 def test_the_newest_responses_of_each_shard_and_the_labelled_ones_give_the_same_estimates() -> None:
@@ -15,7 +15,10 @@ def test_the_newest_responses_of_each_shard_and_the_labelled_ones_give_the_same_
     }
 
 
-def test_labels_of_an_absent_shard_are_missing_in_the_estimates() -> None:
-    found = compared(18_000, n_shards=3, absent=[1])
-    missing = [found.whole[key].n_labels - estimate.n_labels for key, estimate in found.merged.items()]
-    assert min(missing) >= 0 < sum(missing)
+def test_while_a_shard_is_absent_estimates_are_those_without_its_partitions() -> None:
+    events = log(18_000)
+    rest = estimates(without(events, 3, [1]))
+    assert {key: values(one) for key, one in estimates(passed_on(events, 3, [1])).items()} == {
+        key: values(one) for key, one in rest.items()
+    }
+    assert len(rest) == 10

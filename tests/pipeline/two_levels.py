@@ -101,21 +101,26 @@ class Shard:
 def passed_on(events: Iterable[Event], n_shards: int, absent: Sequence[int] = ()) -> Iterator[Event]:
     """What the upper level is told of a log; shards that are absent say nothing."""
     shards = [Shard(SETTINGS.windows) for _ in range(n_shards)]
-
-    def of(name: str) -> int:
-        return zlib.crc32(name.encode()) % n_shards
-
-    for event in events:
+    for event in without(events, n_shards, absent):
         if isinstance(event, Tick):
-            present = (shard for number, shard in enumerate(shards) if number not in absent)
-            yield from sorted((one for shard in present for one in shard.newest()), key=lambda one: one.event_time)
+            yield from sorted((one for shard in shards for one in shard.newest()), key=lambda one: one.event_time)
             yield event
         elif isinstance(event, Label):
-            if of(event.response_id) not in absent:
-                response = shards[of(event.response_id)].labelled(event.response_id)
-                yield from (event,) if response is None else (response, event)
-        elif isinstance(event, Generation) and shards[of(event.id)].take(event) and of(event.id) not in absent:
+            response = shards[shard_of(event, n_shards)].labelled(event.response_id)
+            yield from (event,) if response is None else (response, event)
+        elif isinstance(event, Generation) and shards[shard_of(event, n_shards)].take(event):
             yield event
+
+
+def without(events: Iterable[Event], n_shards: int, absent: Sequence[int]) -> Iterator[Event]:
+    """A log without the partitions of some shards."""
+    return (event for event in events if shard_of(event, n_shards) not in absent)
+
+
+def shard_of(event: Event, n_shards: int) -> int:
+    """The shard of a response and of its labels; -1 for other events."""
+    name = event.response_id if isinstance(event, Label) else event.id if isinstance(event, Generation) else None
+    return -1 if name is None else zlib.crc32(name.encode()) % n_shards
 
 
 def estimates(events: Iterable[Event]) -> dict[str, Estimate]:
