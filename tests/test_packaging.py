@@ -61,10 +61,10 @@ def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> 
 @pytest.mark.xdist_group("wheel")
 @pytest.mark.timeout(900)
 def test_the_installed_wheel_runs_its_demo_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv")
     scripts = tmp_path / "venv" / "bin"
-    install = ("install", "--quiet", "--disable-pip-version-check", "--no-compile")  # the demo compiles what it imports
-    subprocess.run([scripts / "pip", *install, wheel], check=True)
+    pip = (sys.executable, "-m", "pip", "--python", scripts / "python", "--quiet", "--disable-pip-version-check")
+    subprocess.run([*pip, "install", "--no-compile", wheel], check=True)  # the demo compiles what it imports
     empty = tmp_path / "empty"
     empty.mkdir()
     for name in LAYERS:

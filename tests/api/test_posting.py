@@ -141,7 +141,6 @@ def test_a_rollback_needs_an_agent_and_a_version(port: int) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 def test_what_is_posted_reaches_the_estimates(broker: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = settings_for(broker, tmp_path, server__enabled=True, server__port=0, windows__emit_every_labels=1)
     smallest = {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "20000"}}

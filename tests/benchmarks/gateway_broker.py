@@ -23,6 +23,7 @@ from typing import Any
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from tests.benchmarks.gateway import N_STREAMS, N_TOKENS, PACE_S, K, Result, late_ms, latencies, pin, rss_kb
 from tests.benchmarks.gateway_load import Load
+from tests.brokers import SHORT_SESSION
 from tests.deadline import until
 from tests.gateway.gateway_process import GatewayProcess
 from tests.kafka.conftest import everything_in
@@ -37,9 +38,6 @@ BYTES_PER_S = 44_000
 
 OUTBOX_BYTES, CLIENT_BYTES = 1 << 20, 20 << 20
 """Bound of the outbox; what the Kafka client may take beside it."""
-
-# a killed broker may come back only when its session has ended
-SHORT_SESSION = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "300"}
 
 
 def measure() -> dict[str, dict[str, Any]]:

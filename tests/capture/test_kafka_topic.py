@@ -20,7 +20,7 @@ from tests.deadline import until
 from tests.decode.payloads import FOLDER
 from tests.kafka.conftest import everything_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 PROGRAM = """
 import sys

@@ -16,7 +16,7 @@ from driftgauge.connectors.base import ConnectorError
 from tests.deadline import until
 from tests.demo.signals import accept_ctrl_c
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 WAIT_S = 600.0
 

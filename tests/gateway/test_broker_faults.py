@@ -24,10 +24,11 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.topics import create_topics
+from tests.brokers import SHORT_SESSION
 from tests.deadline import until
 from tests.kafka.conftest import everything_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 MIB = 1 << 20
 VALUE = os.urandom(100_000)
@@ -90,9 +91,7 @@ def test_a_broker_that_is_absent_frozen_and_killed_costs_no_event_within_the_bou
             n_put += 1
         return accepted
 
-    # a killed broker may come back only when its session has ended
-    properties = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "300"}
-    broker = KafkaBroker(tmp_path / "kafka", port, properties=properties)
+    broker = KafkaBroker(tmp_path / "kafka", port, properties=SHORT_SESSION)
     with (
         caplog.at_level(logging.WARNING, "driftgauge"),
         publishing(broker.address, topic) as (outbox, publisher),

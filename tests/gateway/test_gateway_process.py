@@ -23,7 +23,7 @@ from tests.gateway.upstream import Hit, Line, Script, Upstream, answer_of, hones
 from tests.kafka.agent_process import children
 from tests.kafka.conftest import everything_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "planted prompt"}]}

@@ -49,7 +49,6 @@ def planted(hit: Hit) -> bytes:
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 def test_no_event_log_metric_or_error_of_ours_contains_a_secret(
     tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

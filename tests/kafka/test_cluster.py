@@ -17,7 +17,7 @@ from driftgauge.connectors.kafka.source import KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 ROUNDS, PER_ROUND = 40, 25
 

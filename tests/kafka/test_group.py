@@ -17,7 +17,7 @@ from driftgauge.connectors.kafka.group import KafkaGroup
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, fill
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 N_PARTITIONS, N_RECORDS = 4, 30
 Join: TypeAlias = Callable[..., KafkaGroup]
 

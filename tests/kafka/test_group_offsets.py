@@ -15,7 +15,7 @@ from driftgauge.connectors.kafka.source import KafkaSource
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic, fill, read
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 
 def committed(broker: str, topic: str) -> int | None:

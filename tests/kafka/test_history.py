@@ -21,7 +21,7 @@ from driftgauge.models.events import Context, Generation, Label, Signal
 from tests.deadline import until
 from tests.kafka.conftest import NewTopic
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 START_S, N = 1_700_000_000, 30
 

@@ -17,7 +17,10 @@ from driftgauge.models.events import Rejected
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.xdist_group("hostile"),  # so that one worker makes the fixtures of this module, once
+]
 
 MAX_BYTES = 200_000
 GOOD: dict[str, Any] = {

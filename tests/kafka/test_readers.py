@@ -26,7 +26,7 @@ from tests.kafka.agents import running, settings_for
 from tests.kafka.conftest import NewTopic, fill
 from tests.kafka.conftest import read as polled
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 TOP = np.log(np.array([[0.5, 0.25], [0.75, 0.125]], dtype=np.float32))
 
 

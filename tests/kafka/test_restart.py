@@ -19,7 +19,7 @@ from tests.kafka.conftest import fill
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import T0, response
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 N = 60
 LASTING = (

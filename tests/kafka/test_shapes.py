@@ -27,7 +27,10 @@ from tests.decode.payloads import SERVERS, Fixture, fixtures
 from tests.kafka.agents import running, settings_for, wait_for
 from tests.kafka.conftest import everything_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.xdist_group("shapes"),  # so that one worker makes the fixtures of this module, once
+]
 
 SENT_AT = 1_772_000_000.0
 END_OF_TIME = 2_080_000_000.0

@@ -16,7 +16,7 @@ from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.topics import create_topics
 from tests.kafka.conftest import NewTopic, everything_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 
 def test_messages_arrive_in_order_with_key_value_and_headers(

@@ -17,7 +17,7 @@ from driftgauge.connectors.kafka.source import KafkaSource
 from driftgauge.connectors.kafka.topics import create_topics
 from tests.kafka.conftest import NewTopic, fill, read
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

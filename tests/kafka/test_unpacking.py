@@ -64,7 +64,6 @@ def test_checking_the_size_of_a_batch_takes_little_memory(name: str) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 @pytest.mark.parametrize("name", PACK)
 def test_a_decompression_bomb_is_one_dead_letter_and_the_agent_continues(
     name: str, broker: str, tmp_path: Path

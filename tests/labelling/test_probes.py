@@ -265,7 +265,6 @@ def flags_of(broker: str, topics: tuple[str, str], server: Server, folder: Path)
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 def test_the_command_publishes_to_the_topics_of_the_settings_once(
     broker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,7 +281,6 @@ def test_the_command_publishes_to_the_topics_of_the_settings_once(
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 def test_the_command_finishes_the_newest_run_when_it_starts_and_ends_on_sigterm(broker: str, tmp_path: Path) -> None:
     def only_the_first(request: dict[str, Any]) -> Answer | str:
         return doubled(request) if "1 + 1" in request["messages"][-1]["content"] else Answer(b"", 400)

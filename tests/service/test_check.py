@@ -144,7 +144,6 @@ def test_the_result_of_every_check_is_printed(url: str) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 def test_missing_topics_are_named_and_not_created(broker: str) -> None:
     name = f"check-{uuid.uuid4().hex[:12]}"
     create_topics(KafkaConnection((broker,)), [f"{name}-in"], partitions=1, replication=1)

@@ -80,7 +80,6 @@ def test_an_event_that_became_a_dead_letter_can_be_decoded_again(store: SqlStore
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 def test_a_retry_publishes_the_original_records_and_removes_those_acknowledged(
     broker: str, store: SqlStore, path: Path
 ) -> None:

@@ -34,6 +34,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.kafka.local_broker import KafkaBroker, free_ports
 from driftgauge.connectors.kafka.topics import create_topics
 from driftgauge.models.events import Chunk, Event, Generation, Label, Rejected
+from tests.brokers import SHORT_SESSION
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess
 from tests.kafka.proxy import Proxy
@@ -157,8 +158,8 @@ def world(folder: Path, readers: int) -> Iterator[tuple[KafkaBroker, Proxy, Agen
     """A broker that is reached through a proxy, and an agent that reads from it."""
     (port,) = free_ports(1)
     proxy = Proxy(("127.0.0.1", port))
-    through_proxy = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
-    with closing(proxy), KafkaBroker(folder / "broker", port, properties=through_proxy) as broker:
+    properties = {**SHORT_SESSION, "advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
+    with closing(proxy), KafkaBroker(folder / "broker", port, properties=properties) as broker:
         kafka = {**KAFKA, "bootstrap_servers": [f"127.0.0.1:{proxy.port}"], "readers": readers}
         with AgentProcess(folder / "agent", {**SETTINGS, "kafka": kafka}, AGENT) as agent:
             settings = load_settings(agent.config)
