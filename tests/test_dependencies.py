@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import gzip
 import inspect
 import logging
@@ -33,6 +34,7 @@ from river.utils import VectorDict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from driftgauge.agent.outlets.http import Response, Server, json_response, listen, pages
+from driftgauge.connectors.kafka.joining import keep_finished_joins
 from driftgauge.connectors.kafka.sockets import DIRECT_URL, DirectConnection, LargeReads
 from driftgauge.connectors.kafka.unpacking import GZIP, BatchTooLargeError, bound_batches
 from driftgauge.models.classify.trees import Forest, classification_tree, read, regression_tree
@@ -43,9 +45,9 @@ PUBLIC_DESPITE_UNDERSCORE = {"_asdict", "_fields", "_make", "_mapping", "_replac
 """Documented as public: of named tuples, and ``Row._mapping`` of SQLAlchemy."""
 
 
-def consumer() -> Any:
+def consumer(**more: Any) -> Any:
     """A consumer that needs no broker, because it is given the broker's version."""
-    return KafkaConsumer(bootstrap_servers="127.0.0.1:9", api_version=(4, 0))
+    return KafkaConsumer(bootstrap_servers="127.0.0.1:9", api_version=(4, 0), **more)
 
 
 def batches(value: bytes) -> Any:
@@ -63,6 +65,31 @@ def check_fetcher() -> None:
         assert [record.value for record in make(batches(bytes(900))).take()] == [bytes(900)]
         with pytest.raises(BatchTooLargeError):
             make(batches(bytes(2_000))).take()
+
+
+def check_joins() -> None:
+    """A join whose outcome no poll has taken is not made again; the client uses both methods for its joins."""
+    outcomes = iter([b"first", b"second"])
+
+    async def join() -> bytes:
+        return next(outcomes)
+
+    async def complete(*_: object) -> None:
+        pass
+
+    with closing(consumer(group_id="g")) as client:
+        coordinator = client._coordinator
+        coordinator._do_join_and_sync_async, coordinator._on_join_complete_async = join, complete
+        keep_finished_joins(client)
+
+        async def work() -> list[bytes]:
+            found = [await coordinator._do_join_and_sync_async() for _ in range(2)]
+            await coordinator._on_join_complete_async(1, "member", "range", b"first")
+            return [*found, await coordinator._do_join_and_sync_async()]
+
+        assert asyncio.run(work()) == [b"first", b"first", b"second"]
+    source = inspect.getsource(type(coordinator).join_group_async)
+    assert all(f"self.{name}" in source for name in ("_do_join_and_sync_async", "_on_join_complete_async"))
 
 
 def check_sender() -> None:
@@ -176,6 +203,9 @@ def check_write_pauses() -> None:
 
 CHECKS: dict[str, Callable[[], None]] = {
     "KafkaConsumer._fetcher": check_fetcher,
+    "KafkaConsumer._coordinator": check_joins,
+    "ConsumerCoordinator._do_join_and_sync_async": check_joins,
+    "ConsumerCoordinator._on_join_complete_async": check_joins,
     "KafkaProducer._sender": check_sender,
     "DefaultRecordBatch._buffer": check_buffer,
     "LogisticRegression._weights": check_weights,

@@ -39,6 +39,7 @@ from driftgauge.connectors.kafka.client import (
     warn_about_slow_checksums,
 )
 from driftgauge.connectors.kafka.connection import KafkaConnection
+from driftgauge.connectors.kafka.joining import keep_finished_joins
 from driftgauge.connectors.kafka.records import OnLost, next_in_range, record_of, unread
 from driftgauge.connectors.kafka.stalls import StallDetector
 from driftgauge.connectors.kafka.topics import existing_topics
@@ -90,7 +91,8 @@ class KafkaGroup:
             "group_instance_id": member_id or None,
             "partition_assignment_strategy": (_ASSIGNORS[rebalance],),
             "session_timeout_ms": int(session_timeout_s * 1000),
-            "heartbeat_interval_ms": min(3_000, int(session_timeout_s * 1000 / 3)),
+            # a member hears of a rebalance by its heartbeat, and the others wait for it
+            "heartbeat_interval_ms": min(1_000, int(session_timeout_s * 1000 / 3)),
             "max_poll_interval_ms": int(max_poll_interval_s * 1000),
         }
         self._max_records = max_records
@@ -126,6 +128,7 @@ class KafkaGroup:
             metrics_enabled=False,
         )
         bound_batches(self._opened, self._max_unpacked_bytes)
+        keep_finished_joins(self._opened)
         self._opened.subscribe(self._topics)
         self._await_metadata()
         self._next_refresh = time.monotonic() + self._refresh_s

@@ -116,8 +116,34 @@ def test_a_member_that_joins_takes_partitions_over_and_nothing_comes_twice(join:
     seen += alone(first)
     first.commit(after(seen))
     second = join(rebalance=rebalance)
+    work(first, second, seen=seen, until_all=False)
     work(first, second, seen=seen)
     assert set(places(seen).values()) == {1}
+
+
+def test_a_join_that_ends_between_two_polls_counts(join: Join) -> None:
+    """The first member leads the group: if it joined once more, all others would have to."""
+    first = join(rebalance="eager")
+    alone(first)
+    second = join(rebalance="eager")
+    work(first, second, seen=[], until_all=False)
+    third = join(rebalance="eager")
+    poll_until(lambda: is_joining(first), third, first)
+    poll_until(third.assigned, second, third)  # then the broker has answered all three
+    poll_until(lambda: not is_joining(first), first)
+
+
+def poll_until(is_true: Callable[[], object], *members: KafkaGroup) -> None:
+    def is_done() -> object:
+        for member in members:
+            member.poll(0.1)
+        return is_true()
+
+    until(is_done)
+
+
+def is_joining(member: KafkaGroup) -> bool:
+    return bool(member._consumer._coordinator.rejoining)
 
 
 @pytest.mark.parametrize("rebalance", ["cooperative", "eager"])
