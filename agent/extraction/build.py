@@ -26,8 +26,7 @@ COMPRESSION = "lz4"
 def extractor(settings: Settings, stopping: threading.Event) -> Extractor:
     """An extractor of these settings."""
     return Extractor(
-        build.reader_task(settings, 0),
-        build.feature_spec(settings),
+        build.record_extractor(settings),
         settings.extract.to,
         partial(group, settings),
         partial(_sink, settings),

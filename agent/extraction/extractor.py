@@ -15,20 +15,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from driftgauge.agent.outlets.health import Health
-from driftgauge.agent.service.internal_errors import Failures
 from driftgauge.agent.service.loop import Backoff
-from driftgauge.agent.service.reader_process import DecodedRecord, ReaderTask, decode
 from driftgauge.connectors.base import ConnectorError, Message, Record, TopicPartition
-from driftgauge.connectors.decoding.formats.extracted import encode
+from driftgauge.connectors.extract import DecodedRecord, RecordExtractor
 from driftgauge.connectors.kafka.group import KafkaGroup
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.models.events import Arrival, Chunk, Rejected
-from driftgauge.models.signals.feature_sets import FeatureSpec
 
 log = logging.getLogger(__name__)
 
 POLL_TIMEOUT_S = 0.5
-_HEADERS = (("content-type", b"application/msgpack"),)
 
 
 @dataclass(slots=True)
@@ -54,8 +50,7 @@ class Extractor:
 
     Parameters
     ----------
-    task : how records are decoded and which features are computed
-    spec : the features of the task
+    records : what is made of records
     topic : the topic of features
     open_group, open_sink : called again after every failure
     stopping : event that ends the work after the batch in hand
@@ -64,8 +59,7 @@ class Extractor:
 
     def __init__(
         self,
-        task: ReaderTask,
-        spec: FeatureSpec,
+        records: RecordExtractor,
         topic: str,
         open_group: Callable[[], KafkaGroup],
         open_sink: Callable[[], KafkaSink],
@@ -75,10 +69,9 @@ class Extractor:
     ) -> None:
         self.work = Work()
         self.health = Health()
-        self._task, self._spec, self._topic = task, spec, topic
+        self._records, self._topic = records, topic
         self._open_group, self._open_sink, self._stopping = open_group, open_sink, stopping
         self._backoff = Backoff(patience_s, stopping, [self.health])
-        self._failures = Failures()
 
     def run(self) -> None:
         """Extract until stopped."""
@@ -104,27 +97,15 @@ class Extractor:
                 self.health.failure(None)
 
     def _batch(self, records: Sequence[Record], n_partitions: int, sink: KafkaSink, group: KafkaGroup) -> None:
-        decoded = decode(self._task, records, self._failures)
-        messages = [self._message(record, found, n_partitions) for record, found in zip(records, decoded, strict=True)]
-        sink.publish(messages)
+        extracted = self._records.extract(records, self._topic, n_partitions)
+        sink.publish([message for _, message in extracted])
         is_mine = group.commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
-        self._count(records, decoded, messages, is_mine=is_mine)
-
-    def _message(self, record: Record, decoded: DecodedRecord, n_partitions: int) -> Message:
-        try:
-            value = encode(record, decoded.events, self._spec)
-        except Exception as error:
-            value = encode(record, [self._failures.note(record, error)], self._spec)
-        key = next(filter(None, map(_name, decoded.events)), None)
-        return Message(
-            0, self._topic, record.key or b"" if key is None else key.encode(), value, _HEADERS,
-            partition=record.partition % n_partitions,
-        )  # fmt: skip
+        self._count(records, extracted, is_mine=is_mine)
 
     def _count(
-        self, records: Sequence[Record], decoded: Sequence[DecodedRecord], messages: Sequence[Message], *, is_mine: bool
+        self, records: Sequence[Record], extracted: Sequence[tuple[DecodedRecord, Message]], *, is_mine: bool
     ) -> None:
-        events = [event for one in decoded for event in one.events]
+        events = [event for decoded, _ in extracted for event in decoded.events]
         self.work.counts.update(
             records=len(records),
             responses=sum(isinstance(event, Arrival) for event in events),
@@ -133,7 +114,7 @@ class Extractor:
             refused=int(not is_mine),
         )
         self.work.bytes_read += sum(len(record.value or b"") for record in records)
-        self.work.bytes_published += sum(len(message.value) for message in messages)
+        self.work.bytes_published += sum(len(message.value) for _, message in extracted)
 
 
 def _told(before: set[TopicPartition], now: set[TopicPartition], n_partitions: int) -> set[TopicPartition]:
@@ -147,10 +128,3 @@ def _told(before: set[TopicPartition], now: set[TopicPartition], n_partitions: i
             "partition and their order would be lost", n_partitions,
         )  # fmt: skip
     return now
-
-
-def _name(event: object) -> str | None:
-    """The id of a response, for the key of its message."""
-    if isinstance(event, Arrival):
-        return event.generation.id
-    return event.piece.id if isinstance(event, Chunk) else None

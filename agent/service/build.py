@@ -29,6 +29,7 @@ from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, path_of
 from driftgauge.connectors.decoding.naming import NameRules
+from driftgauge.connectors.extract import RecordExtractor
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
@@ -43,7 +44,6 @@ from driftgauge.models.acquire.label_lists import LabelPlan
 from driftgauge.models.alerts.book import AlertRules
 from driftgauge.models.labels import USE_BY_SOURCE, LabelUse, Use
 from driftgauge.models.learn.committee import CommitteeSettings
-from driftgauge.models.signals.arrivals import with_features
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.slices.grouping import SlicePlan
@@ -320,12 +320,16 @@ def feature_spec(settings: Settings) -> FeatureSpec:
     return FeatureSpec(features.set, features.entropy, features.segments)
 
 
+def record_extractor(settings: Settings) -> RecordExtractor:
+    """What readers and extractors make of records."""
+    return RecordExtractor(decoder(settings), feature_spec(settings), min_coverage=settings.features.min_coverage)
+
+
 def reader_task(settings: Settings, number: int) -> ReaderTask:
     """The task of the reader process with this number, counted from 0."""
     return ReaderTask(
         open_source=_open_kafka_source(settings, share=(number, settings.kafka.readers)),
-        decoder=decoder(settings),
-        take_features=partial(with_features, spec=feature_spec(settings), min_coverage=settings.features.min_coverage),
+        extractor=record_extractor(settings),
         log_level=settings.logging.level,
         log_json_lines=settings.logging.json_lines,
     )

@@ -11,7 +11,7 @@ the same keys and revisions. After an error that waiting may cure, the loop star
 
 When step 1 fails with anything unexpected, the pipeline is resumed from the store and the records of the batch are
 applied one by one, each in a transaction of its own. A record that fails again becomes a dead letter
-(`driftgauge.agent.service.internal_errors`).
+(`driftgauge.connectors.internal_errors`).
 
 An orderly stop finishes the batch in hand and emits pending estimates. Emitting needs the store and a sink, but no
 source, so it also happens when the stop comes during a wait after a failure: one attempt, and if that fails too, the
@@ -33,11 +33,11 @@ from typing import NamedTuple, Protocol, TypeVar
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
-from driftgauge.agent.service.internal_errors import Failures, is_unexpected
 from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.agent.service.taken import take
 from driftgauge.connectors.base import ConnectorError, Positions, Record, Sink, Source, Store, TopicPartition
 from driftgauge.connectors.decoding.formats.extracted import Head
+from driftgauge.connectors.internal_errors import Failures, is_unexpected
 from driftgauge.models.account import Account, account_of
 from driftgauge.models.events import Event, Pause, Rejected, Tick
 from driftgauge.models.outputs import Output

@@ -17,9 +17,10 @@ from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
-from driftgauge.agent.service.reader_process import DecodedBatch, DecodedRecord, ReaderFailure, ReaderTask
+from driftgauge.agent.service.reader_process import DecodedBatch, ReaderFailure, ReaderTask
 from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.extracted import Head
+from driftgauge.connectors.extract import DecodedRecord
 from driftgauge.connectors.publishing.kinds import with_bytes
 from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
 

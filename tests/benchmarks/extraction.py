@@ -31,7 +31,6 @@ from kafka import KafkaConsumer, TopicPartition
 from driftgauge.agent.extraction import build
 from driftgauge.agent.service import build as agent_build
 from driftgauge.agent.service.agent import open_agent
-from driftgauge.agent.service.reader_process import decode
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Record
@@ -96,9 +95,9 @@ def _per_cpu_second(address: str, raw: str, folder: Path) -> dict[str, dict[str,
 
 def _extracted(copies: int) -> Iterator[tuple[bytes, bytes]]:
     """What extractors make of the bodies; each is read once and then appears under ``copies`` ids."""
-    task = agent_build.reader_task(load_settings(None, {}), 0)
+    extractor = agent_build.record_extractor(load_settings(None, {}))
     for at, (key, value) in enumerate(openai_events(N)):
-        (found,) = decode(task, [Record("raw", at % 2, at, key, value, JSON_HEADERS, 1.7e9 + at)])
+        (found,) = extractor.decode([Record("raw", at % 2, at, key, value, JSON_HEADERS, 1.7e9 + at)])
         for copy in range(copies):
             number = at * copies + copy  # as `produce` spreads them, so that each partition keeps its order
             record = Record("raw", number % 2, number // 2, key, b"", (), 1.7e9 + at)
@@ -219,11 +218,13 @@ def _extraction_cpu_s(address: str, folder: Path, raw: str) -> float:
 
 def _hand_over() -> dict[str, Any]:
     """Both ways of handing 500 responses over; see docs/decisions/0026-extractors.md for their bytes."""
-    task = agent_build.reader_task(load_settings(None, {}), 0)
+    extractor = agent_build.record_extractor(load_settings(None, {}))
     bodies = [
         Record("raw", 0, at, key, value, JSON_HEADERS, 1.7e9) for at, (key, value) in enumerate(openai_events(50))
     ]
-    values = [(record, extracted.encode(record, record.events)) for record in decode(task, bodies) for _ in range(10)]
+    values = [
+        (record, extracted.encode(record, record.events)) for record in extractor.decode(bodies) for _ in range(10)
+    ]
     # each with objects of its own: pickle sends an object that it meets again in two bytes
     records = [replace(record, events=tuple(extracted.events_of(value))) for record, value in values]
 

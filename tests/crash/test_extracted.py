@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -15,15 +14,13 @@ from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reader_pool import PoolDecoder
-from driftgauge.agent.service.reader_process import ReaderTask, decode
 from driftgauge.connectors.base import Record, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.connectors.decoding.formats import extracted
-from driftgauge.connectors.testing import CrashPlan, MemorySource
+from driftgauge.connectors.extract import RecordExtractor
+from driftgauge.connectors.testing import CrashPlan
 from driftgauge.models.events import Arrival, Chunk, Event, Generation
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
-from driftgauge.models.signals.arrivals import with_features
 from tests.crash.agents import World, records, survivors
 from tests.decode.payloads import fixtures
 from tests.pipeline.logs import CROWDED, SETTINGS, make_colliding_log, make_log, make_roaming_log
@@ -32,12 +29,11 @@ FEATURES = "features"
 Maker = Callable[[int, int], list[Event]]
 
 
-def task(settings: PipelineSettings, encoding: Any = "msgpack") -> ReaderTask:
-    take = partial(with_features, spec=settings.features, min_coverage=settings.min_coverage)
-    return ReaderTask(partial(MemorySource, ()), Decoder(encoding=encoding), take)
+def extractor(settings: PipelineSettings, encoding: Any = "msgpack") -> RecordExtractor:
+    return RecordExtractor(Decoder(encoding=encoding), settings.features, settings.min_coverage)
 
 
-def published(log: list[Record], topics: set[str], by: ReaderTask, *, repeats: float = 0.0) -> list[Record]:
+def published(log: list[Record], topics: set[str], by: RecordExtractor, *, repeats: float = 0.0) -> list[Record]:
     """The log with what extractors publish in the place of the records of these topics.
 
     Now and then an extractor starts over some records back, as after a crash or when partitions move; and one that was
@@ -56,9 +52,9 @@ def published(log: list[Record], topics: set[str], by: ReaderTask, *, repeats: f
         if record.topic not in topics:
             found.append(record)
             continue
-        (decoded,) = decode(by, [record])
+        ((_, message),) = by.extract([record], FEATURES, 100)
         runs = before.setdefault(TopicPartition(record.topic, record.partition), [])
-        runs.append(extracted.encode(record, decoded.events))
+        runs.append(message.value)
         again = runs[-chance.randint(2, 9) :] if chance.random() < repeats else runs[-1:]
         for value in again:
             append(record.partition, value)
@@ -108,7 +104,7 @@ def test_the_topic_of_features_gives_the_results_of_the_raw_records(
     make: Maker, settings: PipelineSettings, topics: set[str], seed: int
 ) -> None:
     log = records(seed, 90, make)
-    direct, through = World(log, settings), reading(published(log, topics, task(settings), repeats=0.1), settings)
+    direct, through = World(log, settings), reading(published(log, topics, extractor(settings), repeats=0.1), settings)
     direct.run()
     through.run()
     assert len(through.log) > len(log)
@@ -120,10 +116,10 @@ def test_the_topic_of_features_gives_the_results_of_the_raw_records(
 
 def test_an_agent_with_readers_gives_the_same() -> None:
     log = records(4, 60)
-    direct, through = World(log), reading(published(log, {"generations"}, task(SETTINGS), repeats=0.2), SETTINGS)
+    direct, through = World(log), reading(published(log, {"generations"}, extractor(SETTINGS), repeats=0.2), SETTINGS)
     direct.run()
-    reader = replace(task(SETTINGS), decoder=through.decoder)
-    pooled = World(decode(reader, through.log), decoder=PoolDecoder())  # type: ignore[arg-type]
+    reader = replace(extractor(SETTINGS), decoder=through.decoder)
+    pooled = World(reader.decode(through.log), decoder=PoolDecoder())  # type: ignore[arg-type]
     pooled.run()
     assert memory(pooled) == memory(direct)
     assert outputs(pooled) == outputs(direct)
@@ -140,7 +136,7 @@ def test_an_agent_may_change_from_raw_records_to_features_and_back(at: int) -> N
     direct.run()
     changing = World(log[:at])
     changing.run()
-    middle = reading(published(log, {"generations"}, task(SETTINGS))[: at + 40], SETTINGS)
+    middle = reading(published(log, {"generations"}, extractor(SETTINGS))[: at + 40], SETTINGS)
     middle.tables, middle.published = changing.tables, changing.published
     middle.run()
     back = World(log, tables=middle.tables, published=middle.published)
@@ -158,7 +154,7 @@ def test_every_fixture_gives_the_same_through_extractors() -> None:
         for at, record in enumerate(record for fixture in fixtures() for record in fixture.records())
     ]
     direct = World(log, decoder=Decoder())
-    through = reading(published(log, {"generations"}, task(SETTINGS, "json"), repeats=0.1), SETTINGS)
+    through = reading(published(log, {"generations"}, extractor(SETTINGS, "json"), repeats=0.1), SETTINGS)
     accounts = []
     for world in (direct, through):
         Counting.loops.clear()
@@ -184,7 +180,7 @@ class Counting(Loop):
 
 def test_an_agent_that_dies_anywhere_counts_a_repeated_record_once() -> None:
     log = records(6, 12)
-    features = published(log, {"generations"}, task(SETTINGS), repeats=0.5)
+    features = published(log, {"generations"}, extractor(SETTINGS), repeats=0.5)
     direct, straight, survey = World(log), reading(features, SETTINGS), CrashPlan()
     direct.run()
     straight.run(crash=survey)
@@ -195,7 +191,7 @@ def test_an_agent_that_dies_anywhere_counts_a_repeated_record_once() -> None:
 
 def test_a_record_that_the_core_cannot_apply_does_not_hold_up_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     log = records(7, 20)
-    features = published(log, {"generations"}, task(SETTINGS), repeats=0.3)
+    features = published(log, {"generations"}, extractor(SETTINGS), repeats=0.3)
     direct, through = World(log), reading(features, SETTINGS)
     whole = Pipeline.step
 

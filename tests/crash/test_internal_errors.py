@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 
 from driftgauge.agent.core.state import STREAM
-from driftgauge.agent.service.internal_errors import MAX_IN_A_ROW
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reader_pool import PoolDecoder, dead_letter_of
-from driftgauge.agent.service.reader_process import ReaderTask, decode
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import parse
+from driftgauge.connectors.extract import RecordExtractor
+from driftgauge.connectors.internal_errors import MAX_IN_A_ROW
 from driftgauge.connectors.testing import CrashPlan, MemorySink, MemorySource, MemoryStore
 from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
-from driftgauge.models.signals.arrivals import with_features
 from tests.crash.agents import World, records, survivors
 from tests.crash.test_every_effect import crash_points, violations
 from tests.pipeline.logs import SETTINGS
@@ -163,18 +162,18 @@ def test_a_connection_that_fails_is_never_the_fault_of_a_record() -> None:
         loop.run()
 
 
-def task() -> ReaderTask:
-    return ReaderTask(lambda: MemorySource(()), PoisonDecoder(encoding="msgpack"), with_features)
+def extractor() -> RecordExtractor:
+    return RecordExtractor(PoisonDecoder(encoding="msgpack"))
 
 
 def test_a_reader_rejects_the_record_on_which_it_fails(caplog: pytest.LogCaptureFixture) -> None:
     log = poisoned_log(0, b"undecodable")
-    decoded = decode(task(), log)
+    decoded = extractor().decode(log)
     failed = [event for record in decoded for event in record.events if _is_internal(event)]
     assert [(r.offset, r.value) for r in failed if isinstance(r, Rejected)] == [
         (r.offset, r.value) for r in log if r.key == b"undecodable"
     ]
-    healthy = decode(task(), [record for record in log if record.key != b"undecodable"])
+    healthy = extractor().decode([record for record in log if record.key != b"undecodable"])
     assert [len(r.events) for r in decoded if not any(map(_is_internal, r.events))] == [len(r.events) for r in healthy]
     assert any(line.levelno == logging.ERROR and line.exc_info for line in caplog.records)
 
@@ -186,14 +185,14 @@ def _is_internal(event: Event) -> bool:
 def test_a_reader_that_fails_on_every_record_ends_with_an_error() -> None:
     log = [replace(record, key=b"undecodable") for record in records(0, 24)]
     with pytest.raises(ConnectorError, match="ZeroDivisionError") as raised:
-        decode(task(), log)
+        extractor().decode(log)
     assert not raised.value.retriable
 
 
 def test_the_dead_letter_of_a_record_from_a_reader_holds_its_event() -> None:
     log = [record for record in records(0, 24) if record.topic == "generations" and record.value]
     response = next(record for record in log if record.value != b"garbage" and is_whole(record))
-    (record,) = decode(task(), [response])
+    (record,) = extractor().decode([response])
     letter = dead_letter_of(record, Rejected("internal_error", "", record.topic, record.partition, record.offset))
     assert letter.value
     (event,) = Decoder(encoding="msgpack").decode([replace(response, value=letter.value)])

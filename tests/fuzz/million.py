@@ -27,9 +27,9 @@ from types import FrameType
 from rich.console import Console
 from rich.table import Table
 
-from driftgauge.agent.service.internal_errors import describe
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.internal_errors import describe
 from driftgauge.models.events import Rejected, Signal
 from tests.fuzz.checks import check_features, check_record, signals_of
 from tests.fuzz.mutation import mutated

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from functools import partial
 
 import numpy as np
 
 from driftgauge.agent.service.reader_pool import PoolDecoder
-from driftgauge.agent.service.reader_process import ReaderTask, decode
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
-from driftgauge.connectors.testing import MemorySource
+from driftgauge.connectors.extract import RecordExtractor
 from driftgauge.models.events import Arrival, Chunk, Context, Generation, Label, Rejected, Signal
 from driftgauge.models.signals.arrivals import with_features
 
@@ -34,7 +32,7 @@ def test_a_reader_sends_the_events_that_the_agent_would_decode_itself() -> None:
         encode_label(label, "json"),
     ]
     records = [Record("t", 0, i, b"k", value, (), 1.7e9) for i, value in enumerate(values)]
-    received = pickle.loads(pickle.dumps(decode(task(), records)))  # noqa: S301 - our own bytes
+    received = pickle.loads(pickle.dumps(RecordExtractor(Decoder()).decode(records)))  # noqa: S301 - our own bytes
     assert [(r.offset, r.key, r.value, len(r.events)) for r in received] == [
         (i, b"k", None if value is None else b"", int(value is not None)) for i, value in enumerate(values)
     ]
@@ -57,12 +55,8 @@ def test_a_reader_sends_the_events_that_the_agent_would_decode_itself() -> None:
     assert last == label
 
 
-def task() -> ReaderTask:
-    return ReaderTask(partial(MemorySource, ()), Decoder(), with_features)
-
-
 def test_a_reader_sends_less_than_1000_bytes_per_response() -> None:
     top = np.log(np.full((500, 20), 0.05, dtype=np.float32))
     long = Generation("r", 1.7e9, "law", Context(model="m"), Signal(top[:, 0], top))
     records = [Record("t", 0, i, b"k", encode_generation(long, "json")) for i in range(100)]
-    assert len(pickle.dumps(decode(task(), records))) < 100 * 1_000
+    assert len(pickle.dumps(RecordExtractor(Decoder()).decode(records))) < 100 * 1_000

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reader_pool import PoolDecoder
-from driftgauge.agent.service.reader_process import decode
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Record, Store
 from driftgauge.connectors.testing import MemorySink, MemoryStore
@@ -41,7 +40,7 @@ def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, Mess
     sink = MemorySink()
     store = MemoryStore(topics=build.topics_written(settings), keep_audit=True)
     has_readers = settings.kafka.readers > 0
-    source = Endless(decode(build.reader_task(settings, 0), records) if has_readers else records, max_records=500)
+    source = Endless(build.record_extractor(settings).decode(records) if has_readers else records, max_records=500)
     decoder = PoolDecoder() if has_readers else build.decoder(settings)
     loop = Loop(build.pipeline_settings(settings), decoder, store, lambda: source, lambda: sink)
     source.at_the_end = loop.stop

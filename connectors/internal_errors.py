@@ -20,7 +20,7 @@ MAX_IN_A_ROW = 10
 """Records in a row that may fail: the last of them raises its error, those before it stay dead letters."""
 
 _MAX_LOGGED = 1_000
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 def is_unexpected(error: Exception) -> bool:
