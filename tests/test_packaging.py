@@ -1,6 +1,8 @@
 """What is installed is what is here, and it works on its own."""
 
+import importlib.util
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -11,6 +13,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from driftgauge.agent.service import build
+from driftgauge.config.load import load_settings
+from tests.decode.payloads import fixtures
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("agent", "connectors", "models", "config")
@@ -82,3 +88,37 @@ def test_the_installed_wheel_runs_its_demo_in_an_empty_environment(wheel: Path, 
     assert "Drift in" in said
     assert "No labels in" in said
     assert list((empty / "out" / "demo").iterdir())
+
+
+WORKER = """
+import pickle, sys
+extractor, records = pickle.load(sys.stdin.buffer)
+messages = [message for _, message in extractor.extract(records, "features", 3)]
+pickle.dump((messages, sorted({name.partition(".")[0] for name in sys.modules})), sys.stdout.buffer)
+"""
+
+
+@pytest.mark.xdist_group("wheel")
+def test_a_small_install_makes_the_same_features_with_numpy_and_msgspec_alone(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check")
+    subprocess.run([*pip, "install", "--no-deps", "--no-compile", wheel], check=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    for name in ("numpy", "msgspec"):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        for folder in Path(spec.origin).parents[1].glob(f"{name}*"):  # numpy.libs holds its libraries
+            (site / folder.name).symlink_to(folder)
+    records = [record for fixture in fixtures() for record in fixture.records()]
+    overrides = {"decode.keep_text": True, "decode.aliases": ["payload.id"], "features.segments": True}
+    extractor = build.record_extractor(load_settings(None, overrides))
+    done = subprocess.run(
+        [python, "-c", WORKER], input=pickle.dumps((extractor, records)), capture_output=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    messages, packages = pickle.loads(done.stdout)  # noqa: S301 - our own bytes
+    assert messages == [message for _, message in extractor.extract(records, "features", 3)]
+    assert len(messages) > 100
+    assert {*packages} - {*sys.stdlib_module_names} <= {"__main__", "driftgauge", "numpy", "msgspec"}
