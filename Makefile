@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-s3 test-grafana test-label-studio test-llama test-vllm check soak year bench figures drift fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-s3 test-spark test-grafana test-label-studio test-llama test-vllm check soak year bench figures drift fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,15 @@ test-transformers: .venv/dev  ## test the extra transformers; installs torch (so
 test-litellm: .venv/dev  ## test the logger for LiteLLM; installs LiteLLM (some 300 MB)
 	$(BIN)/pip install --quiet litellm
 	$(BIN)/python -m pytest tests/litellm
+
+.venv/spark: .venv/dev
+	@$(BIN)/python -m tests.spark.java > /dev/null
+	@echo "Adding Apache Spark: once, some 700 MB"
+	$(BIN)/pip install --quiet --editable '.[broker,spark]' --group spark
+	@touch $@
+
+test-spark: .venv/spark  ## test Apache Spark in the place of extractors; needs a Java 17 or newer, installs pyspark (some 700 MB)
+	JAVA_HOME="$$($(BIN)/python -m tests.spark.java)" $(BIN)/python -m pytest tests/spark $(ARGS)
 
 test-s3: .venv/dev  ## test reports in S3, with moto's S3 on this machine; installs moto and s3fs (some 130 MB)
 	$(BIN)/pip install --quiet --group s3

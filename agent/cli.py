@@ -32,6 +32,7 @@ from driftgauge.agent.commands import (
     run,
     serve,
     silence,
+    spark,
     terminal,
     threshold,
     version,
@@ -83,6 +84,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(labels.app, name="labels")
 app.add_typer(silence.app, name="silence")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(spark.app, name="spark")
 
 
 def main() -> None:

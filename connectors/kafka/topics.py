@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.client import connect, explained
 from driftgauge.connectors.kafka.connection import KafkaConnection
 
@@ -40,6 +42,16 @@ def existing_topics(connection: KafkaConnection) -> set[str]:
     """Topics that exist and that this user is allowed to see."""
     with _admin_client(connection) as admin:
         return set(admin.list_topics())
+
+
+def largest_message(connection: KafkaConnection, topic: str) -> int:
+    """Bytes of the largest batch of messages that a topic takes; an error where it does not exist."""
+    resource, name = ConfigResource(ConfigResourceType.TOPIC, topic), "max.message.bytes"
+    with _admin_client(connection) as admin:
+        found = admin.describe_configs([resource], config_filter="all")["topic"].get(topic)
+    if not found:
+        raise ConnectorError(f"Kafka topic {topic} does not exist, or this user may not see it", retriable=False)
+    return int(found[name]["value"])
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""Raw records in Arrow batches to messages of the topic of features in Arrow batches: what an executor runs.
+
+Owns the columns of both, which are those of Spark's Kafka source and sink. It needs pyarrow beside what
+`driftgauge.connectors.extract` needs. In memory is one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+
+from driftgauge.connectors.base import Message, Record
+from driftgauge.connectors.decoding.formats.extracted import without_content
+from driftgauge.connectors.extract import RecordExtractor
+
+HEADERS = "array<struct<key:string,value:binary>>"
+MESSAGE_COLUMNS = f"topic string, partition int, key binary, value binary, headers {HEADERS}"
+"""Columns of `to_messages`, in the notation of Spark."""
+
+_MESSAGES = pa.schema({
+    "topic": pa.string(), "partition": pa.int32(), "key": pa.binary(), "value": pa.binary(),
+    "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
+})  # fmt: skip
+_OVERHEAD_BYTES = 512
+"""What a batch of one message has beside its key, value and headers, and what compression may add."""
+
+
+def to_messages(
+    batches: Iterable[pa.RecordBatch], extractor: RecordExtractor, topic: str, n_partitions: int, max_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """The messages of these records, batch by batch, in their order.
+
+    A message that is too large is replaced by a dead letter that names its raw record, so that it holds up nothing.
+
+    Parameters
+    ----------
+    batches : ``topic``, ``partition``, ``offset``, ``timestamp`` (in microseconds), ``key``, ``value``, ``headers``
+    topic, n_partitions : the topic of features, and how many partitions it has
+    max_bytes : largest batch of messages that the topic takes, its ``max.message.bytes``
+    """
+    bound = max_bytes - _OVERHEAD_BYTES
+    for batch in batches:
+        extracted = extractor.extract(records_of(batch), topic, n_partitions)
+        yield _batch([_fitting(message, bound) for _, message in extracted])
+
+
+def records_of(batch: pa.RecordBatch) -> list[Record]:
+    """The records of a batch.
+
+    >>> columns = {name: [name] for name in ("topic", "key", "value")} | {"partition": [3], "offset": [7]}
+    >>> columns |= {"timestamp": [1_700_000_000_500_000], "headers": [[{"key": "content-type", "value": b"x"}]]}
+    >>> records_of(pa.RecordBatch.from_pydict(columns))  # doctest: +ELLIPSIS
+    [Record(topic='topic', partition=3, offset=7, ... headers=(('content-type', b'x'),), timestamp=1700000000.5, ...)]
+    """
+    columns = ("topic", "partition", "offset", "key", "value")
+    places = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+    headers, times = batch.column("headers").to_pylist(), batch.column("timestamp").cast(pa.int64()).to_pylist()
+    return [
+        Record(*place, tuple((one["key"], one["value"] or b"") for one in found or ()), time_us / 1e6)
+        for place, found, time_us in zip(places, headers, times, strict=True)
+    ]
+
+
+def _fitting(message: Message, bound: int) -> Message:
+    size = len(message.key) + len(message.value) + sum(len(name) + len(value) for name, value in message.headers)
+    return message if size <= bound else replace(message, value=without_content(message.value, bound))
+
+
+def _batch(messages: list[Message]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({
+        "topic": [message.topic for message in messages],
+        "partition": [message.partition for message in messages],
+        "key": [message.key for message in messages],
+        "value": [message.value for message in messages],
+        "headers": [[{"key": name, "value": value} for name, value in message.headers] for message in messages],
+    }, schema=_MESSAGES)  # fmt: skip
