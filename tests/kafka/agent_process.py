@@ -58,6 +58,11 @@ class AgentProcess:
         self._process = None
         return code
 
+    def wait(self, timeout_s: float = 300.0) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     @property
     def pid(self) -> int:
         """Its process id."""

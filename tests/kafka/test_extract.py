@@ -171,6 +171,11 @@ def test_extractors_that_are_killed_stopped_and_joined_change_nothing(world: Wor
     world.until_extracted()
     assert (third.stop(), fourth.stop()) == (0, 0)
     assert world.ends(world.features) > n
+    check_that_the_agent_ends_the_same(world)
+
+
+def check_that_the_agent_ends_the_same(world: World) -> None:
+    """Compare the stores of an agent that reads the features and of one that reads the raw topic."""
     through, direct = world.store_of("agent", world.features), world.store_of("direct", world.raw)
     if world.n_partitions == 1:  # the agent reads one order, so that everything is equal to the bit
         assert {name: table for name, table in through.items() if name != "positions"} == {

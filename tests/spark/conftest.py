@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,9 +18,16 @@ HOME = java_home() if find_spec("pyspark") else None
 collect_ignore_glob = [] if HOME else ["test_*.py"]
 
 
+class Spark(NamedTuple):
+    """The first words of a command ``driftgauge spark``, and the settings of Spark that each needs here."""
+
+    command: tuple[str, ...]
+    options: tuple[str, ...]
+
+
 @pytest.fixture
-def spark(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """The first words of a command ``driftgauge spark``, with what must come after its name."""
+def spark(monkeypatch: pytest.MonkeyPatch) -> Spark:
+    """Spark on this machine, with the connector of Kafka; Java is the one that was found."""
     import jgo
     import pyspark
 
@@ -28,5 +36,7 @@ def spark(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     connector = jgo.build(f"org.apache.spark:spark-sql-kafka-0-10_2.13:{pyspark.__version__}")
     known = {path.name for path in (Path(pyspark.__file__).parent / "jars").iterdir()}
     jars = ",".join(str(path) for path in connector.all_jars if path.name not in known)
-    settings = (f"spark.jars={jars}", "spark.master=local[2]", "spark.ui.enabled=false", "spark.sql.shuffle.partitions=4")
-    return (sys.executable, "-m", "driftgauge.agent.cli", "spark"), tuple(f"--conf={one}" for one in settings)
+    settings = (f"spark.jars={jars}", "spark.master=local[2]", "spark.ui.enabled=false")
+    return Spark(
+        (sys.executable, "-m", "driftgauge.agent.cli", "spark"), tuple(f"--conf={one}" for one in settings)
+    )
