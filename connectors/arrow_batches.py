@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
 from driftgauge.connectors.base import Message, Record
 from driftgauge.connectors.decoding.formats.extracted import without_content
-from driftgauge.connectors.extract import RecordExtractor
+from driftgauge.connectors.extract import DecodedRecord, RecordExtractor
+from driftgauge.models.events import Arrival, Chunk, Label
 
 HEADERS = "array<struct<key:string,value:binary>>"
 MESSAGE_COLUMNS = f"topic string, partition int, key binary, value binary, headers {HEADERS}"
 """Columns of `to_messages`, in the notation of Spark."""
 
+LINE_COLUMNS = "event_time double, number long, value string"
+"""Columns of `to_lines`."""
+
+_LINES = pa.schema({"event_time": pa.float64(), "number": pa.int64(), "value": pa.string()})
 _MESSAGES = pa.schema({
     "topic": pa.string(), "partition": pa.int32(), "key": pa.binary(), "value": pa.binary(),
     "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
@@ -46,6 +52,33 @@ def to_messages(
         yield _batch([_fitting(message, bound) for _, message in extracted])
 
 
+def to_lines(batches: Iterable[pa.RecordBatch], extractor: RecordExtractor) -> Iterator[pa.RecordBatch]:
+    """The same as lines of JSON for a file, each with the time of its first event and the offset of its record.
+
+    The time of a record without an event is that of the broker.
+    """
+    for batch in batches:
+        records = records_of(batch)
+        extracted = extractor.extract(records, "", 1, "json")
+        columns = {
+            "event_time": [_event_time(decoded) for decoded, _ in extracted],
+            "number": [record.offset for record in records],
+            "value": [message.value.decode() for _, message in extracted],
+        }
+        yield pa.RecordBatch.from_pydict(columns, schema=_LINES)
+
+
+def _event_time(decoded: DecodedRecord) -> float:
+    for event in decoded.events:
+        if isinstance(event, Arrival):
+            return event.generation.event_time
+        if isinstance(event, Chunk) and not event.is_trailer:
+            return event.piece.event_time
+        if isinstance(event, Label):
+            return event.event_time
+    return decoded.timestamp
+
+
 def records_of(batch: pa.RecordBatch) -> list[Record]:
     """The records of a batch.
 
@@ -54,13 +87,18 @@ def records_of(batch: pa.RecordBatch) -> list[Record]:
     >>> records_of(pa.RecordBatch.from_pydict(columns))  # doctest: +ELLIPSIS
     [Record(topic='topic', partition=3, offset=7, ... headers=(('content-type', b'x'),), timestamp=1700000000.5, ...)]
     """
-    columns = ("topic", "partition", "offset", "key", "value")
-    places = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-    headers, times = batch.column("headers").to_pylist(), batch.column("timestamp").cast(pa.int64()).to_pylist()
+    columns = [batch.column(name) for name in ("topic", "partition", "offset", "key", "value", "headers")]
+    times_us = batch.column("timestamp").cast(pa.int64()).to_pylist()
     return [
-        Record(*place, tuple((one["key"], one["value"] or b"") for one in found or ()), time_us / 1e6)
-        for place, found, time_us in zip(places, headers, times, strict=True)
+        Record(topic, partition, offset, key, value, _headers(headers), time_us / 1e6)
+        for topic, partition, offset, key, value, headers, time_us in zip(
+            *(column.to_pylist() for column in columns), times_us, strict=True
+        )
     ]
+
+
+def _headers(found: list[dict[str, Any]] | None) -> tuple[tuple[str, bytes], ...]:
+    return tuple((one["key"], one["value"] or b"") for one in found or ())
 
 
 def _fitting(message: Message, bound: int) -> Message:

@@ -15,6 +15,7 @@ from itertools import islice
 from driftgauge.connectors.base import ConnectorError, Message, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.extracted import Head, encode
+from driftgauge.connectors.decoding.formats.own import Encoding
 from driftgauge.connectors.internal_errors import Failures, describe
 from driftgauge.models.events import Arrival, Chunk, Event, Rejected
 from driftgauge.models.signals.arrivals import with_features, without_tokens
@@ -22,8 +23,7 @@ from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
 
 log = logging.getLogger(__name__)
 
-HEADERS = (("content-type", b"application/msgpack"),)
-"""Headers of every message of the topic of features."""
+_HEADERS = {"msgpack": (("content-type", b"application/msgpack"),), "json": (("content-type", b"application/json"),)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,9 @@ class RecordExtractor:
     min_coverage: float = 0.9
     _failures: Failures = field(default_factory=Failures, repr=False, compare=False)
 
-    def extract(self, records: Sequence[Record], topic: str, n_partitions: int) -> list[tuple[DecodedRecord, Message]]:
+    def extract(
+        self, records: Sequence[Record], topic: str, n_partitions: int, encoding: Encoding = "msgpack"
+    ) -> list[tuple[DecodedRecord, Message]]:
         """Decode records and make the message of each; partition p of any topic goes to partition p (mod n).
 
         Parameters
@@ -78,7 +80,8 @@ class RecordExtractor:
         """
         decoded = self.decode(records)
         return [
-            (one, self._message(record, one, topic, n_partitions)) for record, one in zip(records, decoded, strict=True)
+            (one, self._message(record, one, topic, n_partitions, encoding))
+            for record, one in zip(records, decoded, strict=True)
         ]
 
     def decode(self, records: Sequence[Record]) -> list[DecodedRecord]:
@@ -125,14 +128,16 @@ class RecordExtractor:
             text = f"decoding failed on every record: {describe(error)}"
             raise ConnectorError(text, retriable=False) from error
 
-    def _message(self, record: Record, decoded: DecodedRecord, topic: str, n_partitions: int) -> Message:
+    def _message(
+        self, record: Record, decoded: DecodedRecord, topic: str, n_partitions: int, encoding: Encoding
+    ) -> Message:
         try:
-            value = encode(record, decoded.events, self.spec)
+            value = encode(record, decoded.events, self.spec, encoding)
         except Exception as error:
-            value = encode(record, [self._letter(record, error)], self.spec)
+            value = encode(record, [self._letter(record, error)], self.spec, encoding)
         key = next(filter(None, map(_response_id, decoded.events)), None)
         return Message(
-            0, topic, record.key or b"" if key is None else key.encode(), value, HEADERS,
+            0, topic, record.key or b"" if key is None else key.encode(), value, _HEADERS[encoding],
             partition=record.partition % n_partitions,
         )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """The net for the value nobody thought of: a record that makes the agent fail becomes a dead letter ``internal_error``.
 
-The loop and `RecordExtractor` handle a batch at once. When a batch fails unexpectedly, they handle its records one by one,
-and a record that fails by itself becomes a dead letter. A bug that every record meets must not turn all traffic into
-dead letters, so `Failures` raises the error after `MAX_IN_A_ROW` records in a row.
+The loop and `RecordExtractor` handle a batch at once. When a batch fails unexpectedly, they handle its records one by
+one, and a record that fails by itself becomes a dead letter. A bug that every record meets must not turn all traffic
+into dead letters, so `Failures` raises the error after `MAX_IN_A_ROW` records in a row.
 """
 
 from __future__ import annotations

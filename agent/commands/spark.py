@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,28 @@ def stream(
     query.awaitTermination()
 
 
+@app.command()
+def backfill(
+    paths: Annotated[
+        list[str], typer.Argument(help="Stored raw records: files or folders, at any address that Spark knows.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the files of features; it must not exist.")],
+    form: Annotated[
+        str, typer.Option("--format", help="text (JSON lines), parquet, or another format that this Spark can load.")
+    ] = "parquet",
+    value: Annotated[str, typer.Option(help="Column with the bodies.")] = "value",
+    conf: ConfOption = None,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Write the features of stored records as JSON lines, in the order of event time: driftgauge replay reads them."""
+    settings = settings_from(config, overrides)
+    from driftgauge.agent.extraction import spark
+
+    raw = session(conf or []).read.format(form).load(paths)
+    spark.backfill(raw if value == "value" else raw.withColumnRenamed(value, "value"), settings, out)
+
+
 def session(conf: list[str]) -> SparkSession:
     """The session of spark-submit, or a new one that fetches the connector of Kafka."""
     from driftgauge.connectors.base import ConnectorError
@@ -52,7 +74,7 @@ def session(conf: list[str]) -> SparkSession:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError:
         raise ConnectorError("this needs Apache Spark: pip install 'driftgauge[spark]'", retriable=False) from None
-    given = dict(pair.partition("=")[::2] for pair in conf)
+    given: dict[str, Any] = dict(pair.partition("=")[::2] for pair in conf)
     if "spark.jars" not in given:
         given.setdefault("spark.jars.packages", f"org.apache.spark:spark-sql-kafka-0-10_2.13:{pyspark.__version__}")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit did not start this process

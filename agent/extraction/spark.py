@@ -1,4 +1,4 @@
-"""Apache Spark in the place of extractors: from raw topics to the topic of features.
+"""Apache Spark in the place of extractors: from raw topics to the topic of features, and from stored records to files.
 
 Settings are read on the driver; executors get one `RecordExtractor`. Spark keeps the positions of raw partitions in its
 checkpoint and publishes each record at least once; the agent takes it once.
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.service import build
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.arrow_batches import MESSAGE_COLUMNS, to_messages
+from driftgauge.connectors.arrow_batches import HEADERS, LINE_COLUMNS, MESSAGE_COLUMNS, to_lines, to_messages
+from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.java_properties import java_properties
 from driftgauge.connectors.kafka.sink import KafkaSink
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
-COLUMNS = ("topic", "partition", "offset", "timestamp", "key", "value", "headers")
+COLUMNS = {
+    "topic": "string", "partition": "int", "offset": "long", "timestamp": "timestamp", "key": "binary",
+    "value": "binary", "headers": HEADERS,
+}  # fmt: skip
+"""Columns of Spark's Kafka source that are used, and their types."""
 _NEVER_MS = 2**31 - 1
 _BUFFER_BYTES = 32 << 20
 
@@ -59,7 +64,7 @@ def stream(
     if settings.kafka.create_topics:
         kafka_settings.topic_creation(settings.kafka, [*extract.topics, extract.to])()
     max_bytes = largest_message(connection, extract.to)
-    source = {
+    source: dict[str, Any] = {
         **_kafka(connection),
         "kafka.isolation.level": "read_committed",
         "subscribe": ",".join(extract.topics),
@@ -81,14 +86,18 @@ def stream(
 
 def features(raw: DataFrame, settings: Settings, n_partitions: int, max_bytes: int) -> DataFrame:
     """The messages of raw records, in their order: rows of Spark's Kafka sink."""
-    conf = raw.sparkSession.conf
-    conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", settings.kafka.max_records)
-    conf.set("spark.sql.execution.arrow.maxBytesPerBatch", settings.kafka.max_bytes)
+    _bound_batches(raw.sparkSession, settings)
     work: Any = partial(
         to_messages, extractor=build.record_extractor(settings), topic=settings.extract.to,
         n_partitions=n_partitions, max_bytes=max_bytes,
     )  # fmt: skip
     return raw.mapInArrow(work, MESSAGE_COLUMNS)
+
+
+def _bound_batches(spark: SparkSession, settings: Settings) -> None:
+    """Bound what an executor has in memory: one batch of Arrow."""
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", settings.kafka.max_records)
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", settings.kafka.max_bytes)
 
 
 def _producer(connection: KafkaConnection, max_bytes: int) -> dict[str, Any]:
@@ -110,3 +119,34 @@ def _kafka(connection: KafkaConnection) -> dict[str, str]:
 def _n_partitions(connection: KafkaConnection, topic: str) -> int:
     with closing(KafkaSink(connection)) as sink:
         return sink.n_partitions(topic)
+
+
+def backfill(raw: DataFrame, settings: Settings, folder: str) -> None:
+    """Write the features of stored records as files of JSON lines, in the order of event time, for a replay.
+
+    Parameters
+    ----------
+    raw : ``value``, text or binary; ``topic``, ``partition``, ``offset``, ``timestamp``, ``key`` and ``headers`` where
+        they are known, with the types of Spark's Kafka source
+    folder : where to write, at any address that Spark knows; it must not exist. The files ``part-*.txt.gz`` are in
+        order by their names
+    """
+    _bound_batches(raw.sparkSession, settings)
+    work: Any = partial(to_lines, extractor=build.record_extractor(settings))
+    lines = _complete(raw).mapInArrow(work, LINE_COLUMNS).orderBy("event_time", "number")
+    lines.select("value").write.text(folder, compression="gzip")
+
+
+def _complete(raw: DataFrame) -> DataFrame:
+    """The columns of Kafka; those that are missing say nothing, and the offset is a number of the row."""
+    from pyspark.sql import functions
+
+    defaults = {
+        "topic": functions.lit(""), "partition": functions.lit(0), "offset": functions.monotonically_increasing_id(),
+        "timestamp": functions.lit(0).cast("timestamp"), "key": functions.lit(None), "headers": functions.lit(None),
+    }  # fmt: skip
+    found = {name: functions.col(name) for name in (*defaults, "value") if name in raw.columns}
+    if "value" not in found:
+        raise ConnectorError(f"there is no column `value` among {', '.join(raw.columns)}", retriable=False)
+    columns = {**defaults, **found}
+    return raw.select(*(columns[name].cast(kind).alias(name) for name, kind in COLUMNS.items()))

@@ -185,8 +185,8 @@ def committee_settings(settings: Settings) -> CommitteeSettings:
     )
 
 
-def decoder(settings: Settings) -> Decoder:
-    """The decoder of records."""
+def decoder(settings: Settings, *, features_anywhere: bool = False) -> Decoder:
+    """The decoder of records; with ``features_anywhere`` of files, which may hold what extractors made."""
     decode = settings.decode
     return Decoder(
         format=decode.format,
@@ -208,6 +208,7 @@ def decoder(settings: Settings) -> Decoder:
         label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
         features_topic=settings.extract.to if settings.extract.to in settings.kafka.topics.generations else "",
+        features_anywhere=features_anywhere,
         features=feature_spec(settings),
     )
 

@@ -188,7 +188,7 @@ def run_with_table(
     with LiveTable(console, replayed.n_records) as table:
         Loop(
             build.pipeline_settings(settings),
-            build.decoder(settings),
+            build.decoder(settings, features_anywhere=isinstance(replayed.source, FileSource)),
             store,
             lambda: replayed.source,
             NoSink,

@@ -60,6 +60,7 @@ class Decoder:
     names : where domain, slices, model revision and ids come from
     features_topic : the topic that ``driftgauge extract`` writes, the only one whose records may be its events: they
         move the positions of raw partitions. Empty: none
+    features_anywhere : records of every topic may be such events, and move no positions: for files
     features : which features the responses of that topic must have
 
     Examples
@@ -84,6 +85,7 @@ class Decoder:
         label_scale: LabelScale | None = None,
         limits: Limits | None = None,
         features_topic: str = "",
+        features_anywhere: bool = False,
         features: FeatureSpec = DEFAULT_SPEC,
     ) -> None:
         self.format = format
@@ -98,6 +100,7 @@ class Decoder:
         self.label_scale = label_scale or LabelScale()
         self.limits = limits or Limits()
         self.features_topic = features_topic
+        self.features_anywhere = features_anywhere
         self.features = features
         self.maker = EventMaker(
             default_domain=default_domain, keep_text=keep_text, limits=self.limits, names=self.names
@@ -155,11 +158,12 @@ class Decoder:
 
     def head_of(self, record: Record) -> extracted.Head | None:
         """The raw record that ``driftgauge extract`` made this one of; None where it did not."""
-        return extracted.head_of(record.value) if record.value is not None and self._is_extracted(record) else None
+        is_from_there = record.topic == self.features_topic and self._is_extracted(record)
+        return extracted.head_of(record.value) if record.value is not None and is_from_there else None
 
     def _is_extracted(self, record: Record) -> bool:
-        is_from_there = record.topic == self.features_topic and record.value is not None
-        return is_from_there and extracted.is_extracted(record.value or b"")
+        may_be = record.topic == self.features_topic or self.features_anywhere
+        return may_be and record.value is not None and extracted.is_extracted(record.value)
 
     def _extracted(self, value: bytes) -> list[Event]:
         """The events of a record that ``driftgauge extract`` decoded; nothing of them is decided again."""

@@ -38,9 +38,7 @@ def java_properties(connection: KafkaConnection) -> dict[str, str]:
     if connection.has_login:
         user, password = _quoted(connection.sasl_username), _quoted(connection.sasl_password)
         found["sasl.mechanism"] = connection.sasl_mechanism
-        found["sasl.jaas.config"] = (
-            f"{_LOGIN[connection.sasl_mechanism]} required username={user} password={password};"
-        )
+        found["sasl.jaas.config"] = f"{_LOGIN[connection.sasl_mechanism]} required username={user} password={password};"
     if connection.is_encrypted:
         found |= _certificates(connection)
         if not connection.ssl_check_hostname:
@@ -49,7 +47,7 @@ def java_properties(connection: KafkaConnection) -> dict[str, str]:
 
 
 def _certificates(connection: KafkaConnection) -> dict[str, str]:
-    found = {}
+    found = dict[str, str]()
     if connection.ssl_cafile:
         found |= {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": _text(connection.ssl_cafile)}
     if connection.ssl_certfile:

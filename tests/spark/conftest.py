@@ -37,6 +37,4 @@ def spark(monkeypatch: pytest.MonkeyPatch) -> Spark:
     known = {path.name for path in (Path(pyspark.__file__).parent / "jars").iterdir()}
     jars = ",".join(str(path) for path in connector.all_jars if path.name not in known)
     settings = (f"spark.jars={jars}", "spark.master=local[2]", "spark.ui.enabled=false")
-    return Spark(
-        (sys.executable, "-m", "driftgauge.agent.cli", "spark"), tuple(f"--conf={one}" for one in settings)
-    )
+    return Spark((sys.executable, "-m", "driftgauge.agent.cli", "spark"), tuple(f"--conf={one}" for one in settings))

@@ -38,6 +38,8 @@ def _has_module(home: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(print(home)) if (home := java_home()) else sys.exit(
-        f"Apache Spark needs Java 17 or newer with the module {MODULE}: install openjdk-17-jre-headless, or set JAVA_HOME"
-    )
+    if (home := java_home()) is None:
+        sys.exit(
+            f"Apache Spark needs Java 17 or newer with {MODULE}: install openjdk-17-jre-headless, or set JAVA_HOME"
+        )
+    print(home)
