@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from driftgauge.agent.commands.options import FeatureSetOption
+from driftgauge.agent.commands.options import FeatureSetOption, FilesArgument
 from driftgauge.agent.commands.terminal import EXIT_FAILED, print_line, progress, write_json
 
 
 def features(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    files: FilesArgument,
     out: Annotated[Path, typer.Option("--out", help="File to write: .npz or .jsonl.")],
     feature_set: FeatureSetOption = "extended",
     account: Annotated[
         Path | None, typer.Option("--json", help="Write how many records were used, and why others were not, as JSON.")
     ] = None,
 ) -> None:
-    """Write the features of every response of a recording (.npz), or of a file of payloads or events.
+    """Write the features of every response of recordings (.npz), or of files of payloads or events.
 
-    Such a file holds JSON on a line each, over several lines or in an array, or server-sent events; also .gz or .zst.
+    An .npz has the labels too, so that evaluate can read it. A file of events holds JSON on a line each, over several
+    lines or in an array, or server-sent events; also .gz or .zst.
     The exit code is 1 when no record could be used.
     """
     if out.suffix not in {".npz", ".jsonl"}:
@@ -30,7 +31,7 @@ def features(
     from driftgauge.connectors.files.feature_tables import write_features
 
     with progress("features") as advance:
-        written = write_features(file, out, advance, feature_set)
+        written = write_features(files, out, advance, feature_set)
     final = FinalAccount(written.account, Waiting(written.unfinished))
     print_line(f"{written.responses} responses -> {out}")
     for line in final.lines():

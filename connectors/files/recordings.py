@@ -1,8 +1,9 @@
 """Recorded traffic on disk: reads and checks the ``.npz`` file of one recording, and makes events of its responses.
 
 Owns the layout: one array per quantity, the tokens of all responses one after another, and ``offsets`` where each
-response begins. Arrays that a file does not have are None. No file is trusted: pickles are refused, the unpacked size
-is bounded, and every array is checked before use. One error lists all problems.
+response begins. A recording may have features in the place of tokens, as ``driftgauge features`` writes them. Arrays
+that a file does not have are None. No file is trusted: pickles are refused, the unpacked size is bounded, and every
+array is checked before use. One error lists all problems.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from driftgauge.models.signals.entropy import (
     tail_mass,
     varentropy,
 )
-from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSet
+from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FEATURE_SETS, LAYOUTS, FeatureSet, in_width
 from driftgauge.models.signals.features import Profile, summarize
 
 MAX_UNPACKED_BYTES = 4 * 2**30
@@ -41,6 +42,7 @@ _LAYOUT = {
     "chosen_logprob": ("f", "tokens", 1),
     "token": ("iu", "tokens", 1),
     "vocab": ("U", "", 1),
+    "features": ("f", "responses", 2),
     "correct": ("iufb", "responses", 1),
     "domain": ("U", "responses", 1),
     "prompt": ("U", "responses", 1),
@@ -52,7 +54,8 @@ _LAYOUT = {
     "split": ("U", "responses", 1),
 }
 _REQUIRED = ("offsets", "domain")
-_SIGNALS = ("topk_logprobs", "entropy", "chosen_logprob")
+_TOKENS = ("topk_logprobs", "entropy", "chosen_logprob")
+_SIGNALS = (*_TOKENS, "features")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +74,7 @@ class Recording:
     correct : (n,) float32 in [0, 1], NaN where unknown
     prompt, text, gold, model, split : (n,) unicode
     difficulty, truncated : (n,) integers
+    table : (n, d) features, the columns of a set; None where there are tokens
     """
 
     name: str
@@ -89,6 +93,7 @@ class Recording:
     truncated: Integers | None = None
     model: Strings | None = None
     split: Strings | None = None
+    table: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -107,7 +112,9 @@ class Recording:
         )
 
     def signal(self, i: int) -> Signal:
-        """Signal of response i: its top-k logprobs if the file has them, else the recorded entropy profile."""
+        """Signal of response i: its top-k logprobs if the file has them, else its entropy profile or its features."""
+        if self.table is not None:
+            return Signal(features=self.table[i].astype(np.float32))
         tokens = slice(self.offsets[i], self.offsets[i + 1])
         chosen = None if self.chosen_logprob is None else self.chosen_logprob[tokens]
         if self.topk_logprobs is not None:
@@ -139,6 +146,8 @@ class Recording:
 
         The recorded entropy is used if the file has it, because it is more precise than that of the logprobs.
         """
+        if self.table is not None:
+            return in_width(self.table, len(FEATURE_SETS[feature_set])).astype(np.float64)
         nothing = np.full((self.offsets[-1], N_SUMS), np.nan, dtype=np.float32)
         sums = nothing if self.topk_logprobs is None else alternative_sums(self.topk_logprobs)
         entropy = entropy_from(sums) if self.entropy is None else self.entropy
@@ -191,7 +200,9 @@ def read_recording(path: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Record
     for name in _SIGNALS:
         if name in arrays and not np.isfinite(arrays[name]).any():
             del arrays[name]  # an array full of NaN has no information
-    return Recording(name=path.stem, **arrays)
+    table = arrays.pop("features", None)
+    has_tokens = any(name in arrays for name in _TOKENS)
+    return Recording(name=path.stem, table=None if has_tokens else table, **arrays)
 
 
 def _load(path: Path, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
@@ -238,6 +249,8 @@ def _wrong_values(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
         problems.append("`correct` leaves [0, 1]")
     if "entropy" in arrays and (arrays["entropy"] < -1e-3).any():
         problems.append("`entropy` is negative somewhere")
+    if "features" in arrays and arrays["features"].shape[1] not in LAYOUTS:
+        problems.append(f"`features` has {arrays['features'].shape[1]} columns, which is no set")
     positive = [n for n in ("topk_logprobs", "chosen_logprob") if n in arrays and (arrays[n] > 1e-3).any()]
     return problems + [f"`{name}` is positive somewhere: natural logs of probabilities are not" for name in positive]
 

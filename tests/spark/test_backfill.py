@@ -67,6 +67,6 @@ def test_a_replay_of_backfilled_features_gives_what_the_raw_records_give(
     through = replay(sorted((tmp_path / "out").glob("part-*")), tmp_path / "through")
     direct = replay([tmp_path / "raw.jsonl"], tmp_path / "direct")
     assert len(direct["responses"]) == N
-    assert direct["account"]["dead_letters"] == {"malformed": 1}
-    for table in ("account", "responses", "estimates", "alerts", "labels", "state"):
+    assert direct["account"]["reasons"] == {"malformed": 1}
+    for table in ("account", "responses", "estimates", "alerts", "labels"):
         assert through[table] == direct[table], table
