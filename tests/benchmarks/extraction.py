@@ -85,7 +85,7 @@ def _per_cpu_second(address: str, raw: str, folder: Path) -> dict[str, dict[str,
     produce(address, features, _extracted(COPIES), partitions=2)
     on_features = [_agent_cpu_s(settings_for(address, folder, features, raw, features), N * COPIES) for _ in range(3)]
     on_raw = [_agent_cpu_s(settings_for(address, folder, raw, raw, features), N) for _ in range(3)]
-    extracting = [_extraction_cpu_s(address, folder, raw) for _ in range(3)]
+    extracting = [extraction_cpu_s(address, folder, raw) for _ in range(3)]
     agent = N / min(on_raw)
     return {
         "features_topic_vs_raw": _result(N * COPIES / min(on_features), agent, "responses/CPU s"),
@@ -197,7 +197,7 @@ def _extractor(settings: Settings) -> Iterator[tuple[int, Path]]:
             process.wait(60)
 
 
-def _extraction_cpu_s(address: str, folder: Path, raw: str) -> float:
+def extraction_cpu_s(address: str, folder: Path, raw: str) -> float:
     """Processor seconds of an extractor for the whole topic, from its start until the last record is committed."""
     features = f"{raw}-{uuid.uuid4().hex[:6]}"
     create_topics(KafkaConnection((address,)), [features], 2, 1)

@@ -16,7 +16,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Label
 from tests.kafka.agent_process import contents
-from tests.spark.conftest import Spark
+from tests.spark.local import Spark
 
 pytestmark = pytest.mark.xdist_group("spark")
 RECORDING = Path(__file__).parents[1] / "recordings" / "drift.npz"

@@ -14,7 +14,7 @@ from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess, is_alive
 from tests.kafka.conftest import NewTopic
 from tests.kafka.test_extract import World, check_that_the_agent_ends_the_same
-from tests.spark.conftest import Spark
+from tests.spark.local import Spark
 
 pytestmark = pytest.mark.xdist_group("spark")
 
@@ -27,7 +27,7 @@ def world(broker: str, tmp_path: Path, new_topic: NewTopic, request: pytest.Fixt
 
 def stream(world: World, spark: Spark, name: str, *options: str, checkpoint: str = "checkpoint") -> AgentProcess:
     folder = world.folder / checkpoint
-    command = (*spark.command, "stream", f"--checkpoint={folder}", "--max-records=150", *spark.options, *options)
+    command = (*spark.command, "stream", f"--checkpoint={folder}", "--max-records=400", *spark.options, *options)
     return AgentProcess(world.folder / name, world.settings(name, world.features), command)
 
 
