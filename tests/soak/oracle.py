@@ -39,14 +39,20 @@ def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, Mess
     """
     sink = MemorySink()
     store = MemoryStore(topics=build.topics_written(settings), keep_audit=True)
+    account = play(records, settings, store, sink)
+    messages: Messages = {(message.topic, message.key, message.value) for message in sink.messages}
+    return store, messages, account
+
+
+def play(records: list[Record], settings: Settings, store: Store, sink: MemorySink) -> Account:
+    """The account of an agent that reads these records, in order and without failures."""
     has_readers = settings.kafka.readers > 0
     source = Endless(build.record_extractor(settings).decode(records) if has_readers else records, max_records=500)
     decoder = PoolDecoder() if has_readers else build.decoder(settings)
     loop = Loop(build.pipeline_settings(settings), decoder, store, lambda: source, lambda: sink)
     source.at_the_end = loop.stop
     loop.run()
-    messages: Messages = {(message.topic, message.key, message.value) for message in sink.messages}
-    return store, messages, loop.account
+    return loop.account
 
 
 def memory_of(store: Store, of: MemoryStore) -> dict[str, Any]:

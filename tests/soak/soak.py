@@ -313,7 +313,7 @@ def records_in(address: str, topics: Any) -> dict[TopicPartition, list[Record]]:
                 ]
             return all(consumer.position(place) >= end for place, end in ends.items())
 
-        until(is_at_the_end, 120.0)
+        until(is_at_the_end, 600.0)
         return found
 
 

@@ -1,0 +1,36 @@
+"""A small form of ``make same``: extractors that are killed, suspended, stopped and joined change no result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.same.log import lines
+from tests.same.side_by_side import problems, side_by_side
+
+N_RESPONSES, SEED = 600, 3
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("kafka")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("n_partitions", [1, 3])
+def test_extractors_under_every_failure_change_nothing(broker: str, n_partitions: int) -> None:
+    runs = side_by_side(broker, SEED, N_RESPONSES, n_partitions, rounds=1)
+    alone, extracted = runs
+    assert problems(runs) == []
+    assert extracted.n_repeated > 0 == alone.n_repeated
+    if n_partitions == 1:  # both read one order, so that everything is equal to the bit
+        assert extracted.estimates == alone.estimates
+    assert alone.sets["responses"].total() > 0.98 * N_RESPONSES
+    assert alone.account.tombstones
+    assert {"malformed", "id_conflict", "event_time_ahead", "unknown_format"} <= alone.account.dead_letters.keys()
+    assert {"unmatched_label", "incomplete_response"} <= alone.account.given_up.keys()
+    assert any(accuracy is not None for accuracy in alone.estimates.values())
+    altered = replace(extracted, sets={**extracted.sets, "labels": extracted.sets["responses"]}, different={"state": 1})
+    assert len(problems([alone, altered])) == 2
+
+
+def test_a_log_is_that_of_its_seed() -> None:
+    assert [*lines(1, 200)] == [*lines(1, 200)] != [*lines(2, 200)]
