@@ -103,7 +103,7 @@ def _sent(chance: random.Random, response: Generation) -> Iterator[tuple[float, 
     if kind > 0.98:
         yield chance.choice((0, 50)), Line(key, whole)
     elif kind > 0.97:
-        yield 1, Line(key, encode_generation(replace(response, domain="other"), dtype="float16"))
+        yield 1, Line(key, encode_generation(_part(response, 0, 20), dtype="float16"))
     elif kind > 0.95:
         yield 0, chance.choice(_damaged(response, whole))
 
@@ -121,16 +121,19 @@ def _openai_body(response: Generation) -> bytes:
 
 def _pieces(chance: random.Random, response: Generation) -> Iterator[tuple[float, bytes]]:
     """Three pieces, numbered or not; now and then the last one is late or never comes."""
+    is_numbered, late = chance.random() < 0.5, chance.choice((0.0, 0.0, 2.0))
+    for n, (start, stop) in enumerate(((0, 10), (10, 30), (30, N_TOKENS))):
+        chunk = Chunk(_part(response, start, stop), n if is_numbered else None, is_last=n == 2)
+        if n < 2 or chance.random() < 0.9:
+            yield late * (n == 2), encode_generation(chunk, dtype="float32")
+
+
+def _part(response: Generation, start: int, stop: int) -> Generation:
+    """The response with some of its tokens."""
     top, chosen = response.signal.top_logprobs, response.signal.chosen_logprobs
     assert top is not None
     assert chosen is not None
-    is_numbered, late = chance.random() < 0.5, chance.choice((0.0, 0.0, 2.0))
-    for n, start in enumerate((0, 10, 30)):
-        stop = (10, 30, N_TOKENS)[n]
-        part = Signal(top_logprobs=top[start:stop], chosen_logprobs=chosen[start:stop])
-        chunk = Chunk(response.with_signal(part), n if is_numbered else None, is_last=n == 2)
-        if n < 2 or chance.random() < 0.9:
-            yield late * (n == 2), encode_generation(chunk, dtype="float32")
+    return response.with_signal(Signal(top_logprobs=top[start:stop], chosen_logprobs=chosen[start:stop]))
 
 
 def _damaged(response: Generation, whole: bytes) -> list[Line]:

@@ -60,6 +60,7 @@ class Run:
 
     Attributes
     ----------
+    order : partition and offset of the raw records as the agent applied them
     account : what became of the raw records
     n_repeated : records that were published again and passed over
     sets : the rows of `SETS`
@@ -68,11 +69,16 @@ class Run:
     """
 
     name: str
+    order: list[tuple[int, int]]
     account: Account
     n_repeated: int
     sets: dict[str, Rows]
     estimates: dict[str, float | None]
     different: dict[str, int]
+
+    def is_ordered_as(self, other: Run) -> bool:
+        """Whether both agents applied the records in the same order."""
+        return self.order == other.order
 
     def differences(self, other: Run) -> dict[str, int]:
         """Rows that only one of two runs has, by name of the set; empty where there are none."""
@@ -102,7 +108,7 @@ def run(world: World, name: str, fill: Callable[[World], str]) -> Run:
     replayed, account = _alone(world, f"{name}-replayed", [raw[place] for place in order])
     sets, estimates = read(agent.store, world.raw)
     found = different(in_order(agent.store), in_order(replayed))
-    return Run(name, account, n_read - len(order), sets, estimates, found)
+    return Run(name, [(partition, offset) for _, partition, offset in order], account, n_read - len(order), sets, estimates, found)
 
 
 def n_applied(positions: dict[tuple[str, int], int], topic: str) -> int:

@@ -54,12 +54,17 @@ def side_by_side(
 
 
 def problems(runs: list[Run]) -> list[str]:
-    """Where a run differs from an agent alone in the same order, or from the first run as a set."""
+    """Where a run differs from an agent alone in the same order, or from the first run.
+
+    Estimates must be those of the first run to the bit where the order is.
+    """
     first = runs[0]
     found = [(f"{one.name} in its own order", one.different) for one in runs]
     found += [(f"{one.name} beside {first.name}", one.differences(first)) for one in runs[1:]]
     accounts = [f"the account of {one.name}: {one.account.to_json()}" for one in runs if one.account != first.account]
-    return [f"{where}: {differing}" for where, differing in found if differing] + accounts
+    estimates = [f"the estimates of {one.name} are others" for one in runs
+                 if one.is_ordered_as(first) and one.estimates != first.estimates]  # fmt: skip
+    return [f"{where}: {differing}" for where, differing in found if differing] + accounts + estimates
 
 
 def table(runs: list[Run]) -> Table:
@@ -89,6 +94,7 @@ ROWS: Mapping[str, Callable[[Run, Run], str]] = {
     "windows": lambda one, _: f"{one.sets['windows'].total():,}",
     "rows that differ from an agent alone in the same order": lambda one, _: _differing(one.different),
     "rows that differ from the first run, as sets": lambda one, first: _differing(one.differences(first)),
+    "applied in the order of the first run": lambda one, first: "yes" if one.is_ordered_as(first) else "no",
     "largest difference of an estimate from the first run": lambda one, first: f"{one.largest_difference(first):.3g}",
 }
 """What the table says of each run, beside the first one."""
