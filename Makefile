@@ -8,7 +8,7 @@ CORE := models pipeline classifiers config estimators store test_dependencies.py
 
 # A newcomer needs two commands, demo and test. Both make the environment .venv first.
 
-.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-s3 test-spark test-grafana test-label-studio test-llama test-vllm check soak year bench figures drift fuzz clean
+.PHONY: help demo demo-kafka demo-live test test-oldest test-transformers test-litellm test-s3 test-spark test-grafana test-label-studio test-llama test-vllm check soak same year bench figures drift fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -127,6 +127,9 @@ check: .venv/dev .links/driftgauge  ## lint, types, import rules
 
 soak: .venv/dev  ## load, kills and broker restarts for DURATION_S seconds (600) from SEED (0); writes soak.json
 	$(BIN)/python -m tests.soak
+
+same: .venv/dev  ## one log of N responses (200000) from SEED (0) through agents alone and through extractors, as one table
+	@N=$(N) SEED=$(SEED) PARTITIONS=$(PARTITIONS) ROUNDS=$(ROUNDS) $(BIN)/python -m tests.same
 
 year: .venv/dev .venv-oldest/dev  ## a simulated year: releases, seasons, imports, restarts, an upgrade; writes year.json
 	@rm -rf out/year && mkdir -p out/year

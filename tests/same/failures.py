@@ -1,4 +1,4 @@
-"""Extractors under everything that moves partitions: they join, leave, are killed, are suspended, lose their offsets."""
+"""Extractors under everything that moves partitions: they join, leave, are killed, suspended, or start over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def extract(world: World, seed: int, rounds: int) -> str:
     of the group are lost, so that everything before is published again.
     """
     chance = random.Random(seed)  # noqa: S311 - reproducible
-    failures = [*FAILURES] * rounds
+    failures: list[Failure] = [*FAILURES] * rounds
     chance.shuffle(failures)
     features, n = world.new_topic(), len(failures) + 2
     working = [world.extractor(features), world.extractor(features)]

@@ -41,8 +41,8 @@ SETS = {
                r.slices, r.features
         FROM responses r JOIN names d ON d.seq = r.domain JOIN names f ON f.seq = r.fingerprint""",
     "labels": """
-        SELECT response_id, label_id, event_time, correct, annotator_kind, inclusion_probability, supersedes, is_pending,
-               replace(topic, :raw, 'raw') FROM labels""",
+        SELECT response_id, label_id, event_time, correct, annotator_kind, inclusion_probability, supersedes,
+               is_pending, replace(topic, :raw, 'raw') FROM labels""",
     "dead letters": f"""
         SELECT reason, CASE WHEN reason != 'event_time_ahead' THEN detail END, replace(topic, :raw, 'raw'), partition,
                "offset", key, CASE WHEN reason NOT IN {OF_THE_CORE} THEN value END, headers FROM dead_letters""",  # noqa: S608
@@ -107,8 +107,15 @@ def run(world: World, name: str, fill: Callable[[World], str]) -> Run:
     assert set(order) == raw.keys(), f"{name} applied {len(order)} of {len(raw)} records"
     replayed, account = _alone(world, f"{name}-replayed", [raw[place] for place in order])
     sets, estimates = read(agent.store, world.raw)
-    found = different(in_order(agent.store), in_order(replayed))
-    return Run(name, [(partition, offset) for _, partition, offset in order], account, n_read - len(order), sets, estimates, found)
+    return Run(
+        name=name,
+        order=[(partition, offset) for _, partition, offset in order],
+        account=account,
+        n_repeated=n_read - len(order),
+        sets=sets,
+        estimates=estimates,
+        different=different(in_order(agent.store), in_order(replayed)),
+    )
 
 
 def n_applied(positions: dict[tuple[str, int], int], topic: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -28,8 +29,8 @@ def test_extractors_under_every_failure_change_nothing(broker: str, n_partitions
     assert {"malformed", "id_conflict", "event_time_ahead", "unknown_format"} <= alone.account.dead_letters.keys()
     assert {"unmatched_label", "incomplete_response"} <= alone.account.given_up.keys()
     assert any(accuracy is not None for accuracy in alone.estimates.values())
-    altered = {"sets": {**alone.sets, "labels": alone.sets["windows"]}, "different": {"state": 1}, "estimates": {}}
-    assert len(problems([alone, replace(alone, account=Account(), **altered)])) == 4
+    wrong = replace(alone, account=Account(), different={"state": 1}, estimates={})
+    assert len(problems([alone, replace(wrong, sets={name: Counter() for name in alone.sets})])) == 4
 
 
 def test_a_log_is_that_of_its_seed() -> None:

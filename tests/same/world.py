@@ -28,7 +28,7 @@ PRODUCER = {"compression_type": "lz4", "linger_ms": 20, "batch_size": 1 << 20, "
 
 
 def model_settings(n_responses: int) -> dict[str, Any]:
-    """Settings of everything but the connections: so many windows, refits and emissions whatever the size of the log."""
+    """Settings of everything but the connections. Logs of any size give about as many windows and fits."""
     return {
         "decode": {"encoding": "msgpack"},
         "windows": {
