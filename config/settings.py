@@ -39,6 +39,7 @@ from driftgauge.config.extraction import ExtractSettings
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.labelling import JudgeSettings, ProbeSettings
 from driftgauge.config.report import ReportSettings
+from driftgauge.config.selection import SelectSettings
 from driftgauge.config.topics import TopicsSettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     decode: DecodeSettings = Field(default_factory=DecodeSettings)
+    select: SelectSettings = Field(default_factory=SelectSettings)
     features: FeatureSettings = Field(default_factory=FeatureSettings)
     classifier: LearningSettings = Field(default_factory=LearningSettings)
     windows: WindowSettings = Field(default_factory=WindowSettings)
@@ -102,6 +104,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"store.retention_s must be 0 or at least {needed_s:.12g}: labels and windows need the rows"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _selected_names_are_known(self) -> Self:
+        known = {"model", "domain", *self.decode.slices}
+        for name in ("only", "leave_out"):
+            if unknown := sorted({*getattr(self.select, name)} - known):
+                text = (
+                    f"select.{name} has {', '.join(unknown)}; known are {', '.join(sorted(known))}: see decode.slices"
+                )
+                raise ValueError(text)
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
-"""The account of records: every record that was read is exactly one of used, dead letter, tombstone.
+"""The account of records: every record that was read is exactly one of used, passed over, dead letter, tombstone.
 
 `account_of` decides it from what the decoder and the core returned for a record. What happens to an event after its
-record was used (its response never ends, its label meets no response) is counted apart, as *given up*.
+record was used (its response never ends, its label meets no response) is counted apart, as *given up*. A record with
+pieces of a response is used, whoever takes the response.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
 from driftgauge.models.outputs import Output
+from driftgauge.models.selection import EVERYTHING, Selection
 
 GIVEN_UP = frozenset({"incomplete_response", "too_many_in_flight", "unmatched_label"})
 """Reasons of dead letters that are decided when the records of the event have been used already."""
@@ -25,12 +27,14 @@ class Account:
     Attributes
     ----------
     used : records that were used; a piece of a stream without content is one of them
+    passed_over : records that hold only responses that the selection of the agent does not take
     tombstones : records without a value, which are ignored
     dead_letters : records that could not be used, by reason; one that was used in part is one of them
     given_up : events of used records that became dead letters later, by reason
     """
 
     used: int = 0
+    passed_over: int = 0
     tombstones: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
@@ -43,20 +47,22 @@ class Account:
     @property
     def records(self) -> int:
         """All records that were read."""
-        return self.used + self.n_dead + self.tombstones
+        return self.used + self.passed_over + self.n_dead + self.tombstones
 
     def add(self, other: Account) -> None:
         """Add the records of another account."""
         self.used += other.used
+        self.passed_over += other.passed_over
         self.tombstones += other.tombstones
         self.dead_letters.update(other.dead_letters)
         self.given_up.update(other.given_up)
 
     def to_json(self) -> dict[str, Any]:
-        """The account as plain values; ``records`` is the sum of ``used``, ``not_used`` and ``tombstones``."""
+        """The account as plain values; ``records`` is the sum of the next four."""
         return {
             "records": self.records,
             "used": self.used,
+            "passed_over": self.passed_over,
             "not_used": self.n_dead,
             "tombstones": self.tombstones,
             "reasons": dict(self.dead_letters.most_common()),
@@ -65,7 +71,11 @@ class Account:
 
 
 def account_of(
-    values: Sequence[bytes | None], events: Sequence[Event], counts: Sequence[int], outputs: Sequence[Output]
+    values: Sequence[bytes | None],
+    events: Sequence[Event],
+    counts: Sequence[int],
+    outputs: Sequence[Output],
+    selection: Selection = EVERYTHING,
 ) -> Account:
     """The account of one committed batch.
 
@@ -74,6 +84,7 @@ def account_of(
     values : the value of each record; None for a tombstone
     events, counts : the decoded events of all records in order, and the number of events of each record
     outputs : the outputs of the core for these events
+    selection : which responses the core took
     """
     account = Account()
     remaining = iter(events)
@@ -81,15 +92,17 @@ def account_of(
     rejected: dict[int, int] = {}
     reasons: list[str] = []
     for number, (value, n_events) in enumerate(zip(values, counts, strict=True)):
-        reason = ""
+        reason, n_others = "", 0
         for _ in range(n_events):
             event = next(remaining)
+            n_others += selection.passes_over(event)
             if isinstance(event, Rejected):
                 reason, rejected[id(event)] = event.reason, number
             elif (name := _name(event)) is not None:
                 named[name].append(number)
         reasons.append(reason)
         account.tombstones += value is None and not n_events
+        account.passed_over += 0 < n_others == n_events
     at = 0
     for refused in (output for output in outputs if isinstance(output, Rejected)):
         if id(refused) in rejected:
@@ -105,7 +118,7 @@ def account_of(
             at = numbers.popleft()
             reasons[at] = reasons[at] or refused.reason
     account.dead_letters.update(filter(None, reasons))
-    account.used = len(values) - account.n_dead - account.tombstones
+    account.used = len(values) - account.n_dead - account.tombstones - account.passed_over
     return account
 
 

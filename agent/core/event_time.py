@@ -38,6 +38,8 @@ class EventTime:
         broker_time, bound_s = generation.origin.broker_time, self._batch.settings.max_ahead_s
         if broker_time is None or generation.event_time <= broker_time + bound_s:
             return False
+        if not self._batch.settings.selection.takes(generation):
+            return True  # a piece of a response of another agent, which rejects it
         ahead_s = generation.event_time - broker_time
         detail = f"{ahead_s:.0f} s ahead of the time of its record; the bound is {bound_s:.0f} (max_ahead_s)"
         self._batch.reject(Rejected("event_time_ahead", detail, key=generation.id.encode(), event=generation))

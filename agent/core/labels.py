@@ -1,4 +1,8 @@
-"""A label arrives: it is joined to its response, and everything that depends on the truth follows in one place."""
+"""A label arrives: it is joined to its response, and everything that depends on the truth follows in one place.
+
+Where the agent passes over responses of others, a label that meets no response may be one of theirs. It waits as any
+other does, and is then counted instead of rejected.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,10 @@ class Labels:
         if old == label:
             state.counters["duplicate_labels"] += 1
             return
-        if row is None and old is None and state.n_pending >= batch.settings.max_pending_labels:
+        is_full = row is None and old is None and state.n_pending >= batch.settings.max_pending_labels
+        if is_full and not batch.settings.selection.is_everything:
+            self._forget(math.inf, math.ceil(batch.settings.max_pending_labels / 100))
+        elif is_full:
             detail = f"label for an unknown response while {state.n_pending} labels wait (max_pending)"
             batch.reject(Rejected("too_many_pending_labels", detail, key=label.label_id.encode(), event=label))
             return
@@ -91,21 +98,34 @@ class Labels:
             self._resolve(row, self._batch.labels[row.id], before)
 
     def expire(self) -> None:
-        """Turn labels whose response never came into dead letters."""
+        """Turn labels whose response never came into dead letters; where they may be those of others, count them."""
         batch, state, horizon_s = self._batch, self._batch.state, self._batch.settings.label_horizon_s
         while state.n_pending:
-            expired = batch.memory.expire_labels(state.watermark - horizon_s, EXPIRED_AT_ONCE)
-            state.n_pending -= len(expired)
-            known = self._names_like(expired)
-            for label in expired:
-                pending = batch.labels.get(label.response_id, [])
-                pending[:] = [other for other in pending if other.label_id != label.label_id]
-                cause = DESCRIPTIONS[known.cause(label.response_id)[0]]
-                detail = f"no response came within {horizon_s:.0f} s of event time; {cause}"
-                batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
+            expired = self._forget(state.watermark - horizon_s, EXPIRED_AT_ONCE)
+            if batch.settings.selection.is_everything:
+                self._reject_unmatched(expired)
             if len(expired) < EXPIRED_AT_ONCE:
                 break
         state.oldest_pending = batch.memory.oldest_pending() if state.n_pending else None
+
+    def _forget(self, older_than: float, limit: int) -> list[Label]:
+        """Remove the oldest pending labels of before this event time; returns them."""
+        batch = self._batch
+        expired = batch.memory.expire_labels(older_than, limit)
+        batch.state.n_pending -= len(expired)
+        if expired and not batch.settings.selection.is_everything:
+            batch.state.counters["labels_passed_over"] += len(expired)
+        for label in expired:
+            pending = batch.labels.get(label.response_id, [])
+            pending[:] = [other for other in pending if other.label_id != label.label_id]
+        return expired
+
+    def _reject_unmatched(self, labels: Sequence[Label]) -> None:
+        known, horizon_s = self._names_like(labels), self._batch.settings.label_horizon_s
+        for label in labels:
+            cause = DESCRIPTIONS[known.cause(label.response_id)[0]]
+            detail = f"no response came within {horizon_s:.0f} s of event time; {cause}"
+            self._batch.reject(Rejected("unmatched_label", detail, key=label.label_id.encode(), event=label))
 
     def _names_like(self, labels: Sequence[Label]) -> Names:
         """Ids of stored responses that these labels may have meant."""

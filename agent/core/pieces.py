@@ -1,4 +1,7 @@
-"""A piece of a response arrives: it is put to its response, and the last piece completes it."""
+"""A piece of a response arrives: it is put to its response, and the last piece completes it.
+
+Pieces of all responses are assembled, as many say neither model nor domain: the whole shows whether it is passed over.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ class Pieces:
         return max(state.clock.of(head.origin.partition), state.watermark - SILENT_S)
 
     def _complete(self, response: InFlight) -> Iterator[Arrival]:
-        """The response, unless only the end of a known response came again."""
+        """The response, unless it is passed over, or only the end of a known response came again."""
+        if not self._takes(response):
+            self._batch.state.counters["responses_passed_over"] += 1
+            return
         self._batch.recall_responses([response.head])  # another event completed it, so it may not be recalled yet
         settings = self._batch.settings
         arrival = arrive(
@@ -83,11 +89,11 @@ class Pieces:
             yield arrival
 
     def _evict(self, response: InFlight, reason: str) -> Iterator[Arrival]:
-        """Stop waiting for a response: it is complete if its end came, else it becomes a dead letter.
+        """Stop waiting for a response: it is complete if its end came, else it becomes a dead letter of its agent.
 
         Some pieces of a known response that came again are only counted.
         """
-        if response.has_ended:
+        if response.has_ended or not self._takes(response):
             yield from self._complete(response)
             return
         self._batch.recall_responses([response.head])
@@ -97,11 +103,16 @@ class Pieces:
         detail = f"response given up after {response.accumulator.n_tokens} tokens: no last chunk came"
         self._batch.reject(Rejected(reason, detail, key=response.head.id.encode()))
 
+    def _takes(self, response: InFlight) -> bool:
+        return self._batch.settings.selection.takes(response.head)
+
     def _count_repeated(self, response: InFlight) -> None:
         self._batch.state.counters["duplicate_chunks"] += response.next_sequence + len(response.waiting)
 
     def _predict_early(self, response: InFlight) -> None:
         """Emit a prediction for a response that is still being generated."""
+        if not self._takes(response):
+            return
         self._responses.flush()
         head, observed = response.head, response.observed_k
         may_be_less = observed is not None and observed.may_be_less

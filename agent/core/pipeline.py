@@ -58,7 +58,10 @@ class Pipeline:
         resume another one.
         """
         settings = self.settings
-        events = with_features(events, settings.features, min_coverage=settings.min_coverage)
+        mine = [event for event in events if not settings.selection.passes_over(event)]
+        if n_others := len(events) - len(mine):
+            self.state.counters["responses_passed_over"] += n_others
+        events = with_features(mine, settings.features, min_coverage=settings.min_coverage)
         step = _Step(Batch(settings, self.state, memory))
         outputs = step.apply(events)
         memory.save_state(self.state.changes())

@@ -9,6 +9,7 @@ from driftgauge.models.acquire.label_lists import LabelPlan
 from driftgauge.models.alerts.book import AlertRules
 from driftgauge.models.labels import LabelUse, Policy
 from driftgauge.models.learn.committee import CommitteeSettings
+from driftgauge.models.selection import Selection
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.slices.grouping import SlicePlan
@@ -32,6 +33,7 @@ class PipelineSettings:
     time, over all domains and signals; ``false_alarms`` is a probability over all domains and all time.
     """
 
+    selection: Selection = field(default_factory=Selection)
     windows: WindowSpec = field(default_factory=WindowSpec)
     committee: CommitteeSettings = field(default_factory=CommitteeSettings)
     assembly: AssemblySettings = field(default_factory=AssemblySettings)

@@ -96,7 +96,10 @@ def account_lines(account: Account, dead_letters: str = "") -> Iterator[str]:
     elif n_dead:
         yield f"{n_dead:,} of {n:,} records could not be used{how}"
     else:
-        yield f"{n:,} record{'s' if n > 1 else ''}, all used{' or ignored' if account.tombstones else ''}."
+        ignored = " or ignored" if account.tombstones or account.passed_over else ""
+        yield f"{n:,} record{'s' if n > 1 else ''}, all used{ignored}."
+    if account.passed_over:
+        yield f"{account.passed_over:,} with responses of other agents passed over (select)."
     if account.tombstones:
         yield f"{account.tombstones:,} without a value ignored."
     if account.given_up:

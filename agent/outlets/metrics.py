@@ -132,7 +132,12 @@ class Metrics(Collector):
     def account(self, account: Account) -> None:
         """Note what became of the records since the start."""
         with self._lock:
-            self._outcomes = {"used": account.used, "dead_letter": account.n_dead, "tombstone": account.tombstones}
+            self._outcomes = {
+                "used": account.used,
+                "passed_over": account.passed_over,
+                "dead_letter": account.n_dead,
+                "tombstone": account.tombstones,
+            }
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note the number of records not yet read, by partition."""
@@ -185,7 +190,7 @@ class Metrics(Collector):
             records.add_metric([topic], count)
         outcomes = CounterMetricFamily(
             "driftgauge_records_accounted",
-            "Records since the start by what became of them: used, dead_letter, tombstone.",
+            "Records since the start by what became of them: used, passed_over, dead_letter, tombstone.",
             labels=["outcome"],
         )
         for outcome, count in self._outcomes.items():

@@ -44,6 +44,7 @@ from driftgauge.models.acquire.label_lists import LabelPlan
 from driftgauge.models.alerts.book import AlertRules
 from driftgauge.models.labels import USE_BY_SOURCE, LabelUse, Use
 from driftgauge.models.learn.committee import CommitteeSettings
+from driftgauge.models.selection import Selection
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.slices.grouping import SlicePlan
@@ -68,6 +69,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
     """Settings of a pipeline whose contexts start without a fitted file."""
     windows, bounds, labels = settings.windows, settings.bounds, settings.labels
     return PipelineSettings(
+        selection=Selection(settings.select.only, settings.select.leave_out),
         windows=WindowSpec(window_s=windows.window_s, window_events=windows.window_events, hop_s=windows.hop_s),
         committee=committee_settings(settings),
         assembly=AssemblySettings(

@@ -151,7 +151,7 @@ class Loop:
     stopping : event that stops the agent; `stop` sets it
     poll_timeout_s : seconds to wait for records in one poll
     patience_s : seconds to wait for a connector that failed before its error is raised
-    pause_after_s : seconds without a record after which pending estimates are emitted early
+    pause_after_s : seconds without a record that is not passed over, after which pending estimates are emitted early
     requests : work on the store that others ask for; it is done between two batches
 
     Attributes
@@ -220,16 +220,18 @@ class Loop:
                 is_paused = time.monotonic() - last_record >= self.pause_after_s
                 records = source.poll(0.0 if is_paused and pipeline.state.is_behind else self.poll_timeout_s)
                 if records:
+                    n_others = self.account.passed_over
                     for part in in_parts(pipeline.state, records):
                         self._batch(pipeline, part, positions)
                         self._publish(sink)
                     source.commit(positions)
-                    last_record = time.monotonic()
+                    if self.account.passed_over - n_others < len(records):
+                        last_record = time.monotonic()
                 elif source.is_exhausted:  # event time reaches the end of the last window, so that all windows close
                     while self._emit_pending(pipeline, sink, Tick(pipeline.state.end)):
                         pass  # a response that time completed belongs to a window after that
                     return
-                elif time.monotonic() - last_record >= self.pause_after_s:
+                if time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
                     self._publish(sink)  # what jobs beside the loop have emitted
                 pipeline.score_ahead(ROWS_SCORED_AHEAD)
@@ -288,7 +290,9 @@ class Loop:
             transaction.audit(records)
             transaction.emit(outputs)
         positions.update(reached)
-        return Committed(outputs, account_of([r.value for r in records], events, counts, outputs))
+        return Committed(
+            outputs, account_of([r.value for r in records], events, counts, outputs, self.settings.selection)
+        )
 
     def _apply_one_by_one(
         self, pipeline: Pipeline, records: Sequence[Record], positions: dict[TopicPartition, int]

@@ -242,3 +242,11 @@ def test_a_watched_feature_that_is_not_computed_is_an_error() -> None:
         message = problems(None, drift__features=name, **flags)
         assert f"drift.features has names that are not computed: {name}; see `features`" in message
     load_settings(overrides={"drift.features": "answer_varentropy_sum", "features.segments": "true"})
+
+
+@pytest.mark.parametrize("name", ["only", "leave_out"])
+def test_a_name_in_a_selection_is_a_model_a_domain_or_a_slice(tmp_path: Path, name: str) -> None:
+    selection = f"select: {{{name}: {{tenant: [acme], model: [m]}}}}"
+    assert f"select.{name} has tenant; known are domain, model" in problems(written(tmp_path, selection))
+    settings = load_settings(written(tmp_path, f"decode: {{slices: {{tenant: header.x-tenant}}}}\n{selection}"))
+    assert getattr(settings.select, name) == {"tenant": ("acme",), "model": ("m",)}

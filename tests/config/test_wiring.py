@@ -54,6 +54,8 @@ from tests.store.examples import response
 from tests.store.test_faults import sqlite_connections
 
 PLACES: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "select.only": ({"model": ("llama-*",)}, ("pipeline.selection.only",)),
+    "select.leave_out": ({"domain": ("law", "tax")}, ("pipeline.selection.leave_out",)),
     "features.set": ("published", ("pipeline.features.set", "reader.spec.set", "decoder.features.set")),
     "features.entropy": (
         "renormalised",

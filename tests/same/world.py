@@ -33,7 +33,7 @@ def model_settings(n_responses: int) -> dict[str, Any]:
         "decode": {"encoding": "msgpack"},
         "windows": {
             "window_s": 20_000,
-            "window_events": max(n_responses // 40, 50),
+            "window_events": min(max(n_responses // 40, 50), 500),
             "hop_s": 5_000,
             "emit_every_events": max(n_responses // 100, 50),
             "emit_every_labels": max(n_responses // 1_000, 10),
