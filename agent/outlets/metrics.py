@@ -180,7 +180,7 @@ class Metrics(Collector):
             "driftgauge_labels_pending": ("Labels waiting for their response.", state.n_pending),
             "driftgauge_labels_pending_oldest_timestamp_seconds": (
                 "Event time of the oldest label that waits for its response, at the latest boundary.",
-                -math.inf if state.oldest_pending is None or not state.n_pending else state.oldest_pending,
+                _oldest_pending(state),
             ),
         }
 
@@ -253,6 +253,12 @@ class Metrics(Collector):
         delays.add_metric([], buckets, self._label_delays.total_s)
         yield delays
         yield from _families(_SCORES, _SCORE_LABELS, self._scores)
+
+
+def _oldest_pending(state: State) -> float:
+    """Event time; -inf where none waits, or where those of other agents wait too, which never meet a response here."""
+    is_shared = not state.settings.selection.is_everything
+    return -math.inf if is_shared or state.oldest_pending is None or not state.n_pending else state.oldest_pending
 
 
 def _families(

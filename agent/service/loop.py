@@ -219,19 +219,19 @@ class Loop:
                 self._do_requests(pipeline)
                 is_paused = time.monotonic() - last_record >= self.pause_after_s
                 records = source.poll(0.0 if is_paused and pipeline.state.is_behind else self.poll_timeout_s)
+                n_others = self.account.passed_over
                 if records:
-                    n_others = self.account.passed_over
                     for part in in_parts(pipeline.state, records):
                         self._batch(pipeline, part, positions)
                         self._publish(sink)
                     source.commit(positions)
-                    if self.account.passed_over - n_others < len(records):
-                        last_record = time.monotonic()
                 elif source.is_exhausted:  # event time reaches the end of the last window, so that all windows close
                     while self._emit_pending(pipeline, sink, Tick(pipeline.state.end)):
                         pass  # a response that time completed belongs to a window after that
                     return
-                if time.monotonic() - last_record >= self.pause_after_s:
+                if self.account.passed_over - n_others < len(records):
+                    last_record = time.monotonic()
+                elif time.monotonic() - last_record >= self.pause_after_s:
                     self._emit_pending(pipeline, sink, Pause())
                     self._publish(sink)  # what jobs beside the loop have emitted
                 pipeline.score_ahead(ROWS_SCORED_AHEAD)

@@ -24,6 +24,7 @@ from tests.decode import chat
 from tests.pipeline.logs import signal
 
 START, SPAN_S = 1_700_000_000.0, 200_000.0
+N_AT_THE_END, END_S, END_EVERY_S = 64, 150_000.0, 1_000.0
 RESPONSES_PER_LABEL = 10
 DOMAINS, MODELS = ("billing", "code", "law", "support"), ("m1", "m2")
 N_TOKENS, N_SIGNALS = 40, 200
@@ -43,7 +44,7 @@ class Line:
 
 
 def lines(seed: int, n_responses: int) -> Iterator[Line]:
-    """The records of ``n_responses`` responses, and a label for every tenth of them."""
+    """The records of ``n_responses`` responses, a label for every tenth of them, and an end."""
     chance = random.Random(seed)  # noqa: S311 - reproducible
     signals = _Signals(seed)
     due: Due = []
@@ -65,6 +66,15 @@ def lines(seed: int, n_responses: int) -> Iterator[Line]:
             yield heapq.heappop(due)[2]
     while due:
         yield heapq.heappop(due)[2]
+    yield from _end(signals.one(chance, is_correct=True))
+
+
+def _end(tokens: Signal) -> Iterator[Line]:
+    """Responses long after the others, in every partition: what still waits then is given up, in whatever order."""
+    for i in range(N_AT_THE_END):
+        at = START + SPAN_S + END_S + i * END_EVERY_S
+        response = Generation(f"end{i}", at, DOMAINS[0], Context(model=MODELS[0], temperature=1.0), tokens)
+        yield Line(response.id.encode(), encode_generation(response, dtype="float16"))
 
 
 class _Signals:

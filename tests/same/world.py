@@ -87,7 +87,7 @@ class World:
                 producer.send(self.raw, line.value, line.key, [*line.headers], partition)
             producer.flush()
 
-    def settings(self, topic: str, **more: Any) -> dict[str, Any]:
+    def settings(self, topic: str, *, extract: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """Settings of an agent that reads this topic, and of extractors that write it where it is not the raw one."""
         outputs = ("estimates", "alerts", "priorities", "label_lists", "dead_letters", "slice_estimates",
                    "weak_segments", "predictions")  # fmt: skip
@@ -105,19 +105,20 @@ class World:
                 "to": topic if topic != self.raw else f"{self.raw}-features",
                 "group_id": self.group_id,
                 "session_timeout_s": 6,
-                **more,
+                **(extract or {}),
             },
+            **more,
         }
 
-    def extractor(self, features: str, **more: Any) -> Extractor:
+    def extractor(self, features: str, **extract: Any) -> Extractor:
         """One that runs."""
         self._n_started += 1
         folder = self.folder / f"extractor-{self._n_started}"
-        return self._stack.enter_context(Extractor(folder, self.settings(features, **more), EXTRACT))
+        return self._stack.enter_context(Extractor(folder, self.settings(features, extract=extract), EXTRACT))
 
-    def agent(self, name: str, topic: str) -> AgentProcess:
-        """An agent that keeps which records it applied, in order."""
-        return self._stack.enter_context(AgentProcess(self.folder / name, self.settings(topic), AGENT))
+    def agent(self, name: str, topic: str, **more: Any) -> AgentProcess:
+        """An agent that keeps which records it applied, in order; ``more`` are further settings."""
+        return self._stack.enter_context(AgentProcess(self.folder / name, self.settings(topic, **more), AGENT))
 
     def ends(self, topic: str) -> int:
         """Number of records in a topic."""

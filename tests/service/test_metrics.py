@@ -20,6 +20,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import Crash, CrashPlan, MemorySink, MemorySource, MemoryStore, Tables
 from driftgauge.models.labels import AnnotatorPairs
 from driftgauge.models.outputs import Estimate
+from driftgauge.models.selection import EVERYTHING, Selection
 from driftgauge.models.series import SeriesKey
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS
@@ -139,6 +140,10 @@ def test_the_age_of_the_oldest_pending_label_has_a_sample_only_while_labels_wait
     state.oldest_pending = 60.0
     metrics.batch([], [], state)
     assert registry.get_sample_value(name) == 60.0
+    state.settings = replace(state.settings, selection=Selection(only={"model": ["m"]}))
+    metrics.batch([], [], state)
+    assert registry.get_sample_value(name) is None, "it may be a label of another agent"
+    state.settings = replace(state.settings, selection=EVERYTHING)
     state.n_pending = 0
     metrics.batch([], [], state)
     assert registry.get_sample_value(name) is None

@@ -14,10 +14,14 @@ from driftgauge.agent.outlets.health import Health
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
+from driftgauge.connectors.decoding.formats.own import encode_generation
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
+from driftgauge.models.events import Context
 from driftgauge.models.outputs import Output, ReportWritten
+from driftgauge.models.selection import Selection
 from tests.crash import agents
 from tests.pipeline import logs
+from tests.pipeline.stepping import T0, response
 from tests.sources import Endless
 
 SETTINGS = replace(logs.SETTINGS, windows_at_once=1_000)
@@ -62,6 +66,21 @@ def test_pending_estimates_are_emitted_once_in_a_pause_or_before_the_stop(
     loop.observers = [emissions]
     loop.run()
     assert emissions.while_running == while_running
+
+
+def test_records_of_other_agents_do_not_put_the_pause_off() -> None:
+    others = [replace(response(i, T0 + i), context=Context(model="other")) for i in range(40, 80)]
+    values = map(encode_generation, [*(response(i, T0 + i) for i in range(40)), *others])
+    log = [Record("generations", 0, offset, None, value) for offset, value in enumerate(values)]
+    loop = agent(MemoryStore(), 1, 0.0, replace(SETTINGS, selection=Selection(only={"model": ["m"]})))
+    source = loop.open_source()
+    assert isinstance(source, Endless)
+    source.log = log
+    emissions = Emissions(loop)
+    loop.observers = [emissions]
+    loop.run()
+    assert emissions.while_running == [True]
+    assert loop.account.passed_over == len(others)
 
 
 def test_what_a_job_beside_the_loop_emits_is_published_in_a_pause() -> None:

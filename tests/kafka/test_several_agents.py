@@ -1,0 +1,76 @@
+"""Two real agents on one topic of features, each with some of the responses and a store of its own; one is killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from driftgauge.agent.service import build
+from driftgauge.config.load import load_settings
+from driftgauge.connectors.testing import MemorySink
+from tests.deadline import until
+from tests.kafka.agent_process import AgentProcess
+from tests.same.log import lines
+from tests.same.runs import n_applied, read
+from tests.same.world import World, model_settings
+from tests.soak.oracle import play
+from tests.soak.soak import records_in
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+N_RESPONSES = 400
+GROUP = {"model": ["m1"]}
+
+
+def test_two_agents_divide_the_responses_of_one_topic_whatever_is_killed(broker: str, tmp_path: Path) -> None:
+    log = list(lines(15, N_RESPONSES))
+    with closing(World(broker, tmp_path, log, model_settings(N_RESPONSES), n_partitions=2)) as world:
+        features = world.new_topic()
+        world.extractor(features)
+        world.fill(0, 0.5)
+        agents = [
+            world.agent("first", features, select={"only": GROUP}),
+            world.agent("second", features, select={"leave_out": GROUP}),
+        ]
+        until(lambda: n_applied(agents[0].positions(), features) > 20, 120.0, every_s=0.1)
+        agents[0].kill()
+        agents[0].start()
+        world.fill(0.5, 1)
+        world.until_extracted()
+        end = world.ends(features)
+        for agent in agents:
+            until(lambda agent=agent: n_applied(agent.positions(), features) >= end, 120.0, every_s=0.1)  # type: ignore[misc]
+            assert agent.stop() == 0, agent.log.read_text()
+        first, second = (read(agent.store, world.raw)[0] for agent in agents)
+        whole = read(alone(world), world.raw)[0]
+    assert first["responses"] + second["responses"] == whole["responses"]
+    assert {row[2] for row in first["responses"]}.isdisjoint(row[2] for row in second["responses"])
+    assert first["responses"].total() > N_RESPONSES / 3 < second["responses"].total()
+    reasons = [Counter(row[0] for row in found["dead letters"].elements()) for found in (first, second, whole)]
+    for of_core in ("id_conflict", "event_time_ahead", "incomplete_response"):
+        assert reasons[0][of_core] + reasons[1][of_core] == reasons[2][of_core] > 0
+    assert reasons[0]["malformed"] == reasons[1]["malformed"] == reasons[2]["malformed"] > 0
+    assert "unmatched_label" not in reasons[0] | reasons[1]
+    assert reasons[2]["unmatched_label"] > 0
+
+
+def alone(world: World) -> Path:
+    """The store of an agent that takes every response, over the same raw records."""
+    path = world.folder / "alone.db"
+    settings = load_settings(None, {**world.settings(world.raw), "store.url": f"sqlite:///{path}"})
+    records = [record for found in records_in(world.broker, [world.raw]).values() for record in found]
+    with closing(build.store(settings)) as store:
+        play(records, settings, store, MemorySink())
+    return path
+
+
+def test_a_second_agent_on_the_store_of_the_first_ends_with_the_reason(broker: str, tmp_path: Path) -> None:
+    with closing(World(broker, tmp_path, [], model_settings(100))) as world:
+        first = world.agent("first", world.raw)
+        until(lambda: (first.store.with_name("store.db.lock")).exists(), 60.0)
+        settings = {"store": {"url": f"sqlite:///{first.store}"}}
+        with AgentProcess(tmp_path / "second", {**world.settings(world.raw), **settings}) as second:
+            until(lambda: not second.is_running, 60.0)
+        assert "another agent is using the store" in second.log.read_text()
