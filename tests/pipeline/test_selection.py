@@ -11,7 +11,7 @@ import pytest
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.publishing.encode import Topics, encode
 from driftgauge.connectors.testing import MemoryStore
-from driftgauge.models.account import Account
+from driftgauge.models.account import Account, account_of
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Origin, Rejected, Signal, Tick
 from driftgauge.models.outputs import Estimate, Output, Prediction
 from driftgauge.models.selection import Group, Selection
@@ -211,3 +211,13 @@ def test_the_values_of_a_name_are_alternatives_and_names_hold_together() -> None
     assert not selection.takes(one("B-7", "tax", "x"))
     assert not selection.takes(one("a", "tax"))
     assert not selection.takes(one("a", "law", "x"))
+
+
+def test_a_record_that_holds_anything_but_responses_of_others_is_not_passed_over() -> None:
+    mine, other = response(1, T0), replace(response(2, T0), context=Context(model="other"))
+    bad = Rejected("malformed", "", topic="t")
+    held: list[list[Event]] = [[other], [other, other], [mine, other], [other, label("l", 2, 1.0)], [other, bad], []]
+    events = [event for of_record in held for event in of_record]
+    counted = [len(of_record) for of_record in held]
+    account = account_of([b""] * 5 + [None], events, counted, [bad], Selection(only={"model": ["m"]}))
+    assert account == Account(used=2, passed_over=2, tombstones=1, dead_letters=Counter(malformed=1))
