@@ -12,7 +12,6 @@ from driftgauge.agent.service import build
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.testing import MemorySink
 from tests.deadline import until
-from tests.kafka.agent_process import AgentProcess
 from tests.same.log import lines
 from tests.same.runs import n_applied, read
 from tests.same.world import World, model_settings
@@ -64,13 +63,3 @@ def alone(world: World) -> Path:
     with closing(build.store(settings)) as store:
         play(records, settings, store, MemorySink())
     return path
-
-
-def test_a_second_agent_on_the_store_of_the_first_ends_with_the_reason(broker: str, tmp_path: Path) -> None:
-    with closing(World(broker, tmp_path, [], model_settings(100))) as world:
-        first = world.agent("first", world.raw)
-        until(lambda: (first.store.with_name("store.db.lock")).exists(), 60.0)
-        settings = {"store": {"url": f"sqlite:///{first.store}"}}
-        with AgentProcess(tmp_path / "second", {**world.settings(world.raw), **settings}) as second:
-            until(lambda: not second.is_running, 60.0)
-        assert "another agent is using the store" in second.log.read_text()

@@ -65,7 +65,7 @@ def counts(outputs: list[Output]) -> dict[str, object]:
 
 
 @GROUPS
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_whole_responses_of_others_change_nothing_at_all(group: Group, seed: int) -> None:
     settings = of_group(group)
     whole = make_log(seed)
@@ -90,7 +90,7 @@ def merged(log: list[Event], selection: Selection) -> list[Event]:
 
 
 @GROUPS
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_labels_and_streams_of_others_change_only_when_past_windows_are_estimated_again(
     group: Group, seed: int
 ) -> None:
