@@ -1,6 +1,7 @@
 """The same log through every way of reading it: which ways there are, and one table of what came of each.
 
-To add a way, add an entry to `WAYS`: a function that brings the log into a topic that an agent can read.
+To add a way, and so a column of the table, add an entry to `ways`: a function that brings the log into a topic that an
+agent can read.
 """
 
 from __future__ import annotations
