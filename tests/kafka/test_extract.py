@@ -20,7 +20,7 @@ from tests.kafka.conftest import NewTopic, everything_in
 from tests.same.log import lines
 from tests.same.world import World, model_settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

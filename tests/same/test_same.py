@@ -15,7 +15,6 @@ N_RESPONSES, SEED = 600, 3
 
 
 @pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n_partitions", [1, 3])
 def test_extractors_under_every_failure_change_nothing(broker: str, n_partitions: int) -> None:
