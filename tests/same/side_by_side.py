@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -62,7 +63,8 @@ def problems(runs: list[Run]) -> list[str]:
     first = runs[0]
     found = [(f"{one.name} in its own order", one.different) for one in runs]
     found += [(f"{one.name} beside {first.name}", one.differences(first)) for one in runs[1:]]
-    accounts = [f"the account of {one.name}: {one.account.to_json()}" for one in runs if one.account != first.account]
+    accounts = [f"the account of {one.name}: {one.account.to_json()}" for one in runs
+                if replace(one.account, given_up=first.account.given_up) != first.account]  # fmt: skip
     estimates = [f"the estimates of {one.name} are others" for one in runs
                  if one.is_ordered_as(first) and one.estimates != first.estimates]  # fmt: skip
     return [f"{where}: {differing}" for where, differing in found if differing] + accounts + estimates
@@ -88,11 +90,11 @@ ROWS: Mapping[str, Callable[[Run, Run], str]] = {
     "used": lambda one, _: f"{one.account.used:,}",
     "dead letters": lambda one, _: f"{one.account.n_dead:,}",
     "tombstones": lambda one, _: f"{one.account.tombstones:,}",
-    "given up later": lambda one, _: f"{one.account.given_up.total():,}",
+    "given up before the end of the log": lambda one, _: f"{one.account.given_up.total():,}",
     "published again, passed over": lambda one, _: f"{one.n_repeated:,}",
     "responses": lambda one, _: f"{one.sets['responses'].total():,}",
-    "labels": lambda one, _: f"{one.sets['labels'].total():,}",
-    "windows": lambda one, _: f"{one.sets['windows'].total():,}",
+    "labels of responses": lambda one, _: f"{one.sets['labels'].total():,}",
+    "windows": lambda one, _: f"{len(one.estimates):,}",
     "rows that differ from an agent alone in the same order": lambda one, _: _differing(one.different),
     "rows that differ from the first run, as sets": lambda one, first: _differing(one.differences(first)),
     "applied in the order of the first run": lambda one, first: "yes" if one.is_ordered_as(first) else "no",
