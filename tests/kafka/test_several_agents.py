@@ -18,7 +18,7 @@ from tests.same.world import World, model_settings
 from tests.soak.oracle import play
 from tests.soak.soak import records_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+pytestmark = pytest.mark.kafka
 N_RESPONSES = 400
 GROUP = {"model": ["m1"]}
 

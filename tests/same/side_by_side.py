@@ -1,7 +1,6 @@
 """The same log through every way of reading it: which ways there are, and one table of what came of each.
 
-To add a way, and so a column of the table, add an entry to `ways`: a function that brings the log into a topic that an
-agent can read.
+A way brings the log into a topic that an agent can read. Spark's is in `tests/spark`.
 """
 
 from __future__ import annotations
@@ -10,23 +9,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from rich.table import Table
 
-from tests.same.failures import extract
 from tests.same.log import lines
 from tests.same.runs import Run, run
 from tests.same.world import World, model_settings
 
 Way: TypeAlias = Callable[[World], str]
-
-
-def ways(seed: int, rounds: int) -> Mapping[str, Way]:
-    """Name of each way, and what brings the log into the topic that the agent reads. The first one is compared with."""
-    return {"agent alone": raw, "extractors + agent": partial(extract, seed=seed, rounds=rounds)}
 
 
 def raw(world: World) -> str:
@@ -40,12 +32,12 @@ def side_by_side(
     seed: int,
     n_responses: int,
     n_partitions: int,
-    rounds: int,
+    ways: Mapping[str, Way],
     report: Callable[[str], object] = lambda _: None,
 ) -> list[Run]:
-    """One run for each way, each in a world of its own with the same log."""
+    """One run for each way, each in a world of its own with the same log. The others are compared with the first."""
     log, runs = list(lines(seed, n_responses)), []
-    for name, way in ways(seed, rounds).items():
+    for name, way in ways.items():
         report(f"{name}: {len(log):,} records")
         with (
             tempfile.TemporaryDirectory(prefix="gauge-same-") as folder,

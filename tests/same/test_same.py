@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from driftgauge.models.account import Account
+from tests.same.failures import extract
 from tests.same.log import lines
-from tests.same.side_by_side import problems, side_by_side
+from tests.same.side_by_side import Way, problems, raw, side_by_side
 
 N_RESPONSES, SEED = 600, 3
 
@@ -18,7 +20,8 @@ N_RESPONSES, SEED = 600, 3
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n_partitions", [1, 3])
 def test_extractors_under_every_failure_change_nothing(broker: str, n_partitions: int) -> None:
-    runs = side_by_side(broker, SEED, N_RESPONSES, n_partitions, rounds=1)
+    ways: dict[str, Way] = {"agent alone": raw, "extractors + agent": partial(extract, seed=SEED, rounds=1)}
+    runs = side_by_side(broker, SEED, N_RESPONSES, n_partitions, ways)
     alone, extracted = runs
     assert problems(runs) == []
     assert extracted.n_repeated > 0 == alone.n_repeated
