@@ -197,7 +197,7 @@ def _extractor(settings: Settings) -> Iterator[tuple[int, Path]]:
             process.wait(60)
 
 
-def extraction_cpu_s(address: str, folder: Path, raw: str) -> float:
+def extraction_cpu_s(address: str, folder: Path, raw: str, n: int = N) -> float:
     """Processor seconds of an extractor for the whole topic, from its start until the last record is committed."""
     features = f"{raw}-{uuid.uuid4().hex[:6]}"
     create_topics(KafkaConnection((address,)), [features], 2, 1)
@@ -205,7 +205,7 @@ def extraction_cpu_s(address: str, folder: Path, raw: str) -> float:
     extractor = build.extractor(settings_for(address, folder, features, raw, features), stopping)
 
     def stop_at_the_end() -> None:
-        until(lambda: extractor.work.counts["records"] >= N, 300.0)
+        until(lambda: extractor.work.counts["records"] >= n, 300.0)
         stopping.set()
 
     watcher = threading.Thread(target=stop_at_the_end)

@@ -1,8 +1,9 @@
 """Spark beside ``driftgauge extract`` on the same OpenAI bodies of a real broker; nothing where there is no Spark.
 
 ``spark_vs_extract``: responses for each processor second of Spark, driver, Java and Python together, and (baseline) of
-one extractor. Spark's start is left out: it is the difference between a long topic and a short one.
-``spark_start``: processor seconds of Spark for the short topic.
+one extractor. Its start, when Java compiles the most, is left out: it is the
+difference between a long topic and a short one.
+``spark_start``: processor seconds of Spark for the short topic, start and end included.
 
 python -m tests.benchmarks.spark_stream COMMAND ...: prints the processor seconds of a command and all that it starts.
 """
@@ -31,7 +32,7 @@ from tests.brokers import broker_address
 from tests.spark.java import java_home
 from tests.spark.local import Spark, local_spark
 
-N_SHORT = 50
+N_SHORT, N_LONG = 400, 2_000
 PARTITIONS = 2
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -41,15 +42,15 @@ def measure() -> dict[str, dict[str, Any]]:
     home = java_home() if find_spec("pyspark") else None
     if home is None:
         return {}
-    spark, n_long = local_spark(home), extraction.N
+    spark = local_spark(home)
     with broker_address() as address, tempfile.TemporaryDirectory() as name:
         folder, raw = Path(name), f"bench-{uuid.uuid4().hex[:12]}"
-        produce(address, raw, openai_events(n_long), partitions=PARTITIONS, headers=JSON)
+        produce(address, raw, openai_events(N_LONG), partitions=PARTITIONS, headers=JSON)
         produce(address, f"{raw}-short", openai_events(N_SHORT), partitions=PARTITIONS, headers=JSON)
-        extractor = n_long / min(extraction.extraction_cpu_s(address, folder, raw) for _ in range(3))
+        extractor = N_LONG / min(extraction.extraction_cpu_s(address, folder, raw, N_LONG) for _ in range(3))
         short = min(_spark_cpu_s(spark, address, folder, f"{raw}-short") for _ in range(2))
         long = min(_spark_cpu_s(spark, address, folder, raw) for _ in range(2))
-    rate = (n_long - N_SHORT) / (long - short)
+    rate = (N_LONG - N_SHORT) / (long - short)
     return {
         "spark_vs_extract": _result(rate, extractor, "responses/CPU s"),
         "spark_start": _result(short, None, "CPU s"),
