@@ -11,7 +11,7 @@ import typer
 from driftgauge.agent.commands.options import ConfigOption, SetOption, settings_from
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import SparkSession  # pyright: ignore[reportMissingImports] - an extra
 
 app = typer.Typer(help="Reduce responses to their features with Apache Spark. See docs/spark.md.", no_args_is_help=True)
 
@@ -70,11 +70,11 @@ def session(conf: list[str]) -> SparkSession:
     from driftgauge.connectors.base import ConnectorError
 
     try:
-        import pyspark
-        from pyspark.sql import SparkSession
+        import pyspark  # pyright: ignore[reportMissingImports] - an extra
+        from pyspark.sql import SparkSession  # pyright: ignore[reportMissingImports] - an extra
     except ModuleNotFoundError:
         raise ConnectorError("this needs Apache Spark: pip install 'driftgauge[spark]'", retriable=False) from None
-    given: dict[str, Any] = dict(pair.partition("=")[::2] for pair in conf)
+    given: dict[str, Any] = {name: text for name, _, text in (pair.partition("=") for pair in conf)}
     if "spark.jars" not in given:
         given.setdefault("spark.jars.packages", f"org.apache.spark:spark-sql-kafka-0-10_2.13:{pyspark.__version__}")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit did not start this process

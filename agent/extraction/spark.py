@@ -26,8 +26,8 @@ from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.topics import largest_message
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
+    from pyspark.sql import DataFrame, SparkSession  # pyright: ignore[reportMissingImports] - an extra
+    from pyspark.sql.streaming.query import StreamingQuery  # pyright: ignore[reportMissingImports] - an extra
 
 COLUMNS = {
     "topic": "string", "partition": "int", "offset": "long", "timestamp": "timestamp", "key": "binary",
@@ -139,7 +139,7 @@ def backfill(raw: DataFrame, settings: Settings, folder: str) -> None:
 
 def _complete(raw: DataFrame) -> DataFrame:
     """The columns of Kafka; those that are missing say nothing, and the offset is a number of the row."""
-    from pyspark.sql import functions
+    from pyspark.sql import functions  # pyright: ignore[reportMissingImports] - an extra
 
     defaults = {
         "topic": functions.lit(""), "partition": functions.lit(0), "offset": functions.monotonically_increasing_id(),

@@ -19,10 +19,10 @@ class Spark(NamedTuple):
 def local_spark(java_home: Path, cores: int = 2) -> Spark:
     """How to start Spark in local mode with this Java."""
     import jgo
-    import pyspark
+    import pyspark  # pyright: ignore[reportMissingImports] - an extra
 
     connector = jgo.build(f"org.apache.spark:spark-sql-kafka-0-10_2.13:{pyspark.__version__}")
-    known = {path.name for path in (Path(pyspark.__file__).parent / "jars").iterdir()}
+    known = {path.name for path in (Path(pyspark.__path__[0]) / "jars").iterdir()}
     jars = ",".join(str(path) for path in connector.all_jars if path.name not in known)
     settings = (f"spark.jars={jars}", f"spark.master=local[{cores}]", "spark.ui.enabled=false")
     environment = {**os.environ, "JAVA_HOME": str(java_home)}
