@@ -74,14 +74,13 @@ def stream(
         "maxOffsetsPerTrigger": max_records,
     }
     raw = spark.readStream.format("kafka").options(**source).load().select(*COLUMNS)
-    return (
+    writer = (
         features(raw, settings, _n_partitions(connection, extract.to), max_bytes)
         .writeStream.format("kafka")
         .options(**_producer(connection, max_bytes), checkpointLocation=checkpoint)
         .queryName("driftgauge")
-        .trigger(**({"processingTime": "0 seconds"} if is_endless else {"availableNow": True}))
-        .start()
     )
+    return (writer if is_endless else writer.trigger(availableNow=True)).start()
 
 
 def features(raw: DataFrame, settings: Settings, n_partitions: int, max_bytes: int) -> DataFrame:
