@@ -4,7 +4,7 @@ python -m tests.pipeline.two_levels [RESPONSES] [SHARDS]
 
 Each shard has some of the partitions. It keeps all responses and passes on three kinds: the first of each domain; at
 each boundary the newest ``window_events`` of each domain, which is all that a window holds; and any response that gets
-a label. The upper level is the agent as it is. See docs/decisions/0029-one-state.md.
+a label. The upper level is the agent as it is. See docs/decisions/0028-one-state.md.
 """
 
 from __future__ import annotations
