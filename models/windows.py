@@ -13,7 +13,7 @@ import bisect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from driftgauge.models.arrays import Bools, Float32s
 from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.signals.feature_sets import in_width
 
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 _COLUMNS = ("event_time", "features", "correct", "weight", "is_usable", "scores", "is_scored")
 
 
@@ -70,7 +71,7 @@ class WindowSpec:
 class Window:
     """A bounded, sorted, columnar buffer of responses.
 
-    Adding rows in order costs a copy of the new rows; a row that arrives out of order costs a copy of the buffer.
+    Adding rows in order costs a copy of the new rows; rows that arrive out of order cost a copy of what is newer.
 
     The buffer holds every response newer than ``incomplete_until``. It holds no older ones: they gave way to newer ones
     (`capacity`), or the store had more than the buffer takes.
@@ -108,7 +109,7 @@ class Window:
         self.is_scored[new] = False
         self._size += len(rows)
         if not in_order:
-            self._sort()
+            self._merge(len(rows))
         self._drop_incomplete()
 
     @property
@@ -131,11 +132,8 @@ class Window:
 
     def resolve(self, row: ResponseRow) -> bool:
         """Copy the label of a row into the buffer; False when the buffer does not hold that row."""
-        times = self.event_time[: self._size]
-        low = int(np.searchsorted(times, row.event_time, side="left"))
-        high = int(np.searchsorted(times, row.event_time, side="right"))
-        at = bisect.bisect_left(self.ids, row.id, low, high)
-        if at >= high or self.ids[at] != row.id:
+        at = self._place(row.event_time, row.id, self._size)
+        if at >= self._size or self.ids[at] != row.id:
             return False
         self.correct[at], self.weight[at] = row.correct, row.weight
         return True
@@ -249,12 +247,23 @@ class Window:
             grown[: self._size] = column[: self._size]
             setattr(self, name, grown)
 
-    def _sort(self) -> None:
-        order = np.lexsort((np.array(self.ids), self.event_time[: self._size]))
-        self.ids = [self.ids[i] for i in order]
+    def _merge(self, n_new: int) -> None:
+        """Bring the last ``n_new`` rows to their places among the others; both are sorted."""
+        n_old = self._size - n_new
+        new = zip(self.event_time[n_old : self._size].tolist(), self.ids[n_old:], strict=True)
+        places = [self._place(event_time, name, n_old) for event_time, name in new]
+        first = places[0]
+        order = np.insert(np.arange(first, n_old), np.array(places) - first, np.arange(n_old, self._size))
+        self.ids[first:] = [self.ids[at] for at in order.tolist()]
         for name in _COLUMNS:
             column = getattr(self, name)
-            column[: self._size] = column[: self._size][order]
+            column[first : self._size] = column[order]
+
+    def _place(self, event_time: float, response_id: str, n: int) -> int:
+        """The place of a response among the first ``n`` rows."""
+        times = self.event_time[:n]
+        low, high = (int(np.searchsorted(times, event_time, side=side)) for side in _SIDES)
+        return bisect.bisect_left(self.ids, response_id, low, high)
 
 
 def usable(features: Float32s) -> Bools:
