@@ -113,7 +113,7 @@ class Forest:
         states = [tree.__getstate__() for tree in self._trees]
         inner, n_columns = _splits(len(states)), self._trees[0].n_features
         starts = np.cumsum([len(inner), *(state["node_count"] for state in states)])
-        nodes = np.zeros(starts[-1], dtype=states[0]["nodes"].dtype)
+        nodes: Any = np.zeros(starts[-1], dtype=states[0]["nodes"].dtype)  # a table with named columns
         values = np.zeros((starts[-1], *states[0]["values"].shape[1:]))
         for at, (left, right, threshold) in enumerate(inner):
             nodes[at]["feature"], nodes[at]["threshold"] = n_columns, threshold
