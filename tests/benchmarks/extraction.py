@@ -2,6 +2,7 @@
 
 ``features_topic_vs_raw``: responses for each processor second of the agent, on the topic of features and (baseline) on
 the JSON of a server. ``extractor_vs_agent_on_raw``: the same of an extractor on that JSON.
+``extractor_packed_vs_openai``: the same of an extractor on packed responses and (baseline) on that JSON.
 ``extract_scaling``: responses for each processor second of the busiest of two extractors and (baseline) of one; the
 middle one of three rounds by its ratio. ``extract_broker_share``: what part of the processor time of these rounds the
 broker took, beside two extractors and (baseline) one.
@@ -38,12 +39,12 @@ from driftgauge.connectors.decoding.formats import extracted
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.topics import create_topics
 from tests.benchmarks import timing
-from tests.benchmarks.streaming import JSON, _Until, openai_events, produce
+from tests.benchmarks.streaming import JSON, _Until, openai_events, packed_events, produce
 from tests.brokers import broker_address
 from tests.deadline import until
 from tests.kafka.agent_process import children
 
-N, N_SCALING, COPIES = 400, 1_200, 20
+N, N_PACKED, N_SCALING, COPIES = 400, 8_000, 1_200, 20
 
 
 def measure() -> dict[str, dict[str, Any]]:
@@ -86,10 +87,13 @@ def _per_cpu_second(address: str, raw: str, folder: Path) -> dict[str, dict[str,
     on_features = [_agent_cpu_s(settings_for(address, folder, features, raw, features), N * COPIES) for _ in range(3)]
     on_raw = [_agent_cpu_s(settings_for(address, folder, raw, raw, features), N) for _ in range(3)]
     extracting = [extraction_cpu_s(address, folder, raw) for _ in range(3)]
+    produce(address, packed := f"{raw}-packed", packed_events(N_PACKED), partitions=2)
+    on_packed = [extraction_cpu_s(address, folder, packed, N_PACKED) for _ in range(3)]
     agent = N / min(on_raw)
     return {
         "features_topic_vs_raw": _result(N * COPIES / min(on_features), agent, "responses/CPU s"),
         "extractor_vs_agent_on_raw": _result(N / min(extracting), agent, "responses/CPU s"),
+        "extractor_packed_vs_openai": _result(N_PACKED / min(on_packed), N / min(extracting), "responses/CPU s"),
     }
 
 
