@@ -102,8 +102,7 @@ def _headers(found: list[dict[str, Any]] | None) -> tuple[tuple[str, bytes], ...
 
 
 def _fitting(message: Message, bound: int) -> Message:
-    size = len(message.key) + len(message.value) + sum(len(name) + len(value) for name, value in message.headers)
-    return message if size <= bound else replace(message, value=without_content(message.value, bound))
+    return message if message.n_bytes <= bound else replace(message, value=without_content(message.value, bound))
 
 
 def _batch(messages: list[Message]) -> pa.RecordBatch:

@@ -65,6 +65,11 @@ class Message:
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of its key, value and headers."""
+        return len(self.key) + len(self.value) + sum(len(name) + len(value) for name, value in self.headers)
+
 
 class ConnectorError(Exception):
     """A connector cannot continue; the text is for people and contains no secrets.

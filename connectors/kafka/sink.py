@@ -96,7 +96,7 @@ class KafkaSink:
             try:
                 future.get(self._delivery_timeout_s)
             except MessageSizeTooLargeError:
-                self._refused_sizes[message.topic] = _size(message)
+                self._refused_sizes[message.topic] = message.n_bytes
                 self._close_producer()
                 self.stats.reconnects += 1
                 return [other for other, result in in_flight if not result.succeeded()]
@@ -119,12 +119,12 @@ class KafkaSink:
             return message
         if self._shortened is not None:
             short = replace(message, value=self._shortened(message.value, bound))
-            if _size(short) < bound:
+            if short.n_bytes < bound:
                 return short
         return None
 
     def _fits(self, message: Message, bound: int) -> bool:
-        size = _size(message)
+        size = message.n_bytes
         if size < bound:
             return True
         self.stats.oversized += 1
@@ -158,7 +158,3 @@ class KafkaSink:
                 OSError,
             ):  # messages are left that cannot be delivered: without force its thread runs on
                 producer._sender.force_close()
-
-
-def _size(message: Message) -> int:
-    return len(message.key) + len(message.value) + sum(len(name) + len(value) for name, value in message.headers)
