@@ -85,7 +85,8 @@ class Batch:
             named = ids | pending if self.state.n_pending else stored.keys()
             labels = self.memory.labels(named) if named else {}
             self.labels.update(labels)
-            stored |= self.memory.responses(further) if (further := pending & labels.keys()) else {}
+            if further := (pending & labels.keys()) - ids:
+                stored |= self.memory.responses(further)
             self.rows.update({name: self._in_todays_columns(row) for name, row in stored.items()})
         self._recalled |= ids
         self._recalled_aliases |= aliases

@@ -131,7 +131,7 @@ class Extraction(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Responses for each processor second of the busiest extractor: its pace if each had a core of its own."""
+        """Responses for each processor second of the busiest extractor: the speed of all, if each had its own core."""
         return self.n_responses / max(self.extractors_cpu_s)
 
     @property

@@ -1,4 +1,4 @@
-"""Two real agents on one topic of features, each with some of the responses and a store of its own; one is killed."""
+"""Two real agents read one topic of features. Each takes some of the responses and has its own store; one is killed."""
 
 from __future__ import annotations
 

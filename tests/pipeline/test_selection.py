@@ -71,9 +71,9 @@ def test_whole_responses_of_others_change_nothing_at_all(group: Group, seed: int
     whole = make_log(seed)
     mine, log = alone(whole, settings.selection), merged(whole, settings.selection)
     selected, single = MemoryStore(), MemoryStore()
-    said, expected = play(selected, [[event] for event in log], settings), play(single, [mine])
+    outputs, expected = play(selected, [[event] for event in log], settings), play(single, [mine])
     assert len(mine) < len(log)
-    assert comparable(said) == comparable([out for out in expected if not is_unmatched(out)])
+    assert comparable(outputs) == comparable([out for out in expected if not is_unmatched(out)])
     assert rows(selected) == rows(single)
     assert selected.tables.labels == single.tables.labels
 
@@ -96,28 +96,28 @@ def test_labels_and_streams_of_others_change_only_when_past_windows_are_estimate
 ) -> None:
     log, settings, selected, single = make_log(seed), of_group(group), MemoryStore(), MemoryStore()
     end: list[Event] = [Tick(START + 900.0)] * 60  # until every past window was estimated again
-    said = play(selected, [log + end], settings)
+    outputs = play(selected, [log + end], settings)
     expected = play(single, [alone(log, settings.selection) + end])
     assert 0 < len(rows(single)) < 150
     assert rows(selected) == rows(single)
-    found, wanted = counts(said), counts(expected)
+    found, wanted = counts(outputs), counts(expected)
     common = found.keys() & wanted.keys()  # a window may be estimated again without need, or not
     assert len(common) > 0.9 * len(wanted)
     assert {key: found[key] for key in common} == {key: wanted[key] for key in common}
-    predicted = [[out for out in outs if isinstance(out, Prediction)] for outs in (said, expected)]
+    predicted = [[out for out in outs if isinstance(out, Prediction)] for outs in (outputs, expected)]
     assert predicted[0] == predicted[1]
-    assert "unmatched_label" not in rejected(said)
+    assert "unmatched_label" not in rejected(outputs)
 
 
 @GROUPS
 def test_of_two_agents_each_response_belongs_to_exactly_one(group: Group) -> None:
     log, first, second, both = make_log(3), MemoryStore(), MemoryStore(), MemoryStore()
-    said = [play(first, [log], of_group(group)), play(second, [log], others(group))]
+    outputs = [play(first, [log], of_group(group)), play(second, [log], others(group))]
     whole = play(both, [log])
     assert not first.tables.responses.keys() & second.tables.responses.keys()
     assert first.tables.responses.keys() | second.tables.responses.keys() == both.tables.responses.keys()
     given_up = [{out.key for out in outs if isinstance(out, Rejected) and out.reason == "incomplete_response"}
-                for outs in (*said, whole)]  # fmt: skip
+                for outs in (*outputs, whole)]  # fmt: skip
     assert not given_up[0] & given_up[1]
     assert given_up[0] | given_up[1] == given_up[2] != set()
 
