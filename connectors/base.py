@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
+from msgspec import Struct
+
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
 from driftgauge.models.pending import PendingLabels
@@ -30,8 +32,7 @@ class TopicPartition(NamedTuple):
 Positions = Mapping[TopicPartition, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """The unchanged bytes of one record, and its place in a topic.
 
     Attributes

@@ -26,8 +26,7 @@ log = logging.getLogger(__name__)
 _HEADERS = {"msgpack": (("content-type", b"application/msgpack"),), "json": (("content-type", b"application/json"),)}
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedRecord(Record):
+class DecodedRecord(Record, frozen=True):
     """A record with its events; ``value`` is empty, as nobody needs it any more, or None for a tombstone.
 
     ``head`` names the raw record that ``driftgauge extract`` made it of.

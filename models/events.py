@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct, structs
 
 from driftgauge.models.arrays import Bools, Float32s, Floats, Int64s, UInt8s
 
@@ -26,8 +29,7 @@ SEGMENT_UNKNOWN, SEGMENT_REASONING, SEGMENT_ANSWER = 0, 1, 2
 """Values of `Signal.segments`: the part of the response that a token belongs to."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Signal:
+class Signal(Struct, frozen=True, eq=False):
     """The normalised measurements of the T generated tokens of one response.
 
     Attributes
@@ -51,7 +53,7 @@ class Signal:
     features: Floats | None = None
     segments: UInt8s | None = None
     censored: Bools | None = None
-    problems: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[str, int] = msgspec.field(default_factory=dict)
     alternative_sums: Floats | None = None
     is_vocabulary: bool = False
 
@@ -88,8 +90,7 @@ class Signal:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """The conditions under which a response was generated; the values of its signal depend on them.
 
     Entropies of another model, at another temperature or after other samplers are different quantities. Estimates,
@@ -124,13 +125,14 @@ class Context:
         True
         """
         # -0.0 equals 0.0, so a cache confuses the two: both must have one fingerprint
-        fields = {name: value + 0.0 if isinstance(value, float) else value for name, value in asdict(self).items()}
+        fields = {
+            name: value + 0.0 if isinstance(value, float) else value for name, value in structs.asdict(self).items()
+        }
         canonical = repr(sorted({**fields, "form": form}.items()))
         return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where an event comes from.
 
     Attributes
@@ -146,8 +148,7 @@ class Origin:
 NO_ORIGIN = Origin()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Generation:
+class Generation(Struct, frozen=True, eq=False):
     """One response of a language model, or, inside a `Chunk`, a piece of one.
 
     Attributes
@@ -172,7 +173,7 @@ class Generation:
     domain: str
     context: Context
     signal: Signal
-    slices: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = msgspec.field(default_factory=dict)
     finish_reason: str | None = None
     n_prompt_tokens: int | None = None
     n_completion_tokens: int | None = None
@@ -180,7 +181,7 @@ class Generation:
     token_ids: Int64s | None = None
     text: str | None = None
     aliases: tuple[str, ...] = ()
-    problems: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[str, int] = msgspec.field(default_factory=dict)
     origin: Origin = NO_ORIGIN
     embedding: Float32s | None = None
 
@@ -193,8 +194,7 @@ class Generation:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
+class Chunk(Struct, frozen=True, eq=False):
     """A piece of a response that is still being generated.
 
     Attributes
@@ -292,8 +292,7 @@ class Rejected:
         return len(self.value or b"") + len(self.key or b"") + sum(len(value) for _, value in self.headers)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
+class Arrival(Struct, frozen=True, eq=False):
     """A complete response with its features.
 
     Attributes

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from msgspec import Struct
 
 from driftgauge.models.arrays import Float32s, Float64s, Floats, Int64s, Objects, Strings
 from driftgauge.models.series import SeriesKey
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ResponseRow:
+class ResponseRow(Struct, frozen=True, eq=False):
     """A response in the store, with everything that a label needs when it arrives three weeks later.
 
     Attributes
@@ -37,7 +40,7 @@ class ResponseRow:
     p_correct: float
     classifier_version: int
     n_tokens: int
-    slices: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = msgspec.field(default_factory=dict)
     finish_reason: str | None = None
     correct: float = math.nan
     weight: float = 1.0
@@ -48,6 +51,12 @@ class ResponseRow:
     def series(self) -> SeriesKey:
         """The series to which the response belongs."""
         return SeriesKey(self.domain, self.fingerprint)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether any feature has a value; without one, the response is stored for its labels only."""
+        first = self.features.item(0)  # mostly it has a value
+        return first == first or not np.isnan(self.features).all()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

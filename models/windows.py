@@ -72,6 +72,7 @@ class Window:
     """A bounded, sorted, columnar buffer of responses.
 
     Adding rows in order costs a copy of the new rows; rows that arrive out of order cost a copy of what is newer.
+    Columns are longer than the rows that they hold: `held` and `span` name the part that counts.
 
     The buffer holds every response newer than ``incomplete_until``. It holds no older ones: they gave way to newer ones
     (`capacity`), or the store had more than the buffer takes.
@@ -90,24 +91,27 @@ class Window:
         self.is_scored = np.empty(0, dtype=np.bool_)
         self.incomplete_until = -math.inf
         self._scorer: Scorer | None = None
-        self._size = 0
+        self._start = self._stop = 0
 
     def __len__(self) -> int:
-        return self._size
+        return self._stop - self._start
+
+    @property
+    def held(self) -> slice:
+        """The part of the columns that holds responses. Those before it have left; their room is used again later."""
+        return slice(self._start, self._stop)
 
     def add(self, rows: Sequence[ResponseRow]) -> None:
         """Add new rows, in any order."""
         rows = sorted(rows, key=lambda row: (row.event_time, row.id))
-        in_order = not self.ids or (rows[0].event_time, rows[0].id) > (self.event_time[self._size - 1], self.ids[-1])
+        in_order = not len(self) or (rows[0].event_time, rows[0].id) > (self.event_time[self._stop - 1], self.ids[-1])
         self._reserve(len(rows))
-        new = slice(self._size, self._size + len(rows))
-        for at, row in enumerate(rows, self._size):  # often one or two rows: lists for each column would cost more
+        for at, row in enumerate(rows, self._stop):  # often one or two rows: lists for each column would cost more
             self.event_time[at], self.features[at] = row.event_time, row.features
             self.correct[at], self.weight[at] = row.correct, row.weight
+            self.is_usable[at], self.is_scored[at] = row.has_features, False
             self.ids.append(row.id)
-        self.is_usable[new] = usable(self.features[new])
-        self.is_scored[new] = False
-        self._size += len(rows)
+        self._stop += len(rows)
         if not in_order:
             self._merge(len(rows))
         self._drop_incomplete()
@@ -115,7 +119,7 @@ class Window:
     @property
     def times(self) -> list[float]:
         """Event times of the responses in the buffer, oldest first."""
-        times: list[float] = self.event_time[: self._size].tolist()
+        times: list[float] = self.event_time[self.held].tolist()
         return times
 
     def load(self, rows: Rows) -> None:
@@ -126,23 +130,21 @@ class Window:
         self.correct, self.weight = rows.correct.copy(), rows.weight.copy()
         self.is_usable, self.is_scored = usable(self.features), np.zeros(len(rows), dtype=np.bool_)
         self.scores, self._scorer = np.empty((len(rows), 0), dtype=np.float32), None
-        self._size = len(rows)
+        self._start, self._stop = 0, len(rows)
         self.incomplete_until = -math.inf
         self._drop_incomplete()
 
     def resolve(self, row: ResponseRow) -> bool:
         """Copy the label of a row into the buffer; False when the buffer does not hold that row."""
-        at = self._place(row.event_time, row.id, self._size)
-        if at >= self._size or self.ids[at] != row.id:
+        at = self._place(row.event_time, row.id, self._stop)
+        if at >= self._stop or self.ids[at] != row.id:
             return False
         self.correct[at], self.weight[at] = row.correct, row.weight
         return True
 
     def span(self, end: float) -> slice:
         """The part of the columns that is the window with this end."""
-        times = self.event_time[: self._size]
-        stop = int(np.searchsorted(times, end, side="left"))
-        start = int(np.searchsorted(times, end - self.spec.window_s, side="left"))
+        start, stop = self._first_at(end - self.spec.window_s), self._first_at(end)
         return slice(max(start, stop - self.spec.window_events), stop)
 
     def covers(self, end: float) -> bool:
@@ -152,22 +154,20 @@ class Window:
 
     def has_rows(self, start: float, end: float) -> bool:
         """Whether there are responses with ``start <= event_time < end``; some may no longer be in the buffer."""
-        first, stop = np.searchsorted(self.event_time[: self._size], (start, end), side="left")
-        return bool(stop > first) or self.incomplete_until >= start
+        return self._first_at(end) > self._first_at(start) or self.incomplete_until >= start
 
     def first_time(self, start: float) -> float:
         """Event time of the first response in the buffer with ``start <= event_time``; infinite without one."""
-        first = int(np.searchsorted(self.event_time[: self._size], start, side="left"))
-        return float(self.event_time[first]) if first < self._size else math.inf
+        first = self._first_at(start)
+        return float(self.event_time[first]) if first < self._stop else math.inf
 
     def ends_of_rows(self, start: float, end: float) -> Iterator[float]:
         """The first boundary after each response with ``start <= event_time < end``, where ``end`` is a boundary.
 
         Responses that are no longer in the buffer count too.
         """
-        times = self.event_time[: self._size]
-        first, stop = np.searchsorted(times, (max(start, self.incomplete_until), end), side="left")
-        yield from {self.spec.boundary_after(time) for time in times[first:stop].tolist()}
+        held = slice(self._first_at(max(start, self.incomplete_until)), self._first_at(end))
+        yield from {self.spec.boundary_after(time) for time in self.event_time[held].tolist()}
         if self.incomplete_until < start:
             return
         boundary = self.spec.boundary_after(start)
@@ -177,19 +177,21 @@ class Window:
 
     def newest(self, n: int, more: Sequence[float]) -> float:
         """Event time of the n-th newest response, those of ``more`` included; of the oldest when there are fewer."""
-        times = np.sort(np.append(self.event_time[: self._size], more))[-self.spec.window_events :]
+        times = np.sort(np.append(self.event_time[self.held], more))[-self.spec.window_events :]
         return float(times[-min(n, len(times))])
 
     def latest(self, more: Sequence[ResponseRow]) -> Float32s:
         """(n, d) features of the newest responses, those of ``more`` included, oldest first; n <= ``window_events``."""
-        times = np.append(self.event_time[: self._size], [row.event_time for row in more])
-        order = np.lexsort((np.array([*self.ids, *(row.id for row in more)]), times))[-self.spec.window_events :]
-        rows = [self.features[: self._size], *(row.features[None] for row in more)]
+        times = np.append(self.event_time[self.held], [row.event_time for row in more])
+        ids = np.array([*self.ids[self.held], *(row.id for row in more)])
+        order = np.lexsort((ids, times))[-self.spec.window_events :]
+        rows = [self.features[self.held], *(row.features[None] for row in more)]
         return np.concatenate(rows)[order]
 
     def newest_ids(self, n: int, more: Sequence[ResponseRow]) -> list[str]:
         """Ids of the ``n`` newest responses, those of ``more`` included, the newest first."""
-        held = zip(self.event_time[: self._size][-n:].tolist(), self.ids[-n:], strict=True)
+        latest = slice(max(self._start, self._stop - n), self._stop)
+        held = zip(self.event_time[latest].tolist(), self.ids[latest], strict=True)
         newest = sorted([*held, *((row.event_time, row.id) for row in more)], reverse=True)
         return [response_id for _, response_id in newest[:n]]
 
@@ -213,56 +215,55 @@ class Window:
         """
         if scorer is self._scorer:
             return 0
-        newest = slice(max(0, self._size - self.spec.window_events), self._size)
+        newest = slice(max(self._start, self._stop - self.spec.window_events), self._stop)
         return len(self.scores_of(newest, scorer, domain))
 
     def forget(self, before: float) -> None:
         """Remove rows older than this event time."""
-        self._keep(int(np.searchsorted(self.event_time[: self._size], before, side="left")))
+        self._start = self._first_at(before)
 
     def _drop_incomplete(self) -> None:
         """Keep the newest rows, and none of those of whose time others are missing."""
-        times = self.event_time[: self._size]
-        if self._size > self.capacity:
-            self.incomplete_until = max(self.incomplete_until, float(times[self._size - self.capacity - 1]))
-        if self.incomplete_until > -math.inf:
-            self._keep(int(np.searchsorted(times, self.incomplete_until, side="right")))
-
-    def _keep(self, first: int) -> None:
-        if first == 0:
-            return
-        self.ids = self.ids[first:]
-        for name in _COLUMNS:
-            column = getattr(self, name)
-            column[: self._size - first] = column[first : self._size].copy()
-        self._size -= first
+        if len(self) > self.capacity:
+            last_dropped = float(self.event_time[self._stop - self.capacity - 1])
+            self.incomplete_until = max(self.incomplete_until, last_dropped)
+        if len(self) and self.event_time[self._start] <= self.incomplete_until:
+            self._start += int(np.searchsorted(self.event_time[self.held], self.incomplete_until, side="right"))
 
     def _reserve(self, n: int) -> None:
-        if self._size + n <= len(self.event_time):
+        """Make room for more rows. The rows move to the start of larger columns, so each add copies few on average."""
+        if self._stop + n <= len(self.event_time):
             return
-        room = max(64, 2 * (self._size + n))
+        held, size = self.held, len(self)
+        room = max(64, 2 * (size + n))
         for name in _COLUMNS:
             column = getattr(self, name)
             grown = np.empty((room, *column.shape[1:]), dtype=column.dtype)
-            grown[: self._size] = column[: self._size]
+            grown[:size] = column[held]
             setattr(self, name, grown)
+        self.ids = self.ids[held]
+        self._start, self._stop = 0, size
 
     def _merge(self, n_new: int) -> None:
         """Bring the last ``n_new`` rows to their places among the others; both are sorted."""
-        n_old = self._size - n_new
-        new = zip(self.event_time[n_old : self._size].tolist(), self.ids[n_old:], strict=True)
+        n_old = self._stop - n_new
+        new = zip(self.event_time[n_old : self._stop].tolist(), self.ids[n_old:], strict=True)
         places = [self._place(event_time, name, n_old) for event_time, name in new]
         first = places[0]
-        order = np.insert(np.arange(first, n_old), np.array(places) - first, np.arange(n_old, self._size))
+        order = np.insert(np.arange(first, n_old), np.array(places) - first, np.arange(n_old, self._stop))
         self.ids[first:] = [self.ids[at] for at in order.tolist()]
         for name in _COLUMNS:
             column = getattr(self, name)
-            column[first : self._size] = column[order]
+            column[first : self._stop] = column[order]
 
-    def _place(self, event_time: float, response_id: str, n: int) -> int:
-        """The place of a response among the first ``n`` rows."""
-        times = self.event_time[:n]
-        low, high = (int(np.searchsorted(times, event_time, side=side)) for side in _SIDES)
+    def _first_at(self, time: float) -> int:
+        """The place of the first row of this time or later."""
+        return self._start + int(np.searchsorted(self.event_time[self.held], time, side="left"))
+
+    def _place(self, event_time: float, response_id: str, stop: int) -> int:
+        """The place of a response among the rows before ``stop``."""
+        times = self.event_time[self._start : stop]
+        low, high = (self._start + int(np.searchsorted(times, event_time, side=side)) for side in _SIDES)
         return bisect.bisect_left(self.ids, response_id, low, high)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State

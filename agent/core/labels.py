@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import numpy as np
+import msgspec
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.emission import Emission
@@ -243,7 +243,7 @@ class Labels:
         domain.window.resolve(labelled)
         batch.mark_stale(labelled)
         # 4. the classifier is scored by this label, then learns from it; the estimator is fitted again when due
-        if truth is not None and not np.isnan(row.features).all():
+        if truth is not None and row.has_features:
             self._learning.score_and_learn(context, labelled, truth, is_revision=was_taught)
         # 5. the gap to the predictions, and the target of the domain: only the first truth that counts is evidence
         if truth is not None and labelled.weight > 0 and not was_counted:
@@ -259,9 +259,9 @@ class Labels:
     def _labelled(row: ResponseRow, truth: Truth | None) -> ResponseRow:
         """The row with its truth. Weight 0: the label teaches the classifier but does not count in estimates."""
         if truth is None:
-            return replace(row, correct=math.nan, weight=1.0, label_kind="withdrawn")
+            return msgspec.structs.replace(row, correct=math.nan, weight=1.0, label_kind="withdrawn")
         weight = truth.weight if truth.counts else 0.0
-        return replace(row, correct=truth.correct, weight=weight, label_kind=truth.kind)
+        return msgspec.structs.replace(row, correct=truth.correct, weight=weight, label_kind=truth.kind)
 
 
 def _label_of(row: ResponseRow) -> tuple[float, float, str]:

@@ -6,7 +6,7 @@ like others.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.models.events import NO_DOMAIN, Arrival

@@ -47,7 +47,7 @@ class Watching:
         """Update the detectors of signals; ``so_far`` are the rows of the run up to this one, not yet in the window."""
         if not self._batch.settings.detect_drift:
             return
-        values = {name: float(row.features[column]) for name, column in self._columns.items()}
+        values: dict[str, float] = {name: row.features.item(column) for name, column in self._columns.items()}
         values |= {"n_tokens": float(row.n_tokens or math.nan), "coverage": coverage}
         if domain.drift.n_young < N_FIRST:
             self._pool(row, values, allowance)

@@ -12,9 +12,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from driftgauge.agent.labelling.checks import Check
 from driftgauge.connectors.base import Message

@@ -9,8 +9,9 @@ partition is new, and everything else was applied already. Bounded by the number
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from driftgauge.connectors.base import Positions, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.extracted import Head

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -121,7 +121,7 @@ def _latest(values: Iterable[Value | None]) -> Value | None:
 def in_context(generation: Generation, known: Context) -> Generation:
     """The same response; what its context lacks is that of the other one."""
     own = generation.context
-    names = [name for name in Context.__slots__ if getattr(own, name) in (None, "")]
+    names = [name for name in Context.__struct_fields__ if getattr(own, name) in (None, "")]
     return replace(generation, context=replace(own, **{name: getattr(known, name) for name in names}))
 
 

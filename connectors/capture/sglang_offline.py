@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from driftgauge.connectors.capture.answers import encoded, in_context, responses_in
 from driftgauge.connectors.decoding.decoder import Decoder

@@ -6,10 +6,10 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from driftgauge.connectors.capture.answers import in_context, requested_context, responses_in
 from driftgauge.connectors.decoding.decoder import Decoder

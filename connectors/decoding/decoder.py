@@ -16,6 +16,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import TypeAlias, TypeGuard
 
+from msgspec import structs
+
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.documents import DONE, documents
 from driftgauge.connectors.decoding.embedding import EmbeddingRules
@@ -225,7 +227,7 @@ class Decoder:
         sources = Sources(record, (document,), wire.encoding)
         if self.names.is_set:
             piece = self.maker.named(piece, sources)
-            event = replace(event, piece=piece) if isinstance(event, Chunk) else piece
+            event = structs.replace(event, piece=piece) if isinstance(event, Chunk) else piece
         return event if self.embeddings is None else _embedded(event, self.embeddings, sources)
 
 
@@ -233,7 +235,7 @@ def _embedded(event: Event, rules: EmbeddingRules, sources: Sources) -> Event:
     """A response, or a piece of one, with the embedding of its prompt."""
     if isinstance(event, Chunk):
         piece = rules.embedded(event.piece, sources)
-        return event if piece is event.piece else replace(event, piece=piece)
+        return event if piece is event.piece else structs.replace(event, piece=piece)
     return rules.embedded(event, sources) if isinstance(event, Generation) else event
 
 
@@ -304,7 +306,7 @@ def _without_other_scales(events: list[Event], errors: list[PayloadError]) -> tu
 
 def _with_signal(event: Generation | Chunk, signal: Signal, origin: Origin) -> Event:
     if isinstance(event, Chunk):
-        return replace(event, piece=event.piece.with_signal(signal, origin))
+        return structs.replace(event, piece=event.piece.with_signal(signal, origin))
     return event.with_signal(signal, origin)
 
 

@@ -6,10 +6,11 @@ Only the direction of an embedding is kept, in 64 numbers; a prompt is encoded a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from driftgauge.connectors.decoding.formats.own import Embedding, with_embedding
 from driftgauge.connectors.decoding.lookup import Path, Values

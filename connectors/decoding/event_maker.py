@@ -8,7 +8,9 @@ rejected, because nothing names the response it belongs to.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.formats.payload import (

@@ -9,12 +9,12 @@ memory for rows of very different lengths.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from driftgauge.connectors.decoding.formats.payload import PayloadError, Tokens
 from driftgauge.models.arrays import Bools, Float32s, Floats, UInt8s

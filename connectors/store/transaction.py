@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -55,8 +54,8 @@ _MAX_NAMES = 200_000
 _R, _L, _ALIASES = schema.responses.c, schema.labels.c, schema.aliases.c
 _domains, _fingerprints = schema.names.alias("domains"), schema.names.alias("fingerprints")
 _RESPONSE = [  # in the order of the fields
-    {"domain": _domains.c.name, "fingerprint": _fingerprints.c.name}.get(item.name, schema.responses.c.get(item.name))
-    for item in fields(ResponseRow)
+    {"domain": _domains.c.name, "fingerprint": _fingerprints.c.name}.get(name, schema.responses.c.get(name))
+    for name in ResponseRow.__struct_fields__
 ]
 _REMEMBERED = (  # in the order of `columns.Remembered`
     _R.seq,

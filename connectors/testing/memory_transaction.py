@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from heapq import nlargest, nsmallest
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftgauge.connectors.base import Message, Positions, Record, TopicPartition
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, OutputKind, stored_kinds

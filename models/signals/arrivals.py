@@ -6,9 +6,9 @@ Arrivals depend on no state, so they can be made before the pipeline, for many r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import Arrival, Context, Event, Generation, Signal, SignalForm

@@ -11,8 +11,10 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from driftgauge.models.events import Chunk, Generation
 from driftgauge.models.signals.accumulator import Accumulator

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Chunk, Context, Generation, Signal, SignalForm
@@ -113,9 +115,9 @@ class InFlight:
         if self.lists_one:
             found["single_alternative"] = counts.alternatives[1]
             none = Counter({0: counts.alternatives.total()})
-            counts = replace(counts, alternatives=none, tail_mass_sum=0.0, n_tail_mass=0)
+            counts = dataclasses.replace(counts, alternatives=none, tail_mass_sum=0.0, n_tail_mass=0)
         n_more = found["not_computed"]
-        return replace(
+        return dataclasses.replace(
             counts,
             n_logprobs=counts.n_logprobs - n_more,
             n_missing=counts.n_missing + n_more,
@@ -186,7 +188,7 @@ def _filled(known: Context, newer: Context) -> Context:
     """The known context, with its gaps filled from the newer piece."""
     if known == newer:
         return known
-    names = [name for name in Context.__slots__ if getattr(known, name) in (None, "")]
+    names = [name for name in Context.__struct_fields__ if getattr(known, name) in (None, "")]
     return replace(known, **{name: getattr(newer, name) for name in names})
 
 

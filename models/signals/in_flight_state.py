@@ -88,7 +88,7 @@ def _marks(chunk: Chunk) -> list[Any]:
 
 
 def _pack_generation(generation: Generation) -> dict[str, Any]:
-    fields = {name: getattr(generation, name) for name in Generation.__slots__}
+    fields = {name: getattr(generation, name) for name in Generation.__struct_fields__}
     signal = {name: _pack_array(getattr(generation.signal, name)) for name in _ARRAYS}
     marks = {"problems": dict(generation.signal.problems), "is_vocabulary": generation.signal.is_vocabulary}
     fields["signal"] = {**signal, **marks}

@@ -6,9 +6,8 @@ stream when all its pieces are there. Stream and body then agree.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from driftgauge.models.events import Signal
 

@@ -42,7 +42,7 @@ class RunningRanks:
     (nan, 0.1, 1.0)
     """
 
-    __slots__ = ("_counts", "_edges", "_first", "season")
+    __slots__ = ("_counts", "_edges", "_first", "_totals", "season")
 
     def __init__(self, season: Season = "day") -> None:
         self.season: Season = season
@@ -52,7 +52,8 @@ class RunningRanks:
         """Start again without values."""
         self._first: list[float] = []
         self._edges: list[float] = []
-        self._counts = array("H", bytes(2 * N_BINS * N_CELLS[self.season]))
+        n_cells = N_CELLS[self.season]
+        self._counts, self._totals = array("H", bytes(2 * N_BINS * n_cells)), [0] * n_cells
 
     def of(self, value: float, event_time: float) -> float:
         """The rank of the next value, which is finite, among those before it; NaN for the first `N_FIRST` values."""
@@ -61,14 +62,21 @@ class RunningRanks:
             if len(self._first) == N_FIRST:
                 self._edges, self._first = _edges(self._first), []
             return math.nan
-        start = N_BINS * cell(self.season, event_time)
-        at, counts = start + bisect.bisect_right(self._edges, value), self._counts
-        here = counts[at]
-        rank = (sum(counts[start:at]) + (here + 1) / 2) / (sum(counts[start : start + N_BINS]) + 1)
-        if here == _MOST:
+        here = cell(self.season, event_time)
+        start, counts = N_BINS * here, self._counts
+        at = start + bisect.bisect_right(self._edges, value)
+        rank = (sum(counts[start:at]) + (counts[at] + 1) / 2) / (self._totals[here] + 1)
+        if counts[at] == _MOST:
             counts[start : start + N_BINS] = array("H", [n // 2 for n in counts[start : start + N_BINS]])
+            self._take_counts(counts)
         counts[at] += 1
+        self._totals[here] += 1
         return rank
+
+    def _take_counts(self, counts: array[int]) -> None:
+        """Take the counts of all cells, and their totals, which are kept because every rank needs one."""
+        self._counts = counts
+        self._totals = [sum(counts[start : start + N_BINS]) for start in range(0, len(counts), N_BINS)]
 
     def snapshot(self) -> list[Any]:
         """State as plain values; `restore` takes it."""
@@ -80,7 +88,7 @@ class RunningRanks:
         if season == self.season:
             self._first, self._edges = first, edges
             if edges:
-                self._counts = array("H", counts)
+                self._take_counts(array("H", counts))
         return self
 
 

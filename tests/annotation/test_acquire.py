@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from driftgauge.models.events import Label
 from driftgauge.models.outputs import LabelList
 from tests.annotation.agents import HOUR_S, PERIOD_END, Agent, decoded, label_list, responses
 from tests.annotation.label_studio import TOKEN
+from tests.copying import replace
 from tests.service.test_cli import driftgauge
 
 

@@ -8,7 +8,6 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.annotation.agents import HOUR_S, PERIOD_END, Agent, decoded, label_li
 from tests.annotation.conftest import Server
 from tests.annotation.http_server import Request, serving
 from tests.annotation.label_studio import HOOKS, TASK, TOKEN
+from tests.copying import replace
 from tests.deadline import until
 from tests.service.test_cli import driftgauge
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from driftgauge.models.events import Label
 from tests.annotation.agents import PERIOD_END, Agent, label_list, responses
 from tests.annotation.http_server import Request, serving
 from tests.annotation.label_studio import FORM, TOKEN, Recorded
+from tests.copying import replace
 from tests.deadline import until
 
 

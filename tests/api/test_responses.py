@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from driftgauge.models.rows import ResponseRow
 from driftgauge.models.signals.feature_sets import FEATURES
 from tests.api.demo import SHARED
 from tests.api.serving import api_on, get, get_reply, pages
+from tests.copying import replace
 from tests.store.examples import label, response
 
 MIDDLE = "2026-01-01T00:30:00Z"

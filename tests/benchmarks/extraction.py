@@ -22,7 +22,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +40,7 @@ from driftgauge.connectors.kafka.topics import create_topics
 from tests.benchmarks import timing
 from tests.benchmarks.streaming import JSON, _Until, openai_events, packed_events, produce
 from tests.brokers import broker_address
+from tests.copying import replace
 from tests.deadline import until
 from tests.kafka.agent_process import children
 

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from driftgauge.connectors.testing import NoSink
 from driftgauge.models.events import Context, Generation, Label, Signal
 from driftgauge.models.outputs import Output
 from driftgauge.models.rows import ResponseRow
+from tests.copying import replace
 
 ROWS, EVENTS, DOMAINS = (
     int(os.environ.get(name, usual)) for name, usual in (("ROWS", 1e6), ("EVENTS", 2e5), ("DOMAINS", 1e5))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -21,6 +20,7 @@ from driftgauge.connectors.testing import CrashPlan
 from driftgauge.models.events import Arrival, Chunk, Event, Generation
 from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Output
+from tests.copying import replace
 from tests.crash.agents import World, records, survivors
 from tests.decode.payloads import fixtures
 from tests.pipeline.logs import CROWDED, SETTINGS, make_colliding_log, make_log, make_roaming_log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from driftgauge.connectors.extract import RecordExtractor
 from driftgauge.connectors.internal_errors import MAX_IN_A_ROW
 from driftgauge.connectors.testing import CrashPlan, MemorySink, MemorySource, MemoryStore
 from driftgauge.models.events import Arrival, Event, Generation, Label, Rejected
+from tests.copying import replace
 from tests.crash.agents import World, records, survivors
 from tests.crash.test_every_effect import crash_points, violations
 from tests.pipeline.logs import SETTINGS

@@ -8,10 +8,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 
 def bits(value: Any) -> Any:
     """The value in a form that is equal for identical values only."""
+    if isinstance(value, Struct):
+        return type(value).__name__, [(name, bits(getattr(value, name))) for name in value.__struct_fields__]
     if is_dataclass(value) and not isinstance(value, type):
         return type(value).__name__, [(field.name, bits(getattr(value, field.name))) for field in fields(value)]
     if isinstance(value, np.ndarray):

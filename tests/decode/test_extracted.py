@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -32,6 +31,7 @@ from driftgauge.models.events import (
 )
 from driftgauge.models.signals.arrivals import with_features, without_tokens
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec
+from tests.copying import replace
 from tests.decode.identical import bits
 from tests.decode.payloads import Fixture, fixtures
 from tests.decode.strategies import Token, Tree, chat, completions, fair_tokens, odd_tokens

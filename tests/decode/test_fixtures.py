@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.inspection import choices_of, decode_file
 from driftgauge.models.events import Event, Label, Rejected
+from tests.copying import replace
 from tests.decode.payloads import FOLDER, SERVERS, Fixture, fixtures
 
 EVERYTHING = fixtures()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -98,6 +99,8 @@ def slow(documents: list[Document]) -> list[Document]:
 def plain(value: object) -> object:
     if isinstance(value, np.ndarray):
         return [str(value.dtype), np.nan_to_num(value, nan=99.0).tolist()]
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from driftgauge.models.events import Chunk, Context, Event, Generation, Rejected
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from driftgauge.models.signals.features import extract
+from tests.copying import replace
 
 RNG = np.random.default_rng(3)
 TOP = np.sort(np.log(RNG.dirichlet(np.ones(6), size=40)[:, :5] * 0.9), axis=1)[:, ::-1].astype(np.float32)

@@ -3,7 +3,6 @@
 import gzip
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from driftgauge.connectors.files.feature_tables import write_features
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Chunk, Generation, Label, Signal
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
+from tests.copying import replace
 
 BUNDLED = Path(__file__).parents[1] / "recordings" / "drift.npz"
 

@@ -1,7 +1,6 @@
 """Recordings: which files are read, which are refused, and the stream of events made of them."""
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traf
 from driftgauge.models.events import Event, Generation, Label
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from driftgauge.models.signals.features import extract
+from tests.copying import replace
 
 BUNDLED = Path(__file__).parents[1] / "recordings"
 LENGTHS = [3, 1, 0, 4]

@@ -13,7 +13,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -32,6 +31,7 @@ from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Output, Prediction
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 
 START = 1_767_225_600.0
 SECONDS_PER_RECORD = 0.5

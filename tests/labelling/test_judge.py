@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from driftgauge.connectors.decoding.formats.own import encode_generation, encode
 from driftgauge.connectors.files.journal import Journal
 from driftgauge.connectors.model_server import ModelServer
 from driftgauge.models.events import Context, Generation, Label
+from tests.copying import replace
 from tests.labelling.model_server import Answer, Server, chat_answer, serving
 from tests.pipeline.logs import signal
 from tests.service.test_cli import driftgauge

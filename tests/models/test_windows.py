@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.arrays import Float32s
@@ -29,9 +29,9 @@ def filled(rows: list[ResponseRow]) -> Window:
 
 
 def content(window: Window) -> list[str]:
-    n = len(window)
-    columns = window.event_time[:n], window.features[:n, 0], window.correct[:n]
-    return [repr((i, *(float(c[at]) for c in columns))) for at, i in enumerate(window.ids)]
+    held = window.held
+    columns = window.event_time[held], window.features[held, 0], window.correct[held]
+    return [repr((i, *(float(c[at]) for c in columns))) for at, i in enumerate(window.ids[held])]
 
 
 def test_a_window_holds_a_half_open_span() -> None:
@@ -48,7 +48,19 @@ def test_a_window_holds_the_newest_rows_when_there_are_too_many() -> None:
 def test_rows_older_than_a_time_can_be_removed() -> None:
     window = filled([row(i, float(i)) for i in range(8)])
     window.forget(6.0)
-    assert window.ids == ["r006", "r007"]
+    assert window.ids[window.held] == ["r006", "r007"]
+
+
+@pytest.mark.parametrize("n_at_once", [1, 7, 100])
+def test_a_buffer_through_which_many_rows_passed_holds_the_newest(n_at_once: int) -> None:
+    rows = [row(i, float(i)) for i in range(2_000)]
+    window, late = Window(SPEC, 2), np.random.default_rng(0).integers(0, 20, len(rows))
+    order = [rows[i] for i in np.argsort(np.arange(len(rows)) + late, kind="stable")]
+    for at in range(0, len(rows), n_at_once):
+        window.add(order[at : at + n_at_once])
+        assert len(window) <= window.capacity
+    assert content(window) == content(filled(rows[-window.capacity :]))
+    assert len(window.event_time) < 20 * window.capacity + 2 * n_at_once
 
 
 def test_a_label_changes_its_own_row_alone() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from driftgauge.models.outputs import Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.slices.grouping import SlicePlan
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 
 START = 1_000_000.0
 

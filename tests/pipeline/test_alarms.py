@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +12,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label
 from driftgauge.models.labels import LabelUse
 from driftgauge.models.outputs import Alert, Estimate, Output
+from tests.copying import replace
 from tests.pipeline.logs import START, signal
 
 SETTINGS = PipelineSettings(targets={"easy": 0.1}, detect_drift=False)
@@ -27,7 +26,7 @@ def respond(domain: str, n: int) -> list[Event]:
 
 def label(domain: str, i: int, correct: float | None, **more: object) -> Label:
     made = Label(f"l-{domain}{i}", f"{domain}{i}", START + 1000 + i, correct)
-    return replace(made, **more)  # type: ignore[arg-type]  # field names by construction
+    return replace(made, **more)
 
 
 class Agent:

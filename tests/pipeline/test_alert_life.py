@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from driftgauge.agent.core.settings import PipelineSettings
@@ -11,6 +9,7 @@ from driftgauge.models.alerts.book import DAY_S, AlertRules
 from driftgauge.models.events import Event, Generation
 from driftgauge.models.outputs import Alert
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.stepping import T0, Agent, label
 from tests.pipeline.stepping import response as response_of_a
 

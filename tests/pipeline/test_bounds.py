@@ -6,7 +6,6 @@ import gc
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from driftgauge.models.memory import Memory
 from driftgauge.models.outputs import Estimate, Output
 from driftgauge.models.signals.assembly import AssemblySettings
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 
 SETTINGS = PipelineSettings(
     windows=WindowSpec(window_s=100.0, window_events=20, hop_s=50.0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label, Pause, Tick
 from driftgauge.models.outputs import Acquisition, Estimate, Priority
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, START, signal
 from tests.pipeline.stepping import Agent
 

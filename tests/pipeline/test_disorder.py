@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.rows import Rows
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 
 pytestmark = pytest.mark.xdist_group("disorder")  # so that one worker makes the fixtures of this module, once
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label, Signal
 from driftgauge.models.outputs import Alert
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, START, play, signal
 
 N = 1_200

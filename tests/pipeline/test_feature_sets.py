@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Prediction
 from driftgauge.models.signals.feature_sets import FeatureSpec
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, START, comparable, make_log, play, remembered
 
 PUBLISHED, EXTENDED = FeatureSpec("published"), FeatureSpec("extended")
@@ -32,7 +32,7 @@ def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configured(spec: FeatureSpec, **committee: object) -> PipelineSettings:
     settings = CommitteeSettings(min_labels=3, refit_every_labels=40, gate_min_labels=5)
-    committee_settings = replace(settings, **committee)  # type: ignore[arg-type]
+    committee_settings = replace(settings, **committee)
     return replace(SETTINGS, features=spec, committee=committee_settings)
 
 

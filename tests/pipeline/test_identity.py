@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.kinds import with_bytes
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Origin, Rejected, Signal, Tick
 from driftgauge.models.outputs import Alert, Output, Prediction
+from tests.copying import replace
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent, rejected, response, responses
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from driftgauge.models.acquire.label_lists import LabelPlan
 from driftgauge.models.acquire.sampling import Plan
 from driftgauge.models.events import Context, Event, Generation, Label, Tick
 from driftgauge.models.outputs import LabelList, Output
+from tests.copying import replace
 from tests.pipeline.logs import play, signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent
 

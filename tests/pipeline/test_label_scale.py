@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from driftgauge.models.events import Event, Rejected, Tick
 from driftgauge.models.outputs import Alert, Output
 from driftgauge.models.topic_scale import RECENT
+from tests.copying import replace
 from tests.pipeline.stepping import SETTINGS, T0, Agent, label, rejected, response, responses
 
 OUT_OF_SCALE = "labels_out_of_scale"

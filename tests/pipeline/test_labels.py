@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.models.events import Label, Pause, Rejected, Tick
 from driftgauge.models.labels import LabelUse, Policy
 from driftgauge.models.outputs import Estimate
+from tests.copying import replace
 from tests.pipeline.stepping import SETTINGS, T0, Agent, label, rejected, response, responses
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label, Pause, Rejected, Tick
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Prediction, ReportWritten
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.logs import (
     CROWDED,
     SETTINGS,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.domain_state import DomainState
 from driftgauge.models.events import Context, Event, Generation, Label, Pause, Tick
 from driftgauge.models.outputs import Alert, Estimate
+from tests.copying import replace
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from driftgauge.agent.core.context_state import contexts_saved
@@ -14,6 +12,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label
 from driftgauge.models.outputs import Acquisition, Estimate, LabelList, Output, Prediction
 from driftgauge.models.probes import is_probe_context, is_probe_domain
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, make_log, signal
 
 APART = replace(SETTINGS, windows_at_once=1_000)

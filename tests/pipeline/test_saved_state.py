@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from driftgauge.agent.core.state import STREAM, State
 from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.saved_format import NewerStateError, SavedFormat
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, START, make_log, play
 from tests.pipeline.stepping import Agent, response
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from driftgauge.models.account import Account, account_of
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Origin, Rejected, Signal, Tick
 from driftgauge.models.outputs import Estimate, Output, Prediction
 from driftgauge.models.selection import Group, Selection
+from tests.copying import replace
 from tests.crash.agents import World, records
 from tests.crash.test_extracted import Counting
 from tests.pipeline.logs import SETTINGS, START, comparable, make_log, play

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from driftgauge.models.events import Chunk, Context, Event, Generation, Signal
 from driftgauge.models.outputs import Alert
 from driftgauge.models.probes import kept_apart, probe_domain
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.logs import play
 
 T0 = 960_000.0

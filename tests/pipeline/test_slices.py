@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from driftgauge.models.events import Context, Event, Generation, Label, Tick
 from driftgauge.models.outputs import Alert, Estimate, Output, SliceEstimates, WeakSegments
 from driftgauge.models.slices.grouping import SlicePlan
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from driftgauge.models.events import Context, Event, Generation, Label, Pause, Tick
 from driftgauge.models.outputs import Acquisition, Estimate, Output
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 from tests.pipeline.logs import signal
 from tests.pipeline.stepping import SETTINGS, T0, Agent
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Context, Event, Generation, Label, Tick
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate, Status
+from tests.copying import replace
 from tests.pipeline.logs import START, signal
 
 SETTINGS = PipelineSettings(committee=CommitteeSettings(gate_auroc=0.7))

@@ -1,7 +1,6 @@
 """Features follow the published formulas and do not depend on the batch, nor on the pieces in which tokens arrive."""
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from driftgauge.models.signals.feature_sets import ENTROPY_FEATURES, LAYOUTS, Fe
 from driftgauge.models.signals.features import extract, profiles, summarize
 from driftgauge.models.signals.fold import BIN_NATS, BLOCK_TOKENS, RunningFeatures
 from driftgauge.models.signals.in_flight import EXACT_TOKENS, InFlight
+from tests.copying import replace
 
 Array = npt.NDArray[Any]
 N_ENTROPY = len(ENTROPY_FEATURES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +11,7 @@ from driftgauge.connectors.decoding.rules import apply_rules
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Signal
 from driftgauge.models.signals.entropy import CACHED_POSITIONS
+from tests.copying import replace
 
 ODD = (np.nan, -np.inf, -9999.0, -3.4e38, 0.0, 1e-4, 0.5, 7.0, -0.0, -1e-7)
 

@@ -12,7 +12,7 @@ import heapq
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.models.events import Chunk, Context, Generation, Label, Signal
+from tests.copying import replace
 from tests.decode import chat
 from tests.pipeline.logs import signal
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.account import Account, account_of
 from driftgauge.models.events import Context, Event, Generation, Label, Rejected, Signal
 from driftgauge.models.outputs import Output
+from tests.copying import replace
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS
 from tests.service.test_cli import driftgauge, recording

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from driftgauge.models.labels import AnnotatorPairs
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.selection import EVERYTHING, Selection
 from driftgauge.models.series import SeriesKey
+from tests.copying import replace
 from tests.crash.agents import records
 from tests.pipeline.logs import SETTINGS
 

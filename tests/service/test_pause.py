@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -19,6 +18,7 @@ from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.events import Context
 from driftgauge.models.outputs import Output, ReportWritten
 from driftgauge.models.selection import Selection
+from tests.copying import replace
 from tests.crash import agents
 from tests.pipeline import logs
 from tests.pipeline.stepping import T0, response

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.events import Rejected
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, START
 from tests.soak.dirt import KINDS, PLANTED, Dirt, Kind, problems
 from tests.soak.oracle import account_violations

@@ -174,7 +174,7 @@ def rejected(offset: int = 7, **changes: Any) -> Rejected:
 
 def same(one: ResponseRow, other: ResponseRow) -> bool:
     """Equality to the bit, NaN equal to NaN."""
-    scalars = [name for name in ResponseRow.__dataclass_fields__ if name != "features"]
+    scalars = [name for name in ResponseRow.__struct_fields__ if name != "features"]
     return np.array_equal(one.features, other.features, equal_nan=True) and all(
         a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
         for a, b in ((getattr(one, name), getattr(other, name)) for name in scalars)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
@@ -31,6 +30,7 @@ from driftgauge.connectors.store.responses import (
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.connectors.store.trends import accuracy_at, newest_boundaries
 from driftgauge.models.series import SeriesKey
+from tests.copying import replace
 from tests.store.examples import alert, estimate, label, label_list, rejected, response, slice_estimates
 
 ANY = ResponseFilter(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from driftgauge.connectors.store.sql_store import SqlStore, open_store
 from driftgauge.models.classify.reliability import share_interval
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import SourceCounts
+from tests.copying import replace
 from tests.store.examples import (
     acquisition,
     alert,

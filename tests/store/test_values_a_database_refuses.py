@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemorySink, MemorySource
 from driftgauge.models.events import Context, Event, Generation, Rejected, Signal
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS
 from tests.store.examples import response
 

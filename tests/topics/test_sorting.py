@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import NO_DOMAIN, Chunk, Context, Event, Generation, Label, Tick
 from driftgauge.models.outputs import Alert, Estimate, Output
 from driftgauge.models.topics.clustering import UNSORTED, TopicSettings
+from tests.copying import replace
 from tests.pipeline.logs import SETTINGS, START, comparable, play, remembered, signal
 from tests.pipeline.stepping import Agent
 from tests.pipeline.test_laws import cut

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import lzma
 from contextlib import closing
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.outputs import Acquisition, Estimate
 from driftgauge.models.saved_format import NewerStateError
 from driftgauge.models.signals.feature_sets import FeatureSpec
+from tests.copying import replace
 from tests.store.conftest import POSTGRES
 from tests.store.upgrades.traffic import N_RESPONSES, SETTINGS, events, play
 from tests.store.upgrades.write import STORES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from driftgauge.models.events import Chunk, Context, Event, Generation, Label, S
 from driftgauge.models.learn.committee import CommitteeSettings
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.windows import WindowSpec
+from tests.copying import replace
 
 START = 1_700_000_000.0
 N_RESPONSES = 700
