@@ -12,7 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
-from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError, Piece, Tokens, is_answer
+from driftgauge.connectors.decoding.formats.payload import (
+    Payload,
+    PayloadError,
+    Piece,
+    Tokens,
+    begins_with_prompt,
+    is_answer,
+)
 
 Value = TypeVar("Value")
 
@@ -132,7 +139,9 @@ def _cut_echoes(parts: Sequence[Payload]) -> None:
             continue
         if any(piece.is_repetition or piece.is_cumulative for piece in pieces):
             continue
-        if sum(len(piece.tokens or ()) for piece in pieces) - n_completion >= n_prompt:
+        of_choice = Tokens()
+        of_choice.extend(*(piece.tokens for piece in pieces if piece.tokens))
+        if begins_with_prompt([of_choice], n_prompt, n_completion):
             _drop_first(pieces, n_prompt)
 
 

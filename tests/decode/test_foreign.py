@@ -9,7 +9,7 @@ import pytest
 
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Generation, Rejected
-from tests.decode.chat import USUAL, body, entry, events, generation, record
+from tests.decode.chat import USUAL, body, chunk, chunks, entry, events, generation, record
 
 CHAT = body(entry("a", -0.5, USUAL))
 FOREIGN: list[dict[str, Any]] = [
@@ -101,7 +101,11 @@ def test_an_error_of_a_model_server_is_an_error_response(document: dict[str, Any
     assert found.reason == "error_response"
 
 
-@pytest.mark.parametrize("reason", ["error", "abort", "ABORTED", "cancelled", "timeout"])
+@pytest.mark.parametrize(
+    "reason",
+    ["error", "abort", "ABORTED", "cancelled", "timeout", "network_error", "server-error", "request_timeout",
+     "cancelled_by_user", "client_disconnect", "engine.failed", "insufficient_system_resource"],
+)  # fmt: skip
 def test_a_response_that_ended_with_an_error_is_no_answer(reason: str) -> None:
     choice = {**CHAT["choices"][0], "finish_reason": reason}
     own = {"type": "generation", "id": "r", "event_time": 1.7e9, "finish_reason": reason,
@@ -110,6 +114,18 @@ def test_a_response_that_ended_with_an_error_is_no_answer(reason: str) -> None:
         (found,) = events(document)
         assert isinstance(found, Rejected), found
         assert found.reason == "error_response"
+
+
+@pytest.mark.parametrize("reason", ["stop", "terror", "content_filter", "failsafe", "MALFORMED_FUNCTION_CALL"])
+def test_a_response_that_ended_in_another_way_is_an_answer(reason: str) -> None:
+    assert generation(body(entry("a", -0.5, USUAL)) | {"choices": [{**CHAT["choices"][0], "finish_reason": reason}]})
+
+
+@pytest.mark.parametrize("word", ["null", "None", ""])
+def test_a_word_for_nothing_is_no_end(word: str) -> None:
+    first, last = chunk(entry("a", -0.5, USUAL), finish=word), chunk(entry("b", -0.5, USUAL), finish="stop")
+    pieces = chunks(first, last)
+    assert [piece.is_last for piece in pieces] == [False, True]
 
 
 def test_the_good_choice_beside_one_that_ended_with_an_error_is_read() -> None:

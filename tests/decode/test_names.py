@@ -82,6 +82,13 @@ def test_a_number_is_the_id_that_its_digits_spell_on_both_sides() -> None:
     assert found.response_id == generation({**CHAT, "id": 17}).id == generation({**OWN, "id": 17}).id == "17"
 
 
+@pytest.mark.parametrize(
+    ("given", "name"), [(17.0, "17"), (-3.0, "-3"), (17.5, "key"), (2.0**60, "key"), (True, "key")]
+)
+def test_a_whole_number_with_a_fraction_is_the_id_of_its_digits(given: float, name: str) -> None:
+    assert generation({**CHAT, "id": given}).id == name
+
+
 def test_a_key_that_is_no_text_names_a_response_in_hexadecimal() -> None:
     nameless = {**CHAT, "id": ""}
     keys = [b"\x00\x00\x00\x2a", b"\xff\xfe", b'"quoted"', b"plain"]

@@ -207,6 +207,23 @@ def test_nothing_is_cut_where_the_counts_are_those_of_one_of_several_choices() -
     assert found[0]["problems"]["usage_of_one_choice"] == 1
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"prompt_tokens": 3, "completion_tokens": 0},
+        {"prompt_tokens": 2, "completion_tokens": -1},
+        {"prompt_tokens": 2, "completion_tokens": 1},
+        {"prompt_tokens": 1},
+    ],
+)
+def test_counts_that_are_wrong_cut_no_token(counts: dict[str, int]) -> None:
+    whole = body(*ENTRIES) | {"usage": counts}
+    trailer = {"id": "r", "object": "chat.completion.chunk", "model": "m", "choices": [], "usage": counts}
+    for value in (json.dumps(whole).encode(), sse(*stream(), trailer, DONE)):
+        (choice,) = read(value)
+        assert choice["n_logprobs"] == 3
+
+
 def test_counts_on_every_event_do_not_make_the_last_one_a_whole_body() -> None:
     events = [completions([text], [-0.5], "length" if text == "c" else None, **usage(2, n))
               for n, text in enumerate("abc", start=1)]  # fmt: skip

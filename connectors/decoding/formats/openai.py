@@ -26,6 +26,7 @@ from driftgauge.connectors.decoding.formats.payload import (
     Piece,
     RequestParameters,
     Tokens,
+    begins_with_prompt,
     count_of,
     domain_of,
     field_of,
@@ -203,19 +204,12 @@ def _is_generated(choice: Choice, is_named: bool) -> bool:
 
 
 def _cut_echo(pieces: list[Piece], usage: object) -> None:
-    """Remove the tokens of an echoed prompt: they come first, and exceed the number of generated tokens.
-
-    With several choices the count of the generated tokens may be that of one choice: then the echo must also be seen
-    in its first token, which has no log-probability.
-    """
+    """Remove the tokens of an echoed prompt, which come first."""
     n_prompt, n_completion = count_of(field_of(usage, "prompt_tokens")), count_of(field_of(usage, "completion_tokens"))
-    listed = sum(len(piece.tokens or ()) for piece in pieces)
-    if not n_prompt or listed - (n_completion or 0) < len(pieces) * n_prompt:
-        return
-    if len(pieces) > 1 and any(piece.tokens and piece.tokens.chosen[:1] not in ([None], [0]) for piece in pieces):
-        return
-    for piece in pieces:
-        piece.tokens = piece.tokens and piece.tokens.without_first(n_prompt)
+    listed = [piece.tokens for piece in pieces if piece.tokens]
+    if n_prompt and n_completion is not None and begins_with_prompt(listed, n_prompt, n_completion):
+        for piece in pieces:
+            piece.tokens = piece.tokens and piece.tokens.without_first(n_prompt)
 
 
 def _is_part(body: Body | NumberBody, usage: object) -> bool:

@@ -6,6 +6,7 @@ Formats only move values; `connectors/decoding/rules.py` interprets them (sentin
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,11 +25,17 @@ EARLIEST_CREATED = 946_684_800.0
 _UNITS = (1.0, 1e3, 1e6, 1e9)  # seconds, milliseconds, microseconds, nanoseconds
 
 MAX_COUNT = 2**40
-NOT_ANSWERS = frozenset({
-    "error", "error_toxic", "error_limit", "abort", "aborted", "cancel", "cancelled", "canceled", "user_cancel",
-    "failed", "failure", "timeout", "queued", "in_progress", "load", "unload",
-})  # fmt: skip
-"""Reasons why generation ended that say that there is no answer; Ollama's ``load`` is a request without a prompt."""
+NOT_ANSWERS = frozenset({"queued", "in_progress", "load", "unload", "insufficient_system_resource"})
+"""Reasons why generation ended that say that there is no answer; Ollama's ``load`` is a request without a prompt, and
+DeepSeek ends what it interrupts with ``insufficient_system_resource``."""
+
+_FAILURE = re.compile(
+    r"(?<![^\W_])(error(ed)?|exception|fail(ed|ure)?|abort(ed)?|cancel(l?ed)?|time_?out|interrupt(ed)?|disconnect(ed)?"
+    r"|preempt(ed)?)(?![^\W_])"
+)
+_USUAL_ENDS = frozenset({"stop", "length", "tool_calls", "eos"})
+_LARGEST_EXACT = 2.0**53
+_NO_WORDS = frozenset({"", "null", "none"})
 
 
 class PayloadError(ValueError):
@@ -87,6 +94,17 @@ class Tokens:
             self.segments[n:],
             self.are_probabilities,
         )
+
+
+def begins_with_prompt(listed: Sequence[Tokens], n_prompt: int, n_completion: int) -> bool:
+    """Whether the tokens of each choice begin with those of an echoed prompt.
+
+    More tokens than the generated ones are not enough, because servers also count wrongly. The first token of a prompt
+    has no log-probability: null; or 0 on some servers, which then have to count exactly.
+    """
+    n_more = sum(map(len, listed)) - n_completion - len(listed) * n_prompt
+    first = [tokens.chosen[0] for tokens in listed if len(tokens)]
+    return bool(first) and n_more >= 0 and (not any(first) if n_more == 0 else set(first) == {None})
 
 
 def tokens_of(
@@ -255,24 +273,36 @@ def text_of(value: object) -> str:
 
 
 def word_of(value: object) -> str | None:
-    """A short word such as a finish reason, also inside ``{"type": …}`` or ``{"reason": …}``; else None."""
+    """A short word such as a finish reason, also inside ``{"type": …}`` or ``{"reason": …}``; else None.
+
+    >>> word_of("stop"), word_of({"type": "length"}), word_of("null")
+    ('stop', 'length', None)
+    """
     if isinstance(value, dict):
         value = value.get("type", value.get("reason"))
-    return clean(text_of(value)) or None
+    word = clean(text_of(value))
+    return None if word.casefold() in _NO_WORDS else word
 
 
 def is_answer(finish_reason: str | None) -> bool:
     """Whether a response that ended like this is an answer.
 
-    >>> is_answer("stop"), is_answer(None), is_answer("ERROR")
-    (True, True, False)
+    >>> is_answer("stop"), is_answer(None), is_answer("ERROR"), is_answer("network_error")
+    (True, True, False, False)
     """
-    return finish_reason is None or finish_reason.casefold() not in NOT_ANSWERS
+    if finish_reason is None or finish_reason in _USUAL_ENDS:
+        return True
+    word = finish_reason.casefold()
+    return word not in NOT_ANSWERS and not _FAILURE.search(word)
 
 
 def id_of(value: object) -> str:
-    """An identifier; raises `PayloadError` for one that is too long or has control characters."""
-    text = text_of(value)
+    """An identifier; raises `PayloadError` for one that is too long or has control characters.
+
+    >>> id_of("r-1"), id_of(17), id_of(17.0), id_of(True)
+    ('r-1', '17', '17', '')
+    """
+    text = _identifier(value)
     if problem := problem_of_id(text):
         raise PayloadError("invalid_id", problem)
     return text
@@ -280,8 +310,15 @@ def id_of(value: object) -> str:
 
 def alias_of(value: object) -> str:
     """A further identifier; "" for one that cannot be used."""
-    text = text_of(value)
+    text = _identifier(value)
     return "" if problem_of_id(text) else text
+
+
+def _identifier(value: object) -> str:
+    """The text; of a whole number its digits, also where a tool writes it with a fraction."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
+        return str(int(value))
+    return text_of(value)
 
 
 def count_of(value: object) -> int | None:
