@@ -6,6 +6,7 @@ no other exception except `RecursionError`: the interpreter bounds the nesting.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -16,7 +17,15 @@ from msgspec import Raw
 from driftgauge.connectors.decoding.formats.own import OwnEvent
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
 from driftgauge.connectors.decoding.formats.table import FORMATS, Format, detect, first_of, format_named
-from driftgauge.connectors.decoding.recovery import as_utf8, cause_of, repaired, text_inside
+from driftgauge.connectors.decoding.recovery import (
+    as_utf8,
+    cause_of,
+    from_base64,
+    has_logprobs,
+    repaired,
+    respelt,
+    text_inside,
+)
 
 Reading: TypeAlias = Payload | OwnEvent
 
@@ -175,10 +184,24 @@ def _read(format_: Format, document: bytes, inside: str = "auto", depth: int = 0
     """Read the document; ``inside`` names the format of the contents of an envelope."""
     parsed = _DECODERS[format_.wire].decode(document)
     if not format_.wraps:
-        return _checked(format_, [format_.read(parsed)], document)
+        return _checked(format_, [_read_again(format_, format_.read(parsed), document)], document)
     if depth >= MAX_WRAPPINGS:
         raise PayloadError("malformed", f"more than {MAX_WRAPPINGS} records inside each other")
     return list(format_.read(parsed, lambda data: read_payloads(bytes(data), inside, depth + 1)))
+
+
+def _read_again(format_: Format, reading: Reading, document: bytes) -> Reading:
+    """The same reading; where log-probabilities lack, what their fields hold in the usual spelling."""
+    if not format_.spellings or not isinstance(reading, Payload):
+        return reading
+    payload, listed = reading, [piece.tokens for piece in reading.pieces]
+    if all(tokens and tokens.top and any(value is not None for value in tokens.chosen) for tokens in listed):
+        return payload
+    if (usual := respelt(document)) != document:
+        payload = format_.read(_DECODERS[format_.wire].decode(usual))
+    if not payload.is_part and not any(piece.tokens for piece in payload.pieces) and has_logprobs(document):
+        payload.problems["logprobs_not_read"] = 1
+    return payload
 
 
 def _checked(format_: Format, readings: list[Reading], document: bytes) -> list[Reading]:
@@ -204,7 +227,7 @@ def _unwrapped(keys: dict[str, Raw], depth: int) -> tuple[str, list[Reading]]:
         try:
             if inner is not None:
                 found.append(read_document(inner, depth=depth + 1))
-            elif start == "{" and not hint and (detected := detect(_KEYS.decode(raw))) and name.isidentifier():
+            elif not hint and name.isidentifier() and (detected := detect(_first_object(raw))):
                 hint = f"; the field {name} holds {detected.name}: name it in decode.payload"
         except (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
@@ -213,6 +236,14 @@ def _unwrapped(keys: dict[str, Raw], depth: int) -> tuple[str, list[Reading]]:
     if len(found) > 1:
         hint = "; several of its fields hold known formats: name one in decode.payload"
     raise PayloadError("unknown_format", f"no known format has these keys{hint}")
+
+
+def _first_object(raw: Raw) -> dict[str, Raw]:
+    """The keys of an object, or of the first one in an array; none in anything else."""
+    start = first_of(raw)
+    if start == "[":
+        raw = next((element for element in _ELEMENTS.decode(raw) if first_of(element) == "{"), raw)
+    return _KEYS.decode(raw) if first_of(raw) == "{" else {}
 
 
 def _hint(keys: dict[str, Raw]) -> str:
@@ -246,8 +277,10 @@ def documents(value: bytes) -> list[bytes]:
     value = as_utf8(value).strip()
     if value == b"null":
         return []
-    if value[:1] == b'"':
-        value = text_inside(value) or value
+    while inner := text_inside(value) or from_base64(value):
+        value = inner
+    if value[:1] == b'"' and b"\n" in value:
+        return [text_inside(line) or line for line in _lines(value)]
     if value[:1] == b"{":
         return _lines(value) if b"\n" in value and _is_document(value.partition(b"\n")[0]) else [value]
     if value == DONE:
@@ -283,22 +316,30 @@ def _is_document(line: bytes) -> bool:
 
 
 def _lines(value: bytes) -> list[bytes]:
-    lines = [line for line in map(bytes.strip, value.splitlines()) if line and line != b"null"]
-    if any(line[:1] in (b'"', b"}", b"]") for line in lines):  # one document over several lines among them
+    bare = (line.strip().removeprefix(codecs.BOM_UTF8) for line in value.splitlines())
+    lines = [line for line in bare if line and line != b"null"]
+    if value[:1] == b"{" and any(
+        line[:1] in (b'"', b"}", b"]") for line in lines
+    ):  # one document over several lines among them
         return [document for document, _ in repaired(value)]
     return lines
 
 
 def _server_sent(value: bytes) -> list[bytes]:
-    """The data of each server-sent event: its ``data`` lines up to a blank line. White space around JSON is no part."""
+    """The data of each server-sent event: its ``data`` lines up to a blank line. White space around JSON is no part.
+
+    An object without a field name is no part of the format. It is kept, because some servers write their errors so.
+    """
     found: list[bytes] = []
     data: list[bytes] = []
     for line in (*(value.splitlines() if b"\r" in value else value.split(b"\n")), b""):
         if line[:5] == b"data:":
             data.append(line[5:])
-        elif data and not line.strip():
+        elif data and (line[:1] == b"{" or not line.strip()):
             found += _documents_of_event(data) if len(data) > 1 else [data[0].strip()]
             data = []
+        if line[:1] == b"{":
+            found.append(line.strip())
     return found
 
 

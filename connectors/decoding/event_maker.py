@@ -280,7 +280,7 @@ def _signal_of_piece(piece: Piece) -> Signal:
 
 def _whole_signal(payload: Payload, piece: Piece) -> Signal:
     if piece.tokens is None:
-        return Signal(problems={"not_requested": 1})
+        return Signal(problems={} if "logprobs_not_read" in payload.problems else {"not_requested": 1})
     piece.tokens.segments = _split_segments(piece.tokens, payload)
     return raw_signal(piece.tokens)
 

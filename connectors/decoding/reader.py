@@ -152,6 +152,8 @@ def _repaired(document: bytes, error: Exception, wire: Wire) -> list[tuple[bytes
 
 def _noted(readings: list[Reading], n_literals: int) -> list[Reading]:
     for reading in readings:
+        if n_literals and isinstance(reading, own.LabelEvent) and reading.correct is None:
+            raise PayloadError("invalid_value", "correct is NaN or infinite; null would withdraw a label")
         if n_literals and isinstance(reading, Payload):
             reading.problems["nan_literal"] = n_literals
     return readings

@@ -1,15 +1,17 @@
 """Bytes that are not strict JSON: what can be read after all is repaired, and a refusal names the likely cause.
 
-Repairs are safe and counted: a byte order mark, the prefix of a schema registry, JSON inside a JSON string, documents
-back to back, and literals that JSON lacks (NaN, Infinity, numbers beyond a double, halves of a surrogate pair). Nothing
-else is guessed. Pure; every function is linear in the bytes.
+Repairs are safe and counted: a byte order mark, the prefix of a schema registry, JSON inside a JSON string or in
+base64, documents back to back or with commas between them, and literals that JSON lacks (NaN, Infinity, numbers beyond
+a double, halves of a surrogate pair). Nothing else is guessed. Pure; every function is linear in the bytes.
 """
 
 from __future__ import annotations
 
+import binascii
 import codecs
 import math
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 
 import msgspec
@@ -33,6 +35,8 @@ _COMPRESSED = {
     b"\xff\x06\x00\x00sNaPpY": "Snappy",
 }
 _LONGEST_NUMBER = 300
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_BETWEEN = b", \t\r\n"  # what may stand between documents
 UNICODE_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like UTF-16, so it comes first
@@ -44,12 +48,29 @@ UNICODE_MARKS = (
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'  # matches one without an end too, so that no byte is read twice
 _LITERALS = re.compile(
-    _STRING + rb"|(?P<number>-?\d[\d.eE+-]*+)|(?P<literal>[-+]?(?<![\w.])(?:NaN|Infinity|nan|inf)(?!\w))", re.DOTALL
+    _STRING + rb"|(?P<number>-?\d[\d.eE+-]*+)|(?P<literal>[-+]?(?<![\w.])(?i:nan|infinity|inf)(?!\w))", re.DOTALL
 )
+_OF_PYTHON = re.compile(_STRING + rb"|(?P<word>\b(?:None|True|False)\b)", re.DOTALL)
 _BRACES = re.compile(_STRING + rb"|(?P<brace>[{}\[\]])", re.DOTALL)
 _SURROGATES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+
+_OTHER_SPELLINGS = (b"og_prob", b"ogProb", b"opLog", b"enLog", b"robability")
+_USUAL = {
+    b"logprob": b"logprob",
+    b"logprobability": b"logprob",
+    b"logprobs": b"logprobs",
+    b"toplogprobs": b"top_logprobs",
+    b"tokenlogprobs": b"token_logprobs",
+    b"finishreason": b"finish_reason",
+}
+_SPELLINGS = re.compile(
+    rb'"(log_?prob(?:s|_?ability)?|top_?log_?probs|token_?log_?probs|finish_?reason)"(?=\s*:)', re.IGNORECASE
+)
+_LOGPROBS = re.compile(rb'"(?!avg|mean|cum|prompt|input)[a-z_]*log_?prob[a-z_]*"\s*:\s*(?:\[\s*)*+-\d', re.IGNORECASE)
+
+_OF_PROMPT = re.compile(rb'"prompt_logprobs"\s*:\s*\[')
 
 
 def as_utf8(value: bytes) -> bytes:
@@ -78,10 +99,10 @@ def _transcoded(value: bytes, encoding: str) -> bytes:
 
 
 def text_inside(value: bytes) -> bytes | None:
-    r"""The JSON document inside a JSON string; None where the bytes are no such string.
+    r"""The JSON document inside a JSON string, also in base64; None where the bytes are no such string.
 
-    >>> text_inside(b'"{\\"id\\": 1}"')
-    b'{"id": 1}'
+    >>> text_inside(b'"{\\"id\\": 1}"'), text_inside(b'"eyJpZCI6IDF9"')
+    (b'{"id": 1}', b'{"id": 1}')
     """
     if not value.startswith(b'"'):
         return None
@@ -89,7 +110,39 @@ def text_inside(value: bytes) -> bytes | None:
         inner = msgspec.json.decode(value, type=str).strip().encode()
     except (msgspec.DecodeError, UnicodeError):
         return None
-    return inner if inner[:1] in (b"{", b"[", b'"') else None
+    return inner if inner[:1] in (b"{", b"[", b'"') else from_base64(inner)
+
+
+def from_base64(text: bytes) -> bytes | None:
+    """The JSON document in base64, of either alphabet; None where the text is none.
+
+    >>> from_base64(b"eyJpZCI6IDF9"), from_base64(b"hello")
+    (b'{"id": 1}', None)
+    """
+    if text[:1] not in (b"e", b"W"):  # what a brace and a bracket become
+        return None
+    packed = text.translate(_STANDARD_ALPHABET, b"\r\n").rstrip(b"=")
+    try:
+        inner = b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return inner if inner[:1] in (b"{", b"[") else None
+
+
+def respelt(document: bytes) -> bytes:
+    r"""The same with the usual spelling of fields of log-probabilities; for documents in which none were found.
+
+    >>> respelt(b'{"topLogprobs": [{"log_prob": -1}]}'), respelt(b'"\\"logProb\\": 1"')
+    (b'{"top_logprobs": [{"logprob": -1}]}', b'"\\"logProb\\": 1"')
+    """
+    if not any(mark in document for mark in _OTHER_SPELLINGS):
+        return document
+    return _SPELLINGS.sub(lambda match: b'"' + _USUAL[match[1].replace(b"_", b"").lower()] + b'"', document)
+
+
+def has_logprobs(document: bytes) -> bool:
+    """Whether a field that is named so holds log-probabilities of generated tokens, at whatever place."""
+    return _LOGPROBS.search(document) is not None and not _OF_PROMPT.search(document)
 
 
 def repaired(value: bytes) -> list[tuple[bytes, int]]:
@@ -124,7 +177,7 @@ def _is_readable(number: bytes) -> bool:
 
 
 def _apart(value: bytes) -> Iterator[bytes]:
-    """Documents that stand back to back, or with white space between them."""
+    """Documents that stand back to back, or with white space or commas between them."""
     depth = start = 0
     for match in _BRACES.finditer(value):
         brace = match["brace"]
@@ -132,9 +185,9 @@ def _apart(value: bytes) -> Iterator[bytes]:
             continue
         depth += 1 if brace in b"{[" else -1
         if depth <= 0:
-            yield value[start : match.end()].strip()
+            yield value[start : match.end()].strip(_BETWEEN)
             start, depth = match.end(), 0
-    if rest := value[start:].strip():
+    if rest := value[start:].strip(_BETWEEN):
         yield rest
 
 
@@ -174,6 +227,12 @@ def _cause_in(value: bytes) -> str:
         return "it has single quotes, as Python prints a dictionary; JSON needs double quotes"
     if _is_cut_off(value):
         return "it ends inside an object, an array or a text: it was cut off"
+    if any(match["word"] for match in _OF_PYTHON.finditer(value)):
+        return "it has None, True or False, as Python prints them; JSON needs null, true and false"
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return f"not JSON: {str(error).removeprefix('JSON is malformed: ')}"
     return "not JSON"
 
 

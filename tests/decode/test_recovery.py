@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 
@@ -14,7 +15,7 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.recovery import repaired
 from driftgauge.models.events import Chunk, Generation, Rejected
-from tests.decode.chat import USUAL, body, entry, events, generation, reason, record
+from tests.decode.chat import USUAL, body, chunk, entry, events, generation, reason, record
 
 CHAT = body(entry("a", -0.5, USUAL))
 RAW = json.dumps(CHAT).encode()
@@ -51,6 +52,9 @@ def test_the_prefix_of_a_schema_registry_before_json_is_passed_over(prefix: byte
         (b"\x00\x00\x00\x00\x07\x06foo\x02", "schema registry"),
         (msgspec.msgpack.encode(CHAT), "MessagePack"),
         (repr(CHAT).encode(), "single quotes"),
+        (RAW.replace(b"-0.5", b"None"), "None"),
+        (RAW[:-1] + b",}", "trailing comma"),
+        (RAW.replace(b'"a"', b'"a\n"'), "invalid character (byte"),
         (RAW[:-20], "cut off"),
         (b'{"id": "cut', "cut off"),
         (b"<html></html>", "XML or HTML"),
@@ -65,7 +69,8 @@ def test_a_refusal_names_the_likely_cause(value: bytes, cause: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "literal", ["NaN", "Infinity", "-Infinity", "nan", "-nan", "inf", "1e999", "-1e400", "9" * 5000]
+    "literal",
+    ["NaN", "Infinity", "-Infinity", "nan", "-nan", "inf", "-Inf", "INF", "NAN", "1e999", "-1e400", "9" * 5000],
 )
 def test_a_literal_that_json_lacks_costs_its_field_only(literal: str) -> None:
     value = RAW[:-1] + b', "metadata": {"rate": ' + literal.encode() + b"}}"
@@ -93,6 +98,68 @@ def test_a_chosen_nan_is_missing() -> None:
     assert found.signal.problems["null_logprob"] == 1
 
 
+def test_a_label_that_is_nan_withdraws_nothing() -> None:
+    label = (
+        b'{"type": "label", "label_id": "b", "response_id": "r", "event_time": 1.7e9, "correct": %s, "supersedes": "a"}'
+    )
+    (found,) = events(label % b"NaN")
+    assert isinstance(found, Rejected)
+    assert found.reason == "invalid_value"
+    assert not isinstance(events(label % b"null")[0], Rejected)
+
+
+BASE64 = [base64.b64encode(RAW), base64.urlsafe_b64encode(RAW).rstrip(b"="), base64.encodebytes(RAW)]
+
+
+@pytest.mark.parametrize("packed", BASE64)
+def test_json_in_base64_is_read(packed: bytes) -> None:
+    for value in (packed, json.dumps(packed.decode()).encode(), json.dumps({"n": 1, "body": packed.decode()}).encode(),
+                  json.dumps({"op": "c", "source": {}, "after": {"body": packed.decode()}}).encode(),
+                  json.dumps({"specversion": "0.3", "id": "e", "data": packed.decode()}).encode()):  # fmt: skip
+        assert generation(value).id == "r"
+
+
+def test_json_inside_several_json_strings_is_read() -> None:
+    assert generation(json.dumps(json.dumps(RAW.decode())).encode()).id == "r"
+
+
+# --- spellings -------------------------------------------------------------------------------------------------------
+
+
+SPELLINGS = [
+    (b"log_prob", b"top_logprobs", b"logprobs"), (b"logProb", b"topLogprobs", b"logprobs"),
+    (b"logprob", b"topLogProbs", b"logProbs"), (b"log_probability", b"top_log_probs", b"log_probs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "top", "whole"), SPELLINGS)
+def test_fields_of_log_probabilities_are_read_in_other_spellings(one: bytes, top: bytes, whole: bytes) -> None:
+    def spelt(value: object) -> bytes:
+        text = json.dumps(value).encode().replace(b'"logprob"', b'"%s"' % one)
+        return text.replace(b'"top_logprobs"', b'"%s"' % top).replace(b'"logprobs"', b'"%s"' % whole)
+
+    expected, found = generation(CHAT).signal, generation(spelt(CHAT)).signal
+    assert found.chosen_logprobs is not None
+    assert expected.chosen_logprobs is not None
+    assert found.top_logprobs is not None
+    assert expected.top_logprobs is not None
+    assert found.chosen_logprobs.tolist() == expected.chosen_logprobs.tolist()
+    assert found.top_logprobs.tolist() == expected.top_logprobs.tolist()
+    (piece,) = events(spelt(chunk(entry("a", -0.5, USUAL))))
+    assert isinstance(piece, Chunk)
+    assert piece.piece.signal.n_tokens == 1
+
+
+def test_log_probabilities_at_an_unknown_place_are_a_problem_of_their_own() -> None:
+    (choice,) = CHAT["choices"]
+    listed = {"index": 0, "finish_reason": "stop", "message": {"content": "a", "logprobs": choice["logprobs"]}}
+    without = {"index": 0, "finish_reason": "stop", "message": {"content": "a"}, "logprobs": None}
+    of_prompt = {"prompt_logprobs": [None, {"1": {"logprob": -1.5}}]}
+    assert generation({**CHAT, "choices": [listed]}).problems["logprobs_not_read"] == 1
+    for asked_not in ({**CHAT, "choices": [without]}, {**CHAT, "choices": [without], **of_prompt}):
+        assert generation(asked_not).signal.problems == {"not_requested": 1}
+
+
 def other(value: bytes, name: str) -> bytes:
     return value.replace(b'"id": "r"', b'"id": "%s"' % name.encode())
 
@@ -102,6 +169,12 @@ def other(value: bytes, name: str) -> bytes:
     [
         RAW + other(RAW, "s"),
         RAW + b" " + other(RAW, "s"),
+        RAW + b"," + other(RAW, "s"),
+        RAW + b",\n" + other(PRETTY, "s") + b",\n",
+        RAW + b"\n\xef\xbb\xbf" + other(RAW, "s"),
+        json.dumps(RAW.decode()).encode() + b"\n" + json.dumps(other(RAW, "s").decode()).encode(),
+        b"data: " + RAW + b"\n" + other(RAW, "s"),
+        b"data: " + RAW + b"\n\n" + other(RAW, "s") + b"\n\ndata: [DONE]\n\n",
         PRETTY + b"\n" + other(PRETTY, "s"),
         PRETTY + other(PRETTY, "s"),
         RAW + b"\n" + other(PRETTY, "s"),
@@ -157,7 +230,7 @@ def test_repairing_keeps_every_character_that_it_does_not_replace(parts: list[st
     text = "".join(parts).encode()
     found = b"".join(document for document, _ in repaired(text))
     if not any(n for _, n in repaired(text)):
-        assert found.replace(b" ", b"") == text.replace(b" ", b"")
+        assert found.translate(None, b" ,") == text.translate(None, b" ,")  # these may stand between documents
 
 
 @pytest.mark.parametrize("text", [b'"\\' * 200_000, b"{" * 200_000, b"1." * 200_000, b'"' * 200_001, b"-" * 200_000])

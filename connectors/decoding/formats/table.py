@@ -52,6 +52,7 @@ class Format:
     event : a struct for the events of a usual stream, where it can be read at once
     stream : takes these events one by one, and makes one payload of them
     wraps : ``read`` takes a second argument, the reader of nested bodies, and gives a list
+    spellings : servers spell its fields of log-probabilities in several ways
     """
 
     name: str
@@ -63,6 +64,7 @@ class Format:
     event: Any = None
     stream: Callable[[Any], Any] | None = None
     wraps: bool = False
+    spellings: bool = False
 
 
 def first_of(raw: Raw) -> str:
@@ -151,7 +153,11 @@ def _is_tgi(keys: Keys) -> bool:
 
 def _is_tgi_token(keys: Keys) -> bool:
     token = _inner(keys, "token")
-    return ("text" in token or "id" in token) and ("logprob" in token or "log_prob" in token or "top_tokens" in keys)
+    return ("text" in token or "id" in token) and (_has_logprob(token) or "top_tokens" in keys)
+
+
+def _has_logprob(token: Keys) -> bool:
+    return not token.keys().isdisjoint({"logprob", "log_prob", "logProb"})
 
 
 def _is_llama_cpp(keys: Keys) -> bool:
@@ -226,18 +232,18 @@ def _unchanged(event: own.OwnEvent) -> own.OwnEvent:
 FORMATS: tuple[Format, ...] = (
     Format("cloudevents", _is_cloudevent, cloudevents.Envelope, cloudevents.read, wraps=True),
     Format("openai", _is_openai, openai.Body, openai.read, b'"choices":', openai.NumberBody, openai_stream.Event,
-           openai_stream.UsualStream),
+           openai_stream.UsualStream, spellings=True),
     Format("driftgauge", _is_own, own.OwnEvent, _unchanged, b'{"type":"', own.OwnEvent),
     Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True),
     Format("openai_batch", _is_batch_line, gateways.BatchLine, gateways.read_batch_line, wraps=True),
     Format("kafka_connect", _is_connect, gateways.Connect, gateways.read_connect, wraps=True),
     Format("debezium", _is_debezium, gateways.Debezium, gateways.read_debezium, wraps=True),
     Format("sglang", _is_sglang, sglang.Body, sglang.read),
-    Format("tgi", _is_tgi, tgi.Body, tgi.read),
-    Format("llama_cpp", _is_llama_cpp, llama_cpp.Body, llama_cpp.read),
+    Format("tgi", _is_tgi, tgi.Body, tgi.read, spellings=True),
+    Format("llama_cpp", _is_llama_cpp, llama_cpp.Body, llama_cpp.read, spellings=True),
     Format("gemini", _is_gemini, gemini.Body, gemini.read),
     Format("openai_responses", _is_responses, responses.Body, responses.read),
-    Format("ollama", _is_ollama, ollama.Body, ollama.read),
+    Format("ollama", _is_ollama, ollama.Body, ollama.read, spellings=True),
     Format("triton", _is_triton, triton.Body, triton.read),
     Format("ai21", _is_jurassic, bedrock.Jurassic, bedrock.read_jurassic),
     Format("bedrock_imported", _is_imported, bedrock.Imported, bedrock.read_imported),
