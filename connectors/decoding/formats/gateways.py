@@ -38,6 +38,8 @@ class LiteLLM(Struct, rename={"end_time": "endTime", "start_time": "startTime"})
 
     response: Raw
     id: Any = None
+    litellm_call_id: Any = None
+    trace_id: Any = None
     model: Any = None
     model_parameters: Any = None
     start_time: Any = None
@@ -60,6 +62,7 @@ class BatchResponse(Struct):
 
     body: Raw
     status_code: Any = None
+    request_id: Any = None
 
 
 class Connect(Struct):
@@ -82,10 +85,10 @@ def read_litellm(body: LiteLLM, nested: Nested) -> Sequence[Any]:
         raise PayloadError("error_response", "the gateway reports a failed request")
     requester = field_of(body.metadata, "requester_metadata")
     domain = domain_of(body.driftgauge, body.metadata, requester)
-    payloads = nested(bytes(body.response))
+    payloads = _answers(nested(bytes(body.response)))
     for payload in payloads:
         if isinstance(payload, Payload):
-            payload.aliases.append(alias_of(body.id))
+            payload.aliases += map(alias_of, (body.id, body.litellm_call_id, body.trace_id))
             payload.id = payload.id or id_of(body.id)
             payload.model = payload.model or text_of(body.model)
             payload.complete(created=body.end_time)
@@ -97,11 +100,12 @@ def read_litellm(body: LiteLLM, nested: Nested) -> Sequence[Any]:
 
 
 def read_batch_line(body: BatchLine, nested: Nested) -> Sequence[Any]:
-    """The payloads of the body inside the line; their ``custom_id`` is a further id."""
-    payloads = nested(bytes(msgspec.json.decode(body.response, type=BatchResponse).body))
+    """The payloads of the body inside the line; their ``custom_id`` and ``request_id`` are further ids."""
+    response = msgspec.json.decode(body.response, type=BatchResponse)
+    payloads = _answers(nested(bytes(response.body)))
     for payload in payloads:
         if isinstance(payload, Payload):
-            payload.aliases.append(alias_of(body.custom_id))
+            payload.aliases += map(alias_of, (body.custom_id, response.request_id))
             payload.complete(other_id=body.id)
     return payloads
 
@@ -113,7 +117,16 @@ def read_connect(body: Connect, nested: Nested) -> Sequence[Any]:
 
 def read_debezium(body: Debezium, nested: Nested) -> Sequence[Any]:
     """The row after the change; nothing for a deletion."""
-    return [] if body.after is UNSET or body.op == "d" else _inside(bytes(body.after), nested)
+    if body.after is UNSET or body.op == "d":
+        return []
+    return _answers(_inside(bytes(body.after), nested))
+
+
+def _answers(found: Sequence[Any]) -> Sequence[Any]:
+    """The same; raises `PayloadError` where a record that is no deletion holds nothing."""
+    if not found:
+        raise PayloadError("unknown_format", "the record holds no answer: the field for it is null or empty")
+    return found
 
 
 def _inside(data: bytes, nested: Nested) -> Sequence[Any]:

@@ -26,6 +26,7 @@ from driftgauge.connectors.decoding.formats.payload import (
     Piece,
     RequestParameters,
     Tokens,
+    alias_of,
     begins_with_prompt,
     count_of,
     domain_of,
@@ -170,6 +171,7 @@ def read(body: Body | NumberBody) -> Payload:
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=is_part,
         usage_follows=is_part and not usage,
+        aliases=[alias_of(body.request_id)] if body.id and body.request_id else [],
     )
 
 
@@ -187,12 +189,13 @@ def _check(body: Body | NumberBody) -> None:
     """Raise `PayloadError` where the choices are those of something else, a questionnaire for example."""
     if isinstance(body, NumberBody):
         return
-    is_whole = body.object in ("chat.completion", "text_completion")
-    if isinstance(body.object, str) and (body.choices or body.usage or not is_whole):
-        return
     marks = (body.model, body.created, body.usage, body.system_fingerprint, body.prompt_filter_results)
-    is_named = any(mark is not None for mark in marks) and not (is_whole and not body.choices)
-    if not (any(_is_generated(choice, is_named) for choice in body.choices) if body.choices else is_named):
+    is_named = any(mark is not None for mark in marks)
+    if body.choices:
+        is_ours = isinstance(body.object, str) or any(_is_generated(choice, is_named) for choice in body.choices)
+    else:
+        is_ours = bool(body.usage or body.prompt_filter_results or "chunk" in text_of(body.object))
+    if not is_ours:
         raise PayloadError("unknown_format", "it has choices, but not those of a model server")
 
 

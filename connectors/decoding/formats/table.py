@@ -142,12 +142,11 @@ def _is_openai(keys: Keys) -> bool:
 
 
 def _is_sglang(keys: Keys) -> bool:
-    marks = (b'"output_token_logprobs"', b'"finish_reason"', b'"completion_tokens"', b'"prompt_tokens"')
-    return _mentions(keys, "meta_info", *marks)
+    return _mentions(keys, "meta_info", b'"output_token_logprobs"', b'"completion_tokens"')
 
 
 def _is_tgi(keys: Keys) -> bool:
-    marks = (b'"tokens"', b'"finish_reason"', b'"generated_tokens"', b'"prefill"')
+    marks = (b'"tokens"', b'"generated_tokens"', b'"prefill"')
     return _is(keys, "generated_text", '"') or _mentions(keys, "details", *marks) or _is_tgi_token(keys)
 
 
@@ -162,39 +161,45 @@ def _has_logprob(token: Keys) -> bool:
 
 def _is_llama_cpp(keys: Keys) -> bool:
     marks = {"tokens_predicted", "stop_type", "stop", "generation_settings", "tokens_evaluated", "timings"}
-    return _is(keys, "completion_probabilities", "[") or (
-        _is(keys, "content", '"') and not keys.keys().isdisjoint(marks) and "role" not in keys
-    )
+    if _is(keys, "completion_probabilities", "[") and "content" in keys:
+        return True
+    return _is(keys, "content", '"') and not keys.keys().isdisjoint(marks) and "role" not in keys
 
 
 def _is_gemini(keys: Keys) -> bool:
     marks = {"usageMetadata", "modelVersion", "responseId", "promptFeedback"}
-    of_choice = {"content", "finishReason", "logprobsResult", "avgLogprobs"}
     if not keys.keys().isdisjoint(marks):
         return True
-    return any(not of_choice.isdisjoint(candidate) for candidate in _objects(keys, "candidates"))
+    return any(
+        "logprobsResult" in candidate or "avgLogprobs" in candidate or "parts" in _inner(candidate, "content")
+        for candidate in _objects(keys, "candidates")
+    )
 
 
 def _is_responses(keys: Keys) -> bool:
+    of_event = {"sequence_number", "response", "item_id", "output_index", "item", "delta", "part"}
     if _text(keys, "type").startswith("response."):
-        return True
-    marks = {"status", "created_at", "model", "usage", "object"}
-    return _array_of_objects(keys, "output") and not keys.keys().isdisjoint(marks)
+        return not keys.keys().isdisjoint(of_event)
+    if _text(keys, "object") == "response":
+        return _is(keys, "output", "[")
+    marks = {"status", "created_at", "model", "usage"}
+    return not keys.keys().isdisjoint(marks) and any("type" in item for item in _objects(keys, "output"))
 
 
 def _is_transcription(keys: Keys) -> bool:
     if _text(keys, "type").startswith("transcript.text."):
-        return True
+        return "delta" in keys or "text" in keys
     return _is(keys, "text", '"') and (
-        _array_of_objects(keys, "logprobs") or _text(_inner(keys, "usage"), "type") in ("tokens", "duration")
+        any(map(_has_logprob, _objects(keys, "logprobs")))
+        or _text(_inner(keys, "usage"), "type") in ("tokens", "duration")
     )
 
 
 def _is_ollama(keys: Keys) -> bool:
-    content = {"message", "response", "thinking", "logprobs", "done_reason", "eval_count"}
+    content = {"response", "thinking", "logprobs", "done_reason", "eval_count"}
     return (
         _is(keys, "done", "tf")
-        and not keys.keys().isdisjoint(content)
+        and (_is(keys, "message", "{") or not keys.keys().isdisjoint(content))
         and not keys.keys().isdisjoint({"model", "created_at", "eval_count", "logprobs"})
     )
 
@@ -217,11 +222,11 @@ def _is_imported(keys: Keys) -> bool:
 
 def _is_cohere(keys: Keys) -> bool:
     if _text(keys, "type") in cohere.EVENTS:
-        return True
+        return not keys.keys().isdisjoint({"id", "index", "delta"})
     return (
         _is(keys, "finish_reason", '"')
         and "content" in (message := _inner(keys, "message"))
-        and ("role" in message or "logprobs" in keys)
+        and (_text(message, "role") == "assistant" or "logprobs" in keys)
     )
 
 
