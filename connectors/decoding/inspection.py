@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from driftgauge.connectors.base import Record
+from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.documents import format_of
 from driftgauge.connectors.decoding.event_maker import Limits
 from driftgauge.connectors.decoding.formats.payload import PayloadError
+from driftgauge.connectors.files.event_files import UNREADABLE, opened
 from driftgauge.models.arrays import Floats
 from driftgauge.models.events import NO_DOMAIN, Chunk, Event, Generation, Label
 from driftgauge.models.signals.assembly import Assembly, AssemblySettings
@@ -42,8 +44,10 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
     ------
     PayloadError
         When there is no format of this name.
+    ConnectorError
+        When the file cannot be read.
     """
-    value = path.read_bytes()
+    value = _content(path)
     decoder = Decoder(format=format_name, limits=Limits(max_bytes=MAX_FILE_BYTES))
     events, errors = decoder.decode_fully(Record(path.name, 0, 0, None, value))
     for choice in (choices := list(choices_of(events))):
@@ -55,6 +59,15 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
         "labels": sum(isinstance(event, Label) for event in events),
         "rejected": _grouped(errors),
     }
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of the file, unpacked and in UTF-8."""
+    try:
+        with opened(path) as (_, readline):
+            return b"".join(iter(partial(readline, MAX_FILE_BYTES), b""))
+    except UNREADABLE as error:
+        raise ConnectorError(f"{path}: {error}", retriable=False) from error
 
 
 def _grouped(errors: Iterable[PayloadError]) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ _TOPIC_NAME = re.compile(r"[\w.-]*\w[\w.-]*", re.ASCII)
 
 
 class FileSource:
-    """Files of events, read one after another; ``.gz`` and ``.zst`` are unpacked, UTF-16 with a mark becomes UTF-8.
+    """Files of events, read one after another; gzip and zstandard are unpacked, UTF-16 with a mark becomes UTF-8.
 
     A record longer than ``max_line_bytes`` is cut off and gets the header ``driftgauge-cut``, so that it becomes a dead
     letter. Blank lines are skipped but counted in the offsets.
@@ -126,7 +126,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[int], bytes]]]:
 
     Reading raises one of `UNREADABLE` for a damaged file, and for one that unpacks to more than 1,000 times its size.
     """
-    with path.open("rb") as raw, _unpacked(raw, path.suffix) as unpacked:
+    with path.open("rb") as raw, _unpacked(raw) as unpacked:
         yield raw, partial(_read_line, _in_utf8(unpacked), raw)
 
 
@@ -137,10 +137,12 @@ class _ExpansionError(Exception):
 UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError, _ExpansionError)
 
 
-def _unpacked(raw: BinaryIO, suffix: str) -> io.BufferedIOBase | BinaryIO:
-    if suffix == ".gz":
+def _unpacked(raw: io.BufferedReader) -> io.BufferedIOBase | BinaryIO:
+    """The content decides, not the name: some clients unpack a file and keep its name."""
+    beginning = raw.peek(4)
+    if beginning.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=raw)
-    return io.BufferedReader(_ZstdReader(raw)) if suffix == ".zst" else raw
+    return io.BufferedReader(_ZstdReader(raw)) if beginning.startswith(b"\x28\xb5\x2f\xfd") else raw
 
 
 class _ZstdReader(io.RawIOBase):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.decoding.inspection import decode_file
 from tests.decode.chat import USUAL, body, entry
 
 CENSORED = body(entry("a", -0.5, USUAL), entry("x", -9999.0, USUAL), entry("y", -9999.0))
@@ -49,6 +54,16 @@ def test_decode_shows_the_usable_tokens_of_each_choice(tmp_path: Path) -> None:
 def test_decode_reads_bodies_arrays_and_server_sent_events(tmp_path: Path, content: bytes) -> None:
     _, (file,), _ = decode(tmp_path, content)
     assert [choice["id"] for choice in file["choices"]] == ["r"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_decode_reads_compressed_files(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(json.dumps(CENSORED).encode())
+    _, (file,), _ = decode(tmp_path, packed)
+    assert (file["format"], [choice["id"] for choice in file["choices"]]) == ("openai", ["r"])
+    (tmp_path / "cut").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ConnectorError, match="cut: "):
+        decode_file(tmp_path / "cut")
 
 
 def test_decode_reads_json_lines(tmp_path: Path) -> None:

@@ -209,8 +209,8 @@ def test_an_index_that_counts_tokens_is_ignored_by_a_setting() -> None:
 
 
 def test_other_ids_of_a_response_are_carried_as_aliases() -> None:
-    line = {"id": "batch_req_1", "custom_id": "ticket-7",
-            "response": {"status_code": 200, "request_id": "req-7", "body": {**CHAT, "request_id": "of-7"}}}  # fmt: skip
+    response = {"status_code": 200, "request_id": "req-7", "body": {**CHAT, "request_id": "of-7"}}
+    line = {"id": "batch_req_1", "custom_id": "ticket-7", "response": response}
     assert set(generation(line).aliases) == {"ticket-7", "batch_req_1", "req-7", "of-7", "key"}
     logged = {"id": "log-1", "litellm_call_id": "call-7", "trace_id": "trace-7", "response": CHAT}
     assert set(generation(logged).aliases) == {"log-1", "call-7", "trace-7", "key"}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ EARLIEST, LATEST = 0.0, 4_102_444_800.0  # 1970 to 2100: other times are mistake
 EARLIEST_CREATED = 946_684_800.0
 """No model server answered before 2000: an earlier ``created`` is a mistake."""
 
+_ZONE_NAME = re.compile(r" ?UTC$|(Z|[+-]\d\d:?\d\d)\[[\w/+-]+\]$")
 _UNITS = (1.0, 1e3, 1e6, 1e9)  # seconds, milliseconds, microseconds, nanoseconds
 
 MAX_COUNT = 2**40
@@ -345,10 +347,15 @@ def number_of(value: object) -> float | None:
 
 
 def moment_of(value: object) -> float | None:
-    """UTC seconds since the epoch from a number, or from text: a number or RFC 3339; None where there is none (or 0).
+    """UTC seconds since the epoch from a number, or from text; None where there is none (or 0).
+
+    Text is a number, RFC 3339 (also with ``UTC`` or a zone in brackets after it, as databases and Java write it), or a
+    date as in HTTP. Text without an offset is UTC.
 
     >>> moment_of("1970-01-01T00:01:00.123456789Z"), moment_of(1.5), moment_of("60"), moment_of(0)
     (60.123456, 1.5, 60.0, None)
+    >>> moment_of("1970-01-01 00:01:00 UTC"), moment_of("Thu, 01 Jan 1970 00:01:00 GMT"), moment_of("soon")
+    (60.0, 60.0, None)
     """
     if isinstance(value, str):
         try:
@@ -356,14 +363,19 @@ def moment_of(value: object) -> float | None:
         except ValueError:
             pass
         try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        try:
+            parsed = _datetime_of(value.strip())
             value = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-        except (OverflowError, ValueError):
+        except (OverflowError, ValueError, TypeError, IndexError):
             return None
     return number_of(value) or None
+
+
+def _datetime_of(text: str) -> datetime:
+    """The time in this text; raises `ValueError`, or what the library raises for text that is none."""
+    try:
+        return datetime.fromisoformat(_ZONE_NAME.sub(r"\1", text))
+    except ValueError:
+        return parsedate_to_datetime(text)
 
 
 def in_seconds(moment: float) -> float | None:
