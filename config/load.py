@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 from yaml import YAMLError
 
-from driftgauge.config.plain_yaml import MAX_BYTES, not_text, parse
+from driftgauge.config.plain_yaml import MAX_BYTES, not_text, read
 from driftgauge.config.settings import Settings
 
 Tree: TypeAlias = dict[str, Any]
@@ -26,6 +26,11 @@ Kind = TypeVar("Kind", bound=BaseModel)
 CONFIG_VARIABLE = "DRIFTGAUGE_CONFIG"
 MAX_PROBLEMS = 100
 _PREFIX = "DRIFTGAUGE_"
+_IN_PLAIN_WORDS = {
+    "model_type": "must be a group of settings, each as `name: value` on a line below it",
+    "dict_type": "must be a mapping, each entry as `name: value` on a line below it",
+    "tuple_type": "must be a list",
+}
 _WANT_TEXT = {"string_type", "path_type", "literal_error", "tuple_type"}
 """Errors of a value where text, or a list of texts, is expected."""
 
@@ -58,16 +63,14 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, object] | No
     """
     if path is None and os.environ.get(CONFIG_VARIABLE):
         path = Path(os.environ[CONFIG_VARIABLE])
-    layers = {} if path is None else {str(path): _read(path)}
+    tree, found = ({}, []) if path is None else _read(path)
+    layers: dict[str, Tree] = {} if path is None else {str(path): tree}
     layers["environment"] = _environment()
     layers["flag"] = _nested(overrides or {})
     merged: Tree = {}
     for layer in layers.values():
         merged = _merge(merged, layer)
-    try:
-        return Settings(**merged)
-    except ValidationError as error:
-        raise _listing([_problem(details, layers, Settings) for details in error.errors(include_url=False)]) from None
+    return _valid(Settings, merged, layers, found, "the settings")
 
 
 def load_file(path: Path, kind: type[Kind], what: str) -> Kind:
@@ -78,29 +81,37 @@ def load_file(path: Path, kind: type[Kind], what: str) -> Kind:
     ConfigError
         With every problem of the file.
     """
-    tree = _read(path, what)
+    tree, found = _read(path, what)
+    return _valid(kind, tree, {str(path): tree}, found, what)
+
+
+def _valid(kind: type[Kind], tree: Tree, layers: dict[str, Tree], found: list[str], what: str) -> Kind:
+    """The settings of this tree; raises `ConfigError` with the problems that were found before, and with its own."""
     try:
-        return kind(**tree)
+        settings = kind(**tree)
     except ValidationError as error:
-        found = [_problem(details, {str(path): tree}, kind) for details in error.errors(include_url=False)]
+        found = found + [_problem(details, layers, kind) for details in error.errors(include_url=False)]
         raise _listing(found, what) from None
+    if found:
+        raise _listing(found, what)
+    return settings
 
 
-def _read(path: Path, what: str = "the settings") -> Tree:
-    """The YAML file as plain values."""
+def _read(path: Path, what: str = "the settings") -> tuple[Tree, list[str]]:
+    """The YAML file as plain values, and what is wrong with its keys."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _listing([f"{path}: cannot be read: {error.strerror}"], what) from None
     try:
-        tree = parse(text)
+        tree, found = read(text)
     except ValueError as error:
         raise _listing([f"{path}: {error}"], what) from None
     if tree is not None and not isinstance(tree, dict):
         example = ", like config/example.yaml" if what == "the settings" else ""
         raise _listing([f"{path}: must be a mapping of sections{example}"], what)
-    return {str(key): value for key, value in (tree or {}).items()}
+    return {str(key): value for key, value in (tree or {}).items()}, [f"{path}: {problem}" for problem in found]
 
 
 def _environment() -> Tree:
@@ -141,7 +152,10 @@ def _problem(details: ErrorDetails, layers: dict[str, Tree], root: type[BaseMode
     if details["type"] == "extra_forbidden":
         close = get_close_matches(location[-1], _known(root, location[:-1]), n=1)
         return f"{place}: no such setting" + (f"; did you mean {close[0]}?" if close else "")
-    message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = _IN_PLAIN_WORDS.get(details["type"]) or details["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "must be")
+    if details["input"] is None and "YAML" not in message:
+        message += "; it has no value"
     if details["type"] in _WANT_TEXT and source not in (None, "environment", "flag"):
         message = "; ".join(filter(None, (message, _not_text(source, details["loc"]))))
     return f"{place}: {message}"

@@ -25,6 +25,8 @@ class LookupSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _paths_alone(cls, value: Any) -> Any:
+        if isinstance(value, bool | int | float):
+            raise ValueError("must be a path or a list of paths; write a number, and words like no and yes, in quotes")
         return {"paths": value} if isinstance(value, str | list | tuple) else value
 
     @field_validator("values", mode="before")

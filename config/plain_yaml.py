@@ -30,7 +30,8 @@ def parse(text: str | bytes) -> object:
     Raises
     ------
     ValueError
-        When the text is not YAML or exceeds a bound. The message never repeats a value, which may be a password.
+        When the text is not YAML, exceeds a bound, or has keys that are wrong. The message never repeats a value, which
+        may be a password.
 
     Examples
     --------
@@ -40,11 +41,35 @@ def parse(text: str | bytes) -> object:
     Traceback (most recent call last):
     ValueError: not valid YAML: found undefined alias (…) (line 1)
     """
+    value, problems = read(text)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return value
+
+
+def read(text: str | bytes) -> tuple[object, list[str]]:
+    """Return the value of one YAML document, and what is wrong with its keys, which are then read as text.
+
+    Raises
+    ------
+    ValueError
+        When the text is not YAML or exceeds a bound.
+
+    Examples
+    --------
+    >>> read("{no: 1, 7: 2}")[1]
+    ['a key is not text: YAML reads no as false: write it in quotes (line 1)', \
+'a key is not text: YAML reads it as a number: write it in quotes (line 1)']
+    """
     if len(text) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     try:
         _check_shape(text)
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that also refuses double keys
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data(), loader.problems
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         problem = re.sub(r"'.*'|\".*\"", "(…)", error.problem or "")
         raise ValueError(f"not valid YAML: {problem}{_line(error.problem_mark)}") from None
@@ -92,7 +117,11 @@ def _not_text(node: yaml.Node | None) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds plain values only; refuses a key that is not text, and a key given twice: YAML would keep the last."""
+    """Builds plain values only. A key that is not text is noted; so is one given twice: YAML would keep the last."""
+
+    def __init__(self, text: str | bytes) -> None:
+        super().__init__(text)
+        self.problems: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -100,9 +129,10 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
                 continue
             if problem := _not_text(key):
-                raise ValueError(f"a key is not text: {problem}")
+                self.problems.append(f"a key is not text: {problem}")
+                key.tag = "tag:yaml.org,2002:str"
             if key.value in seen:
-                raise ValueError(f"a key is given twice{_line(key.start_mark)}")
+                self.problems.append(f"a key is given twice{_line(key.start_mark)}")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

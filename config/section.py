@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from driftgauge.config.plain_yaml import parse
 
@@ -20,6 +20,12 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_group_may_be_empty(cls, value: Any) -> Any:
+        """Accept a group without any setting, all of whose lines are comments, for example: YAML reads null."""
+        return {} if value is None else value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -67,6 +73,8 @@ def _read_words(words: dict[Any, Any]) -> dict[str, float]:
         values = {}
     if not values or not all(0 <= value <= 1 for value in values.values()):
         raise ValueError("each word needs a value in [0, 1]: `good: 1, bad: 0`")
+    if len({word.strip().casefold() for word in values}) < len(values):
+        raise ValueError("two of the words differ only in case or white space, without regard to which labels are read")
     return values
 
 

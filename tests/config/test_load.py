@@ -108,6 +108,35 @@ def test_a_word_that_yaml_reads_as_something_else_is_reported_with_its_line(
         assert load_settings(written(tmp_path, quoted)).targets.domains
 
 
+def test_wrong_keys_are_listed_with_all_other_problems(tmp_path: Path) -> None:
+    text = "targets:\n  domains:\n    no: 0.9\n    42: 7\nwindows:\n  hop_s: 60\n  hop_s: 61\nserver:\n  port: many"
+    message = problems(written(tmp_path, text), labels__polcy="mean")
+    for problem in ("6 problems", "(line 3)", "(line 4)", "a key is given twice (line 7)", "targets.domains.42",
+                    "server.port", "did you mean policy?"):  # fmt: skip
+        assert problem in message
+
+
+def test_a_group_whose_lines_are_all_comments_is_that_of_the_defaults(tmp_path: Path) -> None:
+    text = "windows:\n  # hop_s: 60\nkafka:\n  topics:\ndecode:\n  domain:\n"
+    assert load_settings(written(tmp_path, text)) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("windows: hop_s=60", "windows (FILE): must be a group of settings"),
+        ("windows:\n  hop_s:60", "windows (FILE): must be a group of settings"),
+        ("targets:\n  domains: [a]", "targets.domains (FILE): must be a mapping"),
+        ("windows:\n  hop_s:", "windows.hop_s (FILE): must be a valid number; it has no value"),
+        ("decode:\n  slices: {language: no}", "decode.slices.language (FILE): must be a path or a list of paths"),
+        ("labels:\n  scale: {Good: 1, 'good ': 0}", "two of the words differ only in case or white space"),
+    ],
+)
+def test_a_value_of_another_shape_is_refused_in_plain_words(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+    assert problem.replace("FILE", str(path)) in problems(path)
+
+
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
