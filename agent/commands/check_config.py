@@ -109,6 +109,13 @@ def check_kafka(settings: Settings) -> str:
     return f"{servers} accepted the connection; these topics are made at the first start: {missing}"
 
 
+def check_decode(settings: Settings) -> str:
+    """Check that there are formats of the names in the settings."""
+    from driftgauge.agent.service import build
+
+    return f"formats: {', '.join(build.format_names(settings))}"
+
+
 def check_fit(settings: Settings) -> str:
     """Check that contexts can start from the fitted file, when one is configured."""
     from driftgauge.agent.service import build
@@ -150,6 +157,7 @@ def check_server(settings: Settings) -> str:
 CHECKS: dict[str, Check] = {
     "store": check_store,
     "kafka": check_kafka,
+    "decode": check_decode,
     "fit": check_fit,
     "report": check_report,
     "server": check_server,

@@ -26,6 +26,8 @@ from driftgauge.connectors.base import ConnectorError, Source, Store, TopicParti
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.event_maker import Limits
+from driftgauge.connectors.decoding.formats.payload import PayloadError
+from driftgauge.connectors.decoding.formats.table import format_named
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.lookup import Lookup, path_of
 from driftgauge.connectors.decoding.naming import NameRules
@@ -188,8 +190,15 @@ def committee_settings(settings: Settings) -> CommitteeSettings:
 
 
 def decoder(settings: Settings, *, features_anywhere: bool = False) -> Decoder:
-    """The decoder of records; with ``features_anywhere`` of files, which may hold what extractors made."""
+    """The decoder of records; with ``features_anywhere`` of files, which may hold what extractors made.
+
+    Raises
+    ------
+    ConnectorError
+        When there is no format of a name in the settings.
+    """
     decode = settings.decode
+    format_names(settings)
     return Decoder(
         format=decode.format,
         encoding=decode.encoding,
@@ -213,6 +222,25 @@ def decoder(settings: Settings, *, features_anywhere: bool = False) -> Decoder:
         features_anywhere=features_anywhere,
         features=feature_spec(settings),
     )
+
+
+def format_names(settings: Settings) -> list[str]:
+    """The names of formats in the settings; raises `ConnectorError` where one is the name of none."""
+    decode = settings.decode
+    named = {
+        "decode.format": decode.format,
+        **{f"decode.topic_formats.{t}": n for t, n in decode.topic_formats.items()},
+    }
+    problems = []
+    for setting, name in named.items():
+        try:
+            if name != "auto":
+                format_named(name)
+        except PayloadError as error:
+            problems.append(f"{setting}: {error}")
+    if problems:
+        raise ConnectorError("; ".join(problems), retriable=False)
+    return [*dict.fromkeys(named.values())]
 
 
 def embedding_rules(settings: Settings) -> EmbeddingRules:

@@ -15,12 +15,14 @@ from driftgauge.agent.commands.check_config import (
     CHECKS,
     check,
     check_kafka,
+    check_decode,
     check_report,
     check_server,
     check_store,
     effective,
     results,
 )
+from driftgauge.agent.service import build
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -114,6 +116,14 @@ def test_the_check_of_reports_fails_when_the_folder_cannot_be_made(tmp_path: Pat
     assert "is made with" in check_report(settings(report__folder=str(tmp_path / "a"), report__interval_s=60))
     assert "can be written" in check_report(settings(report__folder=str(tmp_path), report__interval_s=60))
     assert check_report(settings(report__folder=str(tmp_path / "file"))) == "no reports are scheduled"
+
+
+def test_a_format_that_does_not_exist_fails_the_check_and_stops_the_start() -> None:
+    given = settings(decode__format="opnai", decode__topic_formats="{t: vllm, u: olama}")
+    for start in (check_decode, build.decoder):
+        with pytest.raises(ConnectorError, match=r"decode\.format: no format .* decode\.topic_formats\.u: no format"):
+            start(given)
+    assert check_decode(settings(decode__format="tgi")) == "formats: tgi"
 
 
 def test_the_check_of_the_server_fails_when_the_port_is_in_use() -> None:
