@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 from driftgauge.agent.commands.check_config import (
     CHECKS,
     check,
-    check_kafka,
     check_decode,
+    check_kafka,
     check_report,
     check_server,
     check_store,
