@@ -11,7 +11,7 @@ from driftgauge.connectors.decoding.formats.payload import PayloadError
 
 Score: TypeAlias = bool | int | float | str
 
-_SPELLED = {"true": True, "yes": True, "false": False, "no": False}
+_SPELLED = {**dict.fromkeys(("true", "t", "yes", "y"), True), **dict.fromkeys(("false", "f", "no", "n"), False)}
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class LabelScale:
     """Brings scores to [0, 1], where 1 is full truth.
 
     A truth value is 1 or 0 on every scale. Text is compared without regard to case and the white space around it. On a
-    range of numbers, ``true``, ``yes``, ``false`` and ``no`` are truth values, and text that spells a number is that
-    number. Where words are configured, everything else than these words and truth values leaves the scale; a number is
-    a word by its digits.
+    range of numbers, ``true``, ``yes``, ``false`` and ``no`` are truth values, also by their first letter; text that
+    spells a number is that number; a percentage is that part of the way from the worst to the best score. Where words
+    are configured, everything else than these words and truth values leaves the scale; a number is a word by its
+    digits.
 
     Attributes
     ----------
@@ -36,6 +37,8 @@ class LabelScale:
     [1.0, 0.0]
     >>> LabelScale((-1, 1)).correctness(0), LabelScale((6, 1)).correctness(1)
     (0.5, 1.0)
+    >>> LabelScale().correctness("85%"), LabelScale((6, 1)).correctness("100 %"), LabelScale().correctness("y")
+    (0.85, 1.0, 1.0)
     """
 
     scale: tuple[float, float] | Mapping[str, float] = (0.0, 1.0)
@@ -66,6 +69,8 @@ class LabelScale:
 def _on_range(score: Score, worst: float, best: float) -> float | None:
     if isinstance(score, str):
         text = _word(score)
+        if text.endswith("%"):
+            return _on_range(text[:-1], 0, 100) if text[:-1] not in _SPELLED else None
         try:
             score = _SPELLED[text] if text in _SPELLED else float(text)
         except ValueError:

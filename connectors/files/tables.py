@@ -1,6 +1,7 @@
 """Rows of tables: CSV, plain or compressed, and Parquet, which needs the extra ``parquet``.
 
-The columns of CSV are separated by commas, semicolons or tabs, as the first line shows.
+The columns of CSV are separated by commas, semicolons or tabs, as the first line shows, or as Excel's ``sep=`` says in
+a line before it. White space around the names of columns and before values is no part of them.
 
 Rows are read one after another (of Parquet in groups of `BATCH`), so memory is bounded by a row, or by a group.
 """
@@ -19,6 +20,7 @@ from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.files.event_files import MAX_LINE_BYTES, UNREADABLE, opened
 
 BATCH = 1_000
+_SEPARATORS = (",", ";", "\t")
 
 
 def is_table(path: Path) -> bool:
@@ -50,17 +52,21 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with opened(path) as (_, readline):
             lines = _lines(readline)
             header = next(lines, "")
-            rows = csv.DictReader(chain([header], lines), delimiter=_delimiter(header))
+            separator = header[4:5] if header.lower().startswith("sep=") and header[4:5] in _SEPARATORS else ""
+            header = next(lines, "") if separator else header
+            rows = csv.DictReader(
+                chain([header], lines), delimiter=separator or _delimiter(header), skipinitialspace=True
+            )
             for row in rows:
-                number = rows.line_num
-                yield number, {name: value for name, value in row.items() if isinstance(name, str)}
+                number = rows.line_num + bool(separator)
+                yield number, {name.strip(): value for name, value in row.items() if isinstance(name, str)}
     except (csv.Error, *UNREADABLE) as error:
         raise ConnectorError(f"{path}, after line {number}: {error}", retriable=False) from error
 
 
 def _delimiter(header: str) -> str:
     """What separates the names of the columns: the comma, or what some spreadsheets write in its place."""
-    return max(",;\t", key=header.count)
+    return max(_SEPARATORS, key=header.count)
 
 
 def _lines(readline: Callable[[int], bytes]) -> Iterator[str]:

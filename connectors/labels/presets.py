@@ -13,8 +13,8 @@ from driftgauge.connectors.labels.mapping import LabelMapping, paths_of
 
 _NAMES = ("correct", "correctness")
 _VERDICTS = {
-    r"(?i)\s*(correct|right|pass|passed|good|thumbs[ _-]?up|👍)\s*": "true",
-    r"(?i)\s*(incorrect|wrong|fail|failed|bad|thumbs[ _-]?down|👎)\s*": "false",
+    r"(?i)\s*(correct|right|pass|passed|good|thumbs[ _-]?up|👍[🏻-🏿\ufe0f]*)\s*": "true",
+    r"(?i)\s*(incorrect|wrong|fail|failed|bad|thumbs[ _-]?down|👎[🏻-🏿\ufe0f]*)\s*": "false",
 }
 """Words of annotation tools; true, false, yes and no are read as such anyway."""
 
@@ -45,7 +45,9 @@ LABEL_STUDIO = LabelMapping(
     fields={
         "response_id": _at("data.response_id", "task.data.response_id", "response_id"),
         "label_id": _at(*_under(_ANNOTATIONS, "id"), "annotation_id"),
-        "correct": _verdict(*_under(_RESULTS, "value.choices.0", "value.rating"), "{name}", "{name}.choices.0"),
+        "correct": _verdict(
+            *_under(_RESULTS, "value.choices.0", "value.rating", "value.number"), "{name}", "{name}.choices.0"
+        ),
         "event_time": _at(*_under(_ANNOTATIONS, "updated_at"), "updated_at"),
         "annotator_id": _at(*_under(_ANNOTATIONS, "completed_by", "completed_by.id"), "annotator", "annotator.id"),
         "inclusion_probability": _at(
@@ -204,11 +206,18 @@ OTEL = LabelMapping(
     defaults={"annotator_kind": "model"},  # the conventions do not say who evaluates
 )
 
+_IDS = {
+    r"'('*[=+\-@].*)": r"\1",  # see annotation/rows.py
+    r"(-?\d{1,15})\.0": r"\1",  # tools write whole numbers so where a column has blanks
+}
+
 CSV = LabelMapping(
     fields={
-        "response_id": Lookup(paths_of("response_id"), patterns={r"'('*[=+\-@].*)": r"\1"}),  # see annotation/rows.py
-        **{name: _at(name) for name in ("label_id", "event_time", "annotator_kind", "annotator_id",
-                                        "inclusion_probability", "source")},
+        "response_id": Lookup(paths_of("response_id"), patterns=_IDS),
+        "annotator_kind": Lookup(
+            paths_of("annotator_kind"), patterns={rf"(?i)\s*{kind}\s*": kind for kind in ("human", "model", "code")}
+        ),
+        **{name: _at(name) for name in ("label_id", "event_time", "annotator_id", "inclusion_probability", "source")},
         "correct": _verdict("correct"),
     },
 )  # fmt: skip

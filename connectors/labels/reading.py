@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from driftgauge.connectors.decoding.recovery import cause_of, repaired
 from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.splitting import split
 from driftgauge.connectors.files.tables import is_table, read_table
@@ -77,4 +78,11 @@ def _decoded(value: bytes, is_cut: bool) -> Any:
     try:
         return msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Refusal("malformed", "not a complete JSON document")
+        pass
+    try:
+        (strict, _), *others = repaired(value)  # NaN, for example, as tools for tables write it
+        if not others:
+            return msgspec.json.decode(strict)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        pass
+    return Refusal("malformed", cause_of(value))

@@ -86,6 +86,32 @@ def test_columns_may_be_separated_as_other_spreadsheets_do(delimiter: str, tmp_p
 
 
 @pytest.mark.parametrize(
+    "table",
+    [
+        "response_id, correct, event_time, annotator_kind\n17, 1, 2026-09-01, human\n",
+        "sep=;\r\nresponse_id;correct;event_time\r\n17.0;TRUE;2026-09-01 00:00:00 UTC\r\n",
+        "\ufeffresponse_id,correct,event_time,annotator_kind\n17.0,y,1788220800.0,Human\n",
+        "response_id,correct,event_time\n17,👍🏽,1788220800000\n",
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_and_tools_write_it(table: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(table)
+    out = tmp_path / "out.jsonl"
+    imported(tmp_path / "labels.csv", "--from", "csv", "--to", out, folder=tmp_path)
+    (label,) = events_of(out)
+    assert isinstance(label, Label)
+    assert (label.response_id, label.correct, label.event_time) == ("17", 1.0, 1788220800.0)
+
+
+def test_nan_in_a_record_of_labels_costs_its_field_only(tmp_path: Path) -> None:
+    record = '{"response_id": "r", "correct": %s, "event_time": "2026-09-01", "inclusion_probability": NaN}\n'
+    (tmp_path / "labels.jsonl").write_text(record % 1 + record % "NaN" + '{"response_id": "r", "corr')
+    summary = imported(tmp_path / "labels.jsonl", "--from", "csv", "--dry-run", folder=tmp_path)
+    assert (summary["labels"], summary["refused"]) == (1, {"no_value": 1, "malformed": 1})
+    assert "cut off" in summary["examples"]["malformed"][0]
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("missing.json", "--from", "csv", "--dry-run"), 1, "missing.json"),
