@@ -77,9 +77,16 @@ def test_an_id_with_a_control_character_is_refused(event: dict[str, Any]) -> Non
 
 def test_a_number_is_the_id_that_its_digits_spell_on_both_sides() -> None:
     label = {"type": "label", "label_id": 1, "response_id": 17, "event_time": 1.7e9, "correct": True}
-    (found,) = events(label)
-    assert isinstance(found, Label)
-    assert found.response_id == generation({**CHAT, "id": 17}).id == generation({**OWN, "id": 17}).id == "17"
+    for given in (17, 17.0):
+        (found,) = events({**label, "response_id": given, "annotator_id": given, "source": None})
+        assert isinstance(found, Label)
+        assert (found.response_id, found.annotator_id, found.source) == ("17", "17", "")
+        assert generation({**CHAT, "id": given}).id == generation({**OWN, "id": given}).id == "17"
+    assert reason({**label, "response_id": 17.5}) == "invalid_id"
+
+
+def test_a_domain_that_is_null_is_none() -> None:
+    assert generation({**OWN, "domain": None}).problems == {"default_domain": 1}
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time, text_of
+from driftgauge.connectors.decoding.formats.payload import PayloadError, alias_of, checked_time, id_of
 from driftgauge.connectors.decoding.label_scale import LabelScale
-from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id, without_controls
+from driftgauge.connectors.decoding.names import clean, name_of, without_controls
 from driftgauge.connectors.decoding.naming import aliases_of
 from driftgauge.models.arrays import Floats, UInt8s
 from driftgauge.models.events import (
@@ -46,8 +46,8 @@ TYPES = frozenset({"generation", "generation.chunk", "label"})
 _NO_CONTROLS = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 _LARGEST = 3.4028234663852886e38  # of a float32
 
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROLS)] | int
-"""A number is read as its digits. Control characters are refused (in code: a pattern costs more than the rest)."""
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512, extra_json_schema=_NO_CONTROLS)] | int | float
+"""A whole number is its digits. Control characters are refused (in code: a pattern costs more than the rest)."""
 
 MAX_ALIASES = 16
 Aliases: TypeAlias = Annotated[list[Id], Meta(max_length=MAX_ALIASES)]
@@ -140,7 +140,7 @@ class GenerationEvent(Struct, omit_defaults=True, tag_field="type", tag="generat
     id: Id
     event_time: Moment
     model: Name = ""
-    domain: Word | UnsetType = UNSET
+    domain: Word | UnsetType | None = UNSET
     trace_id: Id | None = None
     span_id: Id | None = None
     aliases: Aliases = []
@@ -178,10 +178,10 @@ class LabelEvent(Struct, omit_defaults=True, tag_field="type", tag="label", kw_o
     correct: bool | float | str | None
     scale: tuple[float, float] | None = None
     annotator_kind: AnnotatorKind = "human"
-    annotator_id: Name = ""
+    annotator_id: Word | None = ""
     inclusion_probability: Probability | None = None
     supersedes: Id | None = None
-    source: Name = ""
+    source: Name | None = ""
 
 
 OwnEvent: TypeAlias = GenerationEvent | ChunkEvent | LabelEvent
@@ -239,17 +239,16 @@ def _label(parsed: LabelEvent, scale: LabelScale) -> Label:
         event_time=seconds(parsed.event_time),
         correct=None if parsed.correct is None else scale.correctness(parsed.correct),
         annotator_kind=parsed.annotator_kind,
-        annotator_id=clean(parsed.annotator_id),
+        annotator_id=name_of(parsed.annotator_id),
         inclusion_probability=parsed.inclusion_probability,
         supersedes=None if parsed.supersedes is None else _id(parsed.supersedes),
-        source=clean(parsed.source),
+        source=clean(parsed.source or ""),
     )
 
 
-def _id(value: str | int) -> str:
-    text = str(value)
-    if problem := problem_of_id(text):
-        raise PayloadError("invalid_id", problem)
+def _id(value: str | float) -> str:
+    if not (text := id_of(value)):
+        raise PayloadError("invalid_id", "an id that is a number, but not a whole one")
     return text
 
 
@@ -269,7 +268,7 @@ def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, f
         n_reasoning_tokens=parsed.usage.reasoning_tokens,
         token_ids=None if parsed.token_ids is None else np.array(parsed.token_ids, dtype=np.int64),
         text=without_controls(parsed.text) if keep_text and parsed.text is not None else None,
-        aliases=aliases_of(name, [*further, *map(text_of, (*parsed.aliases, parsed.span_id, parsed.trace_id))]),
+        aliases=aliases_of(name, [*further, *map(alias_of, (*parsed.aliases, parsed.span_id, parsed.trace_id))]),
         problems={} if domain else {NO_DOMAIN: 1},
     )
 
