@@ -17,6 +17,7 @@ from msgspec import Raw
 from driftgauge.connectors.decoding.formats.own import OwnEvent
 from driftgauge.connectors.decoding.formats.payload import Payload, PayloadError
 from driftgauge.connectors.decoding.formats.table import FORMATS, Format, detect, first_of, format_named
+from driftgauge.connectors.decoding.lookup import ROOTS
 from driftgauge.connectors.decoding.recovery import (
     as_utf8,
     cause_of,
@@ -53,8 +54,8 @@ _ERROR_KEYS = frozenset({
 """Keys of an error that a model server answers with."""
 
 
-def read_payloads(value: bytes, format_name: str = "auto", depth: int = 0) -> list[Reading]:
-    r"""Read everything these bytes hold.
+def read_payloads(value: bytes, format_name: str = "auto", depth: int = 0, where: str = "") -> list[Reading]:
+    r"""Read everything these bytes hold; ``where`` is the path to them from the record, for messages.
 
     >>> [payload.model for payload in read_payloads(b'data: {"choices": [], "model": "m"}' + b"\n\ndata: [DONE]")]
     ['m']
@@ -63,14 +64,16 @@ def read_payloads(value: bytes, format_name: str = "auto", depth: int = 0) -> li
         reading
         for document in documents(value)
         if document != DONE
-        for reading in read_document(document, format_name, depth)[1]
+        for reading in read_document(document, format_name, depth, where)[1]
     ]
 
 
-def read_document(document: bytes, format_name: str = "auto", depth: int = 0) -> tuple[str, list[Reading]]:
+def read_document(
+    document: bytes, format_name: str = "auto", depth: int = 0, where: str = ""
+) -> tuple[str, list[Reading]]:
     """The format name of one JSON document, and its contents; a gateway's record or an envelope may hold several."""
     if format_name != "auto":
-        return format_name, _read_as(format_named(format_name), document, depth)
+        return format_name, _read_as(format_named(format_name), document, depth, where)
     for format_ in _QUICK:
         if document.find(format_.mark, 0, _MARK_WITHIN_BYTES) >= 0:
             try:
@@ -81,8 +84,8 @@ def read_document(document: bytes, format_name: str = "auto", depth: int = 0) ->
     keys = _keys(document)
     detected = detect(keys)
     if detected is not None:
-        return detected.name, _read(detected, document, depth=depth)
-    return _unwrapped(keys, depth)
+        return detected.name, _read(detected, document, depth=depth, where=where)
+    return _unwrapped(keys, depth, where)
 
 
 def read_stream(found: Sequence[bytes], format_name: str = "auto") -> list[tuple[int, Reading]]:
@@ -141,9 +144,9 @@ _QUICK = tuple(format_ for format_ in FORMATS if format_.quick)
 _STREAMED = next(format_ for format_ in FORMATS if format_.stream)
 
 
-def _read_as(format_: Format, document: bytes, depth: int) -> list[Reading]:
+def _read_as(format_: Format, document: bytes, depth: int, where: str) -> list[Reading]:
     try:
-        found = _read(format_, document, depth=depth)
+        found = _read(format_, document, depth=depth, where=where)
         if any(_has_tokens(reading) for reading in found):
             return found
     except msgspec.ValidationError:
@@ -155,12 +158,12 @@ def _read_as(format_: Format, document: bytes, depth: int) -> list[Reading]:
     keys = _keys(document)
     detected = detect(keys)
     if detected is not None and detected.wraps and detected is not format_:
-        return _read(detected, document, inside=format_.name, depth=depth)
+        return _read(detected, document, inside=format_.name, depth=depth, where=where)
     if detected is not None and detected.name != format_.name:
         raise PayloadError("wrong_format", f"the keys are those of {detected.name}, not of {format_.name}")
     if detected is None:
-        return _unwrapped(keys, depth)[1]
-    return found or _read(format_, document, depth=depth)
+        return _unwrapped(keys, depth, where)[1]
+    return found or _read(format_, document, depth=depth, where=where)
 
 
 def _keys(document: bytes) -> dict[str, Raw]:
@@ -180,14 +183,15 @@ def _has_tokens(reading: Reading) -> bool:
     return any(tokens.top or any(value is not None for value in tokens.chosen) for tokens in listed)
 
 
-def _read(format_: Format, document: bytes, inside: str = "auto", depth: int = 0) -> list[Reading]:
+def _read(format_: Format, document: bytes, inside: str = "auto", depth: int = 0, where: str = "") -> list[Reading]:
     """Read the document; ``inside`` names the format of the contents of an envelope."""
     parsed = _DECODERS[format_.wire].decode(document)
     if not format_.wraps:
         return _checked(format_, [_read_again(format_, format_.read(parsed), document)], document)
     if depth >= MAX_WRAPPINGS:
         raise PayloadError("malformed", f"more than {MAX_WRAPPINGS} records inside each other")
-    return list(format_.read(parsed, lambda data: read_payloads(bytes(data), inside, depth + 1)))
+    inner = f"{where}{format_.contents}."
+    return list(format_.read(parsed, lambda data: read_payloads(bytes(data), inside, depth + 1, inner)))
 
 
 def _read_again(format_: Format, reading: Reading, document: bytes) -> Reading:
@@ -214,7 +218,7 @@ def _checked(format_: Format, readings: list[Reading], document: bytes) -> list[
     return readings
 
 
-def _unwrapped(keys: dict[str, Raw], depth: int) -> tuple[str, list[Reading]]:
+def _unwrapped(keys: dict[str, Raw], depth: int, where: str) -> tuple[str, list[Reading]]:
     """The contents of the one field of an unknown document that holds a known format as text.
 
     Raises `PayloadError` where there is none. It names a field that holds one as an object: that is for a setting.
@@ -226,9 +230,9 @@ def _unwrapped(keys: dict[str, Raw], depth: int) -> tuple[str, list[Reading]]:
         inner = text_inside(bytes(raw)) if start == '"' else None
         try:
             if inner is not None:
-                found.append(read_document(inner, depth=depth + 1))
+                found.append(read_document(inner, depth=depth + 1, where=f"{where}{name}."))
             elif not hint and name.isidentifier() and (detected := detect(_first_object(raw))):
-                hint = f"; the field {name} holds {detected.name}: name it in decode.payload"
+                hint = f"; the field {_as_setting(where + name)} holds {detected.name}: name it in decode.payload"
         except (PayloadError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     if len(found) == 1:
@@ -244,6 +248,11 @@ def _first_object(raw: Raw) -> dict[str, Raw]:
     if start == "[":
         raw = next((element for element in _ELEMENTS.decode(raw) if first_of(element) == "{"), raw)
     return _KEYS.decode(raw) if first_of(raw) == "{" else {}
+
+
+def _as_setting(path: str) -> str:
+    """The path as a setting writes it: where its first part is a name like ``payload``, the root stands before it."""
+    return f"payload.{path}" if "." in path and path.partition(".")[0] in ROOTS else path
 
 
 def _hint(keys: dict[str, Raw]) -> str:

@@ -79,15 +79,18 @@ def _grouped(errors: Iterable[PayloadError]) -> list[dict[str, Any]]:
 def choices_of(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     """Describe each response in these events. The pieces of a response are put together first."""
     assembly = Assembly(AssemblySettings())
-    done: set[str] = set()
+    done: dict[str, dict[str, Any]] = {}
     for event in events:
         if isinstance(event, Generation):
             assembly.discard(event.id)
             yield _choice(event, count(event.signal), extract([event.signal])[0])
         elif isinstance(event, Chunk) and event.piece.id not in done:
             for response in assembly.completed_by(event):
-                done.add(response.head.id)
-                yield _choice_in_flight(response)
+                choice = done[response.head.id] = _choice_in_flight(response)
+                yield choice
+        elif isinstance(event, Chunk) and not event.is_trailer:
+            problems = done[event.piece.id]["problems"]
+            problems["piece_after_end"] = problems.get("piece_after_end", 0) + 1
     yield from map(_choice_in_flight, assembly.in_flight.values())
 
 

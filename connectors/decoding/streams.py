@@ -81,10 +81,12 @@ def _n_ends(parts: Sequence[Payload]) -> int:
 def _reunite_ids(parts: Sequence[Payload], *, is_stream: bool) -> None:
     """One id for all events where every event has another one, and there is one end.
 
-    Documents that are not server-sent events may be pieces of many responses: there the end must be the last piece.
+    Some servers make an id for each step, which has several events. Documents that are not server-sent events may be
+    pieces of many responses: there the end must be the last piece.
     """
     ids = [payload.id for payload in parts if payload.id]
-    if len(set(ids)) < 2 or len(ids) - len(set(ids)) > 1:
+    n_ids = len(set(ids))
+    if n_ids < 2 or (len(ids) - n_ids > 1 and not (is_stream and 2 * n_ids > len(ids))):
         return
     n_ends, with_pieces = _n_ends(parts), [payload for payload in parts if payload.pieces]
     ends_it = bool(with_pieces) and any(piece.is_last for piece in with_pieces[-1].pieces)

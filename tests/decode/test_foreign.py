@@ -167,6 +167,26 @@ def test_a_model_that_was_only_loaded_gave_no_answer() -> None:
     assert found.reason == "error_response"
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"value": CHAT, "n": 1},
+        {"items": [CHAT, {**CHAT, "id": "s"}]},
+        {"schema": {}, "payload": {"n": 1, "body": CHAT}},
+        {"before": None, "after": {"n": 1, "body": CHAT}, "op": "c", "source": {}},
+        {"specversion": "1.0", "id": "e", "data": {"answer": CHAT}},
+        {"schema": {}, "payload": {"before": None, "after": {"n": 1, "body": CHAT}, "op": "c", "source": {}}},
+    ],
+)
+def test_the_field_that_a_refusal_names_is_the_one_to_configure(document: dict[str, Any]) -> None:
+    (refused,) = events(document)
+    assert isinstance(refused, Rejected)
+    path = refused.detail.split("the field ")[1].split(" holds openai")[0]
+    (found, *_) = events(document, decoder=Decoder(payload_path=path))
+    assert isinstance(found, Generation)
+    assert found.id == "r"
+
+
 # --- wrapped ---------------------------------------------------------------------------------------------------------
 
 WRAPPED: dict[str, Any] = {

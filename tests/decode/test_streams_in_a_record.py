@@ -77,6 +77,20 @@ def test_events_in_an_array_or_lines_are_one_response_where_the_last_piece_ends_
     assert (choice["n_logprobs"], choice["complete"]) == (3, True)
 
 
+def test_events_of_a_step_that_share_an_id_are_one_response() -> None:
+    events = [with_id(event, f"c{i // 2}") for i, event in enumerate([chunk(), *stream()])]
+    (choice,) = read(sse(*events, DONE))
+    assert (choice["id"], choice["n_logprobs"], choice["complete"]) == ("c0", 3, True)
+    cut_off_before = [with_id(event, "a") for event in stream()[:2]]
+    found = read(sse(*cut_off_before, *stream(), DONE))
+    assert [(choice["id"], choice["complete"]) for choice in found] == [("r", True), ("a", False)]
+
+
+def test_a_second_stream_under_the_same_id_is_seen() -> None:
+    (choice,) = read(sse(*stream(), DONE, chunk(ENTRIES[0]), chunk(finish="stop"), DONE))
+    assert choice["problems"] == {"piece_after_end": 1}
+
+
 def test_pieces_of_many_responses_in_one_record_stay_apart() -> None:
     events = [with_id(chunk(ENTRIES[0]), "r1"), with_id(chunk(ENTRIES[1]), "r2"), with_id(chunk(ENTRIES[2]), "r3")]
     assert {choice["id"] for choice in read(json.dumps(events).encode())} == {"r1", "r2", "r3"}

@@ -26,7 +26,9 @@ EARLIEST_CREATED = 946_684_800.0
 _ZONE_NAME = re.compile(r" ?UTC$|(Z|[+-]\d\d:?\d\d)\[[\w/+-]+\]$")
 _UNITS = (1.0, 1e3, 1e6, 1e9)  # seconds, milliseconds, microseconds, nanoseconds
 
-MAX_COUNT = 2**40
+MAX_COUNT = 2**31 - 2
+"""The largest 32-bit integers, signed and not, stand for an unknown count on some servers."""
+
 NOT_ANSWERS = frozenset({"queued", "in_progress", "load", "unload", "insufficient_system_resource"})
 """Reasons why generation ended that say that there is no answer; Ollama's ``load`` is a request without a prompt, and
 DeepSeek ends what it interrupts with ``insufficient_system_resource``."""
@@ -326,8 +328,8 @@ def _identifier(value: object) -> str:
 def count_of(value: object) -> int | None:
     """A count of tokens; None for a value that cannot be one.
 
-    >>> count_of(3), count_of(3.0), count_of(-1), count_of("3"), count_of(None)
-    (3, 3, None, None, None)
+    >>> count_of(3), count_of(3.0), count_of(-1), count_of("3"), count_of(2**31 - 1), count_of(None)
+    (3, 3, None, None, None, None)
     """
     number = number_of(value)
     if number is None or not 0 <= number <= MAX_COUNT or number != int(number):

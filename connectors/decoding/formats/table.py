@@ -52,6 +52,7 @@ class Format:
     event : a struct for the events of a usual stream, where it can be read at once
     stream : takes these events one by one, and makes one payload of them
     wraps : ``read`` takes a second argument, the reader of nested bodies, and gives a list
+    contents : path to the body in a wrapper
     spellings : servers spell its fields of log-probabilities in several ways
     """
 
@@ -64,6 +65,7 @@ class Format:
     event: Any = None
     stream: Callable[[Any], Any] | None = None
     wraps: bool = False
+    contents: str = ""
     spellings: bool = False
 
 
@@ -235,14 +237,15 @@ def _unchanged(event: own.OwnEvent) -> own.OwnEvent:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("cloudevents", _is_cloudevent, cloudevents.Envelope, cloudevents.read, wraps=True),
+    Format("cloudevents", _is_cloudevent, cloudevents.Envelope, cloudevents.read, wraps=True, contents="data"),
     Format("openai", _is_openai, openai.Body, openai.read, b'"choices":', openai.NumberBody, openai_stream.Event,
            openai_stream.UsualStream, spellings=True),
     Format("driftgauge", _is_own, own.OwnEvent, _unchanged, b'{"type":"', own.OwnEvent),
-    Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True),
-    Format("openai_batch", _is_batch_line, gateways.BatchLine, gateways.read_batch_line, wraps=True),
-    Format("kafka_connect", _is_connect, gateways.Connect, gateways.read_connect, wraps=True),
-    Format("debezium", _is_debezium, gateways.Debezium, gateways.read_debezium, wraps=True),
+    Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True, contents="response"),
+    Format("openai_batch", _is_batch_line, gateways.BatchLine, gateways.read_batch_line, wraps=True,
+           contents="response.body"),
+    Format("kafka_connect", _is_connect, gateways.Connect, gateways.read_connect, wraps=True, contents="payload"),
+    Format("debezium", _is_debezium, gateways.Debezium, gateways.read_debezium, wraps=True, contents="after"),
     Format("sglang", _is_sglang, sglang.Body, sglang.read),
     Format("tgi", _is_tgi, tgi.Body, tgi.read, spellings=True),
     Format("llama_cpp", _is_llama_cpp, llama_cpp.Body, llama_cpp.read, spellings=True),
