@@ -24,7 +24,6 @@ from driftgauge.connectors.decoding.recovery import (
     from_base64,
     has_logprobs,
     repaired,
-    respelt,
     text_inside,
 )
 
@@ -196,12 +195,12 @@ def _read(format_: Format, document: bytes, inside: str = "auto", depth: int = 0
 
 def _read_again(format_: Format, reading: Reading, document: bytes) -> Reading:
     """The same reading; where log-probabilities lack, what their fields hold in the usual spelling."""
-    if not format_.spellings or not isinstance(reading, Payload):
+    if format_.usual_spelling is None or not isinstance(reading, Payload):
         return reading
     payload, listed = reading, [piece.tokens for piece in reading.pieces]
     if all(tokens and tokens.top and any(value is not None for value in tokens.chosen) for tokens in listed):
         return payload
-    if (usual := respelt(document)) != document:
+    if (usual := format_.usual_spelling(document)) != document:
         payload = format_.read(_DECODERS[format_.wire].decode(usual))
     if not payload.is_part and not any(piece.tokens for piece in payload.pieces) and has_logprobs(document):
         payload.problems["logprobs_not_read"] = 1

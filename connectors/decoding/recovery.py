@@ -70,6 +70,8 @@ _SPELLINGS = re.compile(
 )
 _LOGPROBS = re.compile(rb'"(?!avg|mean|cum|prompt|input)[a-z_]*log_?prob[a-z_]*"\s*:\s*(?:\[\s*)*+-\d', re.IGNORECASE)
 
+_SNAKE_CASE = re.compile(rb'"[a-z]+(?:_[a-z]+)++"(?=\s*:)')
+_NEXT_WORD = re.compile(rb"_([a-z])")
 _OF_PROMPT = re.compile(rb'"prompt_logprobs"\s*:\s*\[')
 
 
@@ -138,6 +140,17 @@ def respelt(document: bytes) -> bytes:
     if not any(mark in document for mark in _OTHER_SPELLINGS):
         return document
     return _SPELLINGS.sub(lambda match: b'"' + _USUAL[match[1].replace(b"_", b"").lower()] + b'"', document)
+
+
+def in_camel_case(document: bytes) -> bytes:
+    """The same with the names of fields as Gemini's API has them; Google's client for Python writes them in snake case.
+
+    >>> in_camel_case(b'{"usage_metadata": {"candidates_token_count": 3}}')
+    b'{"usageMetadata": {"candidatesTokenCount": 3}}'
+    """
+    if b'"usage_metadata"' not in document and b'"logprobs_result"' not in document:
+        return document
+    return _SNAKE_CASE.sub(lambda match: _NEXT_WORD.sub(lambda letter: letter[1].upper(), match[0]), document)
 
 
 def has_logprobs(document: bytes) -> bool:

@@ -43,6 +43,7 @@ def settle(payloads: Sequence[Payload], *, is_stream: bool) -> list[PayloadError
     if len(parts) == len(payloads):
         _reunite_ids(parts, is_stream=is_stream)
     _ignore_token_numbers(parts)
+    _count_positions_from_zero(parts)
     refused = {name: error for name, pieces in _choices(parts) if (error := _reason_to_refuse(pieces))}
     for payload in parts:
         payload.pieces = [piece for piece in payload.pieces if (payload.id, piece.index) not in refused]
@@ -113,6 +114,14 @@ def _ignore_token_numbers(parts: Sequence[Payload]) -> None:
         for piece in payload.pieces:
             piece.index = 0
             payload.problems["index_counts_tokens"] = 1
+
+
+def _count_positions_from_zero(parts: Sequence[Payload]) -> None:
+    """The position of each token where its format counts from 1 and the server from 0: each is one too low then."""
+    pieces = [piece for payload in parts for piece in payload.pieces if piece.tokens]
+    if len(pieces) > 1 and [piece.position for piece in pieces] == [None, *range(len(pieces) - 1)]:
+        for position, piece in enumerate(pieces):
+            piece.position = position
 
 
 def _reason_to_refuse(pieces: Sequence[tuple[Payload, Piece]]) -> PayloadError | None:

@@ -150,6 +150,18 @@ def test_fields_of_log_probabilities_are_read_in_other_spellings(one: bytes, top
     assert piece.piece.signal.n_tokens == 1
 
 
+def test_answers_of_gemini_are_read_as_its_client_for_python_writes_them() -> None:
+    token = {"token": "a", "token_id": 1, "log_probability": -0.5}
+    result = {"chosen_candidates": [token], "top_candidates": [{"candidates": [token]}]}
+    candidate = {"content": {"parts": [{"text": "a"}]}, "finish_reason": "STOP", "logprobs_result": result}
+    usage = {"candidates_token_count": 1, "prompt_token_count": 2}
+    found = generation({"candidates": [candidate], "usage_metadata": usage, "response_id": "g", "model_version": "m"})
+    assert (found.id, found.context.model, found.finish_reason, found.signal.n_tokens) == ("g", "m", "STOP", 1)
+    assert (found.n_completion_tokens, found.problems["default_domain"]) == (1, 1)
+    assert found.signal.chosen_logprobs is not None
+    assert found.signal.chosen_logprobs.tolist() == [-0.5]
+
+
 def test_log_probabilities_at_an_unknown_place_are_a_problem_of_their_own() -> None:
     (choice,) = CHAT["choices"]
     listed = {"index": 0, "finish_reason": "stop", "message": {"content": "a", "logprobs": choice["logprobs"]}}

@@ -230,3 +230,11 @@ def test_responses_with_a_field_that_could_not_be_used_are_counted_once_each() -
         pipeline.step([*found, *events({**TRAILER, "id": "s"})], transaction)
     counted = {name: n for name, n in pipeline.state.counters.items() if name.startswith("response_")}
     assert counted == {"response_invalid_usage": 2, "response_default_domain": 2}
+
+
+def test_beams_of_triton_are_responses_of_their_own() -> None:
+    beams = {"id": "t", "model_name": "m", "text_output": ["a", "b"], "output_log_probs": [[-0.5, -1.5], [-2.5]]}
+    found = [event for event in events(beams) if isinstance(event, Generation)]
+    assert [(event.id, event.signal.n_tokens) for event in found] == [("t#0", 2), ("t#1", 1)]
+    whole = events({**beams, "text_output": "a", "output_log_probs": [[-0.5, -1.5]]})
+    assert [event.id for event in whole if isinstance(event, Generation)] == ["t"]

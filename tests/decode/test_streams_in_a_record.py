@@ -168,6 +168,17 @@ def test_a_piece_after_the_end_of_a_response_is_counted_where_records_come_apart
     assert response.counts.n_logprobs == 3
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_tokens_are_numbered_from_0_or_from_1(start: int) -> None:
+    events: list[dict[str, Any]] = [
+        {"index": start + i, "token": {"id": i, "text": "t", "logprob": -0.5}, "generated_text": None, "details": None}
+        for i in range(3)
+    ]
+    events[-1] |= {"generated_text": "ttt", "details": {"finish_reason": "length", "generated_tokens": 3}}
+    (choice,) = read(sse(*events))
+    assert (choice["n_logprobs"], choice["coverage"], choice["problems"]) == (3, 1.0, {})
+
+
 # --- ends, echoes, counts --------------------------------------------------------------------------------------------
 
 

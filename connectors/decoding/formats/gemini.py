@@ -78,7 +78,8 @@ def read(body: Body) -> Payload:
     """One payload; it is a part while a choice has no finish reason, or where only some of its tokens are listed."""
     usage = body.usage_metadata
     thoughts = count_of(field_of(usage, "thoughtsTokenCount"))
-    generated = count_of(field_of(usage, "candidatesTokenCount"))
+    n_generated = field_of(usage, "candidatesTokenCount")
+    generated = count_of(n_generated)
     pieces = [_piece(choice) for choice in body.candidates or []]
     n_listed = sum(len(piece.tokens or ()) for piece in pieces)
     return Payload(
@@ -87,7 +88,7 @@ def read(body: Body) -> Payload:
         model=text_of(body.model_version),
         created=body.create_time,
         n_prompt=field_of(usage, "promptTokenCount"),
-        n_completion=None if generated is None else generated + (thoughts or 0),
+        n_completion=n_generated if generated is None else generated + (thoughts or 0),
         n_reasoning=thoughts,
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=not all(piece.is_last for piece in pieces) or 0 < n_listed < (generated or 0),

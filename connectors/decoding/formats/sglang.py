@@ -83,7 +83,7 @@ def read(body: Body) -> Payload:
         id=id_of(meta.id),
         model=text_of(body.model),
         n_prompt=meta.prompt_tokens,
-        n_completion=n_completion,
+        n_completion=meta.completion_tokens,
         n_reasoning=meta.reasoning_tokens,
         parameters=RequestParameters(revision=text_of(meta.weight_version) or None),
         domain=domain_of(body.driftgauge, body.metadata),

@@ -32,6 +32,7 @@ from driftgauge.connectors.decoding.formats import (
     triton,
 )
 from driftgauge.connectors.decoding.formats.payload import PayloadError
+from driftgauge.connectors.decoding.recovery import in_camel_case, respelt
 
 Keys: TypeAlias = Mapping[str, Raw]
 """The top level of an object: names, and values that are not decoded yet."""
@@ -53,7 +54,7 @@ class Format:
     stream : takes these events one by one, and makes one payload of them
     wraps : ``read`` takes a second argument, the reader of nested bodies, and gives a list
     contents : path to the body in a wrapper
-    spellings : servers spell its fields of log-probabilities in several ways
+    usual_spelling : from a document whose fields are spelt in another way to one that can be read; None: there is none
     """
 
     name: str
@@ -66,7 +67,7 @@ class Format:
     stream: Callable[[Any], Any] | None = None
     wraps: bool = False
     contents: str = ""
-    spellings: bool = False
+    usual_spelling: Callable[[bytes], bytes] | None = None
 
 
 def first_of(raw: Raw) -> str:
@@ -169,11 +170,14 @@ def _is_llama_cpp(keys: Keys) -> bool:
 
 
 def _is_gemini(keys: Keys) -> bool:
-    marks = {"usageMetadata", "modelVersion", "responseId", "promptFeedback"}
+    marks = {"usageMetadata", "usage_metadata", "modelVersion", "responseId", "promptFeedback"}
     if not keys.keys().isdisjoint(marks):
         return True
     return any(
-        "logprobsResult" in candidate or "avgLogprobs" in candidate or "parts" in _inner(candidate, "content")
+        "logprobsResult" in candidate
+        or "logprobs_result" in candidate
+        or "avgLogprobs" in candidate
+        or "parts" in _inner(candidate, "content")
         for candidate in _objects(keys, "candidates")
     )
 
@@ -239,7 +243,7 @@ def _unchanged(event: own.OwnEvent) -> own.OwnEvent:
 FORMATS: tuple[Format, ...] = (
     Format("cloudevents", _is_cloudevent, cloudevents.Envelope, cloudevents.read, wraps=True, contents="data"),
     Format("openai", _is_openai, openai.Body, openai.read, b'"choices":', openai.NumberBody, openai_stream.Event,
-           openai_stream.UsualStream, spellings=True),
+           openai_stream.UsualStream, usual_spelling=respelt),
     Format("driftgauge", _is_own, own.OwnEvent, _unchanged, b'{"type":"', own.OwnEvent),
     Format("litellm", _is_litellm, gateways.LiteLLM, gateways.read_litellm, wraps=True, contents="response"),
     Format("openai_batch", _is_batch_line, gateways.BatchLine, gateways.read_batch_line, wraps=True,
@@ -247,11 +251,11 @@ FORMATS: tuple[Format, ...] = (
     Format("kafka_connect", _is_connect, gateways.Connect, gateways.read_connect, wraps=True, contents="payload"),
     Format("debezium", _is_debezium, gateways.Debezium, gateways.read_debezium, wraps=True, contents="after"),
     Format("sglang", _is_sglang, sglang.Body, sglang.read),
-    Format("tgi", _is_tgi, tgi.Body, tgi.read, spellings=True),
-    Format("llama_cpp", _is_llama_cpp, llama_cpp.Body, llama_cpp.read, spellings=True),
-    Format("gemini", _is_gemini, gemini.Body, gemini.read),
+    Format("tgi", _is_tgi, tgi.Body, tgi.read, usual_spelling=respelt),
+    Format("llama_cpp", _is_llama_cpp, llama_cpp.Body, llama_cpp.read, usual_spelling=respelt),
+    Format("gemini", _is_gemini, gemini.Body, gemini.read, usual_spelling=in_camel_case),
     Format("openai_responses", _is_responses, responses.Body, responses.read),
-    Format("ollama", _is_ollama, ollama.Body, ollama.read, spellings=True),
+    Format("ollama", _is_ollama, ollama.Body, ollama.read, usual_spelling=respelt),
     Format("triton", _is_triton, triton.Body, triton.read),
     Format("ai21", _is_jurassic, bedrock.Jurassic, bedrock.read_jurassic),
     Format("bedrock_imported", _is_imported, bedrock.Imported, bedrock.read_imported),

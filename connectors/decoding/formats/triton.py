@@ -44,11 +44,22 @@ def read(body: Body) -> Payload:
     for tensor in body.outputs or []:
         if tensor.name == "output_log_probs":
             values = tensor.data
-        elif tensor.name == "text_output" and isinstance(tensor.data, list) and tensor.data:
-            text = tensor.data[0]
-    piece = Piece(tokens=_tokens(values), text=text_of(text), is_last=True, is_cumulative=True)
-    return Payload([piece], id=id_of(body.id), model=text_of(body.model_name),
+        elif tensor.name == "text_output":
+            text = tensor.data
+    beams, texts = _beams(values), text if isinstance(text, list) else [text]
+    pieces = [
+        Piece(index, _tokens(beam), text=text_of(texts[index]) if index < len(texts) else "", is_last=True,
+              is_cumulative=True)
+        for index, beam in enumerate(beams)
+    ]  # fmt: skip
+    return Payload(pieces, id=id_of(body.id), model=text_of(body.model_name),
                    domain=domain_of(body.driftgauge, body.metadata))  # fmt: skip
+
+
+def _beams(values: Any) -> list[Any]:
+    """The values of each beam: a list in a list is one."""
+    is_nested = isinstance(values, list) and len(values) > 1 and all(isinstance(beam, list) for beam in values)
+    return values if is_nested else [values]
 
 
 def _tokens(values: Any) -> Tokens | None:
