@@ -56,7 +56,8 @@ _ERROR_KEYS = frozenset({
 def read_payloads(value: bytes, format_name: str = "auto", depth: int = 0, where: str = "") -> list[Reading]:
     r"""Read everything these bytes hold; ``where`` is the path to them from the record, for messages.
 
-    >>> [payload.model for payload in read_payloads(b'data: {"choices": [], "model": "m"}' + b"\n\ndata: [DONE]")]
+    >>> last = b'data: {"choices": [], "model": "m", "usage": {"prompt_tokens": 1}}'
+    >>> [payload.model for payload in read_payloads(last + b"\n\ndata: [DONE]")]
     ['m']
     """
     return [

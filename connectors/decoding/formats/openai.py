@@ -194,7 +194,8 @@ def _check(body: Body | NumberBody) -> None:
     if body.choices:
         is_ours = isinstance(body.object, str) or any(_is_generated(choice, is_named) for choice in body.choices)
     else:
-        is_ours = bool(body.usage or body.prompt_filter_results or "chunk" in text_of(body.object))
+        is_piece = "chunk" in text_of(body.object) or None not in (body.model, body.created)
+        is_ours = bool(body.usage or body.prompt_filter_results or is_piece)
     if not is_ours:
         raise PayloadError("unknown_format", "it has choices, but not those of a model server")
 
