@@ -90,7 +90,8 @@ def test_a_domain_that_is_null_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "name"), [(17.0, "17"), (-3.0, "-3"), (17.5, "key"), (2.0**60, "key"), (True, "key")]
+    ("given", "name"),
+    [(17.0, "17"), (-3.0, "-3"), (0, "0"), (0.0, "0"), (17.5, "key"), (2.0**60, "key"), (True, "key")],
 )
 def test_a_whole_number_with_a_fraction_is_the_id_of_its_digits(given: float, name: str) -> None:
     assert generation({**CHAT, "id": given}).id == name

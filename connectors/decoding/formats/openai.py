@@ -161,7 +161,7 @@ def read(body: Body | NumberBody) -> Payload:
     _cut_echo(pieces, usage)
     return Payload(
         pieces=pieces,
-        id=id_of(body.id or body.request_id),
+        id=id_of(body.id) or id_of(body.request_id),
         model=text_of(body.model),
         created=body.created,
         **counts_in(usage),
@@ -171,7 +171,7 @@ def read(body: Body | NumberBody) -> Payload:
         domain=domain_of(body.driftgauge, body.metadata),
         is_part=is_part,
         usage_follows=is_part and not usage,
-        aliases=[alias_of(body.request_id)] if body.id and body.request_id else [],
+        aliases=[alias_of(body.request_id)] if body.request_id else [],
     )
 
 
