@@ -179,17 +179,25 @@ class AnnotatorPairs:
 def is_newer(label: Label, other: Label) -> bool:
     """Whether a label event takes the place of another one with the same ``label_id``.
 
-    The later event time wins; of two events of one time the content decides, so that their order does not matter.
+    The later event time wins. Of two events of one time the content decides, so that their order does not matter: the
+    lower value wins, because no contradiction may raise an accuracy.
 
     >>> is_newer(Label("a", "r", 2.0, correct=0.0), Label("a", "r", 1.0, correct=1.0))
+    True
+    >>> is_newer(Label("a", "r", 2.0, correct=0.0), Label("a", "r", 2.0, correct=1.0))
     True
     """
     return _order(label) > _order(other)
 
 
+def contradicts(label: Label, other: Label) -> bool:
+    """Whether two label events with the same ``label_id`` have different values although they are of one time."""
+    return label.event_time == other.event_time and label.correct != other.correct
+
+
 def _order(label: Label) -> tuple[Any, ...]:
     return (
-        label.event_time, label.label_id, label.correct is not None, label.correct or 0.0, label.annotator_kind,
+        label.event_time, label.label_id, label.correct is not None, -(label.correct or 0.0), label.annotator_kind,
         label.annotator_id, label.inclusion_probability or 0.0, label.supersedes or "", label.source,
     )  # fmt: skip
 

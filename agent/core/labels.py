@@ -19,7 +19,7 @@ from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE
 from driftgauge.models.events import Label, Rejected
-from driftgauge.models.labels import Truth, is_newer, resolve
+from driftgauge.models.labels import Truth, contradicts, is_newer, resolve
 from driftgauge.models.pending import DESCRIPTIONS, Names, spellings
 from driftgauge.models.rows import ResponseRow
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
@@ -64,8 +64,10 @@ class Labels:
             batch.reject(Rejected("too_many_pending_labels", detail, key=label.label_id.encode(), event=label))
             return
         state.counters["labels"] += 1
+        if old is not None and contradicts(label, old):
+            self._reject_contradiction(old if is_newer(label, old) else label)
         if old is not None and not is_newer(label, old):
-            state.counters["labels_without_effect"] += 1  # it was corrected before it came
+            state.counters["labels_without_effect"] += 1  # it was corrected before it came, or contradicted
             return
         before = tuple(known)
         self._store(label, known, in_place_of=old, is_joined=row is not None)
@@ -180,6 +182,11 @@ class Labels:
             else:
                 self._resolve(row, known, before)
 
+    def _reject_contradiction(self, label: Label) -> None:
+        detail = "an event with the same label_id and event_time has another value: date a correction later"
+        key = label.label_id.encode()
+        self._batch.reject(Rejected("label_conflict", detail, topic=label.topic, key=key, event=label))
+
     def _reject_out_of_scale(self, label: Label) -> None:
         detail = f"labels of its topic leave the scale {self._batch.settings.label_scale}: configure labels.scale"
         key = label.label_id.encode()
@@ -201,6 +208,8 @@ class Labels:
             batch.memory.remove_labels([pending])
             label = replace(pending, response_id=row.id)
             old = next((other for other in known if other.label_id == label.label_id), None)
+            if old is not None and contradicts(label, old):
+                self._reject_contradiction(old if is_newer(label, old) else label)
             if old is None or is_newer(label, old):
                 self._store(label, known, in_place_of=old, is_joined=True)
                 is_any = True

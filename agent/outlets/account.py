@@ -15,9 +15,10 @@ from driftgauge.models.pending import PendingLabels
 
 _ADVICE = {
     "id_conflict": "Ids of responses repeat with other content: configure decode.response_id.",
+    "label_conflict": "Labels contradict others of the same label_id and time: send the time of the last change.",
     "labels_out_of_scale": "Scores of labels leave the scale: configure labels.scale.",
 }
-"""What to configure, by the reason of dead letters that a setting prevents."""
+"""What to do, by the reason of dead letters that a setting or the producer can prevent."""
 
 
 @dataclass(frozen=True, slots=True)

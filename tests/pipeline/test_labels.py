@@ -114,12 +114,27 @@ def test_a_correction_is_taken_when_no_more_labels_may_wait() -> None:
     assert agent.state.n_pending == 3
 
 
-def test_a_label_is_corrected_by_time_and_not_by_value_of_one_time() -> None:
-    first, second = Agent(), Agent()
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_of_two_values_of_one_label_and_time_the_lower_counts_and_the_other_is_a_dead_letter(comes_first: bool) -> None:
     one, other = label("l", 0, 1.0), label("l", 0, 0.0)
-    first.take(*responses(), one, other)
-    second.take(*responses(), other, one)
-    assert first.row("r0").correct == second.row("r0").correct
+    for order in ((one, other), (other, one)):
+        agent = Agent()
+        said = agent.take(*order, *responses()) if comes_first else agent.take(*responses(), *order)
+        assert agent.row("r0").correct == 0.0
+        assert [(o.reason, o.event) for o in said if isinstance(o, Rejected)] == [("label_conflict", one)]
+
+
+def test_a_contradiction_under_an_alias_is_a_dead_letter_too() -> None:
+    agent, named = Agent(), replace(response(0, T0), aliases=("request-0",))
+    by_id = label("l", 0, 1.0)
+    said = agent.take(by_id, replace(by_id, response_id="request-0", correct=0.0), named)
+    assert agent.row("r0").correct == 0.0
+    assert rejected(said) == ["label_conflict"]
+
+
+def test_an_event_of_one_label_time_and_value_that_only_says_more_is_no_contradiction() -> None:
+    agent = Agent()
+    assert rejected(agent.take(*responses(), label("l", 0, 1.0), replace(label("l", 0, 1.0), source="test"))) == []
 
 
 def test_a_label_that_names_itself_as_superseded_corrects_itself() -> None:
