@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import WrongSettingError
 
 
 def variable(name: str, setting: str) -> str:
@@ -16,10 +16,10 @@ def variable(name: str, setting: str) -> str:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         When the variable is not set or empty.
     """
     value = os.environ.get(name, "").strip() if name else ""
     if name and not value:
-        raise ConnectorError(f"{setting}: the environment variable {name} is not set", retriable=False)
+        raise WrongSettingError(f"{setting}: the environment variable {name} is not set")
     return value

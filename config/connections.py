@@ -245,6 +245,15 @@ class StoreSettings(Section):
     max_dead_letter_bytes: Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)] = 256 * MIB
     """Largest number of bytes of dead letters in the store; beyond it the oldest are deleted and counted."""
 
+    @field_validator("url")
+    @classmethod
+    def _is_a_url(cls, url: SecretStr) -> SecretStr:
+        kind, _, place = url.get_secret_value().partition("://")
+        is_file = place.startswith("/") and place not in ("/", "/:memory:")
+        if not {"sqlite": is_file, "postgresql": bool(place)}.get(kind.partition("+")[0]):
+            raise ValueError("must be sqlite:///file.db or postgresql://user@host/name")
+        return url
+
 
 class TokenSettings(Section):
     """Tokens of the HTTP API by role, as the SHA-256 that `driftgauge token` prints; none: only loopback is served."""

@@ -90,6 +90,13 @@ class RefusedValueError(ConnectorError):
         super().__init__(text, retriable=False)
 
 
+class WrongSettingError(ConnectorError):
+    """A setting cannot be used, and no later attempt helps: a command ends with the exit code of wrong settings."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, retriable=False)
+
+
 class FencedError(ConnectorError):
     """Another agent has taken over this store: this agent must stop without writing."""
 

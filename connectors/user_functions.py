@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import WrongSettingError
 
 
 def user_function(name: str, setting: str) -> Callable[..., Any]:
@@ -14,15 +14,15 @@ def user_function(name: str, setting: str) -> Callable[..., Any]:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         When it cannot be imported, or is no function.
     """
     module, _, attribute = name.partition(":")
     try:
         function = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConnectorError(f"{setting}: cannot import {name}: {error}", retriable=False) from None
+        raise WrongSettingError(f"{setting}: cannot import {name}: {error}") from None
     if not callable(function):
-        raise ConnectorError(f"{setting}: {name} is not a function", retriable=False)
+        raise WrongSettingError(f"{setting}: {name} is not a function")
     found: Callable[..., Any] = function
     return found

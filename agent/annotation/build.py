@@ -15,7 +15,7 @@ from driftgauge.connectors.annotation import argilla, label_studio
 from driftgauge.connectors.annotation.json_api import ApiKey, JsonApi
 from driftgauge.connectors.annotation.reconcile import Reconciliation, nothing_known
 from driftgauge.connectors.annotation.tasks import AnnotationTool
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import WrongSettingError
 from driftgauge.connectors.capture.outbox import Outbox
 from driftgauge.connectors.capture.publisher import Publisher
 from driftgauge.connectors.decoding.label_scale import LabelScale
@@ -53,7 +53,7 @@ def tool(settings: Settings, name: str, *, create: bool = False) -> AnnotationTo
     section = _section(settings, name)
     place = f"annotation.{name.replace('-', '_')}"
     if not section.url:
-        raise ConnectorError(f"the setting {place}.url is empty: it names the server", retriable=False)
+        raise WrongSettingError(f"the setting {place}.url is empty: it names the server")
     token = _needed(section.token_from, f"{place}.token_from")
     if name == "argilla":
         found = settings.annotation.argilla
@@ -82,13 +82,13 @@ def hooks(
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         When no tool has a secret, or a variable is not set.
     """
     named = {name: _section(settings, name).webhook_secret_from for name in TOOLS}
     if not any(named.values()):
         text = "no tool has webhooks: set annotation.label_studio.webhook_secret_from or that of annotation.argilla"
-        raise ConnectorError(text, retriable=False)
+        raise WrongSettingError(text)
     scale = LabelScale(settings.labels.scale)
     return [
         Hook(
@@ -138,5 +138,5 @@ def _section(settings: Settings, name: str) -> ToolSettings:
 def _needed(name: str, setting: str) -> str:
     needed = f"the setting {setting} is needed"
     if not name:
-        raise ConnectorError(f"{needed}: it names the environment variable", retriable=False)
+        raise WrongSettingError(f"{needed}: it names the environment variable")
     return variable(name, needed)

@@ -94,11 +94,11 @@ def exit_with(message: str, code: int) -> NoReturn:
 def exit_on(error: Exception) -> NoReturn:
     """Print one clear message for an error that users can cause, and end the process; raise any other error again."""
     from driftgauge.config.load import ConfigError
-    from driftgauge.connectors.base import ConnectorError
+    from driftgauge.connectors.base import ConnectorError, WrongSettingError
     from driftgauge.models.saved_format import NewerStateError
 
     match error:
-        case ConfigError():
+        case ConfigError() | WrongSettingError():
             exit_with(str(error), EXIT_WRONG_USAGE)
         case ConnectorError() | NewerStateError():
             exit_with(str(error), EXIT_FAILED)

@@ -22,7 +22,7 @@ from driftgauge.agent.outlets.http import metrics_route, status_pages
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import ConnectorError, WrongSettingError
 from driftgauge.connectors.delivery import alertmanager
 from driftgauge.connectors.delivery.alertmanager import Alertmanager
 from driftgauge.connectors.delivery.apprise_target import AppriseTarget
@@ -42,11 +42,11 @@ def receivers(settings: DeliverySettings) -> dict[str, Receiver | Alertmanager]:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         There are no sinks; or with every sink that cannot be made, such as one whose environment variable is not set.
     """
     if not settings.sinks:
-        raise ConnectorError("there is no sink: delivery.sinks names the receivers", retriable=False)
+        raise WrongSettingError("there is no sink: delivery.sinks names the receivers")
     made, problems = dict[str, Receiver | Alertmanager](), list[str]()
     for name, sink in settings.sinks.items():
         if unknown := sorted({*sink.kinds} - {*ACTIONS}):
@@ -56,7 +56,8 @@ def receivers(settings: DeliverySettings) -> dict[str, Receiver | Alertmanager]:
         except ConnectorError as error:
             problems.append(f"delivery.sinks.{name}{error}")
     if problems:
-        raise ConnectorError("\n  ".join([f"{len(problems)} problems with delivery:", *problems]), retriable=False)
+        title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with delivery:"
+        raise WrongSettingError("\n  ".join([title, *problems]))
     return made
 
 

@@ -15,7 +15,7 @@ from driftgauge.agent.gateway.labels_door import LabelsDoor
 from driftgauge.agent.gateway.naming import CREDENTIALS, METADATA, PROMPTS, DomainFunction, NamingRules
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import WrongSettingError
 from driftgauge.connectors.capture.outbox import Outbox
 from driftgauge.connectors.capture.publisher import Publisher
 from driftgauge.connectors.decoding.embedding import EmbeddingRules
@@ -112,7 +112,7 @@ def _takes_labels(settings: Settings) -> bool:
 
 
 def domain_function(name: str) -> DomainFunction:
-    """The function that the setting names; raises `ConnectorError` where there is none."""
+    """The function that the setting names; raises `WrongSettingError` where there is none."""
     return cast(DomainFunction, user_function(name, "gateway.domain.function"))
 
 
@@ -120,5 +120,5 @@ def _lookup(name: str, found: LookupSettings, *default: Path) -> Lookup:
     paths = tuple(map(path_of, found.paths)) or default
     if any(root == "header" and ".".join(parts).lower() in CREDENTIALS for root, *parts in paths):
         text = f"gateway.domain.{name}: names are not taken from headers with credentials; see gateway.domain.keys"
-        raise ConnectorError(text, retriable=False)
+        raise WrongSettingError(text)
     return Lookup(paths, found.values, found.patterns)

@@ -12,7 +12,7 @@ from driftgauge.agent.labelling.judging import Entry, Judging, open_ledger, spen
 from driftgauge.agent.labelling.probes import Asking, Probe
 from driftgauge.config.labelling import EndpointSettings, JudgeSettings, ProbeSettings
 from driftgauge.config.probe_file import AnswerSettings, ProbeFile
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.base import ConnectorError, WrongSettingError
 from driftgauge.connectors.files.journal import Journal
 from driftgauge.connectors.model_server import ModelServer
 from driftgauge.connectors.user_functions import user_function
@@ -68,11 +68,11 @@ def judge_rules(settings: JudgeSettings) -> JudgeRules:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         When the settings name no judge.
     """
     if not settings.model:
-        raise ConnectorError("there is no judge: set judge.model", retriable=False)
+        raise WrongSettingError("there is no judge: set judge.model")
     return JudgeRules(
         model=settings.model,
         name=settings.name or settings.model,
@@ -118,7 +118,7 @@ def probes(file: ProbeFile, *, allow_functions: bool) -> list[Probe]:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         With every function that cannot be imported, or that the settings do not allow.
     """
     made, problems = list[Probe](), list[str]()
@@ -133,7 +133,8 @@ def probes(file: ProbeFile, *, allow_functions: bool) -> list[Probe]:
             else:
                 made.append(Probe(set_name, prompt.id, (*before, ("user", prompt.prompt)), check))
     if problems:
-        raise ConnectorError("\n  ".join([f"{len(problems)} problems with the probes:", *problems]), retriable=False)
+        title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with the probes:"
+        raise WrongSettingError("\n  ".join([title, *problems]))
     return made
 
 
@@ -145,5 +146,5 @@ def _check(answer: AnswerSettings, place: str, *, allow_functions: bool) -> Chec
     if answer.numeric is not None:
         return numeric(answer.numeric, answer.tolerance)
     if not allow_functions:
-        raise ConnectorError(f"{place}: a function needs probes.allow_functions", retriable=False)
+        raise WrongSettingError(f"{place}: a function needs probes.allow_functions")
     return by_function(user_function(answer.function or "", place))

@@ -22,7 +22,7 @@ from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.agent.service.reader_process import ReaderTask
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError, Source, Store, TopicPartition
+from driftgauge.connectors.base import Source, Store, TopicPartition, WrongSettingError
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.embedding import EmbeddingRules
 from driftgauge.connectors.decoding.event_maker import Limits
@@ -258,7 +258,7 @@ def label_mapping(settings: Settings) -> LabelMapping:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         When there is no such preset or field, or no path for the response id, the truth or the time.
     """
     given = settings.labels.mapping
@@ -273,7 +273,7 @@ def label_mapping(settings: Settings) -> LabelMapping:
     elif missing := [name for name in ("response_id", "correct", "event_time") if name not in fields]:
         problems.append(f"labels.mapping.fields has no path for {', '.join(missing)}")
     if problems:
-        raise ConnectorError("; ".join(problems), retriable=False)
+        raise WrongSettingError("; ".join(problems))
     return LabelMapping(
         prefix=given.prefix or known.prefix,
         records=given.records or known.records,

@@ -148,6 +148,10 @@ def test_a_value_of_another_shape_is_refused_in_plain_words(tmp_path: Path, text
         ({"kafka__bootstrap_servers": ""}, "bootstrap_servers must name at least one broker"),
         ({"kafka__security_protocol": "SASL_SSL"}, "needs sasl_username"),
         ({"kafka__ssl_certfile": "a.pem"}, "ssl_certfile and ssl_keyfile belong together"),
+        ({"store__url": "gauge.db"}, "must be sqlite:///file.db or postgresql://user@host/name"),
+        ({"store__url": "sqlite://gauge.db"}, "must be sqlite:///file.db"),
+        ({"store__url": "sqlite:///:memory:"}, "must be sqlite:///file.db"),
+        ({"store__url": "mysql://db/gauge"}, "must be sqlite:///file.db"),
         ({"report__timezone": "Europe/Bonn"}, "must be a name of the IANA time zone database"),
         ({"report__timezone": "../../etc/passwd"}, "must be a name of the IANA time zone database"),
         ({"report__timezone": ""}, "must be a name of the IANA time zone database"),
@@ -223,12 +227,13 @@ SECRET = "hunter2"
         f"kafka:\n  sasl_password: '{SECRET}\n",
         f"store: {{url: [{SECRET}]}}\nserver: {{port: {SECRET}, host: [{SECRET}]}}",
         f"kafka: {SECRET}",
+        f"store: {{url: '{SECRET} {SECRET}'}}",
     ],
 )
 def test_no_error_contains_a_secret(tmp_path: Path, text: str) -> None:
     message = problems(written(tmp_path, text))
     assert SECRET not in message
-    assert "kafka" in message or "server" in message or "YAML" in message
+    assert "kafka" in message or "server" in message or "store" in message or "YAML" in message
 
 
 def test_printed_settings_contain_no_secret() -> None:

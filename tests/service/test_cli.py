@@ -50,6 +50,26 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (("deliver",), "there is no sink"),
+        (("judge", "store"), "there is no judge"),
+        (("labels", "sync", "--from", "argilla"), "annotation.argilla.url is empty"),
+        (("labels", "listen"), "no tool has webhooks"),
+        (("run", "--set", "store.url=gauge.db"), "must be sqlite:///file.db"),
+    ],
+)
+def test_what_only_other_settings_can_mend_has_the_exit_code_of_wrong_settings(
+    command: tuple[str, ...], problem: str, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "gauge.db"
+    assert driftgauge("replay", recording, *SMALL, "--store", store) == 0
+    options = () if "run" in command else ("--store", store)
+    assert driftgauge(*command, *options) == terminal.EXIT_WRONG_USAGE
+    assert problem in capsys.readouterr().err
+
+
 def test_a_replay_writes_the_last_estimates_with_the_true_accuracy(recording: Path, tmp_path: Path) -> None:
     arguments = ("replay", recording, "--labels-per-domain", 30, "--no-labels", "tax", "--label-delay", 20, *SMALL)
     assert driftgauge(*arguments, "--json", tmp_path / "one.json") == 0
