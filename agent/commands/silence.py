@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from contextlib import closing
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from driftgauge.agent.commands.options import ConfigOption, SetOption, StoreOption, store_url_or_setting
-from driftgauge.agent.commands.terminal import print_line, print_table
+from driftgauge.agent.commands.terminal import EXIT_FAILED, exit_with, print_line, print_table
 
 app = typer.Typer(help="Keep alerts from being delivered for a while, for a stated reason.", no_args_is_help=True)
 
@@ -29,10 +31,15 @@ def add(
 ) -> None:
     """Silence the alerts that match all of kind, domain and slice. They stay in the store and on the topic."""
     from driftgauge.connectors.store.silences import add_silence
+    from driftgauge.models.alerts.guide import ACTIONS
     from driftgauge.models.alerts.silence import Silence
 
     if not reason.strip():
         raise typer.BadParameter("must not be empty", param_hint="--reason")
+    if kind and not fnmatch.filter(ACTIONS, kind):
+        close = get_close_matches(kind, ACTIONS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(ACTIONS)}"
+        raise typer.BadParameter(f"no kind of alert matches {kind!r}{hint}", param_hint="--kind")
     silence = Silence(time.time() + hours * 3_600, reason, kind, domain, slices)
     add_silence(store_url_or_setting(store, config, overrides), silence)
     print_line(f"silenced until {_moment(silence.until)}")
@@ -61,9 +68,14 @@ def end(
     overrides: SetOption = None,
 ) -> None:
     """End a silence now."""
-    from driftgauge.connectors.store.silences import end_silence
+    from driftgauge.connectors.store.queries import open_queries
+    from driftgauge.connectors.store.silences import end_silence, silences
 
-    end_silence(store_url_or_setting(store, config, overrides), number, time.time())
+    url, now = store_url_or_setting(store, config, overrides), time.time()
+    with closing(open_queries(url)) as queries:
+        if number not in {one.number for one in silences(queries, now)}:
+            exit_with(f"there is no silence {number}, or it is over: see driftgauge silence list", EXIT_FAILED)
+    end_silence(url, number, now)
     print_line(f"silence {number} is over")
 
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from driftgauge.connectors.base import Positions, Record, TopicPartition
+from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
 from driftgauge.connectors.kafka.source import KafkaSource
 
 Bound: TypeAlias = float | Positions | None
@@ -62,12 +62,18 @@ class KafkaHistory:
         self._partitions: list[_Partition] = []
 
     def open(self, positions: Positions) -> None:
-        """Find begin and end of each partition, and start reading at the begin."""
+        """Find begin and end of each partition, and start reading at the begin.
+
+        Raises
+        ------
+        ConnectorError
+            When a bound has the offset of a partition that is not read.
+        """
         with closing(self._open_source(None)) as finder:
             finder.open({})
             ends = finder.end_offsets()
-            begin = {**finder.positions(), **_offsets(finder, self._begin), **positions}
-            end = {**ends, **_offsets(finder, self._end)}
+            begin = {**finder.positions(), **_offsets(finder, self._begin, ends), **positions}
+            end = {**ends, **_offsets(finder, self._end, ends)}
         for place in ends:
             partition = _Partition(place, self._open_source([place]), min(end[place], ends[place]))
             self._partitions.append(partition)
@@ -117,7 +123,14 @@ class KafkaHistory:
         return records
 
 
-def _offsets(finder: KafkaSource, bound: Bound) -> Positions:
+def _offsets(finder: KafkaSource, bound: Bound, known: Collection[TopicPartition]) -> Positions:
+    """The offsets of a bound; an error where it names a partition that is not read."""
     if bound is None:
         return {}
-    return bound if isinstance(bound, Mapping) else finder.offsets_at(bound)
+    if not isinstance(bound, Mapping):
+        return finder.offsets_at(bound)
+    if unknown := sorted(bound.keys() - known):
+        there = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(known))
+        named = ", ".join(f"{topic}/{partition}" for topic, partition in unknown)
+        raise ConnectorError(f"no partition {named} is read; there are {there}", retriable=False)
+    return bound

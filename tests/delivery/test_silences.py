@@ -91,6 +91,30 @@ def test_the_command_makes_shows_and_ends_silences(tmp_path: Path) -> None:
         assert silences(queries, time.time()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "why"),
+    [
+        (("add", "--hours", "2", "--reason", "x", "--kind", "drfit"), 2, "did you mean drift?"),
+        (("add", "--hours", "2", "--reason", "x", "--kind", "nothing_*"), 2, "there are below_target"),
+        (("end", "2"), 1, "there is no silence 2"),
+    ],
+)
+def test_a_silence_of_no_kind_and_the_end_of_no_silence_are_errors(
+    command: tuple[str, ...], code: int, why: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url, run = raise_alerts(tmp_path / "gauge.db", [LAW]), CliRunner().invoke
+    assert (
+        run(app, ["silence", "add", "--hours", "2", "--reason", "x", "--kind", "below_*", "--store", url]).exit_code
+        == 0
+    )
+    done = run(app, ["silence", *command, "--store", url])
+    assert done.exit_code == code
+    unwrapped = (done.output + capfd.readouterr().err).replace("│", " ").split()
+    assert why in " ".join(unwrapped)
+    with closing(open_queries(url)) as queries:
+        assert len(silences(queries, time.time())) == 1
+
+
 @pytest.mark.parametrize("one", [LAW, TAX])
 def test_what_is_pending_inhibited_or_of_another_domain_is_for_nobody(one: Alert) -> None:
     from dataclasses import replace

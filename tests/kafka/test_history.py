@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
-from driftgauge.connectors.base import Record, TopicPartition
+from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
@@ -83,6 +83,17 @@ def test_offsets_bound_only_the_partitions_that_they_name(connection: KafkaConne
     assert [r.offset for r in records if (r.topic, r.partition) == (generations, 0)] == [3, 4]
     assert len([r for r in records if (r.topic, r.partition) == (generations, 1)]) == N / 2
     assert not [r for r in records if r.topic == labels]
+
+
+@pytest.mark.parametrize("is_begin", [True, False])
+def test_an_offset_of_a_partition_that_is_not_read_is_an_error(
+    connection: KafkaConnection, topics: tuple[str, str], is_begin: bool
+) -> None:
+    bound = {TopicPartition(topics[0], 1): 3, TopicPartition("generatoins", 0): 3}
+    found = history(connection, topics, bound if is_begin else None, None if is_begin else bound)
+    with closing(found), pytest.raises(ConnectorError, match="no partition generatoins/0 is read; there are") as caught:
+        found.open({})
+    assert str(caught.value).endswith(", ".join(sorted([f"{topics[0]}/0", f"{topics[0]}/1", f"{topics[1]}/0"])))
 
 
 def test_a_history_without_records_ends_at_once(connection: KafkaConnection, topics: tuple[str, str]) -> None:
