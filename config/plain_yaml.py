@@ -21,6 +21,9 @@ _KINDS = {
     "tag:yaml.org,2002:float": "a number",
     "tag:yaml.org,2002:timestamp": "a date",
 }
+_QUOTES_NO_VALUE = re.compile(
+    r"expected '\W' or '\W', but got '(\W|<[a-z ]+>)'|found character '(\\t|\W)' that cannot start any token"
+)
 _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
@@ -40,6 +43,9 @@ def parse(text: str | bytes) -> object:
     >>> parse("password: *hunter2")
     Traceback (most recent call last):
     ValueError: not valid YAML: found undefined alias (…) (line 1)
+    >>> parse("hosts: [one, two")
+    Traceback (most recent call last):
+    ValueError: not valid YAML: expected ',' or ']', but got '<stream end>' (line 1)
     """
     value, problems = read(text)
     if problems:
@@ -71,7 +77,9 @@ def read(text: str | bytes) -> tuple[object, list[str]]:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        problem = re.sub(r"'.*'|\".*\"", "(…)", error.problem or "")
+        problem = error.problem or ""
+        if not _QUOTES_NO_VALUE.fullmatch(problem):
+            problem = re.sub(r"'.*'|\".*\"", "(…)", problem)
         raise ValueError(f"not valid YAML: {problem}{_line(error.problem_mark)}") from None
     except yaml.YAMLError:
         raise ValueError("not valid YAML: not a text") from None
