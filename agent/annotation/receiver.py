@@ -16,7 +16,7 @@ from aiohttp import web
 from driftgauge.agent.annotation.hooks import MAX_BYTES, Hook
 from driftgauge.agent.gateway.door import Answer, refusal
 from driftgauge.agent.gateway.failures import server_log
-from driftgauge.connectors.base import ConnectorError
+from driftgauge.agent.outlets.http import cannot_listen
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ async def serve(
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        raise ConnectorError(f"cannot listen on {host}:{port}: {error}", retriable=False) from None
+        raise cannot_listen(host, port, error) from None
     bound = runner.addresses[0][1]
     log.info("webhooks are taken on %s:%s, paths %s", host, bound, ", ".join(hook.path for hook in hooks))
     started(bound)

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.proxy import Proxy, Upstream
 from driftgauge.agent.gateway.status import GatewayHealth, routes
-from driftgauge.agent.outlets.http import Server, listen, pages
+from driftgauge.agent.outlets.http import Server, cannot_listen, listen, pages
 from driftgauge.config.gateway import GatewaySettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -45,7 +45,7 @@ def bound_socket(settings: GatewaySettings) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((settings.host, settings.port))
     except OSError as error:
-        raise ConnectorError(f"cannot listen on {settings.host}:{settings.port}: {error}", retriable=False) from None
+        raise cannot_listen(settings.host, settings.port, error) from None
     return made
 
 

@@ -7,6 +7,7 @@ headers, and `TIMEOUT_S` seconds for a client to send the headers of a request, 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import socket
@@ -104,10 +105,23 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
-        raise ConnectorError(f"cannot listen on {host}:{port}: {error}", retriable=False) from None
+        raise cannot_listen(host, port, error) from None
     # connections inherit it: else the body waits up to 40 ms until the client has acknowledged the headers
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def cannot_listen(host: str, port: int, error: OSError | OverflowError) -> ConnectorError:
+    """The error for an address that cannot be listened on.
+
+    >>> print(cannot_listen("127.0.0.1", 9464, OSError(errno.EADDRINUSE, "Address already in use (while …)")))
+    cannot listen on 127.0.0.1:9464: another process uses this port; is driftgauge running already?
+    """
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        reason = "another process uses this port; is driftgauge running already?"
+    else:  # asyncio and socket add the address to the reason
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
+    return ConnectorError(f"cannot listen on {host}:{port}: {reason}", retriable=False)
 
 
 @contextmanager

@@ -119,7 +119,10 @@ def test_a_format_that_does_not_exist_fails_the_check_and_stops_the_start() -> N
 
 
 def test_the_check_of_the_server_fails_when_the_port_is_in_use() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConnectorError, match="cannot listen"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(ConnectorError, match="another process uses this port"),
+    ):
         check_server(settings(server__port=taken.getsockname()[1]))
     assert check_server(settings(server__enabled=False)) == "off"
 

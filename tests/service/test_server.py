@@ -116,8 +116,10 @@ def test_requests_beyond_the_bound_of_connections_are_refused(server: Server) ->
 
 
 def test_a_port_in_use_is_a_clear_error(server: Server) -> None:
-    with pytest.raises(ConnectorError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+    with pytest.raises(ConnectorError, match=f"cannot listen on 127.0.0.1:{server.port}: another process"):
         listen("127.0.0.1", server.port)
+    with pytest.raises(ConnectorError, match=r"cannot listen on 192.0.2.1:80: Cannot assign requested address$"):
+        listen("192.0.2.1", 80)
 
 
 def test_the_body_of_an_answer_does_not_wait_for_the_client_to_acknowledge_the_headers() -> None:
