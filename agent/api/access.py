@@ -50,7 +50,10 @@ class Access:
 
     def __init__(self, digests: Mapping[Role, Sequence[str]], host: str) -> None:
         self._digests = {role: tuple(found) for role, found in digests.items()}
-        self.is_open = is_loopback(host) and not any(self._digests.values())
+        has_tokens = any(self._digests.values())
+        self.is_open = is_loopback(host) and not has_tokens
+        self.is_closed = not is_loopback(host) and not has_tokens
+        """Whether nobody can be let in."""
 
     def check_host(self, host: str) -> None:
         """Raise `Problem` where a request without tokens names another host than loopback.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from driftgauge.connectors.kafka.sink import KafkaSink
 
 
+log = logging.getLogger(__name__)
+
+
 def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = None) -> Server:
     """Serve the API and the dashboard on the store of the settings.
 
@@ -37,7 +41,13 @@ def open_server(settings: Settings, listener: socket.socket, ask: Ask | None = N
         reader.close()
         publishing.close()
 
-    api = Api(reader, posting(settings, publishing), access(settings), known(settings), rate_limit(settings), ask)
+    allowed = access(settings)
+    if allowed.is_closed:
+        log.warning(
+            "nobody can use the dashboard and the API on %s: server.tokens has no token; driftgauge token makes one",
+            settings.server.host,
+        )
+    api = Api(reader, posting(settings, publishing), allowed, known(settings), rate_limit(settings), ask)
     return Server(api.app, listener, closing)
 
 

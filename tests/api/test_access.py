@@ -92,10 +92,15 @@ def test_a_page_of_another_site_reads_nothing_under_its_own_name(unguarded: int,
     assert ask(unguarded, path, {"host": "evil.example"}).status == 403
 
 
-def test_without_tokens_nothing_is_served_on_other_addresses(empty_store: Path) -> None:
+def test_without_tokens_nothing_is_served_on_other_addresses(
+    empty_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with api_on(empty_store), api_on(empty_store, server__host="0.0.0.0", server__tokens__read=["0" * 64]):
+        assert "server.tokens" not in caplog.text
     with api_on(empty_store, server__host="0.0.0.0") as port:
         assert ask(port, READS[0].path).status == 401
         assert ask(port, "/").status == 200
+    assert "nobody can use the dashboard and the API on 0.0.0.0: server.tokens has no token" in caplog.text
 
 
 def test_every_answer_protects_browsers(guarded: int) -> None:
