@@ -65,8 +65,9 @@ def _moved(row: Row) -> str:
 
 
 def _labels(rows: Sequence[Row]) -> Iterator[str]:
-    none = [row for row in rows if row.estimate.n_labels == 0]
-    few = [row for row in rows if 0 < row.estimate.n_labels < FEW_LABELS]
+    estimated = [row for row in rows if row.estimate.accuracy is not None]
+    none = [row for row in estimated if row.estimate.n_labels == 0]
+    few = [row for row in estimated if 0 < row.estimate.n_labels < FEW_LABELS]
     if none:
         named = _listed(f"{row.name} ({_estimated(row.estimate)})" for row in none)
         yield f"No labels in {named}: estimated from the entropy signal alone."

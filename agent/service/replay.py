@@ -110,13 +110,18 @@ def _replay(
 ) -> dict[str, Any]:
     final = FinalAccount()
     try:
+        with store.transaction() as transaction:
+            goes_on = bool(transaction.positions())
         rows = run_with_table(replayed, settings, store, console, (final,))
         final.pending = store.pending_labels()
     finally:
         store.close()
     place = shown(parse(store_url)) if store_url else ""
-    account = final.lines(LISTING.format(place) if place else "")
-    print_text(console, summary(rows, {"store": place} if place else {}, final.pending, account))
+    if goes_on and not final.records.records:
+        print_text(console, f"There was no new record: {place} was filled from here before, up to the end.")
+    else:
+        account = final.lines(LISTING.format(place) if place else "")
+        print_text(console, summary(rows, {"store": place} if place else {}, final.pending, account))
     return result(rows, replayed, settings, final)
 
 

@@ -52,9 +52,10 @@ def test_a_summary_without_domains_claims_nothing_about_drift() -> None:
     )
 
 
-def test_a_summary_shows_no_number_for_an_unknown_accuracy() -> None:
-    unknown = replace(ESTIMATE, accuracy=None, ci_low=None, ci_high=None, n_labels=0)
-    assert "No labels in add (no estimate)" in summary([Row(unknown)], {})
+@pytest.mark.parametrize("n_labels", [0, 9])
+def test_a_summary_says_nothing_of_how_an_unknown_accuracy_is_estimated(n_labels: int) -> None:
+    unknown = replace(ESTIMATE, accuracy=None, ci_low=None, ci_high=None, n_labels=n_labels)
+    assert summary([Row(unknown)], {}) == "1 domain watched.\nNo drift."
 
 
 def test_the_distance_to_the_truth_is_compared_with_that_of_the_labels_alone() -> None:

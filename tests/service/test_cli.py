@@ -50,6 +50,21 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_replay_of_what_its_store_has_says_that_there_is_no_new_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events, store = tmp_path / "events.jsonl", tmp_path / "gauge.db"
+    line = '{"type":"generation","version":1,"id":"ID","event_time":1e9,"model":"m","signal":{"chosen_logprobs":[-1]}}\n'
+    events.write_text(line.replace("ID", "r-1"))
+    assert driftgauge("replay", events, "--store", store) == 0
+    assert "1 record, all used." in capsys.readouterr().out
+    assert driftgauge("replay", events, "--store", store) == terminal.EXIT_FAILED
+    assert f"There was no new record: sqlite:///{store} was filled from here before" in capsys.readouterr().out
+    events.write_text(line.replace("ID", "r-1") + line.replace("ID", "r-2"))
+    assert driftgauge("replay", events, "--store", store) == 0
+    assert "1 record, all used." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
