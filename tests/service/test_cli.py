@@ -54,7 +54,8 @@ def test_a_replay_of_what_its_store_has_says_that_there_is_no_new_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events, store = tmp_path / "events.jsonl", tmp_path / "gauge.db"
-    line = '{"type":"generation","version":1,"id":"ID","event_time":1e9,"model":"m","signal":{"chosen_logprobs":[-1]}}\n'
+    signal = '"signal":{"chosen_logprobs":[-1]}'
+    line = f'{{"type":"generation","version":1,"id":"ID","event_time":1e9,"model":"m",{signal}}}\n'
     events.write_text(line.replace("ID", "r-1"))
     assert driftgauge("replay", events, "--store", store) == 0
     assert "1 record, all used." in capsys.readouterr().out
