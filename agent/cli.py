@@ -6,6 +6,7 @@ condition of ``report --fail-on`` holds.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import typer
@@ -78,13 +79,30 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+GROUPS: dict[str, typer.Typer] = {
+    "dead-letters": dead_letters.app,
+    "labels": labels.app,
+    "silence": silence.app,
+    "gateway": gateway.app,
+    "spark": spark.app,
+}
+"""Commands with commands of their own, in the order of ``driftgauge --help``."""
+
+
+def help_of(command: Callable[..., object]) -> str:
+    """The docstring of a command with each paragraph on one line: Typer would keep the line breaks of the source."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for name, command in COMMANDS.items():
     app.command(name)(command)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(labels.app, name="labels")
-app.add_typer(silence.app, name="silence")
-app.add_typer(gateway.app, name="gateway")
-app.add_typer(spark.app, name="spark")
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+for given in (app, *GROUPS.values()):
+    for registered in given.registered_commands:
+        if registered.callback:
+            registered.help = help_of(registered.callback)
 
 
 def main() -> None:

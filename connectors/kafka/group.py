@@ -42,7 +42,7 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.joining import keep_finished_joins
 from driftgauge.connectors.kafka.records import OnLost, next_in_range, record_of, unread
 from driftgauge.connectors.kafka.stalls import StallDetector
-from driftgauge.connectors.kafka.topics import existing_topics
+from driftgauge.connectors.kafka.topics import existing_topics, missing_topics
 from driftgauge.connectors.kafka.unpacking import BatchTooLargeError, bound_batches
 
 log = logging.getLogger(__name__)
@@ -112,8 +112,7 @@ class KafkaGroup:
         self.close()
         warn_about_slow_checksums()
         if missing := sorted({*self._topics} - existing_topics(self._connection)):
-            text = f"Kafka topic {', '.join(missing)} does not exist, or this user may not read it"
-            raise ConnectorError(text, retriable=False)
+            raise missing_topics(missing, "read")
         self._opened = connect(
             KafkaConsumer,
             self._connection,

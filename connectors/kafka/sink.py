@@ -13,10 +13,10 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from driftgauge.connectors.base import ConnectorError, Message
+from driftgauge.connectors.base import Message
 from driftgauge.connectors.kafka.client import MIB, KafkaStats, connect, explained
 from driftgauge.connectors.kafka.connection import KafkaConnection
-from driftgauge.connectors.kafka.topics import existing_topics
+from driftgauge.connectors.kafka.topics import existing_topics, missing_topics
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,7 @@ class KafkaSink:
         """Raise `ConnectorError` where the cluster cannot be reached, or naming the topics that are missing."""
         # the client itself only waits for missing topics until it times out
         if missing := sorted({*topics} - existing_topics(self._connection)):
-            names = ", ".join(missing)
-            raise ConnectorError(
-                f"Kafka topic {names} does not exist, or this user may not write to it", retriable=False
-            )
+            raise missing_topics(missing, "write to")
 
     def n_partitions(self, topic: str) -> int:
         """Number of partitions of a topic; an error where it does not exist."""

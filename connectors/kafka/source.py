@@ -33,6 +33,7 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.group_offsets import GroupOffsets
 from driftgauge.connectors.kafka.records import OnLost, next_in_range, record_of, size_of, unread
 from driftgauge.connectors.kafka.stalls import StallDetector
+from driftgauge.connectors.kafka.topics import missing_topics
 from driftgauge.connectors.kafka.unpacking import BatchTooLargeError, bound_batches
 
 log = logging.getLogger(__name__)
@@ -247,10 +248,7 @@ class KafkaSource:
                 everything = {TopicPartition(topic, n) for topic, numbers in found.items() for n in numbers}
                 return {partition for partition in everything if self._is_assigned(partition)}
             if time.monotonic() > deadline:
-                names = ", ".join(missing)
-                raise ConnectorError(
-                    f"Kafka topic {names} does not exist, or this user may not read it", retriable=False
-                )
+                raise missing_topics(missing, "read")
             time.sleep(TOPIC_RETRY_S)
 
     def _is_assigned(self, partition: TopicPartition) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from typing import Literal
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -38,6 +39,19 @@ def create_topics(connection: KafkaConnection, names: Sequence[str], partitions:
             admin.wait_for_topics(missing, timeout_ms=int(CREATE_TIMEOUT_S * 1000))
 
 
+def missing_topics(names: Sequence[str], access: Literal["read", "write to", "see"]) -> ConnectorError:
+    """The error for topics that do not exist, or that are hidden from this user.
+
+    >>> print(missing_topics(["generations", "labels"], "read"))
+    Kafka topics generations, labels do not exist, or this user may not read them; with kafka.create_topics the agent creates missing ones
+    """  # noqa: E501 - the line of an error
+    one = len(names) == 1
+    exist = f"Kafka topic {names[0]} does not exist" if one else f"Kafka topics {', '.join(names)} do not exist"
+    hint = "with kafka.create_topics the agent creates missing ones"
+    text = f"{exist}, or this user may not {access} {'it' if one else 'them'}; {hint}"
+    return ConnectorError(text, retriable=False)
+
+
 def existing_topics(connection: KafkaConnection) -> set[str]:
     """Topics that exist and that this user is allowed to see."""
     with _admin_client(connection) as admin:
@@ -50,7 +64,7 @@ def largest_message(connection: KafkaConnection, topic: str) -> int:
     with _admin_client(connection) as admin:
         found = admin.describe_configs([resource], config_filter="all")["topic"].get(topic)
     if not found:
-        raise ConnectorError(f"Kafka topic {topic} does not exist, or this user may not see it", retriable=False)
+        raise missing_topics([topic], "see")
     return int(found[name]["value"])
 
 

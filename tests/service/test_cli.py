@@ -50,6 +50,16 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("command", ["extract", "replay", "judge", "deliver", "features", "acquire", "threshold"])
+def test_the_help_of_a_command_is_wrapped_by_the_terminal_alone(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 2_000)
+    assert driftgauge(command, "--help") == 0
+    before_options = capsys.readouterr().out.partition("╭")[0]
+    assert all(line.strip()[-1:] in ("", ".", "]", "}") for line in before_options.splitlines())
+
+
 def test_a_replay_of_what_its_store_has_says_that_there_is_no_new_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
