@@ -96,6 +96,7 @@ def couriers(
             )
         )  # fmt: skip
     for courier in found:
+        log.info("%s goes on after alert number %s", courier.name, courier.cursor)
         if courier.cursor > newest:
             log.warning(
                 "%s: got alerts up to number %s, and the newest of the store is %s: was the store replaced? No "

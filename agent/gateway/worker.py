@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 
 from aiohttp import web
@@ -93,7 +94,10 @@ async def _serve(
         await web.SockSite(runner, listening, ssl_context=_tls(gateway), backlog=1024).start()
         parts.start()
         port = listening.getsockname()[1]
-        log.info("the gateway listens on %s:%s, its status on port %s", gateway.host, port, status_port)
+        log.info(
+            "the gateway listens on %s:%s, its status on port %s; it asks %s for log-probabilities",
+            gateway.host, port, status_port, asked(gateway.capture.models),
+        )  # fmt: skip
         health.accept_requests()
         await _watch(parts, health, stopping)
         health.drain()
@@ -134,6 +138,15 @@ def _trusted(cafile: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=cafile)
     except (OSError, ssl.SSLError) as error:
         raise ConnectorError(f"gateway.upstream_cafile: {cafile}: {error}", retriable=False) from None
+
+
+def asked(models: Sequence[str]) -> str:
+    """The models that are asked for log-probabilities, in words.
+
+    >>> asked(["chat-large", "chat-small"]), asked(["*"]), asked([])
+    ('chat-large, chat-small', 'every model', 'no model (gateway.capture.models)')
+    """
+    return "every model" if "*" in models else ", ".join(models) or "no model (gateway.capture.models)"
 
 
 def _tls(gateway: GatewaySettings) -> ssl.SSLContext | None:

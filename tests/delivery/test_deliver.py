@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -195,9 +196,11 @@ def test_a_store_that_has_fewer_alerts_than_were_delivered_is_reported(
 ) -> None:
     found = settings("delivery: {sinks: {a: {type: webhook, url: 'https://x.example'}}}", tmp_path)
     raise_alerts(tmp_path / "gauge.db", [alert(1)])
+    caplog.set_level(logging.INFO, "driftgauge")
     with closing(open_queries(f"sqlite:///{tmp_path}/gauge.db")) as queries, Cursors(tmp_path / "c") as cursors:
         cursors.save("a", 7)
         build.couriers(found, build.receivers(found), queries, cursors, lambda _: True)
+    assert "a goes on after alert number 7" in caplog.text
     assert "was the store replaced?" in caplog.text
 
 

@@ -67,6 +67,7 @@ def test_answers_and_labels_reach_kafka_and_the_gateway_ends_in_order(tmp_path: 
             async with client.post("/v1/labels", json=label, headers={"Authorization": "Bearer let me"}) as answer:
                 assert answer.status == 202
             assert await there.stop() == 0
+            assert "it asks every model for log-probabilities" in there.log.read_text()
             assert "planted" not in there.log.read_text()
             return ids
 
