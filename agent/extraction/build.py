@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,12 +20,15 @@ from driftgauge.connectors.decoding.formats.extracted import without_content
 from driftgauge.connectors.kafka.group import KafkaGroup
 from driftgauge.connectors.kafka.sink import KafkaSink
 
+log = logging.getLogger(__name__)
+
 COMPRESSION = "lz4"
 """Codec of the topic of features: the names of fields repeat, so less than half of the bytes remain."""
 
 
 def extractor(settings: Settings, stopping: threading.Event) -> Extractor:
     """An extractor of these settings."""
+    warn_when_unread(settings)
     return Extractor(
         build.record_extractor(settings),
         settings.extract.to,
@@ -33,6 +37,13 @@ def extractor(settings: Settings, stopping: threading.Event) -> Extractor:
         stopping,
         patience_s=settings.kafka.patience_s,
     )
+
+
+def warn_when_unread(settings: Settings) -> None:
+    """Log a warning when an agent with the same settings does not read the topic of features."""
+    if settings.extract.to not in settings.kafka.topics.generations:
+        read = ", ".join(settings.kafka.topics.generations)
+        log.warning("no agent with these settings reads %s: kafka.topics.generations is %s", settings.extract.to, read)
 
 
 def group(settings: Settings) -> KafkaGroup:

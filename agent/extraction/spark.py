@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from driftgauge.agent import kafka_settings
+from driftgauge.agent.extraction.build import warn_when_unread
 from driftgauge.agent.service import build
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.arrow_batches import HEADERS, LINE_COLUMNS, MESSAGE_COLUMNS, to_lines, to_messages
@@ -61,6 +62,7 @@ def stream(
         The cluster cannot be reached, or a topic does not exist.
     """
     extract, connection = settings.extract, build.connection(settings)
+    warn_when_unread(settings)
     if settings.kafka.create_topics:
         kafka_settings.topic_creation(settings.kafka, [*extract.topics, extract.to])()
     max_bytes = largest_message(connection, extract.to)

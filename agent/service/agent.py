@@ -29,6 +29,7 @@ from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.agent.service.web_process import WebProcess
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, Record, Store, TopicPartition
+from driftgauge.connectors.store.database import parse, shown
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
@@ -106,6 +107,8 @@ def open_agent(
         backoff = Backoff(settings.kafka.patience_s, stopping, observers)
         store = backoff.until(lambda: build.store(settings, keep_audit=keep_audit))
         stack.callback(store.close)
+        place = shown(parse(settings.store.url.get_secret_value()))
+        log.info("reads %s; the store is %s", ", ".join(build.topics_read(settings)), place)
         schedule = Schedule(jobs(settings, store, event_time))
         stack.callback(schedule.close)
         gc.freeze()  # objects of libraries are most of all objects and stay: a collection that visits them takes 0.2 s

@@ -25,6 +25,7 @@ from driftgauge.agent.api.access import ROLES
 from driftgauge.agent.api.build import rate_limit
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.extraction import build as extraction
 from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.worker import proxy_of
 from driftgauge.agent.labelling import build as labelling
@@ -523,7 +524,17 @@ def test_the_http_server_listens_where_the_settings_say(
     own = {"server.enabled": enabled, "server.host": "127.0.0.2", "server.port": port}
     settings = load_settings(overrides={**own, "store.url": f"sqlite:///{tmp_path}/own.db"})
     with caplog.at_level(logging.INFO, "driftgauge"), open_agent(settings):
-        assert [record.getMessage() for record in caplog.records] == [f"{line}{port}" for line in lines]
+        reads = f"reads generations, labels; the store is sqlite:///{tmp_path}/own.db"
+        assert caplog.messages == [*(f"{line}{port}" for line in lines), reads]
+
+
+@pytest.mark.parametrize(("topics", "is_told"), [("generations", True), ("driftgauge.features,generations", False)])
+def test_an_extractor_tells_when_the_agent_does_not_read_what_it_writes(
+    topics: str, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    extraction.extractor(load_settings(overrides={"kafka.topics.generations": topics}), threading.Event())
+    told = "no agent with these settings reads driftgauge.features: kafka.topics.generations is generations"
+    assert caplog.messages == ([told] if is_told else [])
 
 
 def test_a_client_may_ask_as_often_as_the_settings_say() -> None:
