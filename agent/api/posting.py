@@ -134,7 +134,7 @@ def content_type(request: Request, allowed: tuple[str, ...]) -> str:
     given = request.headers.get("content-type", "")
     kind = given.partition(";")[0].strip().lower()
     if kind not in allowed or request.headers.get("content-encoding", "identity") != "identity":
-        raise Problem(415, f"send the body as it is, as {' or '.join(allowed)}")
+        raise Problem(415, f"send the body uncompressed, with the header Content-Type: {' or '.join(allowed)}")
     return kind
 
 

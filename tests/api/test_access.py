@@ -116,9 +116,9 @@ def test_every_answer_protects_browsers(guarded: int) -> None:
 def test_what_a_page_of_another_site_may_send_is_refused(unguarded: int, kind: str) -> None:
     for operation in OTHERS:
         if operation.method == "POST":
-            assert (
-                ask(unguarded, operation.path, method="POST", body=b"{}", headers={"content-type": kind}).status == 415
-            )
+            reply = ask(unguarded, operation.path, method="POST", body=b"{}", headers={"content-type": kind})
+            assert reply.status == 415
+            assert "with the header Content-Type: application/json" in reply.json["detail"]
 
 
 def test_no_log_has_a_token(guarded: int, caplog: pytest.LogCaptureFixture) -> None:
