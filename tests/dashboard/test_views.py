@@ -191,6 +191,7 @@ def test_data_quality_names_rejected_records_without_their_content(tab: Tab) -> 
     expect(newest.locator("tbody tr")).to_have_count(3)
     expect(newest).to_contain_text("<b>at byte</b> 3")
     expect(page.locator("main")).not_to_contain_text("{not json")
+    expect(page.locator("main")).to_contain_text("No label of the last period names its source.")
 
 
 def test_a_domain_that_is_not_there_is_said_to_be_missing(tab: Tab) -> None:

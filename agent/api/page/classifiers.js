@@ -42,7 +42,7 @@ function versionTable(fingerprint, versions) {
     { name: "AUROC", kind: "n" }, { name: "calibration error", kind: "n" }, { name: "why stored" }, { name: "go back", kind: "v" },
   ];
   const rows = [...versions].reverse().map((v) => row(String(v.number), columns, [
-    [`version ${v.number}`, v.predicts && h("span", { class: "badge" }, "predicts")], spoken(v.kind), number(v.n_labels), number(v.metric.n),
+    [`version ${v.number} `, v.predicts && h("span", { class: "badge" }, "predicts")], spoken(v.kind), number(v.n_labels), number(v.metric.n),
     ...["brier", "auroc", "calibration_error"].map((name) => score(v.metric[name], v.predicts ? null : present?.metric[name])),
     clean(v.reason),
     !v.predicts && h("button", { type: "button", onclick: () => change({ back: String(v.number), context: fingerprint }) }, `Roll back to ${v.number}…`),

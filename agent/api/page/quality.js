@@ -72,7 +72,7 @@ function pending({ n, oldest, causes, examples }) {
 
 /** @param {any[]} found */
 function sources(found) {
-  if (!found.length) return h("p", null, "No labels in the last period.");
+  if (!found.length) return h("p", null, "No label of the last period names its source.");
   const columns = [{ name: "source" }, { name: "labels", kind: "n" }, { name: "with a drawn label too", kind: "n" }, { name: "contradict it", kind: "n" }];
   return [
     note("Labels of responses that were drawn are a fair sample. Others are compared with them where a response has both."),
