@@ -12,7 +12,7 @@ from driftgauge.config.settings import Settings
 from driftgauge.connectors.annotation.rows import task_json
 from driftgauge.connectors.annotation.tasks import AnnotationTool, Task, Texts
 from driftgauge.connectors.annotation.texts import read_texts
-from driftgauge.connectors.base import ConnectorError, Message
+from driftgauge.connectors.base import Message, WrongSettingError
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.acquire.budget import within_budget
@@ -72,7 +72,7 @@ def publish(settings: Settings, tasks: Sequence[Task]) -> None:
     """
     topic, topics = settings.annotation.topic, settings.kafka.topics
     if not topic or topic in {*topics.generations, *topics.labels}:
-        raise ConnectorError("the setting annotation.topic must name a topic that is not read", retriable=False)
+        raise WrongSettingError("the setting annotation.topic must name a topic that is not read")
     if settings.kafka.create_topics:
         kafka_settings.topic_creation(settings.kafka, [topic])()
     with closing(KafkaSink(kafka_settings.connection(settings.kafka))) as sink:

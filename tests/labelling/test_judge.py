@@ -397,9 +397,9 @@ def test_the_command_says_what_is_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.jsonl").write_text("")
-    assert driftgauge("judge", "texts.jsonl", "--to", "out") == 1
+    assert driftgauge("judge", "texts.jsonl", "--to", "out") == 2
     assert "set judge.model" in capsys.readouterr().err
-    assert driftgauge("judge", "texts.jsonl", "--set", "judge.model=m", "--set", "judge.key_from=NOT_SET") == 1
+    assert driftgauge("judge", "texts.jsonl", "--set", "judge.model=m", "--set", "judge.key_from=NOT_SET") == 2
     assert "the environment variable NOT_SET is not set" in capsys.readouterr().err
 
 

@@ -118,7 +118,7 @@ def test_nan_in_a_record_of_labels_costs_its_field_only(tmp_path: Path) -> None:
         (("missing.csv", "--from", "csv", "--dry-run"), 1, "missing.csv"),
         ((FIXTURES / "csv.csv", "--from", "cvs"), 2, "must be mapping or one of label-studio"),
         ((FIXTURES / "csv.csv", "--from", "csv", "--token-from", "NOT_SET"), 2, "no such environment variable"),
-        ((FIXTURES / "csv.csv", "--from", "mapping"), 1, "labels.mapping.fields has no path for response_id"),
+        ((FIXTURES / "csv.csv", "--from", "mapping"), 2, "labels.mapping.fields has no path for response_id"),
         (("ftp://a/b", "--from", "csv", "--dry-run"), 1, "must begin with http"),
         ((FIXTURES / "csv.csv", "--from", "otel", "--dry-run"), 1, "0 labels"),
     ],
