@@ -225,7 +225,7 @@ def decoder(settings: Settings, *, features_anywhere: bool = False) -> Decoder:
 
 
 def format_names(settings: Settings) -> list[str]:
-    """The names of formats in the settings; raises `ConnectorError` where one is the name of none."""
+    """The names of formats in the settings; raises `WrongSettingError` where one is the name of none."""
     decode = settings.decode
     named = {
         "decode.format": decode.format,
@@ -239,7 +239,7 @@ def format_names(settings: Settings) -> list[str]:
         except PayloadError as error:
             problems.append(f"{setting}: {error}")
     if problems:
-        raise ConnectorError("; ".join(problems), retriable=False)
+        raise WrongSettingError("; ".join(problems))
     return [*dict.fromkeys(named.values())]
 
 
