@@ -38,12 +38,16 @@ class PartitionClock:
         """Take the next event time; False: it is too far ahead to be believed yet."""
         if max_jump_s < math.inf:
             self.recent.append(event_time)
-        is_first, is_far = self.event_time == -math.inf, event_time > self.event_time + max_jump_s
+        is_first, is_far = self.event_time <= 0, event_time > self.event_time + max_jump_s  # 0: events without time
         if not is_first and (is_far or self._may_have_started_ahead(event_time, max_jump_s)):
             self._follow_majority(max_jump_s)
         else:
             self.event_time = max(self.event_time, event_time)
         return event_time <= self.event_time + max_jump_s
+
+    def n_ahead(self, max_jump_s: float) -> int:
+        """How many of the recent event times are too far ahead to be believed."""
+        return sum(t > self.event_time + max_jump_s for t in self.recent)
 
     def _may_have_started_ahead(self, event_time: float, max_jump_s: float) -> bool:
         return len(self.recent) < RECENT and event_time < self.event_time - max_jump_s

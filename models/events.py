@@ -185,6 +185,11 @@ class Generation(Struct, frozen=True, eq=False):
     origin: Origin = NO_ORIGIN
     embedding: Float32s | None = None
 
+    @property
+    def lacks_time(self) -> bool:
+        """Whether neither the response nor its record says when it was; a file has records without time."""
+        return self.event_time == 0 and self.origin.broker_time is None and bool(self.origin.partition)
+
     def with_signal(self, signal: Signal, origin: Origin | None = None) -> Generation:
         """The same response with another signal and origin, in a quarter of the time of `dataclasses.replace`."""
         return Generation(

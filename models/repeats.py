@@ -23,7 +23,7 @@ def is_repeat(arrival: Arrival, row: ResponseRow) -> bool:
 
     Features, number of tokens, finish reason and event time are compared. A finish reason that one of both lacks does
     not count, nor does an event time that is only that of the record, unless there are no features: a response that is
-    sent again has a new one.
+    sent again has a new one. One without any time may have been dated (`EventTime.dated`).
     """
     generation, n = arrival.generation, min(len(arrival.features), len(row.features))
     finish_reasons = {generation.finish_reason, row.finish_reason} - {None}
@@ -31,7 +31,7 @@ def is_repeat(arrival: Arrival, row: ResponseRow) -> bool:
         return False
     ours, theirs = arrival.features[:n], row.features[:n]
     has_features = not (np.isnan(ours).all() and np.isnan(theirs).all())
-    is_time_of_record = generation.event_time == generation.origin.broker_time
+    is_time_of_record = generation.lacks_time or generation.event_time == generation.origin.broker_time
     if generation.event_time != row.event_time and not (has_features and is_time_of_record):
         return False
     return np.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)

@@ -5,12 +5,15 @@ Event time is that of the slowest active partition (`EventClock`). One producer 
 * An event that is more than ``max_ahead_s`` ahead of the broker's time of its record is a dead letter.
 * Where no broker says the time (files), an event more than ``max_jump_s`` ahead of the others is kept, but event time
   moves only when most events agree.
+* An event of a file that has no time at all is dated like the newest one before it in that file.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from driftgauge.agent.core.alert_time import age_alerts
 from driftgauge.agent.core.batch import Batch
@@ -46,15 +49,27 @@ class EventTime:
         self._alert(generation, form, ahead_s, "it is a dead letter")
         return True
 
+    def dated(self, arrival: Arrival) -> Arrival:
+        """The arrival, with the time of its file where it has none itself."""
+        generation = arrival.generation
+        known = self._batch.state.clock.of(generation.origin.partition)
+        if not generation.lacks_time or known <= 0:
+            return arrival
+        problems = {**generation.problems, "no_time": 1}
+        return replace(arrival, generation=replace(generation, event_time=known, problems=problems))
+
     def observe(self, generation: Generation, form: SignalForm) -> Iterator[Arrival]:
         """Take the event time of a response; yield the responses that time completes."""
         state, settings = self._batch.state, self._batch.settings
         origin, before = generation.origin, state.clock.furthest
+        reached = state.clock.of(origin.partition)
         jump_s = settings.max_jump_s if origin.broker_time is None else math.inf
         if not state.clock.observe(origin.partition, generation.event_time, jump_s):
             state.counters["responses_ahead"] += 1
             ahead_s = generation.event_time - before
             self._alert(generation, form, ahead_s, "it is kept and does not move event time")
+        if state.clock.of(origin.partition) < reached:  # it had been started too far ahead
+            state.counters["responses_ahead"] += state.clock.partitions[origin.partition].n_ahead(jump_s)
         yield from self._move(state.clock.event_time)
         yield from self._pieces.overdue()
 

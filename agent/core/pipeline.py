@@ -141,6 +141,7 @@ class _Step:
         state.assembly.discard(generation.id)
         if self.time.refuses(generation, arrival.form):
             return
-        for completed in self.time.observe(generation, arrival.form):
+        arrival = self.time.dated(arrival)
+        for completed in self.time.observe(arrival.generation, arrival.form):
             self._respond(completed)
         self.responses.accept(arrival)

@@ -102,8 +102,33 @@ def test_in_a_file_a_minority_dated_far_ahead_is_kept_and_moves_nothing(ahead_s:
 
 def test_a_file_that_starts_with_a_response_dated_ahead_is_estimated_all_the_same() -> None:
     log = steady(200)
-    outputs = play([response("odd", START + NINE_MONTHS_S), *log])[1]
+    pipeline, outputs = play([response("odd", START + NINE_MONTHS_S), *log])
     assert estimates(outputs) == estimates(play(log)[1])
+    assert pipeline.state.counters["responses_ahead"] == 1
+
+
+def test_responses_of_a_file_without_time_are_dated_like_those_before_them() -> None:
+    log = steady(200)
+    without = [replace(event, event_time=0.0) if i % 2 else event for i, event in enumerate(log)]
+    pipeline, outputs = play(without)
+    found, expected = (sum(n for n, _ in estimates(each).values()) for each in (outputs, play(log)[1]))
+    assert abs(found - expected) <= 4  # at boundaries
+    counters = pipeline.state.counters
+    assert (counters["response_no_time"], counters["responses_ahead"], counters["late_responses"]) == (100, 0, 0)
+
+
+def test_a_response_without_time_that_comes_again_is_a_repeat() -> None:
+    undated = response("undated", 0.0)
+    pipeline, outputs = play([*steady(20), undated, undated, *steady(20, start=START + 6_000.0), undated])
+    assert not [o for o in outputs if isinstance(o, Rejected)]
+    assert pipeline.state.counters["duplicate_responses"] == 2
+
+
+def test_a_file_whose_first_responses_have_no_time_takes_its_time_from_the_first_that_has_one() -> None:
+    undated = [response(f"undated{i}", 0.0) for i in range(20)]
+    pipeline, outputs = play([*undated, *steady(200)])
+    assert pipeline.state.counters["responses_ahead"] == 0
+    assert {key: n for key, n in estimates(outputs).items() if n[0]}.items() >= estimates(play(steady(200))[1]).items()
 
 
 def test_a_pause_of_months_in_a_file_is_believed_once_most_responses_agree() -> None:
