@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.database import shown, sqlite_path
 
-_BUSY = "another agent is using the store {}; stop it first, or take over (it will be refused from then on)"
+_BUSY = "another agent is using the store {}; stop it first"
 
 
 class Ownership(Protocol):

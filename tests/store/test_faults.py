@@ -70,6 +70,7 @@ def test_a_read_only_store_raises_a_retriable_error_and_works_again_afterwards(s
         ("sqlite://", "use sqlite:///file.db"),
         ("mysql://me:planted-secret@db/x", "no store for mysql://db/x"),
         ("me:planted-secret@db", "cannot be read"),
+        ("postgresql://me@db:planted-secret/x", "cannot be read"),
         ("postgresql://me:planted-secret@127.0.0.1:1/x", "(?i)refused"),
     ],
 )
