@@ -60,8 +60,10 @@ def list_letters(
     if as_json:
         for letter in found:
             typer.echo(json.dumps(to_json(letter)))
-    else:
+    elif found:
         console.print(to_table(found))
+    else:
+        print_line("no dead letters" + (f" with the reason {reason}" if reason else ""))
 
 
 @app.command("retry")

@@ -41,8 +41,8 @@ def add(
         hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(ACTIONS)}"
         raise typer.BadParameter(f"no kind of alert matches {kind!r}{hint}", param_hint="--kind")
     silence = Silence(time.time() + hours * 3_600, reason, kind, domain, slices)
-    add_silence(store_url_or_setting(store, config, overrides), silence)
-    print_line(f"silenced until {_moment(silence.until)}")
+    number = add_silence(store_url_or_setting(store, config, overrides), silence)
+    print_line(f"silence {number} until {_moment(silence.until)}")
 
 
 @app.command("list")

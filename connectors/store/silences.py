@@ -6,8 +6,9 @@ The agent neither reads nor writes them, so another process may: in one short tr
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
 
-from sqlalchemy import Executable, insert, select, update
+from sqlalchemy import CursorResult, Executable, insert, select, update
 
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.database import parse, shown, translated, writer_engine
@@ -27,12 +28,14 @@ def silences(queries: StoreQueries, now: float) -> list[Silence]:
     return [Silence(row.until, row.reason, row.kind, row.domain, row.slice, row.seq) for row in found]
 
 
-def add_silence(url: str, silence: Silence) -> None:
-    """Store a silence."""
+def add_silence(url: str, silence: Silence) -> int:
+    """Store a silence; returns its number."""
     with closing(open_queries(url)):  # it must be a store of this version
         pass
     values = {"until": silence.until, "reason": silence.reason, "kind": silence.kind}
-    _write(url, insert(schema.silences).values(**values, domain=silence.domain, slice=silence.slice))
+    adding = insert(schema.silences).values(**values, domain=silence.domain, slice=silence.slice)
+    key: Any = _write(url, adding).inserted_primary_key
+    return int(key.seq)
 
 
 def end_silence(url: str, number: int, now: float) -> None:
@@ -40,7 +43,7 @@ def end_silence(url: str, number: int, now: float) -> None:
     _write(url, update(schema.silences).where(_S.seq == number, _S.until > now).values(until=now))
 
 
-def _write(url: str, statement: Executable) -> None:
+def _write(url: str, statement: Executable) -> CursorResult[Any]:
     parsed = parse(url)
     with translated(shown(parsed)), writer_engine(parsed, "normal").begin() as connection:
-        connection.execute(statement)
+        return connection.execute(statement)

@@ -83,7 +83,7 @@ def test_the_command_makes_shows_and_ends_silences(tmp_path: Path) -> None:
     options = ["--domain", "law-*", "--hours", "2", "--reason", "new prompts"]
     made = run(app, ["silence", "add", *options, "--store", url])
     assert made.exit_code == 0, made.output
-    assert made.output.startswith("silenced until ")
+    assert made.output.startswith("silence 1 until ")
     assert "law-*" in run(app, ["silence", "list", "--store", url]).output
     assert run(app, ["silence", "end", "1", "--store", url]).exit_code == 0
     assert "law-*" not in run(app, ["silence", "list", "--store", url]).output
