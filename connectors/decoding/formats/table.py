@@ -145,7 +145,8 @@ def _is_openai(keys: Keys) -> bool:
 
 
 def _is_sglang(keys: Keys) -> bool:
-    return _mentions(keys, "meta_info", b'"output_token_logprobs"', b'"completion_tokens"')
+    marks = (b'"output_token_logprobs"', b'"completion_tokens"', *([b'"finish_reason"'] if "text" in keys else []))
+    return _mentions(keys, "meta_info", *marks)
 
 
 def _is_tgi(keys: Keys) -> bool:
