@@ -64,9 +64,7 @@ class Labels:
             batch.reject(Rejected("too_many_pending_labels", detail, key=label.label_id.encode(), event=label))
             return
         state.counters["labels"] += 1
-        if old is not None and contradicts(label, old):
-            self._reject_contradiction(old if is_newer(label, old) else label)
-        if old is not None and not is_newer(label, old):
+        if not self._counts(label, old):
             state.counters["labels_without_effect"] += 1  # it was corrected before it came, or contradicted
             return
         before = tuple(known)
@@ -144,8 +142,7 @@ class Labels:
             return False
         ahead_s = label.event_time - label.broker_time
         detail = f"{ahead_s:.0f} s ahead of the time of its record; the bound is {bound_s:.0f} (max_ahead_s)"
-        key = label.label_id.encode()
-        self._batch.reject(Rejected("event_time_ahead", detail, topic=label.topic, key=key, event=label))
+        self._reject(label, "event_time_ahead", detail)
         return True
 
     def _keeps_to_scale(self, label: Label, correct: float) -> bool:
@@ -182,15 +179,23 @@ class Labels:
             else:
                 self._resolve(row, known, before)
 
-    def _reject_contradiction(self, label: Label) -> None:
-        detail = "an event with the same label_id and event_time has another value: date a correction later"
-        key = label.label_id.encode()
-        self._batch.reject(Rejected("label_conflict", detail, topic=label.topic, key=key, event=label))
+    def _counts(self, label: Label, old: Label | None) -> bool:
+        """Whether a label event replaces the one with its ``label_id``; of two that contradict, one is rejected."""
+        if old is None:
+            return True
+        counts = is_newer(label, old)
+        if contradicts(label, old):
+            detail = "an event with the same label_id and event_time has another value: date a correction later"
+            self._reject(old if counts else label, "label_conflict", detail)
+        return counts
 
     def _reject_out_of_scale(self, label: Label) -> None:
         detail = f"labels of its topic leave the scale {self._batch.settings.label_scale}: configure labels.scale"
+        self._reject(label, OUT_OF_SCALE, detail)
+
+    def _reject(self, label: Label, reason: str, detail: str) -> None:
         key = label.label_id.encode()
-        self._batch.reject(Rejected(OUT_OF_SCALE, detail, topic=label.topic, key=key, event=label))
+        self._batch.reject(Rejected(reason, detail, topic=label.topic, key=key, event=label))
 
     def _row_of(self, name: str) -> ResponseRow | None:
         """The response that a label means: by its id, by an alias that is its alone, or as the only choice."""
@@ -208,9 +213,7 @@ class Labels:
             batch.memory.remove_labels([pending])
             label = replace(pending, response_id=row.id)
             old = next((other for other in known if other.label_id == label.label_id), None)
-            if old is not None and contradicts(label, old):
-                self._reject_contradiction(old if is_newer(label, old) else label)
-            if old is None or is_newer(label, old):
+            if self._counts(label, old):
                 self._store(label, known, in_place_of=old, is_joined=True)
                 is_any = True
         return is_any

@@ -119,9 +119,9 @@ def test_of_two_values_of_one_label_and_time_the_lower_counts_and_the_other_is_a
     one, other = label("l", 0, 1.0), label("l", 0, 0.0)
     for order in ((one, other), (other, one)):
         agent = Agent()
-        said = agent.take(*order, *responses()) if comes_first else agent.take(*responses(), *order)
+        outputs = agent.take(*order, *responses()) if comes_first else agent.take(*responses(), *order)
         assert agent.row("r0").correct == 0.0
-        assert [(o.reason, o.event) for o in said if isinstance(o, Rejected)] == [("label_conflict", one)]
+        assert [(o.reason, o.event) for o in outputs if isinstance(o, Rejected)] == [("label_conflict", one)]
 
 
 def test_a_contradiction_under_an_alias_is_a_dead_letter_too() -> None:
