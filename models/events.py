@@ -191,12 +191,8 @@ class Generation(Struct, frozen=True, eq=False):
         return self.event_time == 0 and self.origin.broker_time is None and bool(self.origin.partition)
 
     def with_signal(self, signal: Signal, origin: Origin | None = None) -> Generation:
-        """The same response with another signal and origin, in a quarter of the time of `dataclasses.replace`."""
-        return Generation(
-            self.id, self.event_time, self.domain, self.context, signal, self.slices, self.finish_reason,
-            self.n_prompt_tokens, self.n_completion_tokens, self.n_reasoning_tokens, self.token_ids, self.text,
-            self.aliases, self.problems, origin or self.origin, self.embedding,
-        )  # fmt: skip
+        """The same response with another signal and origin."""
+        return structs.replace(self, signal=signal, origin=origin or self.origin)
 
 
 class Chunk(Struct, frozen=True, eq=False):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from driftgauge.connectors.decoding.rules import ROUNDING, SENTINEL, Mask, apply_rules, in_order
 from driftgauge.models.arrays import Float32s, Floats
@@ -73,11 +74,11 @@ def _per_response(
         if any_unusual and unusual[tokens].any():
             yield apply_rules(signal), False
         else:
-            usual = Signal(
-                None if chosen is None else chosen[tokens], signal.top_logprobs, signal.entropy, signal.features,
-                signal.segments, signal.censored, signal.problems, None if sums is None else sums[tokens],
-                signal.is_vocabulary,
-            )  # fmt: skip
+            usual = replace(
+                signal,
+                chosen_logprobs=None if chosen is None else chosen[tokens],
+                alternative_sums=None if sums is None else sums[tokens],
+            )
             yield usual, True
 
 

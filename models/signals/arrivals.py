@@ -97,10 +97,7 @@ def without_tokens(arrival: Arrival) -> Arrival:
     if generation.token_ids is not None:
         generation = replace(generation, token_ids=None)
     light = generation.with_signal(features_alone(features, generation.signal.problems))
-    return Arrival(
-        light, features, arrival.form, arrival.n_tokens, arrival.problem, arrival.k_may_be_less, arrival.opening,
-        arrival.coverage,
-    )  # fmt: skip
+    return replace(arrival, generation=light)
 
 
 def features_alone(features: Floats, problems: Mapping[str, int]) -> Signal:
