@@ -68,14 +68,10 @@ def end(
     overrides: SetOption = None,
 ) -> None:
     """End a silence now."""
-    from driftgauge.connectors.store.queries import open_queries
-    from driftgauge.connectors.store.silences import end_silence, silences
+    from driftgauge.connectors.store.silences import end_silence
 
-    url, now = store_url_or_setting(store, config, overrides), time.time()
-    with closing(open_queries(url)) as queries:
-        if number not in {one.number for one in silences(queries, now)}:
-            exit_with(f"there is no silence {number}, or it is over: see driftgauge silence list", EXIT_FAILED)
-    end_silence(url, number, now)
+    if not end_silence(store_url_or_setting(store, config, overrides), number, time.time()):
+        exit_with(f"there is no silence {number}, or it is over: see driftgauge silence list", EXIT_FAILED)
     print_line(f"silence {number} is over")
 
 

@@ -30,20 +30,21 @@ def silences(queries: StoreQueries, now: float) -> list[Silence]:
 
 def add_silence(url: str, silence: Silence) -> int:
     """Store a silence; returns its number."""
-    with closing(open_queries(url)):  # it must be a store of this version
-        pass
     values = {"until": silence.until, "reason": silence.reason, "kind": silence.kind}
     adding = insert(schema.silences).values(**values, domain=silence.domain, slice=silence.slice)
     key: Any = _write(url, adding).inserted_primary_key
     return int(key.seq)
 
 
-def end_silence(url: str, number: int, now: float) -> None:
-    """End a silence now."""
-    _write(url, update(schema.silences).where(_S.seq == number, _S.until > now).values(until=now))
+def end_silence(url: str, number: int, now: float) -> bool:
+    """End a silence now; False: there is none with this number, or it is over."""
+    ending = update(schema.silences).where(_S.seq == number, _S.until > now).values(until=now)
+    return _write(url, ending).rowcount > 0
 
 
 def _write(url: str, statement: Executable) -> CursorResult[Any]:
+    with closing(open_queries(url)):  # it must be a store of this version
+        pass
     parsed = parse(url)
     with translated(shown(parsed)), writer_engine(parsed, "normal").begin() as connection:
         return connection.execute(statement)
