@@ -204,6 +204,15 @@ def _apart(value: bytes) -> Iterator[bytes]:
         yield rest
 
 
+def compression_of(value: bytes) -> str:
+    r"""The name of the compression that these bytes begin with; empty: none that is known.
+
+    >>> compression_of(b"\x1f\x8b\x08"), compression_of(b"{}")
+    ('gzip', '')
+    """
+    return next((name for mark, name in _COMPRESSED.items() if value.startswith(mark)), "")
+
+
 def cause_of(value: bytes) -> str:
     r"""Why some bytes are no JSON, in words for people that do not quote them.
 
@@ -211,9 +220,8 @@ def cause_of(value: bytes) -> str:
     ('it looks compressed (gzip)', 'it has single quotes, as Python prints a dictionary; JSON needs double quotes')
     """
     head = value.lstrip()[:2]
-    for mark, name in _COMPRESSED.items():
-        if value.startswith(mark):
-            return f"it looks compressed ({name})"
+    if compression := compression_of(value):
+        return f"it looks compressed ({compression})"
     if not value.strip():
         return "it is empty"
     if b"\x00" in value[:4] and head[:1] in (b"{", b"[", b"\x00") and (value[1:2] == b"\x00") != (value[:1] == b"\x00"):

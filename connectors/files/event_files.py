@@ -24,6 +24,7 @@ import msgspec
 import zstandard
 
 from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
+from driftgauge.connectors.decoding.recovery import compression_of
 from driftgauge.connectors.files.splitting import split
 from driftgauge.connectors.files.unicode import Utf8Reader, encoding_of
 
@@ -139,10 +140,10 @@ UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError, _ExpansionErro
 
 def _unpacked(raw: io.BufferedReader) -> io.BufferedIOBase | BinaryIO:
     """The content decides, not the name: some clients unpack a file and keep its name."""
-    beginning = raw.peek(4)
-    if beginning.startswith(b"\x1f\x8b"):
+    compression = compression_of(raw.peek(4))
+    if compression == "gzip":
         return gzip.GzipFile(fileobj=raw)
-    return io.BufferedReader(_ZstdReader(raw)) if beginning.startswith(b"\x28\xb5\x2f\xfd") else raw
+    return io.BufferedReader(_ZstdReader(raw)) if compression == "zstandard" else raw
 
 
 class _ZstdReader(io.RawIOBase):
