@@ -7,7 +7,7 @@ depth and aliases, and only plain values are built. No message repeats a value, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -194,8 +194,16 @@ def _short(key: str) -> str:
     return key if len(key) <= 60 else f"{key[:60]}…"
 
 
+def title_of(problems: Sequence[str], what: str) -> str:
+    """The line above a list of problems.
+
+    >>> title_of(["hop_s: must be positive"], "the settings")
+    '1 problem with the settings:'
+    """
+    return f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with {what}:"
+
+
 def _listing(problems: list[str], what: str = "the settings") -> ConfigError:
-    title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with {what}:"
     shown = problems[:MAX_PROBLEMS]
     rest = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-    return ConfigError("\n  ".join([title, *shown, *rest]))
+    return ConfigError("\n  ".join([title_of(problems, what), *shown, *rest]))

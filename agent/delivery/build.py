@@ -21,6 +21,7 @@ from driftgauge.agent.environment import variable
 from driftgauge.agent.outlets.http import metrics_route, status_pages
 from driftgauge.config.delivery import PAGERDUTY_URL, DeliverySettings, SinkSettings
 from driftgauge.config.gateway import is_address
+from driftgauge.config.load import title_of
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, WrongSettingError
 from driftgauge.connectors.delivery import alertmanager
@@ -56,8 +57,7 @@ def receivers(settings: DeliverySettings) -> dict[str, Receiver | Alertmanager]:
         except ConnectorError as error:
             problems.append(f"delivery.sinks.{name}{error}")
     if problems:
-        title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with delivery:"
-        raise WrongSettingError("\n  ".join([title, *problems]))
+        raise WrongSettingError("\n  ".join([title_of(problems, "delivery"), *problems]))
     return made
 
 

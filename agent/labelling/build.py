@@ -11,6 +11,7 @@ from driftgauge.agent.labelling.judge import JudgeRules
 from driftgauge.agent.labelling.judging import Entry, Judging, open_ledger, spent_by_day
 from driftgauge.agent.labelling.probes import Asking, Probe
 from driftgauge.config.labelling import EndpointSettings, JudgeSettings, ProbeSettings
+from driftgauge.config.load import title_of
 from driftgauge.config.probe_file import AnswerSettings, ProbeFile
 from driftgauge.connectors.base import ConnectorError, WrongSettingError
 from driftgauge.connectors.files.journal import Journal
@@ -133,8 +134,7 @@ def probes(file: ProbeFile, *, allow_functions: bool) -> list[Probe]:
             else:
                 made.append(Probe(set_name, prompt.id, (*before, ("user", prompt.prompt)), check))
     if problems:
-        title = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with the probes:"
-        raise WrongSettingError("\n  ".join([title, *problems]))
+        raise WrongSettingError("\n  ".join([title_of(problems, "the probes"), *problems]))
     return made
 
 

@@ -194,7 +194,7 @@ def decoder(settings: Settings, *, features_anywhere: bool = False) -> Decoder:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         When there is no format of a name in the settings.
     """
     decode = settings.decode

@@ -327,9 +327,8 @@ def _is_document(line: bytes) -> bool:
 def _lines(value: bytes) -> list[bytes]:
     bare = (line.strip().removeprefix(codecs.BOM_UTF8) for line in value.splitlines())
     lines = [line for line in bare if line and line != b"null"]
-    if value[:1] == b"{" and any(
-        line[:1] in (b'"', b"}", b"]") for line in lines
-    ):  # one document over several lines among them
+    is_spread = any(line[:1] in (b'"', b"}", b"]") for line in lines)  # one document over several lines among them
+    if value[:1] == b"{" and is_spread:
         return [document for document, _ in repaired(value)]
     return lines
 

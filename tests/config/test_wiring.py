@@ -533,8 +533,8 @@ def test_an_extractor_tells_when_the_agent_does_not_read_what_it_writes(
     topics: str, is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     extraction.extractor(load_settings(overrides={"kafka.topics.generations": topics}), threading.Event())
-    told = "no agent with these settings reads driftgauge.features: kafka.topics.generations is generations"
-    assert caplog.messages == ([told] if is_told else [])
+    warning = "no agent with these settings reads driftgauge.features: kafka.topics.generations is generations"
+    assert caplog.messages == ([warning] if is_told else [])
 
 
 def test_a_client_may_ask_as_often_as_the_settings_say() -> None:
