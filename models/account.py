@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected
+from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected, RejectReason
 from driftgauge.models.outputs import Output
 from driftgauge.models.selection import EVERYTHING, Selection
 
-GIVEN_UP = frozenset({"incomplete_response", "too_many_in_flight", "unmatched_label"})
+GIVEN_UP: frozenset[RejectReason] = frozenset({"incomplete_response", "too_many_in_flight", "unmatched_label"})
 """Reasons of dead letters that are decided when the records of the event have been used already."""
 
 
@@ -90,9 +90,10 @@ def account_of(
     remaining = iter(events)
     named: dict[tuple[bool, str], deque[int]] = defaultdict(deque)
     rejected: dict[int, int] = {}
-    reasons: list[str] = []
+    reasons: list[RejectReason | None] = []
     for number, (value, n_events) in enumerate(zip(values, counts, strict=True)):
-        reason, n_others = "", 0
+        reason: RejectReason | None = None
+        n_others = 0
         for _ in range(n_events):
             event = next(remaining)
             n_others += selection.passes_over(event)

@@ -25,6 +25,15 @@ AnnotatorKind: TypeAlias = Literal["human", "model", "code"]
 SignalForm: TypeAlias = Literal["vocabulary_entropy", "top_logprobs", "chosen_logprobs", "entropy", "features", "none"]
 """The richest part of a signal that is present; `Signal.form` has the order."""
 
+RejectReason: TypeAlias = Literal[
+    "malformed", "invalid_value", "invalid_id", "invalid_time", "no_id", "unknown_version", "other_features",
+    "unknown_content_type", "unknown_format", "wrong_format", "error_response", "ambiguous_choices", "too_large",
+    "too_many_tokens", "too_many_alternatives", "too_many_choices", "batch_too_large", "internal_error",
+    "event_time_ahead", "too_many_in_flight", "labels_out_of_scale", "id_conflict", "incomplete_response",
+    "label_conflict", "too_many_pending_labels", "unmatched_label", "label",
+]  # fmt: skip
+"""Why a record or an event could not be used: a small set, as it is a label of a metric. docs/events.md has them."""
+
 SEGMENT_UNKNOWN, SEGMENT_REASONING, SEGMENT_ANSWER = 0, 1, 2
 """Values of `Signal.segments`: the part of the response that a token belongs to."""
 
@@ -270,14 +279,14 @@ class Rejected:
 
     Attributes
     ----------
-    reason : one of a small set of snake_case words, because it becomes a metric label
+    reason : what was wrong
     detail : an explanation for people; it never contains payload text
     topic, partition, offset : the origin of the record
     key, value, headers : the record as it was read
     event : the event that the core refused, when decoding had succeeded; the store keeps its encoding as the value
     """
 
-    reason: str
+    reason: RejectReason
     detail: str
     topic: str = ""
     partition: int = 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
-OUT_OF_SCALE = "labels_out_of_scale"
+OUT_OF_SCALE: Final = "labels_out_of_scale"
 """The reason of the dead letters of labels that leave the scale, or whose topic does."""
 
 RECENT = 100

@@ -18,7 +18,7 @@ from driftgauge.agent.core.learning import Learning
 from driftgauge.agent.core.roster import Roster
 from driftgauge.agent.core.watching import Watching
 from driftgauge.models.aliases import FIRST_CHOICE
-from driftgauge.models.events import Label, Rejected
+from driftgauge.models.events import Label, Rejected, RejectReason
 from driftgauge.models.labels import Truth, contradicts, is_newer, resolve
 from driftgauge.models.pending import DESCRIPTIONS, Names, spellings
 from driftgauge.models.rows import ResponseRow
@@ -193,7 +193,7 @@ class Labels:
         detail = f"labels of its topic leave the scale {self._batch.settings.label_scale}: configure labels.scale"
         self._reject(label, OUT_OF_SCALE, detail)
 
-    def _reject(self, label: Label, reason: str, detail: str) -> None:
+    def _reject(self, label: Label, reason: RejectReason, detail: str) -> None:
         key = label.label_id.encode()
         self._batch.reject(Rejected(reason, detail, topic=label.topic, key=key, event=label))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from driftgauge.agent.core.batch import Batch
 from driftgauge.agent.core.responses import Responses
-from driftgauge.models.events import Arrival, Chunk, Generation, Rejected
+from driftgauge.models.events import Arrival, Chunk, Generation, Rejected, RejectReason
 from driftgauge.models.outputs import Prediction
 from driftgauge.models.repeats import is_end_of
 from driftgauge.models.signals.arrivals import arrive, with_k
@@ -88,7 +88,7 @@ class Pieces:
         else:
             yield arrival
 
-    def _evict(self, response: InFlight, reason: str) -> Iterator[Arrival]:
+    def _evict(self, response: InFlight, reason: RejectReason) -> Iterator[Arrival]:
         """Stop waiting for a response: it is complete if its end came, else it becomes a dead letter of its agent.
 
         Some pieces of a known response that came again are only counted.

@@ -179,6 +179,6 @@ def n_stored(settings: Settings) -> int:
 def stored_account(settings: Settings) -> FinalAccount:
     """The account of the agent, which ran in another process, from its store."""
     url, account = settings.store.url.get_secret_value(), FinalAccount()
-    reasons = Counter(letter.rejected.reason for letter in find_dead_letters(url))
+    reasons: Counter[str] = Counter(letter.rejected.reason for letter in find_dead_letters(url))
     account.account(Account(used=n_stored(settings), dead_letters=reasons))
     return account

@@ -40,7 +40,7 @@ def responses_in(decoder: Decoder, answer: bytes, received: float) -> tuple[list
     ('r', [-0.5], Counter())
     """
     events, errors = decoder.read(Record("", 0, 0, None, answer, (), received))
-    dropped = Counter(error.reason for error in errors)
+    dropped: Counter[str] = Counter(error.reason for error in errors)
     found = [event for event in events if isinstance(event, Generation)] or _assembled(events, dropped)
     with_tokens = [generation for generation in found if generation.signal.n_tokens]
     dropped["no_logprobs"] += len(found) - len(with_tokens)

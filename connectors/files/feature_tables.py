@@ -34,7 +34,7 @@ from driftgauge.models.signals.in_flight import InFlight
 log = logging.getLogger(__name__)
 
 BATCH = 1_000
-_LABEL = Rejected(reason="label", detail="")  # a label has no features
+_LABEL = Rejected("label", "it has no features")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

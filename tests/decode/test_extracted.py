@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from driftgauge.models.events import (
     Label,
     Origin,
     Rejected,
+    RejectReason,
     Signal,
 )
 from driftgauge.models.signals.arrivals import with_features, without_tokens
@@ -156,8 +157,9 @@ LABELS = st.builds(
     st.none() | st.floats(0.001, 1), st.none() | NAMES, TEXTS, st.just("generations"), st.just(1.7e9),
 )  # fmt: skip
 LETTERS = st.builds(
-    Rejected, NAMES, TEXTS, st.just("generations"), st.just(2), st.just(7), st.none() | st.binary(max_size=9),
-    st.none() | st.binary(max_size=9), st.lists(st.tuples(TEXTS, st.binary(max_size=9)), max_size=2).map(tuple),
+    Rejected, st.sampled_from(get_args(RejectReason)), TEXTS, st.just("generations"), st.just(2), st.just(7),
+    st.none() | st.binary(max_size=9), st.none() | st.binary(max_size=9),
+    st.lists(st.tuples(TEXTS, st.binary(max_size=9)), max_size=2).map(tuple),
 )  # fmt: skip
 SPECS = st.builds(
     FeatureSpec, st.sampled_from(["published", "extended"]), st.sampled_from(["published", "lower_bound"]),

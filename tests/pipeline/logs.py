@@ -64,7 +64,7 @@ def _response(rng: np.random.Generator, i: int, at: float) -> list[Event]:
     whole = Generation(f"r{i}", at, domain, context, tokens, slices)
     chance = rng.random()
     if chance < 0.05:
-        return [Rejected("not_json", "planted", value=b"{")]
+        return [Rejected("malformed", "planted", value=b"{")]
     if chance < 0.1:
         return [whole, whole]
     if chance < 0.3:

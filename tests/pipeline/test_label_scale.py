@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from driftgauge.models.events import Event, Rejected, Tick
@@ -10,7 +12,7 @@ from driftgauge.models.topic_scale import RECENT
 from tests.copying import replace
 from tests.pipeline.stepping import SETTINGS, T0, Agent, label, rejected, response, responses
 
-OUT_OF_SCALE = "labels_out_of_scale"
+OUT_OF_SCALE: Final = "labels_out_of_scale"
 
 
 def many(n: int = 150) -> list[Event]:

@@ -176,7 +176,7 @@ def test_the_log_of_these_tests_contains_revised_estimates_and_dead_letters(seed
     assert any(e.status == "ok" for e in estimates)
     assert any(e.status == "insufficient_data" for e in estimates)
     reasons = {o.reason for o in outputs if isinstance(o, Rejected)}
-    assert {"not_json", "unmatched_label", "incomplete_response"} <= reasons
+    assert {"malformed", "unmatched_label", "incomplete_response"} <= reasons
     assert all(np.isfinite(e.accuracy) for e in estimates if e.accuracy is not None)
 
 

@@ -24,7 +24,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.testing import MemorySink, MemorySource, MemoryStore
 from driftgauge.models.account import Account, account_of
-from driftgauge.models.events import Context, Event, Generation, Label, Rejected, Signal
+from driftgauge.models.events import Context, Event, Generation, Label, Rejected, RejectReason, Signal
 from driftgauge.models.outputs import Output
 from tests.copying import replace
 from tests.crash.agents import records
@@ -85,7 +85,7 @@ def test_a_record_is_in_one_account_whatever_the_core_refuses(batch: list[list[E
     events = [event for of_record in batch for event in of_record]
     whole = [event for event in events if isinstance(event, Generation | Label)]
     refused: list[Output] = [
-        Rejected(data.draw(st.sampled_from(["too_many_contexts", "unmatched_label"])), "", event=event)
+        Rejected(data.draw(st.sampled_from(["id_conflict", "unmatched_label"])), "", event=event)
         for event in whole
         if data.draw(st.booleans())
     ]
@@ -213,7 +213,7 @@ def test_the_log_names_the_first_dead_letter_of_each_reason_and_then_counts_once
     clock, state = Clock(), State(PipelineSettings())
     rejections = RejectionLog(clock)
 
-    def reject(*reasons: str) -> list[str]:
+    def reject(*reasons: RejectReason) -> list[str]:
         caplog.clear()
         rejections.batch((), [Rejected(reason, "why", "t", 0, 7) for reason in reasons], state)
         return [line.getMessage() for line in caplog.records if line.levelno == logging.WARNING]
@@ -228,7 +228,8 @@ def test_the_log_names_the_first_dead_letter_of_each_reason_and_then_counts_once
     assert reject("malformed") == []
     clock.at += 1.5
     assert reject("malformed") == ["5 more dead letters: malformed 4, invalid_time 1"]
-    assert reject(*["malformed"] * 1_000) == []
+    many: list[RejectReason] = ["malformed"] * 1_000
+    assert reject(*many) == []
     clock.at += 61.0
     caplog.clear()
     rejections.failure(None)

@@ -160,7 +160,7 @@ def label_list(period_end: float = 3600.0, **changes: Any) -> LabelList:
 
 def rejected(offset: int = 7, **changes: Any) -> Rejected:
     values: dict[str, Any] = {
-        "reason": "not_json",
+        "reason": "malformed",
         "detail": "at byte 3",
         "topic": "generations",
         "partition": 2,

@@ -91,7 +91,7 @@ def test_a_dead_letter_is_the_record_as_it_came_and_headers_with_the_reason() ->
     headers = dict(message.headers)
     assert (message.key, message.value) == (b"\x00k", b"\xff{not json")
     assert headers["ce_type"] == b"driftgauge.dead_letter.recorded.v1"
-    assert headers["driftgauge-reason"] == b"not_json"
+    assert headers["driftgauge-reason"] == b"malformed"
     assert headers["driftgauge-detail"] == b"at byte 3"
     assert headers["driftgauge-topic"] == b"generations"
     assert headers["driftgauge-partition"] == b"2"

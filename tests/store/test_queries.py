@@ -120,8 +120,10 @@ def test_predictions_against_labels_of_live_responses(store: SqlStore, queries: 
 def test_dead_letters_by_reason_the_most_frequent_first(store: SqlStore, queries: StoreQueries) -> None:
     assert queries.rejected() == {}
     with store.transaction() as memory:
-        memory.emit([rejected(1), rejected(2, reason="late"), rejected(3, reason="late"), rejected(4, reason="no_id")])
-    assert list(queries.rejected().items()) == [("late", 2), ("no_id", 1), ("not_json", 1)]
+        memory.emit(
+            [rejected(1), *(rejected(n, reason="unmatched_label") for n in (2, 3)), rejected(4, reason="no_id")]
+        )
+    assert list(queries.rejected().items()) == [("unmatched_label", 2), ("malformed", 1), ("no_id", 1)]
 
 
 def test_alerts_of_a_span_in_order(store: SqlStore, queries: StoreQueries) -> None:

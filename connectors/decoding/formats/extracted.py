@@ -33,6 +33,7 @@ from driftgauge.models.events import (
     Label,
     Origin,
     Rejected,
+    RejectReason,
     Signal,
     SignalForm,
 )
@@ -150,7 +151,7 @@ class LabelValues(Struct, omit_defaults=True, tag_field="type", tag="label", kw_
 class Rejection(Struct, omit_defaults=True, tag_field="type", tag="rejected", kw_only=True):
     """A dead letter: the raw record, and why it could not be used."""
 
-    reason: str
+    reason: RejectReason
     detail: str
     key: bytes | None = None
     value: bytes | None = None

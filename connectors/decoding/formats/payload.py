@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from driftgauge.connectors.decoding.names import clean, name_of, problem_of_id
-from driftgauge.models.events import SEGMENT_UNKNOWN
+from driftgauge.models.events import SEGMENT_UNKNOWN, RejectReason
 
 Item = TypeVar("Item")
 
@@ -43,9 +43,9 @@ _NO_WORDS = frozenset({"", "null", "none"})
 
 
 class PayloadError(ValueError):
-    """A document cannot be used. ``reason`` is a snake_case word; the text never quotes the payload."""
+    """A document cannot be used. The text never quotes the payload."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
