@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.table import Table
 
 _COLUMNS = {
@@ -26,6 +27,11 @@ def recording_of(cell: Mapping[str, Any]) -> str:
     return names if cell["top_k"] is None else f"{names}, {cell['top_k']} alternatives"
 
 
+def add_column(table: Table, heading: str, justify: JustifyMethod = "right") -> None:
+    """Add a column that is never narrower than the longest word of its heading, so that no heading is cut."""
+    table.add_column(heading, justify=justify, min_width=max(map(len, heading.split())))
+
+
 def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each cell of one file, target and protocol."""
     first = cells[0]
@@ -34,7 +40,7 @@ def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("domain" if first["k"] is None else "k", no_wrap=True)
     for title in (*_COLUMNS.values(), *(f"top {share} %" for share in _KEPT)):
-        table.add_column(title, justify="right")
+        add_column(table, title)
     for cell in cells:
         table.add_row(*response_row(cell), style="bold" if cell["domain"] is None else None)
     return table

@@ -15,7 +15,7 @@ from rich.table import Table
 from driftgauge.agent.evaluation.figure import drawing
 from driftgauge.agent.evaluation.live import AGENT
 from driftgauge.agent.evaluation.ranking_trials import MEASURES, standard_error_of
-from driftgauge.agent.evaluation.response_view import draw_curves, recording_of, response_table
+from driftgauge.agent.evaluation.response_view import add_column, draw_curves, recording_of, response_table
 
 _COLUMNS = {
     "median_mae": "median MAE", "iqr": "IQR", "median_mae_outside": "MAE outside", "spearman": "rho",
@@ -94,7 +94,7 @@ def _cells_table(title: str, cells: Sequence[Mapping[str, Any]]) -> Table:
     """One row for each cell, one column for each of its fields."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in cells[0] if cells else ():
-        table.add_column(name.replace("_", " "))
+        add_column(table, name.replace("_", " "), "left")
     for cell in cells:
         table.add_row(*(value if isinstance(value, str) else _number(value) for value in cell.values()))
     return table
@@ -145,7 +145,7 @@ def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:
     table.add_column("method", no_wrap=True)
     shown = [name for name in _COLUMNS if any(cell.get(name) is not None for cell in cells)]
     for name in shown:
-        table.add_column(_COLUMNS[name], justify="right")
+        add_column(table, _COLUMNS[name])
     for cell in sorted(cells, key=lambda cell: (cell["median_mae"] is None, cell["median_mae"] or 0)):
         style = "bold" if cell["method"].startswith((default, AGENT)) else None
         table.add_row(cell["method"], *(_number(cell.get(name)) for name in shown), style=style)

@@ -190,6 +190,13 @@ def test_an_evaluation_is_shown_as_tables_and_as_a_picture(traffic: Path, tmp_pa
     assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("protocol", ["compositions", "responses", "labels"])
+def test_a_terminal_of_80_characters_shows_whole_headings(traffic: Path, protocol: Protocol) -> None:
+    console = Console(record=True, width=80)
+    console.print(render(evaluate([traffic], protocol, ks=(2,), max_compositions=1, labels=(5,))))
+    assert "\u2026" not in console.export_text()  # rich marks a cell that it cut
+
+
 def test_the_risk_coverage_curve_is_shown_as_a_table_and_as_a_picture(traffic: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     out, picture = tmp_path / "cells.json", tmp_path / "picture.svg"
