@@ -80,7 +80,7 @@ class Pieces:
         settings = self._batch.settings
         arrival = arrive(
             response.complete(), response.features(), settings.min_coverage,
-            response.form, response.observed_k, response.opening,
+            response.form, response.observed_k, response.opening, response.accumulator.n_tokens,
         )  # fmt: skip
         name = response.head.id
         if self._responses.is_known(name) and is_end_of(arrival, self._responses.row_of(name)):

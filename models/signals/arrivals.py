@@ -52,7 +52,7 @@ def with_features(
 
 def arrive(
     generation: Generation, features: Floats, min_coverage: float, form: SignalForm | None = None,
-    observed: ObservedK | None = None, first: Floats | None = None,
+    observed: ObservedK | None = None, first: Floats | None = None, n_tokens: int | None = None,
 ) -> Arrival:  # fmt: skip
     """Make an arrival of a response: decide whether its features can be used, and fill in k where it was not declared.
 
@@ -64,12 +64,16 @@ def arrive(
     form : the form of the signal when it differs from that of ``generation.signal``; None: it does not
     observed : k where the signal does not show it any more
     first : the opening where the signal does not show it any more
+    n_tokens : tokens that have an entry where the signal does not show them any more
     """
     signal = generation.signal
-    n_tokens = signal.n_tokens or generation.n_completion_tokens or 0
+    form = form or signal.form
+    n_listed = signal.n_tokens if n_tokens is None else n_tokens
     if generation.context.k is None and (observed := observed or observed_k(signal)):
         generation = replace(generation, context=with_k(generation.context, observed))
-    problem, coverage = None, _coverage(generation)
+    problem, coverage = None, 1.0
+    if form not in _FORMS_WITHOUT_PROFILE:
+        coverage = _coverage(generation, n_listed - signal.problems.get("not_computed", 0))
     if np.isnan(features).all():
         problem = "no_logprobs"
     elif is_uninformative(signal, generation.context):
@@ -82,7 +86,8 @@ def arrive(
     k_may_be_less = observed is not None and observed.may_be_less
     is_prompt_named = prompt_of(generation.slices) is not None
     shown = (opening(signal) if first is None else first) if is_prompt_named else None
-    return Arrival(generation, features, form or signal.form, n_tokens, problem, k_may_be_less, shown, coverage)
+    n_tokens = n_listed or generation.n_completion_tokens or 0
+    return Arrival(generation, features, form, n_tokens, problem, k_may_be_less, shown, coverage)
 
 
 def without_tokens(arrival: Arrival) -> Arrival:
@@ -112,13 +117,13 @@ def with_k(context: Context, observed: ObservedK | None) -> Context:
     return context if observed is None else replace(context, k=observed.k)
 
 
-def _coverage(generation: Generation) -> float:
+def _coverage(generation: Generation, n_computed: int) -> float:
     """Share of the generated tokens that have an entry, in [0, 1]; 1 when at most one has none: that is usual.
 
-    An entry that the server never computed does not count.
+    ``n_computed`` : tokens that have an entry, without those that the server never computed. Without a count of the
+    server, the share is 1. Reasoning tokens may lack entries.
     """
-    if generation.n_completion_tokens is None or generation.signal.form in _FORMS_WITHOUT_PROFILE:
+    if generation.n_completion_tokens is None:
         return 1.0
     expected = generation.n_completion_tokens - (generation.n_reasoning_tokens or 0)
-    n_listed = generation.signal.n_tokens - generation.signal.problems.get("not_computed", 0)
-    return 1.0 if n_listed >= expected - 1 else n_listed / expected
+    return 1.0 if n_computed >= expected - 1 else n_computed / expected

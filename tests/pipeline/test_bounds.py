@@ -126,6 +126,20 @@ def test_responses_in_pieces_beyond_the_bound_become_dead_letters() -> None:
     assert bound_reached(pipeline, "bounds.max_in_flight") == 5
 
 
+@pytest.mark.parametrize(("n_counted", "n_unusable"), [(None, 0), (140_001, 0), (300_000, 1)])
+def test_a_response_too_long_to_keep_its_profile_still_has_its_tokens_counted(
+    n_counted: int | None, n_unusable: int
+) -> None:
+    """Beyond 65,536 tokens only sums of the profile are kept."""
+    part = Signal(chosen_logprobs=np.full(70_000, -0.5, np.float32))
+    first, second = (replace(response(0), signal=part, n_completion_tokens=n_counted) for _ in range(2))
+    store = MemoryStore()
+    pipeline, _ = play([Chunk(first, 0, is_last=False), Chunk(second, 1, is_last=True)], store)
+    assert pipeline.state.counters["unusable_low_coverage"] == n_unusable
+    with store.transaction() as memory:
+        assert memory.responses(["r0"])["r0"].n_tokens == 140_000
+
+
 def test_labels_for_unknown_responses_beyond_the_bound_become_dead_letters() -> None:
     labels: list[Event] = [Label(f"l{n}", f"nowhere{n}", 1e6, 1.0) for n in range(20)]
     store = MemoryStore()
