@@ -95,7 +95,8 @@ def check_kafka(settings: Settings) -> str:
     connection = build.connection(settings)
     check_connection(connection)
     unused = {""} if settings.predictions.publish != "none" else {"", settings.kafka.topics.predictions}
-    wanted = {*build.topics_read(settings), *build.topics_written(settings).values()} - unused
+    read = {*build.topics_read(settings), *build.topics_extracted(settings)}
+    wanted = {*read, *build.topics_written(settings).values()} - unused
     missing = ", ".join(sorted(wanted - existing_topics(connection)))
     servers = ", ".join(settings.kafka.bootstrap_servers)
     if not missing:

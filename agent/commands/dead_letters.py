@@ -140,14 +140,9 @@ def _message(letter: DeadLetter, settings: Settings) -> Message | None:
 
     rejected = letter.rejected
     topic = rejected.topic or _topic_of_event(rejected, settings)
-    if rejected.value is None or topic not in {*build.topics_read(settings), *_extracted_topics(settings)}:
+    if rejected.value is None or topic not in {*build.topics_read(settings), *build.topics_extracted(settings)}:
         return None
     return Message(letter.seq, topic, rejected.key or b"", rejected.value, rejected.headers)
-
-
-def _extracted_topics(settings: Settings) -> tuple[str, ...]:
-    """The topics whose records reach this agent through extractors."""
-    return settings.extract.topics if settings.extract.to in settings.kafka.topics.generations else ()
 
 
 def _topic_of_event(rejected: Rejected, settings: Settings) -> str:

@@ -307,6 +307,11 @@ def topics_read(settings: Settings) -> tuple[str, ...]:
     return (*settings.kafka.topics.generations, *settings.kafka.topics.labels)
 
 
+def topics_extracted(settings: Settings) -> tuple[str, ...]:
+    """Topics whose records reach the agent through extractors."""
+    return settings.extract.topics if settings.extract.to in settings.kafka.topics.generations else ()
+
+
 def topics_written(settings: Settings) -> Topics:
     """Topics the agent writes, by kind of output; an output with an empty topic is not published."""
     topics = settings.kafka.topics

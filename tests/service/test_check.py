@@ -164,3 +164,6 @@ def test_missing_topics_are_named_and_not_created(broker: str) -> None:
     found = check_kafka(settings(**given, kafka__topics__labels=f"{name}-labels", kafka__create_topics=True))
     assert found.endswith(f"these topics are made at the first start: {name}-labels")
     assert f"{name}-labels" not in existing_topics(KafkaConnection((broker,)))
+    extracted = {"kafka__topics__labels": "", "extract__to": f"{name}-in", "extract__topics": f"{name}-raw"}
+    with pytest.raises(ConnectorError, match=f"do not exist: {name}-raw "):
+        check_kafka(settings(**given, **extracted))
