@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console, RenderableType
 
 from driftgauge.agent.commands.options import (
     ConfigOption,
@@ -32,16 +33,12 @@ INAPPLICABLE: Mapping[Protocol, tuple[str, ...]] = {
     "selection": _NOT_FOR_DRAWS,
     "ranking": _NOT_FOR_DRAWS,
     "segments": (*_NOT_FOR_DRAWS, "confidence_level"),
-    "drift": (*_COMPOSED, "labels", "confidence_level"),
+    "drift": (*_COMPOSED, "labels", "confidence_level", "per_domain"),
 }
 """Parameters of `evaluate` that a protocol does not use; the others use neither ``repeats`` nor those of streams."""
 
 DRAWS, SHUFFLES = 50, 10
 """Default of ``repeats``, for `selection`, `ranking` and `segments`, and for `drift`."""
-
-
-FILE_WIDTH = 140
-"""Characters of a line that is not shown on a terminal: no cell of a wide table is cut."""
 
 
 def drawable(path: Path | None) -> Path | None:
@@ -76,6 +73,9 @@ def evaluate(
     confidence_level: Annotated[
         float, typer.Option(min=0.01, max=0.999, help="Probability with which intervals should contain the truth.")
     ] = 0.9,
+    per_domain: Annotated[
+        int, typer.Option(min=20, help="Labelled responses of each domain that are used, drawn by the seed.")
+    ] = 2_000,
     repeats: Annotated[
         int | None, typer.Option(min=1, help=f"Draws of labels ({DRAWS}); shuffles of `drift` ({SHUFFLES}).")
     ] = None,
@@ -117,27 +117,25 @@ def evaluate(
     with stage_progress() as show:
         if protocol == "selection":
             several = [n for n in counts if n > 1]
-            result = selection(traffic, several, repeats or DRAWS, seed, jobs, show, confidence_level=confidence_level)
-            console.print(selection_table(result))
+            result = selection(traffic, several, repeats or DRAWS, seed, jobs, show, confidence_level, per_domain)
+            print_whole(selection_table(result))
         elif protocol == "ranking":
-            result = ranking(traffic, counts, repeats or DRAWS, seed, jobs, show, confidence_level=confidence_level)
-            console.print(ranking_tables(result))
+            result = ranking(traffic, counts, repeats or DRAWS, seed, jobs, show, confidence_level, per_domain)
+            print_whole(ranking_tables(result))
         elif protocol == "segments":
-            result = segments(traffic, [n for n in counts if n], repeats or DRAWS, seed, jobs, show)
-            console.print(segments_table(result))
+            result = segments(traffic, [n for n in counts if n], repeats or DRAWS, seed, jobs, show, per_domain)
+            print_whole(segments_table(result))
         elif protocol == "drift":
             plan, agent = LabelPlan(label_delay, label_fraction), pipeline_settings(settings_from(config, overrides))
             result = drift(traffic, needed(target), plan, repeats or SHUFFLES, seed, jobs, show, agent, rate)
-            if not console.is_terminal:
-                console.width = FILE_WIDTH
-            console.print(drift_tables(result))
+            print_whole(drift_tables(result))
         else:
             result = evaluation.evaluate(
                 traffic, protocol, ks, max_compositions, counts, target,
                 feature_set=feature_set, top_k=cuts, seed=seed, jobs=jobs, progress=show,
-                confidence_level=confidence_level,
+                confidence_level=confidence_level, per_domain=per_domain,
             )  # fmt: skip
-            console.print(render(result))
+            print_whole(render(result))
     for line in account_lines(result):
         print_line(line)
     write_json(out, result)
@@ -145,6 +143,12 @@ def evaluate(
         html.write_text(to_page(result, protocol), encoding="utf-8")
     if picture is not None:
         plot(result, picture)
+
+
+def print_whole(tables: RenderableType) -> None:
+    """Print tables of which no cell is cut: a terminal that is narrower than they are wraps their lines."""
+    needed = console.measure(tables, options=console.options.update_width(10_000)).maximum
+    Console(width=max(console.width, needed)).print(tables)
 
 
 def needed(target: Path | None) -> Path:

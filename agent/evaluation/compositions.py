@@ -39,6 +39,9 @@ TRAIN_SHARE = 0.8
 MIN_ROWS = 20
 """Labelled responses a domain of a recording needs to be evaluated."""
 
+PER_DOMAIN = 2_000
+"""Labelled responses of a domain that are used by default: the time of every protocol grows with them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
@@ -64,10 +67,16 @@ def unseen(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
-def read_traffic(path: Path, feature_set: FeatureSet = DEFAULT_SPEC.set, top_k: int | None = None) -> Traffic:
+def read_traffic(
+    path: Path, feature_set: FeatureSet = DEFAULT_SPEC.set, top_k: int | None = None, *,
+    per_domain: int = PER_DOMAIN, seed: int = 0,
+) -> Traffic:  # fmt: skip
     """Read a recording; responses without a label and domains with fewer than `MIN_ROWS` of them are left out.
 
-    ``top_k`` is the number of alternatives of a token that are used; None: all of them (`Recording.with_top_k`).
+    Parameters
+    ----------
+    top_k : number of alternatives of a token that are used; None: all of them (`Recording.with_top_k`)
+    per_domain : labelled responses of a domain that are used, drawn by the seed where there are more
 
     Raises
     ------
@@ -77,9 +86,15 @@ def read_traffic(path: Path, feature_set: FeatureSet = DEFAULT_SPEC.set, top_k: 
     recording = read_recording(path).with_top_k(top_k)
     correct = np.asarray(recording.labels, dtype=np.float64)
     known = {str(d): np.flatnonzero((recording.domain == d) & ~np.isnan(correct)) for d in np.unique(recording.domain)}
-    rows = {domain: at for domain, at in known.items() if len(at) >= MIN_ROWS}
-    used, labelled = (sum(map(len, group.values())) for group in (rows, known))
-    left_out = {"unlabelled": len(recording) - labelled, f"domain_below_{MIN_ROWS}_labels": labelled - used}
+    enough = {domain: at for domain, at in known.items() if len(at) >= MIN_ROWS}
+    draw = np.random.default_rng(seed)
+    rows = {domain: np.sort(draw.permutation(at)[:per_domain]) for domain, at in enough.items()}
+    used, usable, labelled = (sum(map(len, group.values())) for group in (rows, enough, known))
+    left_out = {
+        "unlabelled": len(recording) - labelled,
+        f"domain_below_{MIN_ROWS}_labels": labelled - usable,
+        f"domain_beyond_{per_domain}_labels": usable - used,
+    }
     account = Account(used, dead_letters=+Counter(left_out))
     if not rows:
         text = f"{path}: no domain has {MIN_ROWS} labelled responses. {' '.join(account_lines(account))}"

@@ -19,6 +19,7 @@ import numpy as np
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.evaluation.alarm_trials import alarm_cells
 from driftgauge.agent.evaluation.compositions import (
+    PER_DOMAIN,
     Bench,
     CachedForests,
     Domains,
@@ -75,6 +76,7 @@ def evaluate(
     jobs: int = 1,
     progress: Progress = unseen,
     confidence_level: float = 0.9,
+    per_domain: int = PER_DOMAIN,
 ) -> dict[str, Any]:
     """Run one protocol on every file.
 
@@ -87,6 +89,7 @@ def evaluate(
     feature_set : what forests and thresholds read; the published methods read the published features
     top_k : numbers of alternatives of a token that the recordings are cut to, one after another; None: all
     confidence_level : of the intervals whose coverage and width are measured
+    per_domain : labelled responses of a domain that are used, drawn by the seed where there are more
 
     Returns
     -------
@@ -106,8 +109,9 @@ def evaluate(
     estimated: list[Cell] = []
     accounts: dict[str, Any] = {}
     for path, cut in itertools.product(paths, top_k):
-        other = None if target is None else read_traffic(target, feature_set, cut)
-        bench = Bench(read_traffic(path, feature_set, cut), other, seed, confidence_level)
+        read = partial(read_traffic, feature_set=feature_set, top_k=cut, per_domain=per_domain, seed=seed)
+        other = None if target is None else read(target)
+        bench = Bench(read(path), other, seed, confidence_level)
         accounts |= {} if other is None else {str(target): other.account.to_json()}
         accounts[str(path)] = bench.source.account.to_json()
         names = bench.source.name, None if other is None else other.name

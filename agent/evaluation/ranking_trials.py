@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from driftgauge.agent.core.settings import PipelineSettings
-from driftgauge.agent.evaluation.compositions import Bench, Progress, read_traffic
+from driftgauge.agent.evaluation.compositions import PER_DOMAIN, Bench, Progress, read_traffic
 from driftgauge.agent.evaluation.entropy_sentinel import fit_sentinel_forest
 from driftgauge.agent.evaluation.left_out_domains import LeftOutDomain, left_out_domains
 from driftgauge.models.acquire.ranking import TOP, Candidate, rank
@@ -41,7 +41,7 @@ Stated = dict[int, list[tuple[float, bool]]]
 
 def ranking(
     paths: Sequence[Path], labels: Sequence[int], repeats: int, seed: int, jobs: int, progress: Progress,
-    confidence_level: float = 0.9,
+    confidence_level: float = 0.9, per_domain: int = PER_DOMAIN,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the data list and what it replaces on every file; ``labels`` are numbers of labels of each domain.
 
@@ -66,7 +66,7 @@ def ranking(
     stated: Stated = defaultdict(list)
     accounts: dict[str, Any] = {}
     for path in paths:
-        bench = Bench(read_traffic(path), None, seed, confidence_level)
+        bench = Bench(read_traffic(path, per_domain=per_domain, seed=seed), None, seed, confidence_level)
         accounts[str(path)] = bench.source.account.to_json()
         trials = _Trials(bench, list(left_out_domains(bench, TOP + 1, jobs, progress)), stated)
         for done, n in enumerate(labels, start=1):

@@ -11,7 +11,7 @@ from rich.table import Table
 
 _COLUMNS = {
     "n": "n", "accuracy": "accuracy", "brier": "Brier", "log_loss": "log loss", "auroc": "AUROC",
-    "calibration_error": "calibration error", "aurc": "AURC", "aurc_best": "best AURC",
+    "calibration_error": "calib. error", "aurc": "AURC", "aurc_best": "best AURC",
 }  # fmt: skip
 _KEPT = (80, 50)
 """Shares kept, in percent, for which the table has the accuracy."""
@@ -28,8 +28,8 @@ def recording_of(cell: Mapping[str, Any]) -> str:
 
 
 def add_column(table: Table, heading: str, justify: JustifyMethod = "right") -> None:
-    """Add a column that is never narrower than the longest word of its heading, so that no heading is cut."""
-    table.add_column(heading, justify=justify, min_width=max(map(len, heading.split())))
+    """Add a column of which nothing is cut; its heading has a word on each line, so that the column is narrow."""
+    table.add_column("\n".join(heading.split()), justify=justify, no_wrap=True)
 
 
 def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
@@ -39,7 +39,7 @@ def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     title = f"{recording_of(first)}, single responses, {way}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("domain" if first["k"] is None else "k", no_wrap=True)
-    for title in (*_COLUMNS.values(), *(f"top {share} %" for share in _KEPT)):
+    for title in (*_COLUMNS.values(), *(f"top {share}%" for share in _KEPT)):
         add_column(table, title)
     for cell in cells:
         table.add_row(*response_row(cell), style="bold" if cell["domain"] is None else None)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from driftgauge.agent.evaluation.compositions import Progress, Traffic, in_parallel, read_traffic
+from driftgauge.agent.evaluation.compositions import PER_DOMAIN, Progress, Traffic, in_parallel, read_traffic
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.slices.grouping import SlicePlan, slice_name
@@ -57,8 +57,9 @@ class Found(NamedTuple):
 
 
 def segments(
-    paths: Sequence[Path], labels: Sequence[int], repeats: int, seed: int, jobs: int, progress: Progress
-) -> dict[str, Any]:
+    paths: Sequence[Path], labels: Sequence[int], repeats: int, seed: int, jobs: int, progress: Progress,
+    per_domain: int = PER_DOMAIN,
+) -> dict[str, Any]:  # fmt: skip
     """Measure the search on every file; ``labels`` are numbers of labels of each domain, ``repeats`` of trials a cell.
 
     Returns
@@ -83,7 +84,7 @@ def segments(
         for fall in (FALLS if planted != "none" else (0.0,))
     ]
     for path in paths:
-        traffic = read_traffic(path)
+        traffic = read_traffic(path, per_domain=per_domain, seed=seed)
         accounts[str(path)] = traffic.account.to_json()
         numbered = [(trial, i) for trial in every for i in range(repeats * (1 if trial.fall else 10))]
         results = in_parallel(jobs, partial(_run, traffic, plan, seed), numbered)

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from driftgauge.agent.evaluation.compositions import Bench, Progress, read_traffic
+from driftgauge.agent.evaluation.compositions import PER_DOMAIN, Bench, Progress, read_traffic
 from driftgauge.agent.evaluation.label_trials import Interval, of_estimator, outcome
 from driftgauge.agent.evaluation.left_out_domains import LeftOutDomain, left_out_domains
 from driftgauge.models.acquire.sampling import DEFAULT_PLAN, Plan, draw
@@ -30,7 +30,7 @@ Outcomes = dict[tuple[str, str, int], list[Float64s]]  # of a plan, an estimator
 
 def selection(
     paths: Sequence[Path], labels: Sequence[int], repeats: int, seed: int, jobs: int, progress: Progress,
-    confidence_level: float = 0.9,
+    confidence_level: float = 0.9, per_domain: int = PER_DOMAIN,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure every plan on every file; ``labels`` are positive and at most half of the responses are drawn.
 
@@ -48,7 +48,7 @@ def selection(
     cells: list[dict[str, Any]] = []
     accounts: dict[str, Any] = {}
     for path in paths:
-        bench = Bench(read_traffic(path), None, seed, confidence_level)
+        bench = Bench(read_traffic(path, per_domain=per_domain, seed=seed), None, seed, confidence_level)
         accounts[str(path)] = bench.source.account.to_json()
         found = _trials(bench, labels, repeats, jobs, progress)
         cells += [{"file": bench.source.name, **cell} for cell in _cells(found)]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,19 @@ def test_domains_with_too_few_held_out_rows_are_left_out(tmp_path: Path) -> None
     assert all(np.isfinite(cell["median_mae"]) for cell in cells)
 
 
+@pytest.mark.parametrize("protocol", ["compositions", "responses", "live"])
+def test_of_a_long_recording_some_responses_of_each_domain_are_used_drawn_by_the_seed(
+    tmp_path: Path, protocol: Protocol
+) -> None:
+    path = recording(tmp_path / "long.npz", domains=3, size=60)
+    measured = partial(evaluate, [path], protocol, ks=(2,), max_compositions=1, labels=(5,), per_domain=25)
+    first, again, other = measured(seed=1), measured(seed=1), measured(seed=2)
+    account = first["accounts"][str(path)]
+    assert (account["used"], account["reasons"]) == (75, {"domain_beyond_25_labels": 105})
+    assert first["cells"] == again["cells"]
+    assert first["cells"] != other["cells"] or first["responses"] != other["responses"]
+
+
 def test_a_file_that_is_not_a_recording_raises(tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     with pytest.raises(ConnectorError, match="cannot be read"):
@@ -190,11 +204,13 @@ def test_an_evaluation_is_shown_as_tables_and_as_a_picture(traffic: Path, tmp_pa
     assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("protocol", ["compositions", "responses", "labels"])
-def test_a_terminal_of_80_characters_shows_whole_headings(traffic: Path, protocol: Protocol) -> None:
-    console = Console(record=True, width=80)
-    console.print(render(evaluate([traffic], protocol, ks=(2,), max_compositions=1, labels=(5,))))
-    assert "\u2026" not in console.export_text()  # rich marks a cell that it cut
+@pytest.mark.parametrize("protocol", ["compositions", "responses", "ranking"])
+def test_no_cell_is_cut_however_narrow_the_terminal_is(traffic: Path, protocol: str) -> None:
+    options = ["--k", "2", "--max-compositions", "1"] if protocol == "compositions" else []
+    few = ["--repeats", "2", "--labels", "5"] if protocol == "ranking" else options
+    ended = CliRunner().invoke(app, ["evaluate", str(traffic), "--protocol", protocol, *few], env={"COLUMNS": "40"})
+    assert ended.exit_code == 0
+    assert "\u2026" not in ended.output  # rich marks a cell that it cut
 
 
 def test_the_risk_coverage_curve_is_shown_as_a_table_and_as_a_picture(traffic: Path, tmp_path: Path) -> None:
