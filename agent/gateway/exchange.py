@@ -272,6 +272,10 @@ class Exchange:
 
     def _end_stream(self, strip: StreamStrip) -> bytes:
         rest = strip.end()
+        self._collect(strip)
+        return rest
+
+    def _collect(self, strip: StreamStrip) -> None:
         counts = self._capture.counts
         counts.stripped_bytes += strip.stripped_bytes
         counts.unreadable_lines += strip.unreadable_lines
@@ -279,7 +283,6 @@ class Exchange:
         found = self._collector.finish()
         self._settle("got" if self._collector.n_tokens else "not_got")
         self._publish(found)
-        return rest
 
     def _end_body(self) -> bytes:
         body = b"".join(self._parts or ())
@@ -307,13 +310,18 @@ class Exchange:
         self._capture.counts.lost.update(found.dropped)
 
     def fail(self, reason: str) -> None:
-        """The answer was cut off: ``client_gone``, ``upstream_broken``, or there was none: ``no_answer``."""
+        """The answer was cut off: ``client_gone``, ``upstream_broken``, or there was none: ``no_answer``.
+
+        Many clients leave at ``[DONE]`` or at the reason of the end: choices that have ended are whole all the same.
+        """
         if self._is_over:
             return
         if reason == "no_answer":
             self._settle("failed")
             self._settle_passed(failed=True)
-        if self._facts is not None and self.kind != "passed":
+        if self._strip is not None and self._collector is not None and self._collector.has_end:
+            self._collect(self._strip)
+        elif self._facts is not None and self.kind != "passed":
             self._lose(reason)
         self._close()
 

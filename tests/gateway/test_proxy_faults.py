@@ -266,6 +266,31 @@ def test_a_client_that_leaves_in_the_middle_ends_the_request_upstream(body: byte
     run(work())
 
 
+@pytest.mark.parametrize(("leaves_at", "others"), [(b"[DONE]", []), (b'"finish_reason":"stop"', []), (b"[DONE]", [1])])
+def test_a_choice_that_has_ended_gives_its_event_though_its_client_leaves(leaves_at: bytes, others: list[int]) -> None:
+    async def work() -> None:
+        async def stays_open(hit: Hit, line: Line) -> None:
+            answer = answer_of(hit)
+            first = answer[: answer.index(b"\n\n") + 2]
+            await line.stream_head()
+            for other in others:  # these go on
+                await line.chunk(first.replace(b'"index":0', b'"index":%d' % other))
+            await line.chunk(answer[: answer.index(leaves_at) + len(leaves_at) + 20])
+            assert await line.reader.read() == b""
+
+        async with gateway(stays_open) as there:
+            reader, writer = await opened(there, request(STREAM))
+            await reader.readuntil(leaves_at)
+            writer.close()
+            await there.settled()
+            [event] = there.events()
+            assert event.signal.n_tokens == 3
+            assert there.counts.lost == ({"no_logprobs": 1} if others else {})
+            assert there.counts.asked == {"got": 1}
+
+    run(work())
+
+
 def test_a_client_that_does_not_read_slows_the_upstream_down() -> None:
     async def work() -> None:
         line_of = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 10_000)

@@ -111,6 +111,11 @@ class StreamCollector:
         self.n_tokens = 0
         self._reserve(BATCH_BYTES)
 
+    @property
+    def has_end(self) -> bool:
+        """Whether the upstream has said how a choice ended: nothing of that choice can follow."""
+        return self._final is not None or any(choice.finish_reason is not None for choice in self._choices.values())
+
     def fail(self, problem: str) -> None:
         """Give this stream up, for this reason; it goes on without being collected."""
         self._problem = self._problem or problem
