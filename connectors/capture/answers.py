@@ -6,6 +6,8 @@ when it reads the event.
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -22,9 +24,14 @@ from driftgauge.models.events import SEGMENT_UNKNOWN, Chunk, Context, Event, Gen
 
 Value = TypeVar("Value")
 
+_MAY_REPEAT = re.compile(r"(?:(?:chat)?cmpl-|resp_)?\d{1,6}(#\d+)?")
+"""Ids that a server soon gives again: Ollama draws a number below 999, LMDeploy counts from 1 after each start."""
+
 
 def responses_in(decoder: Decoder, answer: bytes, received: float) -> tuple[list[Generation], Counter[str]]:
     r"""The choices of an answer, and why the others gave none, as reasons with their counts.
+
+    Each has an id of its own, also where the answer has none.
 
     Parameters
     ----------
@@ -39,12 +46,35 @@ def responses_in(decoder: Decoder, answer: bytes, received: float) -> tuple[list
     >>> response.id, response.signal.chosen_logprobs.tolist(), dropped
     ('r', [-0.5], Counter())
     """
-    events, errors = decoder.read(Record("", 0, 0, None, answer, (), received))
+    own = f"tap-{secrets.token_hex(12)}"
+    events, errors = decoder.read(Record(own, 0, 0, None, answer, (), received))
     dropped: Counter[str] = Counter(error.reason for error in errors)
     found = [event for event in events if isinstance(event, Generation)] or _assembled(events, dropped)
     with_tokens = [generation for generation in found if generation.signal.n_tokens]
     dropped["no_logprobs"] += len(found) - len(with_tokens)
-    return with_tokens, +dropped
+    return [uniquely_named(one, f"{own}/{number}") for number, one in enumerate(with_tokens)], +dropped
+
+
+def uniquely_named(generation: Generation, own: str) -> Generation:
+    """The same response under an id that no other has; one that its server may give again becomes a further id.
+
+    Parameters
+    ----------
+    own : an id that was made for the answer
+
+    Examples
+    --------
+    >>> for name in ("chatcmpl-8f3a09c2", "chatcmpl-520", "chatcmpl-520#1"):
+    ...     named = uniquely_named(Generation(name, 0.0, "", Context(), Signal()), "own")
+    ...     print(named.id, named.aliases)
+    chatcmpl-8f3a09c2 ()
+    own ('chatcmpl-520',)
+    own#1 ('chatcmpl-520#1',)
+    """
+    found = _MAY_REPEAT.fullmatch(generation.id)
+    if found is None:
+        return generation
+    return replace(generation, id=own + (found[1] or ""), aliases=(generation.id, *generation.aliases))
 
 
 def _assembled(events: Iterable[Event], dropped: Counter[str]) -> list[Generation]:

@@ -44,7 +44,8 @@ def test_the_event_of_an_answer_says_what_the_answer_says(fixture: Fixture) -> N
         for name in ("mean_chosen_logprob", "mean_entropy", "mean_tail_mass"):
             assert one[name] == (other[name] and pytest.approx(other[name], abs=5e-3, rel=5e-3)), name
         assert one["segments"].get("reasoning") == other["segments"].get("reasoning")
-        assert one["id"] == other["id"] or other["id"].startswith("t/0/0")
+        names = [name for found in agent_reads(events) for name in (found.id, *found.aliases)]
+        assert other["id"] in names or other["id"].startswith("t/0/0")
 
 
 def published(value: bytes, tap_options: dict[str, Any] | None = None, **more: Any) -> list[Generation]:
@@ -52,6 +53,14 @@ def published(value: bytes, tap_options: dict[str, Any] | None = None, **more: A
     Tap(lambda key, value: events.append((key, value)), **tap_options or {}).take(value, 1.7e9, **more)
     assert all(b"secret" not in value for _, value in events)
     return agent_reads(events)
+
+
+@pytest.mark.parametrize("name", ["", None, "chatcmpl-520", "cmpl-7", "resp_99", "12"])
+def test_responses_of_servers_that_name_none_or_repeat_their_ids_stay_apart(name: str | None) -> None:
+    value = answer(id=name)
+    found = [one for _ in range(2) for one in published(b"[%s,%s]" % (value, value))]
+    assert len({one.id for one in found}) == 4
+    assert all(one.id != name and name in (*one.aliases, "", None) for one in found)
 
 
 def test_the_context_is_that_of_the_answer_then_of_the_request_then_of_the_tap() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Generation
 from tests.decode.payloads import FOLDER
-from tests.gateway.upstream import ALL, Gateway, Hit, answer_of, gateway, run, says
+from tests.gateway.upstream import ALL, Gateway, Hit, Line, answer_of, gateway, run, says
 
 CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "secret question"}]}
@@ -224,6 +225,23 @@ def test_other_routes_pass_with_their_very_target_body_and_headers(target: str) 
             assert b'etag: "e"' in answer.lower()
             assert b"server: driftgauge" in answer.lower()
             assert there.counts.requests == {"passed": 1}
+
+    run(work())
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_responses_of_a_server_that_repeats_its_ids_stay_apart(is_stream: bool) -> None:
+    async def as_ollama_does(hit: Hit, line: Line) -> None:
+        body = re.sub(rb'"id": ?"r"', b'"id":"chatcmpl-520"', answer_of(hit))
+        await line.whole(body, content_type="text/event-stream" if is_stream else "application/json")
+
+    async def work() -> None:
+        async with gateway(as_ollama_does) as there:
+            for _ in range(2):
+                assert (await post(there, {**BODY, "stream": is_stream}))[0] == 200
+            first, second = there.events()
+            assert first.id != second.id
+            assert first.aliases == second.aliases == ("chatcmpl-520",)
 
     run(work())
 

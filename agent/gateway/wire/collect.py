@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from driftgauge.agent.gateway.wire.answers import ERRORS
 from driftgauge.agent.gateway.wire.plan import Api
 from driftgauge.connectors.base import Record
-from driftgauge.connectors.capture.answers import responses_in
+from driftgauge.connectors.capture.answers import responses_in, uniquely_named
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.documents import read_document
 from driftgauge.connectors.decoding.event_maker import EventMaker, Limits
@@ -157,7 +157,7 @@ def event_of(generation: Generation, facts: Facts, choice: str) -> Event:
     """The event of one choice; ``choice`` is what its names end in, such as ``#1``."""
     aliases = tuple(f"{name}{choice}" for name in facts.traced)
     embedding = np.frombuffer(facts.embedding, dtype="<f4") if facts.embedding else None
-    made = replace(generation, aliases=aliases, embedding=embedding)
+    made = uniquely_named(replace(generation, aliases=aliases, embedding=embedding), facts.key)
     return Event(f"{facts.key}{choice}".encode(), encode_generation(made))
 
 
