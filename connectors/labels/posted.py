@@ -1,7 +1,8 @@
 """Labels that a client posts: a label event as docs/events.md describes it, or a list of some, in JSON.
 
 Two fields may be left out: ``event_time``, which is then the time of receipt, and ``label_id``, which is then made of
-the response and the annotator, so that a later verdict of the same annotator corrects the former.
+the response and the annotator, so that a later verdict of the same annotator corrects the former. A field that is null
+counts as left out, but for ``correct``.
 
 Unknown fields do no harm, as in every event; they are named, because they may be misspelt.
 """
@@ -68,8 +69,9 @@ def posted_labels(body: bytes, scale: LabelScale, now: float) -> PostedLabels:
 
 def _label(document: Any, scale: LabelScale, now: float, place: str) -> Label:
     try:
-        if isinstance(document, dict):
-            document = {"type": "label", "event_time": now, "label_id": default_label_id(document), **document}
+        if isinstance(document, dict):  # many clients write null for what they leave out
+            given = {name: value for name, value in document.items() if value is not None or name == "correct"}
+            document = {"type": "label", "event_time": now, "label_id": default_label_id(given), **given}
         event = to_event(msgspec.convert(document, LabelEvent), scale=scale)
     except (PayloadError, msgspec.ValidationError) as error:
         reason = error.reason if isinstance(error, PayloadError) else "invalid_value"

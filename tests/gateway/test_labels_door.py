@@ -67,6 +67,16 @@ def test_a_thumbs_up_needs_only_the_response_and_a_later_thumbs_down_corrects_it
     assert down.correct == 0.0
 
 
+def test_a_field_that_is_null_counts_as_left_out() -> None:
+    taken = Taken()
+    left_out = ("label_id", "event_time", "annotator_kind", "annotator_id", "source", "scale", "version")
+    assert post({"response_id": "r-1", "correct": True, **dict.fromkeys(left_out)}, taken).status == 202
+    assert post({"response_id": "r-1", "correct": True}, taken).status == 202
+    first, second = taken.labels()
+    assert first == second
+    assert post({"response_id": "r-1", "correct": None, "supersedes": None}).status == 422
+
+
 def test_verdicts_of_different_annotators_are_different_labels() -> None:
     taken = Taken()
     for more in (
