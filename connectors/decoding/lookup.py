@@ -89,6 +89,15 @@ class Lookup:
                 return self._rewritten(name)
         return ""
 
+    def names(self, sources: Values) -> set[str]:
+        """The names in a list, or the name, at the first path that has any."""
+        for path in self.paths:
+            value = sources.value(path)
+            found = map(name_of, value if isinstance(value, list) else [value])
+            if names := {self._rewritten(name) for name in found if name}:
+                return names
+        return set()
+
     def id(self, sources: Values) -> str:
         """The name as an identifier: text is left as it is; "" where no path has a value."""
         for path in self.paths:

@@ -55,7 +55,8 @@ class LabelMapping:
     records : paths to lists of records in a document, such as ``items.*``; the first that is there counts, and without
         one the document is the record
     each : paths to lists of labels in a record, such as ``annotations.*.result.*``; the first that is there counts
-    fields : by name in `FIELDS`
+    fields : by name in `FIELDS`. Where several choices may be made at once, ``correct`` leads to their list; choices
+        that say different things are no label, and withdraw an earlier one
     scale : of the scores; None: that of the settings
     names : questions or scores that are labels; empty: all. A record without a name is not asked for one
     skip : values by path; a record with one of them is no label
@@ -116,7 +117,10 @@ class LabelMapping:
         elif name and self.names and name not in self.names:
             yield Refusal("other_name", f"{shown(name)} is none of the names that are labels: {', '.join(self.names)}")
         elif not _holds(self.withdraw, item):
-            yield self._event(item, name, is_withdrawn=False)
+            event = self._event(item, name, is_withdrawn=False)
+            yield event
+            if isinstance(event, Refusal) and event.reason == "ambiguous_value":  # nor does an earlier choice hold
+                yield self._event(item, name, is_withdrawn=True)
         elif name:
             yield self._event(item, name, is_withdrawn=True)
         else:
@@ -128,14 +132,16 @@ class LabelMapping:
         event |= {text: value for text in _TEXTS if (value := self._find(text).name(item))}
         if not (response_id := self._find("response_id").id(item)):
             return Refusal("no_response_id", "no value at the path of response_id")
-        correct = self._find("correct").name(item)
-        if not (correct or is_withdrawn):
+        said = self._find("correct").names(item)
+        if not (said or is_withdrawn):
             return Refusal("no_value", "no value at the path of correct")
+        if len(said) > 1 and not is_withdrawn:
+            return Refusal("ambiguous_value", f"several choices that differ: {shown(', '.join(sorted(said)))}")
         event_time = _time_at(self._find("event_time"), item) or _time_of(event.get("event_time"))
         if event_time is None:
             return Refusal("invalid_time", "no time between the years 2000 and 2100 at the path of event_time")
         probability = self._find("inclusion_probability").name(item) or event.get("inclusion_probability")
-        event |= {"response_id": response_id, "event_time": event_time, "correct": correct}
+        event |= {"response_id": response_id, "event_time": event_time, "correct": min(said, default="")}
         event["inclusion_probability"] = None if probability is None else _number(probability)
         event["label_id"] = self._label_id(item, event, name)
         return event | {"correct": None, "supersedes": event["label_id"]} if is_withdrawn else event

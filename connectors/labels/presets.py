@@ -46,7 +46,7 @@ LABEL_STUDIO = LabelMapping(
         "response_id": _at("data.response_id", "task.data.response_id", "response_id"),
         "label_id": _at(*_under(_ANNOTATIONS, "id"), "annotation_id"),
         "correct": _verdict(
-            *_under(_RESULTS, "value.choices.0", "value.rating", "value.number"), "{name}", "{name}.choices.0"
+            *_under(_RESULTS, "value.choices", "value.rating", "value.number"), "{name}", "{name}.choices"
         ),
         "event_time": _at(*_under(_ANNOTATIONS, "updated_at"), "updated_at"),
         "annotator_id": _at(*_under(_ANNOTATIONS, "completed_by", "completed_by.id"), "annotator", "annotator.id"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,6 +90,34 @@ def test_label_studio_a_changed_annotation_corrects_its_label() -> None:
 
 def test_label_studio_a_deletion_names_no_response() -> None:
     assert refused_in("label-studio_webhooks.jsonl") == {"skipped": 2, "no_response_id": 1}
+
+
+def verdicts(preset: str, record: Mapping[str, Any]) -> list[float | str | None]:
+    """What a record says: the truth, None for a withdrawal, or the reason why it gives no label."""
+    return [one.reason if isinstance(one, Refusal) else one.correct for one in PRESETS[preset].read(record)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        (["wrong"], [0.0]),
+        (["correct", "Good"], [1.0]),
+        (["correct", "wrong"], ["ambiguous_value", None]),
+        (["wrong", "impolite"], ["ambiguous_value", None]),
+        ([], ["no_value"]),
+    ],
+)
+def test_several_choices_are_a_label_where_they_say_the_same(
+    choices: list[str], expected: list[float | str | None]
+) -> None:
+    at = "2026-01-26T09:00:00Z"
+    result = {"from_name": "correct", "type": "choices", "value": {"choices": choices}}
+    task = {"data": {"response_id": "r"}, "annotations": [{"id": 4, "result": [result], "updated_at": at}]}
+    short_task = {"response_id": "r", "annotation_id": 4, "correct": {"choices": choices}, "updated_at": at}
+    answered = {"id": "a", "values": {"correct": {"value": choices}}, "status": "submitted", "updated_at": at}
+    assert verdicts("label-studio", task) == expected
+    assert verdicts("label-studio", short_task) == expected
+    assert verdicts("argilla", {"external_id": "r", "responses": [answered]}) == expected
 
 
 def test_argilla_drafts_are_no_labels_and_a_discarded_response_withdraws() -> None:
