@@ -16,8 +16,9 @@ from driftgauge.connectors.annotation.tasks import Task
 ANSWERS = ("correct", "annotator_id", "event_time")
 """Empty columns of a CSV file, for the annotator; ``driftgauge labels import --from csv`` reads them."""
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-"""Also behind apostrophes, so that an import can take the one away that is put before it."""
+_CHANGED = re.compile(r"'*(?:[=+\-@\t\r]|(?![1-9]\d{0,10}$)\d[\d.,:/eE+ -]*$)")
+"""What a spreadsheet takes for a formula, or for a number or a date that it writes in another way: 007, 1e5, 1/2. Also
+behind apostrophes, so that an import can take the one away that is put before it."""
 
 
 def write_tasks(path: Path, tasks: Sequence[Task], kind: Literal["csv", "jsonl"]) -> None:
@@ -49,5 +50,5 @@ def _csv(tasks: Sequence[Task]) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """A text that no spreadsheet takes for a formula: responses and ids may be anything."""
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    """A text that a spreadsheet leaves as it is: responses and ids may be anything."""
+    return f"'{value}" if isinstance(value, str) and _CHANGED.match(value) else value

@@ -1,7 +1,8 @@
 """Rows of tables: CSV, plain or compressed, and Parquet, which needs the extra ``parquet``.
 
 The columns of CSV are separated by commas, semicolons or tabs, as the first line shows, or as Excel's ``sep=`` says in
-a line before it. White space around the names of columns and before values is no part of them.
+a line before it. White space around the names of columns and before values is no part of them. Lines may end in CR, and
+what is not UTF-8 is read as Windows-1252.
 
 Rows are read one after another (of Parquet in groups of `BATCH`), so memory is bounded by a row, or by a group.
 """
@@ -9,6 +10,7 @@ Rows are read one after another (of Parquet in groups of `BATCH`), so memory is 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -72,8 +74,15 @@ def _delimiter(header: str) -> str:
 def _lines(readline: Callable[[int], bytes]) -> Iterator[str]:
     mark = "\ufeff"
     while line := readline(MAX_LINE_BYTES):
-        yield line.decode(errors="replace").removeprefix(mark)
+        yield from io.StringIO(_text(line).removeprefix(mark), newline="")  # lines may end in CR
         mark = ""
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("cp1252", errors="replace")  # as spreadsheets on Windows write it
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -207,9 +207,10 @@ OTEL = LabelMapping(
 )
 
 _IDS = {
-    r"'('*[=+\-@].*)": r"\1",  # see annotation/rows.py
+    r"'('*(?:[=+\-@].*|\d[\d.,:/eE+ -]*))": r"\1",  # see annotation/rows.py
     r"(-?\d{1,15})\.0": r"\1",  # tools write whole numbers so where a column has blanks
 }
+_DECIMAL_COMMA = {r"\s*(\d*),(\d+)\s*": r"\1.\2"}  # spreadsheets of many countries
 
 CSV = LabelMapping(
     fields={
@@ -217,8 +218,9 @@ CSV = LabelMapping(
         "annotator_kind": Lookup(
             paths_of("annotator_kind"), patterns={rf"(?i)\s*{kind}\s*": kind for kind in ("human", "model", "code")}
         ),
-        **{name: _at(name) for name in ("label_id", "event_time", "annotator_id", "inclusion_probability", "source")},
-        "correct": _verdict("correct"),
+        **{name: _at(name) for name in ("label_id", "event_time", "annotator_id", "source")},
+        "inclusion_probability": Lookup(paths_of("inclusion_probability"), patterns=_DECIMAL_COMMA),
+        "correct": Lookup(paths_of("correct"), patterns={**_VERDICTS, **_DECIMAL_COMMA}),
     },
 )  # fmt: skip
 

@@ -85,14 +85,19 @@ def test_a_table_that_was_filled_in_comes_back_as_labels(agent: Agent, tmp_path:
     assert {first.event_time, second.event_time} == {1769418000.0}
 
 
-@pytest.mark.parametrize("name", ["=cmd|'/C calc'!A0", "-Kx1", "+1", "@a", "'=1", "''-1", "'plain", "plain"])
-def test_an_id_is_no_formula_in_a_table_and_comes_back_unchanged(name: str, tmp_path: Path) -> None:
+ODD_IDS = ["=cmd|'/C calc'!A0", "-Kx1", "+1", "@a", "'=1", "''-1", "'plain", "plain"]
+NUMBERS = ["17", "007", "123456789012", "1e5", "3-4", "17.0", "'007"]
+
+
+@pytest.mark.parametrize("name", [*ODD_IDS, *NUMBERS])
+def test_an_id_is_no_formula_and_no_long_number_in_a_table_and_comes_back_unchanged(name: str, tmp_path: Path) -> None:
     made = label_list("law", 1)
     task = Task(1, replace(made.requests[0], response_id=name), "law", "m", PERIOD_END, Texts(response="r" * 200_000))
     table, out = tmp_path / "table.csv", tmp_path / "labels.jsonl"
     write_tasks(table, [task], "csv")
     text = table.read_text()
     assert not text.splitlines()[1].startswith(tuple("=+-@"))
+    assert name in ("17", "plain") or text.splitlines()[1].startswith("'")
     table.write_text(text.replace("r,,,", "r,correct,,"))
     time = ("--time", "2026-01-26T09:00:00Z")
     assert driftgauge("labels", "import", table, "--from", "csv", "--to", out, *time) == 0

@@ -92,15 +92,20 @@ def test_columns_may_be_separated_as_other_spreadsheets_do(delimiter: str, tmp_p
         "sep=;\r\nresponse_id;correct;event_time\r\n17.0;TRUE;2026-09-01 00:00:00 UTC\r\n",
         "\ufeffresponse_id,correct,event_time,annotator_kind\n17.0,y,1788220800.0,Human\n",
         "response_id,correct,event_time\n17,👍🏽,1788220800000\n",
+        'response_id,correct,event_time,comment\r17,100%,2026-09-01,"two\rlines"\r',
+        "response_id;correct;inclusion_probability;event_time\n17;1,0;0,05;2026-09-01\n",
+        "response_id;correct;event_time;annotator_id\n17;1;2026-09-01;J\xfcrgen\n".encode("cp1252"),
     ],
 )
-def test_a_table_is_read_as_spreadsheets_and_tools_write_it(table: str, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text(table)
+def test_a_table_is_read_as_spreadsheets_and_tools_write_it(table: str | bytes, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
     out = tmp_path / "out.jsonl"
     imported(tmp_path / "labels.csv", "--from", "csv", "--to", out, folder=tmp_path)
     (label,) = events_of(out)
     assert isinstance(label, Label)
     assert (label.response_id, label.correct, label.event_time) == ("17", 1.0, 1788220800.0)
+    assert label.annotator_id in ("", "Jürgen")
+    assert label.inclusion_probability in (None, 0.05)
 
 
 def test_nan_in_a_record_of_labels_costs_its_field_only(tmp_path: Path) -> None:
