@@ -18,6 +18,9 @@ ERROR_HEADER = "x-driftgauge-error"
 
 LOG_EVERY_S = 60.0
 
+_OTHERS = (HttpProcessingError, ConnectionError)
+"""Errors that clients and the model server make."""
+
 
 def refusal(status: int, reason: str, text: str) -> web.Response:
     """An answer of the gateway itself, in the shape of OpenAI's errors."""
@@ -28,7 +31,7 @@ def refusal(status: int, reason: str, text: str) -> web.Response:
 
 
 class Unreachable:
-    """Answers requests while the model server cannot be reached, and logs why: each cause once a minute.
+    """Answers requests while the model server cannot be reached, and logs what is wrong with it: once a minute.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ class Unreachable:
         if isinstance(error, TimeoutError):
             return refusal(504, "upstream_timeout", "the model server did not answer in time")
         # other errors may quote what the server sent
-        self._log(str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__)
+        cause = str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
+        self._log(f"cannot be reached: {cause}")
         if isinstance(error, aiohttp.ClientSSLError):
             text = "the model server's certificate is not trusted, or it does not speak TLS: see the gateway's log"
         elif isinstance(error, aiohttp.ClientConnectionResetError):
@@ -53,19 +57,24 @@ class Unreachable:
             text = "the model server cannot be reached"
         return refusal(502, "upstream_unreachable", text)
 
-    def _log(self, cause: str) -> None:
+    def note_broken_off(self, error: Exception) -> None:
+        """Note that an answer broke off by this error."""
+        self._log(f"breaks off its answers: {type(error).__name__}")
+
+    def _log(self, problem: str) -> None:
         last, at = self._logged
-        if cause != last or self._now() - at >= LOG_EVERY_S:
-            self._logged = cause, self._now()
-            log.warning("the model server cannot be reached: %s", cause)
+        if problem != last or self._now() - at >= LOG_EVERY_S:
+            self._logged = problem, self._now()
+            log.warning("the model server %s", problem)
 
 
 def server_log() -> logging.Logger:
-    """Make the log of the HTTP server, without requests that are not HTTP.
+    """Make the log of the HTTP server, without requests that are not HTTP and connections that broke off.
 
-    Their clients get a 400 that says why; a log would quote their headers, which may be credentials.
+    Clients of the former get a 400 that says why; a log would quote their headers, which may be credentials. The latter
+    are everyday events, counted, and no fault of ours that a traceback would explain.
     """
     made = logging.getLogger(f"{__name__}.http")
     if not made.filters:
-        made.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+        made.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _OTHERS)))
     return made

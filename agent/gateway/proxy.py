@@ -195,8 +195,9 @@ class Proxy:
                 upstream.close()
                 upstream = await self._send(request, target, exchange, body)
             return await self._relay(request, upstream, exchange)
-        except _UpstreamBrokenError:
+        except _UpstreamBrokenError as error:
             reason = "upstream_broken"
+            self._unreachable.note_broken_off(error.cause)
             return _cut_off(request)
         except (aiohttp.ClientError, TimeoutError) as error:
             if upstream is not None and isinstance(error, aiohttp.ClientConnectionResetError):
@@ -251,7 +252,7 @@ class Proxy:
             try:
                 data = await read()
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise _UpstreamBrokenError from error
+                raise _UpstreamBrokenError(error) from error
             if not data:
                 break
             if exchange is not None and is_read:
@@ -299,6 +300,10 @@ class Proxy:
 
 class _UpstreamBrokenError(Exception):
     """The upstream ended an answer in the middle."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 Socket: TypeAlias = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
