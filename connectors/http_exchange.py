@@ -47,6 +47,7 @@ def exchange(
     connect_timeout_s: float = 5.0,
     cafile: str = "",
     allow_private: bool = True,
+    reads_body: bool = True,
 ) -> Reply:
     """Send a request and read its answer. Raises no error.
 
@@ -56,6 +57,7 @@ def exchange(
     timeout_s : seconds that the answer may take
     cafile : PEM file with the certificates to trust; empty: those of the system
     allow_private : False: see `open_socket`
+    reads_body : False: the head says all that is wanted, and a body that breaks off or never ends changes nothing
 
     Examples
     --------
@@ -72,7 +74,7 @@ def exchange(
             connection.request(method, target, body, dict(headers))
             response = connection.getresponse()
             wait_s = _wait_asked_for(response.getheader("retry-after"), time.time())
-            return Reply(response.status, _body(response, deadline), wait_s)
+            return Reply(response.status, _body(response, deadline) if reads_body else b"", wait_s)
     except (OSError, http.client.HTTPException) as error:
         return Reply(0, (getattr(error, "strerror", None) or type(error).__name__).encode())
     except ValueError:  # its text quotes the header

@@ -46,7 +46,7 @@ class Place:
         """Send one request with JSON in its body."""
         reply = exchange(
             "POST", self.url, body, {"content-type": "application/json", "user-agent": SOURCE, **headers},
-            timeout_s=self.timeout_s, cafile=self.cafile, allow_private=self.allow_private,
+            timeout_s=self.timeout_s, cafile=self.cafile, allow_private=self.allow_private, reads_body=False,
         )  # fmt: skip
         return outcome(reply)
 

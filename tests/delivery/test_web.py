@@ -110,6 +110,7 @@ def test_each_episode_is_an_incident_with_a_key_within_the_bound() -> None:
         (Answer(202), "sent", None),
         (Answer(429, (("Retry-After", "7"),)), "later", 7.0),
         (Answer(503), "later", None),
+        (Answer(200, (("Transfer-Encoding", "chunked"),)), "sent", None),  # and its body breaks off
         (Answer(0), "later", None),
         (Answer(302, (("Location", "http://127.0.0.1:1/"),)), "never", None),
         (Answer(404), "never", None),
