@@ -133,7 +133,7 @@ class GatewaySettings(Section):
     """The capture gateway, `driftgauge gateway`: a proxy in front of one model server."""
 
     upstream: str = "http://127.0.0.1:8000"
-    """Address of the model server; a path in it is put before the path of each request."""
+    """Address of the model server, with or without `/v1`; a path in it is put before the path of each request."""
 
     upstream_cafile: str = ""
     """PEM file with the certificates to trust upstream; empty: the certificates of the system."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
@@ -18,6 +19,8 @@ CHAT = "/v1/chat/completions"
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """Seconds before a request is sent again; each wait is twice as long as the one before."""
 
+_VERSION = re.compile(r"(?<=[^/])/v1\Z")
+
 
 @dataclass(frozen=True)
 class ModelServer:
@@ -25,7 +28,7 @@ class ModelServer:
 
     Parameters
     ----------
-    address : ``http://host:port``; a path in it is put before that of each request
+    address : ``http://host:port``; see `url_of`
     timeout_s : seconds that an answer may take
 
     Raises
@@ -46,9 +49,8 @@ class ModelServer:
         headers = {**self.headers, "content-type": "application/json", "accept-encoding": "identity"}
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
-        url = self.address.rstrip("/") + path
         return exchange(
-            method, url, body, headers,
+            method, url_of(self.address, path), body, headers,
             timeout_s=self.timeout_s, connect_timeout_s=self.connect_timeout_s, cafile=self.cafile,
         )  # fmt: skip
 
@@ -63,6 +65,20 @@ class ModelServer:
             text = f"{self.address} does not list its models ({shown(reply)}): name one with --model"
             raise ConnectorError(text, retriable=False)
         return [model.id for model in listed]
+
+
+def url_of(address: str, target: str) -> str:
+    """Where a request goes: a path in the address of the server is put before the target.
+
+    An address may end in ``/v1``, as that of client libraries does, though the target begins with it, too.
+
+    >>> url_of("http://host:8000/", "/v1/models"), url_of("http://host/api/v1", "/v1/models?a=1")
+    ('http://host:8000/v1/models', 'http://host/api/v1/models?a=1')
+    >>> url_of("http://host/v1", "/health"), url_of("http://v1", "/v1/models")
+    ('http://host/v1/health', 'http://v1/v1/models')
+    """
+    base = address.rstrip("/")
+    return (_VERSION.sub("", base) if target.startswith("/v1/") else base) + target
 
 
 def patient_exchange(send: Callable[[], Reply], pause: Callable[[float], bool], *, attempts: int = 4) -> Reply:

@@ -27,6 +27,7 @@ from driftgauge.agent.gateway.headers import to_client, to_upstream
 from driftgauge.agent.gateway.naming import Request as NamedRequest
 from driftgauge.agent.gateway.naming import split_prefix
 from driftgauge.agent.gateway.wire.plan import api_of
+from driftgauge.connectors.model_server import url_of
 
 READ_BYTES = 2**16
 """A connection is read no further while twice as many bytes wait for the other side."""
@@ -43,7 +44,7 @@ class Upstream:
 
     Attributes
     ----------
-    url : its address; a path in it is put before the path of each request
+    url : its address; see `driftgauge.connectors.model_server.url_of`
     ssl : for https; None: the certificates of the system
     connect_timeout_s : seconds to wait for a connection
     read_timeout_s : seconds without a byte after which a request fails; None: never
@@ -77,7 +78,6 @@ class Proxy:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._upstream = upstream
-        self._base = upstream.url.rstrip("/")
         self._capture = capture
         self._counts = capture.counts
         self._max_request_bytes = max_request_bytes
@@ -224,7 +224,7 @@ class Proxy:
         elif body is not None and "Content-Length" in request.headers:
             headers["Content-Length"] = request.headers["Content-Length"]
         assert self._session is not None  # noqa: S101 - requests come only while it is connected
-        url = URL(self._base + target, encoded=True)
+        url = URL(url_of(self._upstream.url, target), encoded=True)
         return await self._session.request(request.method, url, data=body, headers=headers, allow_redirects=False)
 
     async def _relay(
@@ -277,7 +277,7 @@ class Proxy:
             if not name.lower().startswith("sec-websocket-")
         )
         assert self._session is not None  # noqa: S101 - requests come only while it is connected
-        url = URL(self._base + target, encoded=True)
+        url = URL(url_of(self._upstream.url, target), encoded=True)
         try:
             theirs = await self._session.ws_connect(url, headers=headers, protocols=protocols, max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:

@@ -19,7 +19,7 @@ from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Generation
 from tests.decode.payloads import FOLDER
-from tests.gateway.upstream import ALL, Gateway, Hit, Line, answer_of, gateway, run, says
+from tests.gateway.upstream import ALL, Gateway, Hit, Line, Upstream, answer_of, gateway, run, says
 
 CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "secret question"}]}
@@ -119,6 +119,17 @@ def test_a_request_that_is_not_to_be_asked_passes_as_it_is(
             assert there.records == []
             assert there.counts.requests == {"passed": 1}
             assert there.counts.passed == {reason: 1}
+
+    run(work())
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
+def test_the_address_of_the_upstream_may_end_as_that_of_its_clients_does(path: str) -> None:
+    async def work() -> None:
+        upstream = Upstream()
+        async with upstream.listening() as url, gateway(address={"url": url + path}) as there:
+            assert (await post(there))[0] == 200
+            assert upstream.hits[0].target == CHAT
 
     run(work())
 
