@@ -6,10 +6,12 @@ import hashlib
 import smtplib
 import socket
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from email.utils import formatdate
 from typing import Any, ClassVar, Literal
 
 from driftgauge.connectors.delivery.receiver import SENT, SOURCE, Outcome
@@ -68,12 +70,18 @@ class Mail:
     """Sends alerts to some addresses.
 
     A server may refuse some of the addresses. Those that it may take later are tried again, and the others are not.
+
+    Parameters
+    ----------
+    now : UTC seconds, the date of the next attempt
     """
 
     takes_groups: ClassVar[bool] = True
 
-    def __init__(self, server: MailServer, sender: str, to: tuple[str, ...]) -> None:
-        self._server, self._sender, self._to = server, sender, to
+    def __init__(
+        self, server: MailServer, sender: str, to: tuple[str, ...], now: Callable[[], float] = time.time
+    ) -> None:
+        self._server, self._sender, self._to, self._now = server, sender, to, now
         self._open = ("", to)
 
     def send(self, alerts: Sequence[Alert]) -> Outcome:
@@ -83,6 +91,7 @@ class Mail:
             session = self._server.session()
             try:
                 mail = message(alerts, self._sender, self._to)
+                mail["Date"] = formatdate(self._now(), usegmt=True)
                 refused = session.send_message(mail, self._sender, to if key == first.key else self._to)
             finally:
                 with suppress(OSError, smtplib.SMTPException):  # an alert that was taken must not come again for this

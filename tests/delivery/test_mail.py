@@ -59,10 +59,11 @@ def server(handler: Handler, port: int = 0, **options: Any) -> Iterator[MailServ
 def test_a_message_says_what_happened_and_what_to_do() -> None:
     handler = Handler()
     with server(handler) as to:
-        assert Mail(to, "gauge@example.com", TEAM).send([alert(3)]).result == "sent"
+        assert Mail(to, "gauge@example.com", TEAM, now=lambda: 1767607200.0).send([alert(3)]).result == "sent"
     ((recipients, mail),) = handler.messages
     assert recipients == list(TEAM)
     assert (mail["subject"], mail["from"]) == ("Warning: p_correct fell.", "gauge@example.com")
+    assert mail["date"] == "Mon, 05 Jan 2026 10:00:00 +0000"  # every message must have one, says RFC 5322
     text = mail.get_content().replace("\r\n", "\n")
     assert text.startswith("Warning: p_correct fell.\nWhat to do: label some responses of the domain.\n")
     assert "fingerprint: f1" in text
