@@ -26,6 +26,9 @@ MAX_LABELS = 1_000
 MAX_NAMED = 20
 """Unknown fields that are named."""
 
+_STEP_S = 1e-6
+"""Seconds between the labels of a list that have no time: of two about one response the later one counts."""
+
 _FIELDS = {"type", *LabelEvent.__struct_fields__}
 
 
@@ -61,7 +64,7 @@ def posted_labels(body: bytes, scale: LabelScale, now: float) -> PostedLabels:
     if len(listed) > MAX_LABELS:
         raise PayloadError("too_large", f"a request has at most {MAX_LABELS} labels")
     labels = [
-        _label(document, scale, now, f"label {number} of the list: " if listed is documents else "")
+        _label(document, scale, now + number * _STEP_S, f"label {number} of the list: " if listed is documents else "")
         for number, document in enumerate(listed)
     ]
     return PostedLabels(labels, sorted({name for label in listed for name in label.keys() - _FIELDS})[:MAX_NAMED])

@@ -16,6 +16,7 @@ from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.labels.posted import MAX_LABELS, MAX_LABELS_BYTES, MAX_NAMED
 from driftgauge.models.events import Label
+from driftgauge.models.labels import resolve
 
 TOKEN, NOW = "planted-token", 1_767_607_200.0
 
@@ -98,6 +99,15 @@ def test_a_list_is_taken_as_a_whole_or_not_at_all() -> None:
     assert (answer.status, answer.outcome) == (422, "invalid_value")
     assert b"label 1 of the list" in answer.body
     assert len(taken.messages) == 2
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_of_several_verdicts_in_a_list_the_last_one_counts(last: bool) -> None:
+    taken = Taken()
+    post([{"response_id": "r", "correct": correct} for correct in (last, not last, last)], taken)
+    truth = resolve(taken.labels())
+    assert truth is not None
+    assert truth.correct == float(last)
 
 
 def test_the_answer_names_unknown_fields_of_accepted_labels() -> None:
