@@ -185,6 +185,12 @@ class GatewaySettings(Section):
 
     limits: GatewayLimitSettings = Field(default_factory=GatewayLimitSettings)
 
+    @field_validator("labels_token", "events_token")
+    @classmethod
+    def _without_white_space(cls, token: SecretStr) -> SecretStr:
+        """Files and secrets often end with a line feed, which no client can send."""
+        return SecretStr(token.get_secret_value().strip())
+
     @model_validator(mode="after")
     def _upstream_is_an_address(self) -> Self:
         if not is_address(self.upstream):

@@ -63,7 +63,8 @@ def import_labels(
     settings = settings_from(config, overrides)
     if preset != MAPPING and preset not in PRESETS:
         raise typer.BadParameter(f"must be {MAPPING} or one of {', '.join(PRESETS)}", param_hint="--from")
-    if token_from and not os.environ.get(token_from):
+    token = os.environ.get(token_from, "").strip() if token_from else ""
+    if token_from and not token:
         raise typer.BadParameter("no such environment variable is set", param_hint="--token-from")
     mapping = build.label_mapping(settings) if preset == MAPPING else PRESETS[preset]
     if names:
@@ -73,7 +74,6 @@ def import_labels(
             raise typer.BadParameter("must be a time such as 2026-01-26T09:00:00Z", param_hint="--time")
         mapping = replace(mapping, defaults={**mapping.defaults, "event_time": time})
     tool = settings.labels.mapping.preset if preset == MAPPING else preset
-    token = os.environ.get(token_from, "") if token_from else ""
     with progress("labels") as advance, destination(None if dry_run else to, settings) as publish:
         summary = run_import(sources, mapping, settings, publish, tool=tool, token=token, advance=advance)
     for line in summary_lines(summary):

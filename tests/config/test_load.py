@@ -242,6 +242,13 @@ def test_printed_settings_contain_no_secret() -> None:
     assert settings.kafka.sasl_password.get_secret_value() == SECRET
 
 
+def test_a_token_of_the_gateway_has_no_line_feed_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTGAUGE_GATEWAY__LABELS_TOKEN", "token\n")
+    monkeypatch.setenv("DRIFTGAUGE_GATEWAY__EVENTS_TOKEN", " ")
+    gateway = load_settings().gateway
+    assert (gateway.labels_token.get_secret_value(), gateway.events_token.get_secret_value()) == ("token", "")
+
+
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab1.:-*&!%{[#\n é", max_size=8)
 trees = st.recursive(
     values, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from("abc"), inner), max_leaves=8

@@ -171,7 +171,7 @@ def server() -> Iterator[str]:
 
 
 def test_all_pages_of_a_web_address_are_read(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LANGFUSE_TOKEN", "c2VjcmV0")
+    monkeypatch.setenv("LANGFUSE_TOKEN", "c2VjcmV0\n")
     out, token = tmp_path / "labels.jsonl", ("--token-from", "LANGFUSE_TOKEN")
     summary = imported(f"{server}/scores", "--from", "langfuse", *token, "--to", out, folder=tmp_path)
     assert summary["records"] == len(Pages.scores)
