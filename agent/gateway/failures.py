@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ def refusal(status: int, reason: str, text: str) -> web.Response:
 
 
 class Unreachable:
-    """Answers requests while the model server cannot be reached, and logs what is wrong with it: once a minute.
+    """Answers requests while the model server cannot be reached, and logs its problems, each once a minute.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class Unreachable:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._logged = ("", 0.0)
+        self._logged: dict[str, float] = {}
 
     def answer(self, error: Exception) -> web.Response:
         """The answer to a request that failed by this error."""
@@ -62,9 +63,9 @@ class Unreachable:
         self._log(f"breaks off its answers: {type(error).__name__}")
 
     def _log(self, problem: str) -> None:
-        last, at = self._logged
-        if problem != last or self._now() - at >= LOG_EVERY_S:
-            self._logged = problem, self._now()
+        now = self._now()
+        if now - self._logged.get(problem, -math.inf) >= LOG_EVERY_S:
+            self._logged[problem] = now
             log.warning("the model server %s", problem)
 
 
