@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from driftgauge.agent.gateway.exchange import ID_HEADER, Capture, Exchange, Reading
-from driftgauge.agent.gateway.headers import OWN_PREFIX, to_client
+from driftgauge.agent.gateway.headers import OWN_PREFIX, first_of_each, to_client
 from driftgauge.agent.gateway.naming import Request as NamedRequest
 from driftgauge.agent.gateway.naming import split_prefix
 from driftgauge.agent.gateway.wire.plan import Api, api_of
@@ -55,7 +55,7 @@ class CaptureMiddleware:
             await self._answer(api, domain, scope, receive, send)
 
     async def _answer(self, api: Api, domain: str, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(scope)
+        headers = first_of_each((name.decode("latin-1"), value) for name, value in scope["headers"])
         body = _Body(receive, self._max_request_bytes)
         if "content-encoding" in headers or not await body.is_read():
             self._capture.counts.requests["passed"] += 1
@@ -174,13 +174,6 @@ class _Answer:
             await self._send(head)
         if out or is_last:
             await self._send({**message, "body": out})
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    return found
 
 
 def _scope_of(scope: Scope, exchange: Exchange) -> Scope:

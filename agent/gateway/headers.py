@@ -18,6 +18,28 @@ _OF_BYTES = frozenset({"content-length", "content-md5", "content-digest", "diges
 """Headers that describe the bytes of a body."""
 
 
+def first_of_each(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    r"""Headers by name in lower case, of several with one name the first.
+
+    Clients write other characters than ASCII in UTF-8, or in Latin-1, as browsers and Python's ``requests`` do.
+
+    >>> first_of_each([("A", b"Z\xc3\xbcrich"), ("a", b"x"), ("B", b"Z\xfcrich")])
+    {'a': 'Zürich', 'b': 'Zürich'}
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if (lower := name.lower()) not in found:
+            found[lower] = _text_of(value)
+    return found
+
+
+def _text_of(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 def to_upstream(headers: Headers, *, reads: bool) -> Iterator[tuple[str, str]]:
     """Headers of a request as they go upstream, without its length.
 

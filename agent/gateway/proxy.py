@@ -23,7 +23,7 @@ from yarl import URL
 from driftgauge.agent.gateway.door import Door
 from driftgauge.agent.gateway.exchange import ID_HEADER, Capture, Exchange, Reading
 from driftgauge.agent.gateway.failures import Unreachable, refusal, server_log
-from driftgauge.agent.gateway.headers import to_client, to_upstream
+from driftgauge.agent.gateway.headers import first_of_each, to_client, to_upstream
 from driftgauge.agent.gateway.naming import Request as NamedRequest
 from driftgauge.agent.gateway.naming import split_prefix
 from driftgauge.agent.gateway.wire.plan import api_of
@@ -147,7 +147,7 @@ class Proxy:
         if api is None or not isinstance(body, bytes):
             self._counts.requests["passed"] += 1
             return await self._forward(request, target, None, body)
-        named = NamedRequest(_first(request.headers), domain, "", body)
+        named = NamedRequest(_named(request.headers), domain, "", body)
         return await self._forward(request, target, self._capture.open(api, named), body)
 
     async def _read(self, request: web.BaseRequest) -> bytes | AsyncIterator[bytes] | None:
@@ -329,12 +329,8 @@ def _is_websocket(request: web.BaseRequest) -> bool:
     return request.method == "GET" and request.headers.get("Upgrade", "").lower() == "websocket"
 
 
-def _first(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers by name in lower case, of several with one name the first."""
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found.setdefault(name.lower(), value)
-    return found
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return first_of_each((name, value.encode("utf-8", "surrogateescape")) for name, value in headers.items())
 
 
 def _cut_off(request: web.BaseRequest) -> web.StreamResponse:

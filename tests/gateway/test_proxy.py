@@ -163,6 +163,17 @@ def test_the_domain_of_a_request_becomes_that_of_its_event(path: str, headers: d
     run(work())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_domain_in_a_header_is_read_as_clients_write_it(encoding: str) -> None:
+    async def work() -> None:
+        async with gateway() as there:
+            head = b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n" % CHAT.encode()
+            await there.raw(b"%sdriftgauge-domain: %s\r\n\r\n{}" % (head, "Zürich".encode(encoding)))
+            assert [event.domain for event in there.events()] == ["Zürich"]
+
+    run(work())
+
+
 def test_a_model_may_name_the_domain() -> None:
     async def work() -> None:
         async with gateway(names=NamingRules(models={"m": "support"})) as there:
