@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.delivery.receiver import SENT, SOURCE, Outcome
+from driftgauge.connectors.delivery.receiver import SENT, SOURCE, Outcome, without_mentions
 from driftgauge.models.alerts.guide import action, is_over, listed, summary
 from driftgauge.models.outputs import Alert
 
@@ -53,7 +53,10 @@ class AppriseTarget:
         lines = [f"What to do: {action(first)}.", *listed(alerts)]
         kind = "success" if is_over(first) else {"alarm": "failure", "warning": "warning"}.get(first.severity, "info")
         sent = self._apprise.notify(
-            body="\n".join(lines), title=summary(alerts), notify_type=kind, timeout=self._timeout_s
+            body=without_mentions("\n".join(lines)),
+            title=without_mentions(summary(alerts)),
+            notify_type=kind,
+            timeout=self._timeout_s,
         )
         if sent:
             return SENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
@@ -31,6 +32,8 @@ class Outcome:
 
 SENT = Outcome("sent")
 
+_MENTION = re.compile(r"(?<!\w)@(?=\w)")
+
 REFUSED = (401, 403)
 """Statuses that refuse the sender: the same alert is taken once the secret is corrected."""
 
@@ -51,6 +54,15 @@ class Receiver(Protocol):
         The identity of the message is that of the first alert. Raises no error for what the receiver does.
         """
         ...
+
+
+def without_mentions(text: str) -> str:
+    r"""The text with ``@everyone`` and the like made harmless: the names in it are those that clients choose.
+
+    >>> without_mentions("new domain @everyone of a@b"), without_mentions("<@here>")
+    ('new domain @\u200beveryone of a@b', '<@\u200bhere>')
+    """
+    return _MENTION.sub("@\u200b", text)
 
 
 def outcome(reply: Reply) -> Outcome:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.delivery.receiver import SOURCE, Outcome, outcome
+from driftgauge.connectors.delivery.receiver import SOURCE, Outcome, outcome, without_mentions
 from driftgauge.connectors.http_exchange import exchange
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.publishing.payload import payload, rfc3339
@@ -131,8 +131,8 @@ class Slack:
     def send(self, alerts: Sequence[Alert]) -> Outcome:
         """Post one message."""
         lines = [f"{summary(alerts)} What to do: {action(alerts[0])}.", *(f"• {line}" for line in listed(alerts))]
-        text = "\n".join(lines)
-        return self._place.post(msgspec.json.encode({"text": text.translate(_SLACK)}), {})
+        text = without_mentions("\n".join(lines)).translate(_SLACK)
+        return self._place.post(msgspec.json.encode({"text": text}), {})
 
 
 class PagerDuty:

@@ -29,10 +29,10 @@ def target(port: int, attempts: int = 100) -> AppriseTarget:
 def test_a_message_says_what_happened_and_what_to_do() -> None:
     got = list[Got]()
     with receiving(got) as server:
-        outcome = target(server.server_port).send([alert(1, message="p_correct of law fell")])
+        outcome = target(server.server_port).send([alert(1, message="p_correct of @here fell")])
     assert outcome.result == "sent"
     (request,) = got
-    assert request.json["title"] == "Warning: p_correct of law fell."
+    assert request.json["title"] == "Warning: p_correct of @\u200bhere fell."
     assert request.json["message"] == "What to do: label some responses of the domain."
     assert request.json["type"] == "warning"
 

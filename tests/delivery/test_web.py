@@ -78,6 +78,11 @@ def test_slack_gets_what_happened_and_what_to_do_without_markup_of_domains() -> 
     }
 
 
+def test_a_domain_that_mentions_everyone_notifies_nobody() -> None:
+    text = sent(Slack, alert(7, message="@everyone <!here> team@law is new")).json["text"]
+    assert text.startswith("Warning: @\u200beveryone &lt;!here&gt; team@law is new.")
+
+
 def test_slack_gets_one_message_about_a_group() -> None:
     got = list[Got]()
     with receiving(got) as server:
