@@ -1,7 +1,7 @@
 """One writer per store: the agent that writes holds a lock, so that a second agent is refused at its start.
 
 An agent may lose the lock to a takeover while it is suspended. Its next write is rejected by the epoch in the store,
-which every transaction checks.
+which every transaction checks. It may lose the file itself (`FileIdentity`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.database import shown, sqlite_path
@@ -42,6 +42,34 @@ def claim(connection: Connection, *, takeover: bool) -> Ownership:
         return FileLock(path.with_name(path.name + ".lock"), takeover=takeover)
     with connection.begin():
         return AdvisoryLock(connection, shown(url), takeover=takeover)
+
+
+class FileIdentity:
+    """Which file an SQLite store is; without effect for a database on a server.
+
+    SQLite goes on with a file that was deleted or replaced, and all that it writes is lost with the last process that
+    has it open.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._path = sqlite_path(url) if url.get_backend_name() == "sqlite" else None
+        self._opened = self._found()
+
+    def check(self) -> None:
+        """Raise `ConnectorError` unless the path still leads to the file that was opened."""
+        if self._found() != self._opened:
+            text = (
+                f"the store {self._path} was deleted or replaced while this agent had it open; start the agent again, "
+                "and it goes on from what is there"
+            )
+            raise ConnectorError(text, retriable=False)
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = None if self._path is None else self._path.stat()
+        except OSError:
+            return None
+        return found and (found.st_dev, found.st_ino)
 
 
 class FileLock:

@@ -2,8 +2,10 @@
 
 One transaction holds a batch's rows, classifier state, source positions and outbox, so a process killed anywhere leaves
 a batch that is stored whole or not at all. One agent writes: a lock refuses a second one at its start, and an epoch,
-checked inside every transaction, rejects a late write of an agent that was taken over. Dead letters are bounded in
-number and bytes, responses and outputs by `SqlStore.expire`, the pending writes of a transaction by the batch.
+checked inside every transaction, rejects a late write of an agent that was taken over. A count of transactions, checked
+with it, rejects a write to a database that has lost some of them: the agent knows more than it. Dead letters are
+bounded in number and bytes, responses and outputs by `SqlStore.expire`, the pending writes of a transaction by the
+batch.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, RootTransaction, delete, insert, select, update
+from sqlalchemy import Connection, Engine, RootTransaction, delete, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError, FencedError, Message
@@ -24,9 +26,9 @@ from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.database import Synchronous, parse, shown, translated, writer_engine
 from driftgauge.connectors.store.migrations import migrate
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from
-from driftgauge.connectors.store.ownership import claim
+from driftgauge.connectors.store.ownership import FileIdentity, claim
 from driftgauge.connectors.store.pending import pending_labels
-from driftgauge.connectors.store.statements import Writes, compile_writes
+from driftgauge.connectors.store.statements import Writes, compile_writes, upsert
 from driftgauge.connectors.store.transaction import InternedNames, SqlTransaction
 from driftgauge.models.outputs import Output
 from driftgauge.models.pending import PendingLabels
@@ -100,11 +102,13 @@ class SqlStore:
         self._is_closed = False
         with ExitStack() as undo:
             self._connection = undo.enter_context(engine.connect())
+            self._file = FileIdentity(engine.url)
             self._ownership = claim(self._connection, takeover=takeover)
             undo.callback(self._ownership.release)
             with self._connection.begin():
                 migrate(self._connection)
                 self._epoch = _next_epoch(self._connection)
+                self._n_committed = _marks(self._connection).get(_COMMITTED, 0)
             undo.pop_all()
 
     @property
@@ -121,14 +125,22 @@ class SqlStore:
         FencedError
             Another agent took the store over.
         ConnectorError
-            The database failed; nothing of this transaction happened.
+            The database failed, or is no longer the one that was opened; nothing of this transaction happened.
         """
-        with self._connected() as connection:
-            transaction = SqlTransaction(
-                connection, Writes(self._statements), self._names, self._encode_with_epoch, keep_audit=self._keep_audit
-            )
-            yield transaction
-            transaction.write_all(*self._dead_letter_bounds)
+        with self._lock:
+            number = self._n_committed + 1
+            with self._connected() as connection:
+                transaction = SqlTransaction(
+                    connection,
+                    Writes(self._statements),
+                    self._names,
+                    self._encode_with_epoch,
+                    keep_audit=self._keep_audit,
+                )
+                yield transaction
+                transaction.write_all(*self._dead_letter_bounds)
+                connection.execute(upsert(schema.meta, connection.dialect.name), {"name": _COMMITTED, "value": number})
+            self._n_committed = number
 
     def outbox(self, limit: int) -> list[Message]:
         """The oldest committed messages not yet acknowledged."""
@@ -214,9 +226,10 @@ class SqlStore:
             self._deleted = max(acknowledged, self._deleted)
 
     def _begin(self) -> RootTransaction:
-        """A transaction with a checked epoch; a lost connection is opened again."""
+        """A transaction on the store that was opened; a lost connection is opened again."""
         if self._is_closed:
             raise ConnectorError(f"store {self._name} is closed", retriable=False)
+        self._file.check()
         try:
             if not (self._connection.closed or self._connection.invalidated):
                 return self._begin_checked()
@@ -229,7 +242,7 @@ class SqlStore:
     def _begin_checked(self) -> RootTransaction:
         transaction = self._connection.begin()
         try:
-            self._check_epoch()
+            self._check_marks()
         except BaseException:
             with suppress(SQLAlchemyError):
                 transaction.rollback()
@@ -244,29 +257,38 @@ class SqlStore:
         self._connection.close()
         self._connection = self._engine.connect()
         with self._connection.begin():
-            self._check_epoch()
+            self._check_marks()
         self._ownership.release()
         self._ownership = claim(self._connection, takeover=True)
 
-    def _check_epoch(self) -> None:
-        stored = self._connection.scalar(_EPOCH.with_for_update())
-        if stored != self._epoch:
+    def _check_marks(self) -> None:
+        marks = _marks(self._connection)
+        if (stored := marks.get(_EPOCH)) != self._epoch:
             raise FencedError(
                 f"store {self._name}: another agent took over (epoch {stored}, here {self._epoch}); this one must stop"
             )
+        if (n_lost := self._n_committed - marks.get(_COMMITTED, 0)) > 0:
+            text = (
+                f"store {self._name}: the database has lost transactions of this agent (the newest {n_lost}), as after "
+                "a failover or a restore; start the agent again, and it goes on from what the database has"
+            )
+            raise ConnectorError(text, retriable=False)
 
     def _encode_with_epoch(self, output: Output) -> Message:
         return self._encode(output, epoch=self._epoch)
 
 
-_EPOCH = select(schema.meta.c.value).where(schema.meta.c.name == "epoch")
+_EPOCH, _COMMITTED = "epoch", "transactions"
+_MARKS = select(schema.meta.c.name, schema.meta.c.value).where(schema.meta.c.name.in_((_EPOCH, _COMMITTED)))
+
+
+def _marks(connection: Connection) -> dict[str, int]:
+    """The epoch of the owner and the number of its transactions, locked until the end of this one."""
+    return {row.name: row.value for row in connection.execute(_MARKS.with_for_update())}
 
 
 def _next_epoch(connection: Connection) -> int:
-    previous = connection.scalar(_EPOCH.with_for_update())
-    epoch = max((previous or 0) + 1, time.time_ns() // 1_000_000)
-    if previous is None:
-        connection.execute(insert(schema.meta), {"name": "epoch", "value": epoch})
-    else:
-        connection.execute(update(schema.meta).where(schema.meta.c.name == "epoch").values(value=epoch))
+    previous = _marks(connection).get(_EPOCH, 0)
+    epoch = max(previous + 1, time.time_ns() // 1_000_000)
+    connection.execute(upsert(schema.meta, connection.dialect.name), {"name": _EPOCH, "value": epoch})
     return epoch

@@ -12,10 +12,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, make_url
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.queries import backup
 from driftgauge.connectors.store.sql_store import open_store
 from tests.store.conftest import at_database, running_postgres
 from tests.store.examples import response
@@ -91,6 +92,26 @@ def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) 
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("put_back", [False, True])
+def test_a_store_that_was_deleted_or_replaced_is_not_written_any_more(tmp_path: Path, put_back: bool) -> None:
+    path, copy = tmp_path / "gauge.db", tmp_path / "copy.db"
+    with closing(open_store(f"sqlite:///{path}", topics=Topics())) as store:
+        with store.transaction() as memory:
+            memory.save_state({"n": b"1"})
+        backup(f"sqlite:///{path}", copy)
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            (tmp_path / name).unlink()
+        if put_back:
+            copy.rename(path)
+        with pytest.raises(ConnectorError, match="deleted or replaced while this agent had it open") as failure:
+            store.outbox(1)
+        assert not failure.value.retriable
+        with pytest.raises(ConnectorError, match="deleted or replaced"), store.transaction():
+            pass
+    with closing(open_store(f"sqlite:///{path}", topics=Topics())) as store, store.transaction() as memory:
+        assert memory.state("n") == ({"n": b"1"} if put_back else {})
+
+
 def test_errors_show_no_stored_values(sqlite_url: str) -> None:
     with closing(open_store(sqlite_url, topics=Topics())) as store:
         with pytest.raises(ConnectorError) as failure, store.transaction() as memory:
@@ -146,6 +167,29 @@ class TestPostgres:
             with pytest.raises(ConnectorError, match="another agent"):
                 open_store(postgres_url, topics=Topics())
 
+    def test_a_database_that_lost_transactions_in_a_failover_is_not_written_any_more(self, postgres_url: str) -> None:
+        name = make_url(postgres_url).database
+        server = at_database(postgres_url, "postgres")
+        with (
+            closing(open_store(postgres_url, topics=Topics())) as store,
+            closing(psycopg.connect(server, autocommit=True)) as admin,
+        ):
+            with store.transaction() as memory:
+                memory.save_state({"n": b"1"})
+            end_connections(admin, name)
+            admin.execute(f"CREATE DATABASE {name}_standby TEMPLATE {name}".encode())
+            with store.transaction() as memory:  # the standby never gets it
+                memory.save_state({"n": b"2"})
+            end_connections(admin, name)
+            admin.execute(f"DROP DATABASE {name}".encode())
+            admin.execute(f"ALTER DATABASE {name}_standby RENAME TO {name}".encode())
+            for _ in range(2):
+                with pytest.raises(ConnectorError, match=r"\(the newest 1\)") as failure, store.transaction():
+                    pass
+                assert not failure.value.retriable
+        with closing(open_store(postgres_url, topics=Topics())) as store, store.transaction() as memory:
+            assert memory.state("n") == {"n": b"1"}
+
     def test_a_database_that_does_not_exist_is_not_retriable(self, postgres_url: str) -> None:
         with pytest.raises(ConnectorError, match='database "absent" does not exist') as failure:
             open_store(at_database(postgres_url, "absent"), topics=Topics())
@@ -162,6 +206,11 @@ class TestPostgres:
             open_store(url, topics=Topics())
         assert not failure.value.retriable
         assert "planted-secret" not in str(failure.value)
+
+
+def end_connections(admin: psycopg.Connection[Any], database: str | None) -> None:
+    """End every connection to a database, and wait until it has ended."""
+    admin.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", (database,))
 
 
 def stop(server: Any) -> None:
