@@ -140,7 +140,8 @@ class KafkaSettings(Section):
     """Largest size in bytes of a producer's batch once unpacked; a larger batch becomes one dead letter."""
 
     on_lost: Literal["fail", "earliest"] = "fail"
-    """Reaction to records that were deleted from a topic before they were read: fail, or count them and continue."""
+    """Reaction to records that were deleted from a topic before they were read: fail, or count them and continue. Also
+    to a topic that was created anew, or is of another cluster: fail, or read it from its beginning."""
 
     stall_timeout_s: Seconds = 60.0
     """Seconds without a record, while the broker has unread records, after which the client is replaced; 0: never."""

@@ -20,6 +20,7 @@ from driftgauge.agent.service.fit_files import load_fit
 from driftgauge.agent.service.loop import Loop, Observer
 from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.agent.service.reader_process import ReaderTask
+from driftgauge.agent.service.topic_check import check_topics
 from driftgauge.config.lookups import LookupSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Source, Store, TopicPartition, WrongSettingError
@@ -36,6 +37,7 @@ from driftgauge.connectors.kafka.connection import KafkaConnection
 from driftgauge.connectors.kafka.history import Bound, KafkaHistory
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.kafka.source import KafkaSource
+from driftgauge.connectors.kafka.topics import topic_ids
 from driftgauge.connectors.labels.mapping import FIELDS, LabelMapping, paths_of
 from driftgauge.connectors.labels.presets import PRESETS
 from driftgauge.connectors.publishing.encode import Topics
@@ -335,11 +337,14 @@ def store(settings: Settings, url: str | None = None, *, keep_audit: bool = Fals
     )
 
 
-def source(settings: Settings) -> Source:
+def source(settings: Settings, store: Store) -> Source:
     """The agent's source of records; creates missing topics first, where the settings allow it."""
     kafka = settings.kafka
     if kafka.create_topics:
         topic_creation(settings)()
+    extracted = settings.extract.topics if settings.extract.to in kafka.topics.generations else ()
+    ids = topic_ids(connection(settings), [*topics_read(settings), *extracted])
+    check_topics(store, ids, kafka.on_lost)
     if kafka.readers:
         return ReaderPool([reader_task(settings, number) for number in range(kafka.readers)])
     return _open_kafka_source(settings)()
@@ -427,7 +432,7 @@ def loop(
         pipeline_settings(settings),
         PoolDecoder() if settings.kafka.readers else decoder(settings),
         store,
-        lambda: source(settings),
+        lambda: source(settings, store),
         lambda: KafkaSink(connection(settings)),
         observers=observers,
         stopping=stopping,

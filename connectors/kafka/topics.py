@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Literal
+from uuid import UUID
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -15,6 +16,7 @@ from driftgauge.connectors.kafka.client import connect, explained
 from driftgauge.connectors.kafka.connection import KafkaConnection
 
 CREATE_TIMEOUT_S = 60.0
+_NO_ID = str(UUID(int=0))
 
 
 def create_topics(connection: KafkaConnection, names: Sequence[str], partitions: int, replication: int) -> None:
@@ -56,6 +58,16 @@ def existing_topics(connection: KafkaConnection) -> set[str]:
     """Topics that exist and that this user is allowed to see."""
     with _admin_client(connection) as admin:
         return set(admin.list_topics())
+
+
+def topic_ids(connection: KafkaConnection, names: Sequence[str]) -> dict[str, str]:
+    """The ids that these topics got when they were created, by name.
+
+    A topic that this user does not see is absent, and so are all in a cluster that gives no ids (Kafka before 2.8).
+    """
+    with _admin_client(connection) as admin:
+        found = {topic["name"]: topic.get("topic_id") for topic in admin.describe_topics(list(names))}
+    return {name: str(topic_id) for name, topic_id in found.items() if topic_id not in (None, _NO_ID)}
 
 
 def largest_message(connection: KafkaConnection, topic: str) -> int:

@@ -174,6 +174,8 @@ positions = table(
     Column("offset", BigInteger, nullable=False),
 )
 
+topics = table("topics", Column("name", TEXT, primary_key=True), Column("id", TEXT, nullable=False))
+
 outbox = numbered(
     "outbox",
     Column("topic", TEXT, nullable=False),

@@ -64,6 +64,7 @@ def compile_writes(dialect: Dialect) -> Statements:
         "retired": upsert(schema.retired, name),
         "forget_retired": _forget(schema.retired),
         "positions": upsert(schema.positions, name),
+        "topics": upsert(schema.topics, name),
         "applied": _append(schema.applied),
     }
     return {key: _compiled(statement, dialect) for key, statement in statements.items()}

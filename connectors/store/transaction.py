@@ -297,6 +297,15 @@ class SqlTransaction:
         for (topic, partition), offset in positions.items():
             self._writes.add("positions", {"topic": topic, "partition": partition, "offset": offset})
 
+    def recognise(self, topic_ids: Mapping[str, str]) -> list[str]:
+        """Store the ids of topics; forget the positions in those that had another id, and return these topics."""
+        known = {row.name: row.id for row in self._read(select(schema.topics))}
+        others = [name for name, topic_id in topic_ids.items() if known.get(name, topic_id) != topic_id]
+        self._connection.execute(delete(schema.positions).where(schema.positions.c.topic.in_(others)))
+        for name, topic_id in topic_ids.items():
+            self._writes.add("topics", {"name": name, "id": topic_id})
+        return others
+
     def audit(self, records: Sequence[Record]) -> None:
         """Store the positions of the records applied in this transaction, if the store keeps an audit."""
         if self._keep_audit:

@@ -203,6 +203,16 @@ class MemoryTransaction:
             for partition, offset in positions.items():
                 self._set(self._tables.positions, partition, offset)
 
+    def recognise(self, topic_ids: Mapping[str, str]) -> list[str]:
+        """Store the ids of topics; forget the positions in those that had another id, and return these topics."""
+        known = self._tables.topic_ids
+        others = [name for name, topic_id in topic_ids.items() if known.get(name, topic_id) != topic_id]
+        for partition in [place for place in self._tables.positions if place.topic in others]:
+            self._delete(self._tables.positions, partition)
+        for name, topic_id in topic_ids.items():
+            self._set(self._tables.topic_ids, name, topic_id)
+        return others
+
     def audit(self, records: Sequence[Record]) -> None:
         """Store the positions of the records applied in this transaction, if the store keeps an audit."""
         if self._keep_audit:

@@ -34,6 +34,7 @@ class Tables:
     state: dict[str, bytes] = field(default_factory=dict)
     retired: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
+    topic_ids: dict[str, str] = field(default_factory=dict)
     outbox: dict[int, Message] = field(default_factory=dict)
     applied: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.formats.own import encode_generation
+from driftgauge.connectors.testing import MemoryStore
 from driftgauge.models.events import Arrival, Context, Event, Generation, Signal
 from tests.deadline import until
 from tests.kafka.agent_process import AgentProcess, children, is_alive
@@ -52,7 +53,7 @@ def settings_of(broker: str, folder: Path, topic: str, readers: int, **more: obj
 
 @pytest.fixture
 def readers(broker: str, tmp_path: Path, topic: str) -> Iterator[ReaderPool]:
-    made = build.source(settings_of(broker, tmp_path, topic, readers=2))
+    made = build.source(settings_of(broker, tmp_path, topic, readers=2), MemoryStore())
     assert isinstance(made, ReaderPool)
     with closing(made):
         made.open({})
@@ -67,7 +68,7 @@ def ids(events: list[Event]) -> list[str]:
 def test_a_reader_pool_returns_every_record_once_in_the_order_of_its_partition(
     broker: str, tmp_path: Path, topic: str, n: int
 ) -> None:
-    source = build.source(settings_of(broker, tmp_path, topic, n))
+    source = build.source(settings_of(broker, tmp_path, topic, n), MemoryStore())
     with closing(source):
         source.open({})
         records = polled(source, 120)
@@ -99,7 +100,7 @@ def test_a_reader_pool_raises_the_same_error_as_a_source_without_readers(tmp_pat
         settings = settings_of("127.0.0.1:9", tmp_path, "any", n, kafka__create_topics=False)
         with (
             pytest.raises(ConnectorError, match="no Kafka broker at") as caught,
-            closing(build.source(settings)) as source,
+            closing(build.source(settings, MemoryStore())) as source,
         ):
             source.open({})
         errors.append((str(caught.value), caught.value.retriable))
