@@ -7,6 +7,8 @@ dead letter hold the reason.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from driftgauge.connectors.base import Message
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS, Headers, OutputKind
 from driftgauge.connectors.publishing.payload import rfc3339
@@ -54,6 +56,18 @@ def encode(output: Output, topics: Topics, source: str, epoch: int, seq: int = 0
     further = ((name, value_of(output).encode()) for name, value_of in kind.headers.items())
     headers = (*_envelope(output, kind, source, epoch), *further, *body.headers)
     return Message(seq, topics[kind.topic], kind.key(output), body.value, headers)
+
+
+def addressed(message: Message, topics: Topics) -> Message:
+    """The message with the topic of its kind of output; it may have been made under other settings, and waited since.
+
+    A message of a kind that is no more keeps its topic.
+    """
+    topic = _TOPICS.get(dict(message.headers).get("ce_type", b""))
+    return message if topic is None else replace(message, topic=topics[topic])
+
+
+_TOPICS = {kind.event_type.encode(): kind.topic for kind in OUTPUT_KINDS.values()}
 
 
 def _envelope(output: Output, kind: OutputKind[Output], source: str, epoch: int) -> Headers:

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, delete, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError, FencedError, Message
-from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.publishing.encode import Topics, addressed, encode
 from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.database import Synchronous, parse, shown, translated, writer_engine
 from driftgauge.connectors.store.migrations import migrate
@@ -67,7 +66,8 @@ def open_store(
         engine = writer_engine(parsed, synchronous)
         return SqlStore(
             engine,
-            encode=partial(encode, topics=topics, source=source),
+            topics=topics,
+            source=source,
             keep_audit=keep_audit,
             takeover=takeover,
             dead_letter_bounds=(max_dead_letters, max_dead_letter_bytes),
@@ -84,14 +84,16 @@ class SqlStore:
         self,
         engine: Engine,
         *,
-        encode: Callable[..., Message],
+        topics: Topics,
+        source: str,
         keep_audit: bool,
         takeover: bool,
         dead_letter_bounds: tuple[int, int],
     ) -> None:
         self._engine = engine
         self._name = shown(engine.url)
-        self._encode = encode
+        self._topics = topics
+        self._source = source
         self._keep_audit = keep_audit
         self._dead_letter_bounds = dead_letter_bounds
         self._statements = compile_writes(engine.dialect)
@@ -134,7 +136,7 @@ class SqlStore:
                     connection,
                     Writes(self._statements),
                     self._names,
-                    self._encode_with_epoch,
+                    self._encode,
                     keep_audit=self._keep_audit,
                 )
                 yield transaction
@@ -143,11 +145,11 @@ class SqlStore:
             self._n_committed = number
 
     def outbox(self, limit: int) -> list[Message]:
-        """The oldest committed messages not yet acknowledged."""
+        """The oldest committed messages not yet acknowledged, each for the topic that the settings name today."""
         table = schema.outbox
         waiting = select(table).where(table.c.seq > self._acknowledged).order_by(table.c.seq).limit(limit)
         with self._connected() as connection:
-            return [rows.message(row) for row in connection.execute(waiting)]
+            return [addressed(rows.message(row), self._topics) for row in connection.execute(waiting)]
 
     def acknowledge(self, up_to_seq: int) -> None:
         """Remove the messages of the outbox up to and including this one.
@@ -274,8 +276,8 @@ class SqlStore:
             )
             raise ConnectorError(text, retriable=False)
 
-    def _encode_with_epoch(self, output: Output) -> Message:
-        return self._encode(output, epoch=self._epoch)
+    def _encode(self, output: Output) -> Message:
+        return encode(output, self._topics, self._source, self._epoch)
 
 
 _EPOCH, _COMMITTED = "epoch", "transactions"

@@ -9,7 +9,7 @@ from heapq import nlargest
 from typing import TypeVar
 
 from driftgauge.connectors.base import FencedError, Message
-from driftgauge.connectors.publishing.encode import Topics, encode
+from driftgauge.connectors.publishing.encode import Topics, addressed, encode
 from driftgauge.connectors.publishing.kinds import OUTPUT_KINDS
 from driftgauge.connectors.testing.crash_plan import CrashPlan
 from driftgauge.connectors.testing.memory_transaction import MemoryTransaction
@@ -65,8 +65,8 @@ class MemoryStore:
             self._crash.reach("after commit")
 
     def outbox(self, limit: int) -> list[Message]:
-        """The oldest committed messages not yet acknowledged."""
-        return [self.tables.outbox[seq] for seq in sorted(self.tables.outbox)[:limit]]
+        """The oldest committed messages not yet acknowledged, each for the topic that the settings name today."""
+        return [addressed(self.tables.outbox[seq], self._topics) for seq in sorted(self.tables.outbox)[:limit]]
 
     def acknowledge(self, up_to_seq: int) -> None:
         """Remove the messages of the outbox up to and including this one."""

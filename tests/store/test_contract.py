@@ -450,6 +450,16 @@ def test_an_output_without_a_topic_is_stored_and_not_published(opener: Opener) -
     assert [message.topic for message in store.outbox(10)] == ["driftgauge.alerts"]
 
 
+def test_a_message_that_waited_goes_to_the_topic_that_the_settings_name_today(opener: Opener) -> None:
+    store = opener(topics=Topics(alerts="mistyped", estimates="switched-off-later"))
+    with store.transaction() as memory:
+        memory.emit([alert(), estimate()])
+    assert [message.topic for message in store.outbox(10)] == ["mistyped", "switched-off-later"]
+    store.close()
+    later = opener(topics=Topics(alerts="alerts", estimates=""))
+    assert [message.topic for message in later.outbox(10)] == ["alerts", ""]
+
+
 def test_every_message_carries_the_epoch_of_its_writer(opener: Opener) -> None:
     epochs = []
     for number in (1, 2):
