@@ -139,7 +139,9 @@ class LabelMapping:
             return Refusal("ambiguous_value", f"several choices that differ: {shown(', '.join(sorted(said)))}")
         event_time = _time_at(self._find("event_time"), item) or _time_of(event.get("event_time"))
         if event_time is None:
-            return Refusal("invalid_time", "no time between the years 2000 and 2100 at the path of event_time")
+            given = self._find("event_time").name(item)
+            hint = f"{shown(given)}, write it as 2026-01-26T09:00:00Z" if given else "no value at its path"
+            return Refusal("invalid_time", f"no time between the years 2000 and 2100: {hint}")
         probability = self._find("inclusion_probability").name(item) or event.get("inclusion_probability")
         event |= {"response_id": response_id, "event_time": event_time, "correct": min(said, default="")}
         event["inclusion_probability"] = None if probability is None else _number(probability)

@@ -207,6 +207,18 @@ def test_csv_numbers_are_ids_and_each_bad_row_has_a_reason() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given_time", "detail"),
+    [
+        ("26.01.2026 09:00", "26.01.2026 09:00, write it as 2026-01-26T09:00:00Z"),
+        ("", "no value at its path"),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_shown(given_time: str, detail: str) -> None:
+    [refusal] = PRESETS["csv"].read({"response_id": "r", "correct": "yes", "event_time": given_time})
+    assert refusal == Refusal("invalid_time", f"no time between the years 2000 and 2100: {detail}")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 @given(order=st.randoms(use_true_random=False))
 def test_documents_in_any_order_and_twice_give_the_same_labels(path: Path, order: random.Random) -> None:
