@@ -47,7 +47,7 @@ class PayloadError(ValueError):
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
-        self.reason = reason
+        self.reason: RejectReason = reason
 
 
 @dataclass(slots=True)
