@@ -16,11 +16,11 @@ Severities: TypeAlias = Annotated[tuple[Literal["info", "warning", "alarm"], ...
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 
 _FIELDS = {
-    "webhook": ({"url", "url_from"}, {"secret_from", "cafile"}),
+    "webhook": ({"url", "url_from"}, {"secret_from", "authorization_from", "cafile"}),
     "slack": ({"url_from"}, {"cafile"}),
     "apprise": ({"url_from"}, {"attempts"}),
     "pagerduty": ({"secret_from"}, {"url", "cafile"}),
-    "alertmanager": ({"url", "url_from"}, {"cafile", "interval_s"}),
+    "alertmanager": ({"url", "url_from"}, {"authorization_from", "cafile", "interval_s"}),
     "email": ({"host", "sender", "to"}, {"port", "security", "username", "secret_from", "cafile"}),
 }  # of each type: what it needs (of url and url_from one), and what it may have besides
 _ALL = {"severities", "kinds", "domains", "timeout_s", "type"}
@@ -42,6 +42,9 @@ class SinkSettings(Section):
     secret_from: str = ""
     """Environment variable with the secret: of signatures (webhook), the integration key (pagerduty), the password
     (email)."""
+
+    authorization_from: str = ""
+    """Environment variable with what the header Authorization holds, such as `Bearer 5f3c` (webhook, alertmanager)."""
 
     host: str = ""
     """Mail server (email)."""
@@ -93,7 +96,7 @@ class SinkSettings(Section):
         problems += [f"{name} is no setting of this type" for name in sorted(given - needed - possible - _ALL)]
         if self.url and not is_address(self.url):
             problems.append("url must be http://host:port or https://host:port, without user, query and fragment")
-        for name in ("url_from", "secret_from"):
+        for name in ("url_from", "secret_from", "authorization_from"):
             if (value := getattr(self, name)) and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
                 problems.append(f"{name} must be the name of an environment variable")
         if self.username and not self.secret_from:

@@ -173,7 +173,10 @@ def _place(sink: SinkSettings, *, allow_private: bool) -> Place:
     if not is_address(url.partition("?")[0]):
         raise ConnectorError(".url_from: the variable must hold an address, https://host/path", retriable=False)
     _check_host(urlsplit(url).hostname or "", allow_private=allow_private)
-    return Place(url, allow_private=allow_private, timeout_s=sink.timeout_s, cafile=sink.cafile)
+    authorization = variable(sink.authorization_from, ".authorization_from")
+    if not (authorization.isascii() and authorization.isprintable()):
+        raise ConnectorError(".authorization_from: the variable must hold one line of ASCII text", retriable=False)
+    return Place(url, allow_private, sink.timeout_s, sink.cafile, authorization)
 
 
 def _check_host(host: str, *, allow_private: bool) -> None:

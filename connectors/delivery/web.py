@@ -35,17 +35,24 @@ _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 @dataclass(frozen=True)
 class Place:
-    """Where requests go, and their bounds. The address is in no text made from it, because it may be a secret."""
+    """Where requests go, and their bounds. The address is in no text made from it, because it may be a secret.
+
+    ``authorization`` : the value of the header ``Authorization``; empty: there is none
+    """
 
     url: str = field(repr=False)
     allow_private: bool = False
     timeout_s: float = 10.0
     cafile: str = ""
+    authorization: str = field(default="", repr=False)
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send one request with JSON in its body."""
+        own = {"content-type": "application/json", "user-agent": SOURCE}
+        if self.authorization:
+            own["authorization"] = self.authorization
         reply = exchange(
-            "POST", self.url, body, {"content-type": "application/json", "user-agent": SOURCE, **headers},
+            "POST", self.url, body, {**own, **headers},
             timeout_s=self.timeout_s, cafile=self.cafile, allow_private=self.allow_private, reads_body=False,
         )  # fmt: skip
         return outcome(reply)

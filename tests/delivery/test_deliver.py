@@ -96,6 +96,7 @@ def test_each_type_of_sink_gets_its_settings(tmp_path: Path, monkeypatch: pytest
     for name in ("SLACK_URL", "HOOK_URL"):
         monkeypatch.setenv(name, f"https://hooks.example/{SECRET}?token={SECRET}")
     monkeypatch.setenv("PD_KEY", SECRET)
+    monkeypatch.setenv("AM_AUTH", f"Basic {SECRET}\n")
     found = settings(
         """
 delivery:
@@ -108,7 +109,7 @@ delivery:
     pager: {type: pagerduty, secret_from: PD_KEY, domains: [law]}
     mail: {type: email, host: mail.example, port: 25, security: none, username: me, secret_from: PD_KEY,
            sender: gauge@example.com, to: [team@example.com], timeout_s: 4}
-    am: {type: alertmanager, url: "https://am.example/base", interval_s: 9}
+    am: {type: alertmanager, url: "https://am.example/base", authorization_from: AM_AUTH, interval_s: 9}
 """,
         tmp_path,
     )
@@ -118,6 +119,7 @@ delivery:
     assert (chat["_place"].url, chat["_place"].timeout_s) == (f"https://hooks.example/{SECRET}?token={SECRET}", 3.0)
     assert (hook["_place"].cafile, hook["_place"].allow_private) == ("ca.pem", False)
     assert (pager["_place"].url, pager["_routing_key"]) == ("https://events.pagerduty.com/v2/enqueue", SECRET)
+    assert (am["_place"].authorization, hook["_place"].authorization) == (f"Basic {SECRET}", "")
     assert (am["_place"].url, am["interval_s"]) == ("https://am.example/base/api/v2/alerts", 9.0)
     server = mail["_server"]
     assert (server.host, server.port, server.security, server.username) == ("mail.example", 25, "none", "me")
@@ -130,7 +132,7 @@ delivery:
     with closing(open_queries(f"sqlite:///{tmp_path}/gauge.db")) as queries, Cursors(tmp_path / "c") as cursors:
         one = vars(build.couriers(found, build.receivers(found), queries, cursors, lambda _: True)[0])
     assert (one["_poll_s"], one["_longest_wait_s"], found.cursors) == (7.0, 8.0, Path("c"))
-    assert SECRET not in repr(made) + repr([vars(one) for one in (made["chat"], made["mail"])])
+    assert SECRET not in repr(made) + repr([vars(one) for one in (made["chat"], made["mail"], made["am"])])
 
 
 def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
@@ -160,6 +162,7 @@ delivery:
 def test_sinks_that_cannot_be_made_are_named_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     monkeypatch.setenv("HOOK", SECRET)
+    monkeypatch.setenv("TWO_LINES", f"Bearer {SECRET}\nX-Other: 1")
     text = """
 delivery:
   sinks:
@@ -168,18 +171,20 @@ delivery:
     c: {type: webhook, url: "https://x.example", secret_from: HOOK, kinds: [drft]}
     d: {type: slack, url_from: HOOK}
     e: {type: email, host: localhost, sender: a@b.example, to: [c@d.example]}
+    f: {type: alertmanager, url: "https://x.example", authorization_from: TWO_LINES}
 """
     with pytest.raises(ConnectorError) as error:
         build.receivers(settings(text, tmp_path))
     private = "the address is inside a private network: set delivery.allow_private if it is meant"
     assert [line.strip() for line in str(error.value).splitlines()] == [
-        "6 problems with delivery:",
+        "7 problems with delivery:",
         "delivery.sinks.a.url_from: the environment variable NOT_SET is not set",
         f"delivery.sinks.b: {private}",
         "delivery.sinks.c.kinds: no such kind of alert: drft",
         "delivery.sinks.c.secret_from: the secret of a webhook must be base64 text",
         "delivery.sinks.d.url_from: the variable must hold an address, https://host/path",
         f"delivery.sinks.e: {private}",
+        "delivery.sinks.f.authorization_from: the variable must hold one line of ASCII text",
     ]
     assert SECRET not in str(error.value)
 

@@ -52,6 +52,12 @@ def test_without_a_secret_a_webhook_has_an_id_and_no_signature() -> None:
     assert "webhook-signature" not in request.headers
 
 
+def test_a_receiver_that_asks_for_a_token_gets_it_and_others_get_none() -> None:
+    known = sent(lambda place: Webhook(replace(place, authorization="Bearer 5f3c")), alert(7))
+    assert known.headers["authorization"] == "Bearer 5f3c"
+    assert "authorization" not in sent(Webhook, alert(7)).headers
+
+
 def test_a_secret_that_is_not_base64_is_refused() -> None:
     with pytest.raises(ConnectorError, match="base64"):
         Webhook(Place("https://a.example"), "whsec_not!")
