@@ -41,8 +41,9 @@ _RETRIABLE_SQLITE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_PROTOCOL,
 }
+_READ_ONLY = "25006"
 # lost connection, rolled back, out of resources, operator's intervention, read-only (a standby before it is promoted)
-_RETRIABLE_SQLSTATES = ("08", "40", "53", "57", "55P03", "25006")
+_RETRIABLE_SQLSTATES = ("08", "40", "53", "57", "55P03", _READ_ONLY)
 _NOT_RETRIABLE = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
 
 
@@ -153,6 +154,11 @@ def cause(error: Exception) -> str:
     """The first line of the driver's message; PostgreSQL puts values on the later lines."""
     text = str(_original(error))
     return text.strip().partition("\n")[0] or type(error).__name__
+
+
+def is_read_only_server(error: BaseException) -> bool:
+    """Whether the server refused to write: it is a standby, or was made read-only."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY
 
 
 def _is_retriable(error: Exception) -> bool:

@@ -22,7 +22,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from driftgauge.connectors.base import ConnectorError, FencedError, Message
 from driftgauge.connectors.publishing.encode import Topics, addressed, encode
 from driftgauge.connectors.store import retention, rows, schema
-from driftgauge.connectors.store.database import Synchronous, parse, shown, translated, writer_engine
+from driftgauge.connectors.store.database import (
+    Synchronous,
+    is_read_only_server,
+    parse,
+    shown,
+    translated,
+    writer_engine,
+)
 from driftgauge.connectors.store.migrations import migrate
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from
 from driftgauge.connectors.store.ownership import FileIdentity, claim
@@ -245,9 +252,11 @@ class SqlStore:
         transaction = self._connection.begin()
         try:
             self._check_marks()
-        except BaseException:
+        except BaseException as error:
             with suppress(SQLAlchemyError):
                 transaction.rollback()
+                if is_read_only_server(error):  # after a failover: a new connection may lead to the new primary
+                    self._connection.close()
             raise
         return transaction
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,24 @@ class TestPostgres:
                 assert not failure.value.retriable
         with closing(open_store(postgres_url, topics=Topics())) as store, store.transaction() as memory:
             assert memory.state("n") == {"n": b"1"}
+
+    def test_a_connection_that_leads_to_a_read_only_server_is_given_up(self, postgres_url: str) -> None:
+        name = make_url(postgres_url).database
+        with (
+            closing(open_store(postgres_url, topics=Topics())) as store,
+            closing(psycopg.connect(at_database(postgres_url, "postgres"), autocommit=True)) as admin,
+        ):
+            admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+            end_connections(admin, name)
+            for _ in range(2):
+                with pytest.raises(ConnectorError, match="read-only transaction") as failure, store.transaction():
+                    pass
+                assert failure.value.retriable
+            admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+            with suppress(ConnectorError), store.transaction():
+                pass
+            with store.transaction() as memory:
+                memory.save_state({"n": b"1"})
 
     def test_a_database_that_does_not_exist_is_not_retriable(self, postgres_url: str) -> None:
         with pytest.raises(ConnectorError, match='database "absent" does not exist') as failure:
