@@ -107,6 +107,7 @@ for given in (app, *GROUPS.values()):
 
 def main() -> None:
     """Run the command line. An expected error ends it with one clear message and an exit code."""
+    terminal.replace_what_cannot_be_shown()
     try:
         app()
     except Exception as error:

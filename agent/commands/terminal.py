@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -18,6 +19,13 @@ PROGRESS_LINE_EVERY_S = 15.0
 
 console = Console()
 errors = Console(stderr=True)
+
+
+def replace_what_cannot_be_shown() -> None:
+    """Print a question mark for each character that the encoding of the output lacks, instead of failing."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.encoding.lower() != "utf-8":
+        out.reconfigure(errors="replace")
 
 
 def print_line(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -209,6 +210,21 @@ def test_a_failure_ends_with_exit_code_1_and_a_message(
     assert printed.strip()
     assert "Traceback" not in printed
     assert recording.exists()
+
+
+def test_what_an_output_in_ascii_cannot_hold_is_a_question_mark(tmp_path: Path) -> None:
+    path = tmp_path / "größe.json"
+    path.write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-m", "driftgauge.agent.cli", "decode", path.name],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "gr??e.json" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_all_wrong_settings_are_listed_in_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
