@@ -68,16 +68,12 @@ def results(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
 def check_store(settings: Settings) -> str:
     """Check that the store exists with a schema that this version can use, or that it can be created."""
-    from driftgauge.connectors.base import ConnectorError
     from driftgauge.connectors.store import migrations
-    from driftgauge.connectors.store.database import parse, reader_engine, shown, sqlite_path, translated
+    from driftgauge.connectors.store.database import folder_of, parse, reader_engine, shown, sqlite_path, translated
 
     url = parse(settings.store.url.get_secret_value())
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        folder = sqlite_path(url).absolute().parent
-        if not folder.exists():
-            raise ConnectorError(f"{shown(url)} cannot be made: the folder {folder} does not exist", retriable=False)
-        return f"{shown(url)} is made at the first start; {_writable(folder)}"
+        return f"{shown(url)} is made at the first start; {_writable(folder_of(url))}"
     with translated(shown(url)), reader_engine(url).connect() as connection:
         found = migrations.schema_version(connection)
     if found is None:

@@ -81,6 +81,7 @@ def writer_engine(url: URL, synchronous: Synchronous) -> Engine:
     """An engine whose transactions take the write lock at once."""
     if url.get_backend_name() == "postgresql":
         return _postgres(url)
+    folder_of(url)
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -127,6 +128,20 @@ def reader_engine(url: URL) -> Engine:
 def sqlite_path(url: URL) -> Path:
     """The file of a SQLite URL."""
     return Path(url.database or "")
+
+
+def folder_of(url: URL) -> Path:
+    """The folder of a SQLite store.
+
+    Raises
+    ------
+    ConnectorError
+        It does not exist; SQLite would only say that it cannot open the file.
+    """
+    folder = sqlite_path(url).absolute().parent
+    if not folder.is_dir():
+        raise ConnectorError(f"{shown(url)} cannot be made: the folder {folder} does not exist", retriable=False)
+    return folder
 
 
 @contextmanager

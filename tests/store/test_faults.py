@@ -67,7 +67,7 @@ def test_a_read_only_store_raises_a_retriable_error_and_works_again_afterwards(s
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("sqlite:////proc/nowhere/gauge.db", "unable to open database file"),
+        ("sqlite:////proc/nowhere/gauge.db", "the folder /proc/nowhere does not exist"),
         ("sqlite://", "use sqlite:///file.db"),
         ("mysql://me:planted-secret@db/x", "no store for mysql://db/x"),
         ("me:planted-secret@db", "cannot be read"),
