@@ -64,7 +64,7 @@ def decode_file(path: Path, format_name: str = "auto") -> dict[str, Any]:
 def _content(path: Path) -> bytes:
     """The bytes of the file, unpacked and in UTF-8."""
     try:
-        with opened(path) as (_, readline):
+        with opened(path) as readline:
             return b"".join(iter(partial(readline, MAX_FILE_BYTES), b""))
     except UNREADABLE as error:
         raise ConnectorError(f"{path}: {error}", retriable=False) from error

@@ -1,29 +1,24 @@
-"""Events in files, plain or compressed, read as a source; outputs appended as JSON lines by a sink.
+"""Events in files, plain or compressed, read as a source.
 
 A file is a topic with one partition. `splitting` cuts it into records: lines, documents over several lines, elements of
 an array, streams. The number of its first line is the offset of a record. Records are bounded. Compressed files are
-unpacked while they are read; a file that unpacks to more than 1,000 times its size is an error. The sink only appends;
-nothing here bounds the size of its files.
+unpacked while they are read; a file that unpacks to more than 1,000 times its size is an error.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import gzip
 import io
-import os
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 import zstandard
 
-from driftgauge.connectors.base import ConnectorError, Message, Positions, Record, TopicPartition
+from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
 from driftgauge.connectors.decoding.recovery import compression_of
 from driftgauge.connectors.files.splitting import split
 from driftgauge.connectors.files.unicode import Utf8Reader, encoding_of
@@ -32,7 +27,8 @@ MAX_LINE_BYTES = 16 * 2**20
 _MAX_EXPANSION = 1_000  # JSON of repeated events compresses about 100 times
 _UNCHECKED_BYTES = 64 * 2**20  # the expansion is checked from here on
 _ZSTD_WINDOW_BYTES = 2**27
-_TOPIC_NAME = re.compile(r"[\w.-]*\w[\w.-]*", re.ASCII)
+_WHOLE = (("content-type", b"application/json"),)
+_CUT = (*_WHOLE, ("driftgauge-cut", b"line too long"))
 
 
 class FileSource:
@@ -43,7 +39,6 @@ class FileSource:
 
     Parameters
     ----------
-    content_type : type of the records; becomes the header ``content-type`` of every one
     max_line_bytes : bound of one record
     max_records, max_bytes : bounds of one poll
     """
@@ -52,30 +47,21 @@ class FileSource:
         self,
         paths: Sequence[Path],
         *,
-        content_type: str = "application/json",
         max_line_bytes: int = MAX_LINE_BYTES,
         max_records: int = 500,
         max_bytes: int = 32 * 2**20,
     ) -> None:
         self.paths = paths
-        self.headers = (("content-type", content_type.encode()),)
         self.max_line_bytes = max_line_bytes
         self.max_records = max_records
         self.max_bytes = max_bytes
         self.is_exhausted = False
-        self.bytes_read = 0
-        """Bytes read so far of the files on disk (compressed); `bytes_total` is their size."""
         self._records: Iterator[Record] = iter(())
         self._failed: ConnectorError | None = None
 
-    @property
-    def bytes_total(self) -> int:
-        """Size of all files on disk."""
-        return sum(path.stat().st_size for path in self.paths)
-
     def open(self, positions: Positions) -> None:
         """Start each file at its line number; files without one start at the first line."""
-        self.is_exhausted, self.bytes_read, self._failed = False, 0, None
+        self.is_exhausted, self._failed = False, None
         self._records = (record for path in self.paths for record in self._read(path, positions))
 
     def poll(self, timeout_s: float) -> Sequence[Record]:  # noqa: ARG002 - reading a file never waits
@@ -108,27 +94,25 @@ class FileSource:
         self._records = iter(())
 
     def _read(self, path: Path, positions: Positions) -> Iterator[Record]:
-        before, first = self.bytes_read, positions.get(TopicPartition(str(path), 0), 0)
+        first = positions.get(TopicPartition(str(path), 0), 0)
         number = -1
         try:
-            with opened(path) as (raw, readline):
+            with opened(path) as readline:
                 for number, value, is_cut in split(readline, self.max_line_bytes):
-                    self.bytes_read = before + raw.tell()
                     if number >= first:
-                        cut = (("driftgauge-cut", b"line too long"),) if is_cut else ()
-                        yield Record(str(path), 0, number, None, value, self.headers + cut)
+                        yield Record(str(path), 0, number, None, value, _CUT if is_cut else _WHOLE)
         except UNREADABLE as error:
             raise ConnectorError(f"{path}, after line {number + 1}: {error}", retriable=False) from error
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[int], bytes]]]:
-    """The file on disk, and a function that reads at most so many bytes of its next line, unpacked and as UTF-8.
+def opened(path: Path) -> Iterator[Callable[[int], bytes]]:
+    """Give a function that reads at most so many bytes of the next line of a file, unpacked and as UTF-8.
 
     Reading raises one of `UNREADABLE` for a damaged file, and for one that unpacks to more than 1,000 times its size.
     """
     with path.open("rb") as raw, _unpacked(raw) as unpacked:
-        yield raw, partial(_read_line, _in_utf8(unpacked), raw)
+        yield partial(_read_line, _in_utf8(unpacked), raw)
 
 
 class _ExpansionError(Exception):
@@ -194,68 +178,3 @@ def _read_line(unpacked: io.BufferedIOBase | BinaryIO, raw: BinaryIO, max_bytes:
     if unpacked is not raw and unpacked.tell() > _UNCHECKED_BYTES + _MAX_EXPANSION * raw.tell():
         raise _ExpansionError(f"unpacks to more than {_MAX_EXPANSION} times its size")
     return unpacked.readline(max_bytes)
-
-
-class FileSink:
-    """Appends to one file per topic in a folder: ``TOPIC.jsonl``, one message per line.
-
-    A JSON value is written unchanged. Any other value becomes ``{"key", "headers", "value_base64"}``. A line that a
-    crash left unfinished is removed when the file is opened again; it was never acknowledged.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._files: dict[str, BinaryIO] = {}
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Append the messages, and return when they are on disk."""
-        try:
-            files = {message.topic: self._file(message.topic) for message in messages}
-            for message in messages:
-                files[message.topic].write(_line(message))
-            for file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            self.close()
-            raise ConnectorError(f"cannot write to {self.folder}: {error}", retriable=True) from error
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            with contextlib.suppress(OSError):  # a full disk: bytes that were not flushed were not acknowledged
-                file.close()
-        self._files = {}
-
-    def _file(self, topic: str) -> BinaryIO:
-        if not _TOPIC_NAME.fullmatch(topic):
-            raise ConnectorError(f"{topic!r} cannot be the name of a file", retriable=False)
-        if topic not in self._files:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._files[topic] = (self.folder / f"{topic}.jsonl").open("a+b")
-            _remove_unfinished_line(self._files[topic])
-        return self._files[topic]
-
-
-def _remove_unfinished_line(file: BinaryIO) -> None:
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - 65_536)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            end = start + newline + 1
-            break
-        end = start
-    file.truncate(end)
-
-
-def _line(message: Message) -> bytes:
-    if dict(message.headers).get("content-type") == b"application/json" and b"\n" not in message.value:
-        return message.value + b"\n"
-    wrapped = {
-        "key": message.key.decode(errors="replace"),
-        "headers": {name: value.decode(errors="replace") for name, value in message.headers},
-        "value_base64": base64.b64encode(message.value).decode(),
-    }
-    return msgspec.json.encode(wrapped) + b"\n"

@@ -51,7 +51,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     csv.field_size_limit(MAX_LINE_BYTES)  # of the process; texts of responses are longer than the limit of the module
     try:
-        with opened(path) as (_, readline):
+        with opened(path) as readline:
             lines = _lines(readline)
             header = next(lines, "")
             separator = header[4:5] if header.lower().startswith("sep=") and header[4:5] in _SEPARATORS else ""

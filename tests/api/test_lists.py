@@ -19,7 +19,6 @@ from tests.api.serving import get, get_reply, pages
 pytestmark = SHARED
 
 MIDDLE = "2026-01-01T00:30:00Z"
-MIDDLE_S = 1_767_227_400.0
 
 
 def test_estimates_are_the_newest_of_each_series(demo: int, queries: StoreQueries) -> None:

@@ -94,7 +94,6 @@ def test_every_decoded_body_passes_unchanged(
     check([replace(RAW, value=json.dumps(payload).encode())])
 
 
-FLOAT32 = st.floats(width=32)
 TIMES = st.floats(1.0, 4e9)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
