@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol
 
 from driftgauge.agent.core.context_state import context_model, contexts_saved
 from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.report_span import Span
 from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
-from driftgauge.connectors.store.queries import Counts, Verdicts
+from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.classify.prequential import Metric
 from driftgauge.models.classify.reliability import ReliabilityBin
 from driftgauge.models.estimate.judged import JudgedAccuracy, judged_accuracy
@@ -28,70 +27,6 @@ from driftgauge.models.series import SeriesKey
 
 MAX_POINTS = 200
 """Estimates over time of one series in a report. Of more, every second, third, … is kept, and always the newest."""
-
-
-class ReportQueries(Protocol):
-    """What a report reads from a store."""
-
-    def window_ends(self) -> tuple[float, float] | None:
-        """When the oldest and the newest window with an estimate ended; None without estimates."""
-        ...
-
-    def estimates(self, start: float, end: float) -> list[Estimate]:
-        """Estimates of windows that ended in ``(start, end]``, by window end."""
-        ...
-
-    def alerts(self, start: float, end: float) -> list[Alert]:
-        """Alerts with ``start <= event_time < end``."""
-        ...
-
-    def latest_acquisition(self) -> Acquisition | None:
-        """The newest data list."""
-        ...
-
-    def label_lists(self, start: float, end: float) -> list[LabelList]:
-        """The label lists of the newest period that ended in ``(start, end]``, by rank."""
-        ...
-
-    def slice_estimates(self, start: float, end: float) -> list[SliceEstimates]:
-        """Estimates of slices over windows that ended in ``(start, end]``, by window end."""
-        ...
-
-    def weak_segments(self, start: float, end: float) -> WeakSegments | None:
-        """The newest list of weak segments of a period that ended in ``(start, end]``."""
-        ...
-
-    def counts(self, start: float, end: float) -> Mapping[str, Counts]:
-        """Numbers of responses and labels with ``start <= event_time < end``, by domain."""
-        ...
-
-    def label_sources(self, start: float, end: float) -> list[SourceCounts]:
-        """What labels of each source say of responses with ``start <= event_time < end``."""
-        ...
-
-    def verdicts(self, start: float, end: float) -> Mapping[str, Verdicts]:
-        """The verdicts of a judge on responses with ``start <= event_time < end``, by domain."""
-        ...
-
-    def reliability(self, start: float, end: float, confidence_level: float) -> list[ReliabilityBin]:
-        """Predictions against labels, of live responses with ``start <= event_time < end``."""
-        ...
-
-    def predicted(self, start: float, end: float) -> tuple[int, int]:
-        """Stored live responses with ``start <= event_time < end``, and those of them with a prediction."""
-        ...
-
-    def rejected(self) -> Mapping[str, int]:
-        """Dead letters that are kept, by reason, the most frequent reason first."""
-        ...
-
-    def pending_labels(self) -> PendingLabels:
-        """How many labels wait for their response, since when, and the likeliest causes."""
-        ...
-
-    def state(self, prefix: str) -> dict[str, bytes]:
-        """Saved state by name."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +86,7 @@ class Report:
 
 
 def make_report(
-    queries: ReportQueries,
+    queries: StoreQueries,
     start: float,
     end: float,
     targets: Mapping[str, float] | None = None,
@@ -208,7 +143,7 @@ def make_report(
     )
 
 
-def latest_period(queries: ReportQueries, period_s: float) -> Span:
+def latest_period(queries: StoreQueries, period_s: float) -> Span:
     """The period of ``period_s`` seconds that ends with the newest window.
 
     Raises
