@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from driftgauge.agent.core.state import State
-from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
+from driftgauge.agent.outlets.observer import Observer
+from driftgauge.connectors.base import Record
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 from driftgauge.models.pending import PendingLabels
@@ -35,7 +36,7 @@ class Waiting:
     ahead: int = 0
 
 
-class FinalAccount:
+class FinalAccount(Observer):
     """An observer of the loop that keeps the account and what waits."""
 
     def __init__(self, records: Account | None = None, waiting: Waiting | None = None) -> None:
@@ -55,12 +56,6 @@ class FinalAccount:
     def account(self, account: Account) -> None:
         """Note what became of the records."""
         self.records = account
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Ignore the lag."""
-
-    def failure(self, error: ConnectorError | None) -> None:
-        """Ignore failures."""
 
     def to_json(self) -> dict[str, Any]:
         """The account and what waits as plain values."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from driftgauge.agent.outlets.http import Response, Route, json_response, metrics_route
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.connectors.publishing.payload import rfc3339
-from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
 if TYPE_CHECKING:  # the state brings the classifiers: two seconds, which the process for HTTP does not need
@@ -21,7 +21,7 @@ STATUS, ROLLBACK = "status", "rollback"
 """What the API asks the agent for besides pages: how it is, and to go back to a classifier version."""
 
 
-class Health:
+class Health(Observer):
     """An observer of the loop that knows whether the loop is alive and whether it is ready.
 
     The loop is *alive* while it reports to its observers at least every ``stuck_after_s`` seconds, also while it waits
@@ -44,9 +44,6 @@ class Health:
         """Note a committed batch: the loop is alive."""
         self._last_report = self._now()
         self._watermark = state.watermark
-
-    def account(self, account: Account) -> None:
-        """Ignore the account."""
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:
         """Note the lag; an agent that is behind is alive and ready."""

@@ -7,7 +7,7 @@ Names come from events, so their control characters are replaced. Bounded by the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rich.box import SIMPLE_HEAD
@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.models.account import Account
+from driftgauge.agent.outlets.observer import Observer
+from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
 
@@ -191,10 +191,10 @@ def format_ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-class LiveTable:
+class LiveTable(Observer):
     """Shows the table while the loop runs: redrawn in place on a terminal, else a line of progress now and then.
 
-    An observer of `driftgauge.agent.service.loop.Loop`. ``total`` is the number of records to come, when it is known.
+    ``total`` is the number of records to come, when it is known.
     """
 
     LINE_EVERY = 1_000
@@ -224,9 +224,6 @@ class LiveTable:
         """The rows of the table now."""
         return self._latest.rows()
 
-    def resumed(self, state: object) -> None:
-        """Ignore the state."""
-
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: object) -> None:  # noqa: ARG002 - the loop's protocol
         """Note a committed batch and show the progress."""
         before, self.n_records = self.n_records, self.n_records + len(records)
@@ -235,12 +232,6 @@ class LiveTable:
             self._draw(self._progress())
         elif before // self.LINE_EVERY != self.n_records // self.LINE_EVERY:
             self._console.print(self._progress(), markup=False, highlight=False)
-
-    def account(self, account: Account) -> None:
-        """Ignore the account: the summary at the end has it."""
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Ignore the lag: a replay reads as fast as it can."""
 
     def failure(self, error: ConnectorError | None) -> None:
         """Print the error that makes the loop wait."""

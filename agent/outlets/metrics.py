@@ -24,6 +24,7 @@ from prometheus_client.utils import floatToGoString
 
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.counter_metrics import counter_metrics
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
 from driftgauge.models.account import Account
 from driftgauge.models.classify.prequential import Metric as Score
@@ -62,7 +63,7 @@ _SCORES: Gauges[Score] = (
 SCORES_EVERY_S = 1.0
 
 
-class Metrics(Collector):
+class Metrics(Observer, Collector):
     """An observer of the loop and a collector of the registry it is given.
 
     Examples

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from driftgauge.agent.core.state import State
-from driftgauge.connectors.base import ConnectorError, Record, TopicPartition
-from driftgauge.models.account import Account
+from driftgauge.agent.outlets.observer import Observer
+from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.models.events import Rejected
 from driftgauge.models.outputs import Output
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 60.0
 
 
-class RejectionLog:
+class RejectionLog(Observer):
     """An observer of the loop. Reasons are few, so is what it keeps."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -26,9 +26,6 @@ class RejectionLog:
         self._seen: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._next_at = float("-inf")
-
-    def resumed(self, state: State) -> None:
-        """Ignore the state."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         """Log the first dead letter of each reason, and count the others."""
@@ -41,12 +38,6 @@ class RejectionLog:
                 self._seen.add(output.reason)
                 self._log_first(output)
         self._log_counts()
-
-    def account(self, account: Account) -> None:
-        """Ignore the account."""
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Ignore the lag."""
 
     def failure(self, error: ConnectorError | None) -> None:  # noqa: ARG002 - an observer's shape
         """Log the counts when it is time: this is called in every round, also when no record came."""

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from queue import SimpleQueue
 
@@ -20,6 +20,7 @@ from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.health import ROLLBACK, STATUS, Health, routes
 from driftgauge.agent.outlets.http import Response, address, json_response
 from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
@@ -28,9 +29,8 @@ from driftgauge.agent.service.rollback import requested_rollback
 from driftgauge.agent.service.schedule import Job, Schedule, trigger
 from driftgauge.agent.service.web_process import WebProcess
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError, Record, Store, TopicPartition
+from driftgauge.connectors.base import Record, Store
 from driftgauge.connectors.store.database import parse, shown
-from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ RETENTION_EVERY_S = 60.0
 RETENTION_ROWS = 5_000
 
 
-class EventTime:
+class EventTime(Observer):
     """An observer that keeps the watermark, from which retention counts back."""
 
     watermark = float("-inf")
@@ -58,15 +58,6 @@ class EventTime:
         So neither a producer nor a machine with a wrong clock deletes anything by itself.
         """
         return min(self.watermark, time.time())
-
-    def account(self, account: Account) -> None:
-        """Ignore the account."""
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Ignore the lag."""
-
-    def failure(self, error: ConnectorError | None) -> None:
-        """Ignore failures."""
 
 
 def run_agent(settings: Settings, stopping: threading.Event, *, keep_audit: bool = False) -> None:

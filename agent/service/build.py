@@ -15,9 +15,10 @@ from typing import Any
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.core.settings import PipelineSettings
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.outlets.report_files import ReportWriter
 from driftgauge.agent.service.fit_files import load_fit
-from driftgauge.agent.service.loop import Loop, Observer
+from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reader_pool import PoolDecoder, ReaderPool
 from driftgauge.agent.service.reader_process import ReaderTask
 from driftgauge.agent.service.topic_check import check_topics

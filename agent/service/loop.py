@@ -33,6 +33,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.agent.service.taken import take
 from driftgauge.connectors.base import ConnectorError, Positions, Record, Sink, Source, Store, TopicPartition
@@ -66,30 +67,6 @@ class RecordDecoder(Protocol):
 
     def head_of(self, record: Record) -> Head | None:
         """The raw record that an extractor made this one of; None where it did not."""
-        ...
-
-
-class Observer(Protocol):
-    """Follows what the loop does: metrics, readiness, the live table."""
-
-    def resumed(self, state: State) -> None:
-        """Take note of the state that the loop read from the store and goes on from."""
-        ...
-
-    def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
-        """Take note of a committed batch; ``records`` is empty when no record caused the outputs."""
-        ...
-
-    def account(self, account: Account) -> None:
-        """Take note of what became of all records since the start; called after each committed batch."""
-        ...
-
-    def lag(self, lag: dict[TopicPartition, int]) -> None:
-        """Take note of the number of unread records per partition."""
-        ...
-
-    def failure(self, error: ConnectorError | None) -> None:
-        """Take note of the error after which the loop waits; None: a round of the loop succeeded."""
         ...
 
 

@@ -18,9 +18,10 @@ from rich.console import Console
 
 from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.outlets.live_table import LiveTable, Row
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.outlets.summary import summary
 from driftgauge.agent.service import build
-from driftgauge.agent.service.loop import Loop, Observer
+from driftgauge.agent.service.loop import Loop
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, Source, Store, TopicPartition
 from driftgauge.connectors.files.event_files import FileSource

@@ -23,8 +23,9 @@ import numpy as np
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.service.loop import Loop
-from driftgauge.connectors.base import ConnectorError, Positions, Record, TopicPartition
+from driftgauge.connectors.base import Positions, Record, TopicPartition
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label
 from driftgauge.connectors.publishing.encode import Topics
@@ -94,16 +95,13 @@ def growth_mb(path: Path) -> tuple[float, float]:
     return sizes.peak_mb(), sizes.early_mb
 
 
-class Sizes:
+class Sizes(Observer):
     """An observer that notes the largest resident size once a tenth has come."""
 
     early_mb = 0.0
 
     def __init__(self) -> None:
         self.n_records = 0
-
-    def resumed(self, state: State) -> None:
-        """Note nothing."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         self.n_records += len(records)
@@ -112,15 +110,6 @@ class Sizes:
 
     def peak_mb(self) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-    def account(self, account: object) -> None:
-        """Note nothing."""
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """Note nothing."""
-
-    def failure(self, error: ConnectorError | None) -> None:
-        """Note nothing."""
 
 
 class Flood:

@@ -21,6 +21,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.service.agent import open_agent
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError, Record
@@ -153,26 +154,17 @@ def agent_seconds(
             return time.perf_counter() - start
 
 
-class _Until:
+class _Until(Observer):
     """Stops the agent after so many records."""
 
     def __init__(self, n: int, stop: Callable[[], None]) -> None:
         self.n_left = n
         self.stop = stop
 
-    def resumed(self, state: State) -> None:
-        pass
-
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002
         self.n_left -= len(records)
         if self.n_left <= 0:
             self.stop()
-
-    def account(self, account: object) -> None:
-        pass
-
-    def lag(self, lag: object) -> None:
-        pass
 
     def failure(self, error: ConnectorError | None) -> None:
         if error is not None:

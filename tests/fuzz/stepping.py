@@ -19,6 +19,7 @@ from random import Random
 
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Record, Store
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -103,15 +104,12 @@ class Shifted(Decoder):
             self._recent.append(name)
 
 
-class Checks:
+class Checks(Observer):
     """An observer that collects internal errors and outputs that no agent may publish."""
 
     def __init__(self) -> None:
         self.findings: list[str] = []
         self.internal_errors = 0
-
-    def resumed(self, state: State) -> None:
-        """The state does not matter."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:  # noqa: ARG002 - an observer's shape
         for output in outputs:
@@ -124,12 +122,6 @@ class Checks:
     def account(self, account: Account) -> None:
         if account.records != account.used + account.n_dead + account.tombstones or account.used < 0:
             self.findings.append(f"the account does not add up: {account}")
-
-    def lag(self, lag: object) -> None:
-        """The lag does not matter."""
-
-    def failure(self, error: object) -> None:
-        """No connection fails here."""
 
 
 def problem_of(output: Output) -> str:

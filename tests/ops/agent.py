@@ -13,8 +13,9 @@ from driftgauge.agent.demo.embedded import PLAN, bundled, settings_in
 from driftgauge.agent.outlets.health import Health, routes
 from driftgauge.agent.outlets.http import Server, listen, pages
 from driftgauge.agent.outlets.metrics import Metrics
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.service import build
-from driftgauge.agent.service.loop import Loop, Observer
+from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.replay import open_files
 from driftgauge.connectors.base import Record, Source
 from driftgauge.connectors.testing import MemorySource, MemoryStore, NoSink

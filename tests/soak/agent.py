@@ -6,14 +6,19 @@ Once the agent serves, it makes the file `serving` beside the settings file: fro
 estimates.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from driftgauge.agent.service.stopping import stopped_by_signals
+
+if TYPE_CHECKING:
+    from driftgauge.agent.outlets.observer import Observer
+    from driftgauge.connectors.base import ConnectorError
 
 
 def serving(folder: Path, pid: int) -> Path:
@@ -21,27 +26,16 @@ def serving(folder: Path, pid: int) -> Path:
     return folder / f"serving-{pid}"
 
 
-class Announcement:
+def announcement(file: Path) -> Observer:
     """An observer that makes a file once a round of the loop succeeded."""
+    from driftgauge.agent.outlets.observer import Observer
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    class Announcement(Observer):
+        def failure(self, error: ConnectorError | None) -> None:
+            if error is None:
+                file.touch()
 
-    def resumed(self, state: object) -> None:
-        """The state does not matter."""
-
-    def batch(self, records: Sequence[object], outputs: Sequence[object], state: object) -> None:
-        """A batch is not yet a round."""
-
-    def account(self, account: object) -> None:
-        """The account does not matter."""
-
-    def lag(self, lag: Mapping[Any, int]) -> None:
-        """The lag does not matter."""
-
-    def failure(self, error: Exception | None) -> None:
-        if error is None:
-            self._file.touch()
+    return Announcement()
 
 
 def main(config: Path) -> None:
@@ -51,7 +45,7 @@ def main(config: Path) -> None:
         from driftgauge.config.load import load_settings
 
         with suppress(StoppedError), open_agent(load_settings(config), stopping, keep_audit=True) as agent:
-            agent.observers = (*agent.observers, Announcement(serving(config.parent, os.getpid())))
+            agent.observers = (*agent.observers, announcement(serving(config.parent, os.getpid())))
             agent.run()
 
 

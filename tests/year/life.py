@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from driftgauge.agent.core.state import State
+from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.service import build
 from driftgauge.agent.service.agent import expire_old
 from driftgauge.agent.service.loop import Loop
@@ -46,15 +47,12 @@ SETTINGS: dict[str, Any] = {
 """Bounds that a year reaches: releases make 104 contexts, and 63 domains come and go."""
 
 
-class Observer:
+class Bookkeeper(Observer):
     """Enters into the books what the loop did."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
         self._account = Account()
-
-    def resumed(self, state: State) -> None:
-        """The state is that of the store."""
 
     def batch(self, records: Sequence[Record], outputs: Sequence[Output], state: State) -> None:
         """Enter outputs, and what the state holds."""
@@ -77,9 +75,6 @@ class Observer:
             self._books.dead_letters[reason] = self._books.dead_letters.get(reason, 0) + n
         self._account = Account()  # a copy: the loop goes on with its own
         self._account.add(account)
-
-    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
-        """The lag does not matter."""
 
     def failure(self, error: ConnectorError | None) -> None:
         """No connector may fail here."""
@@ -216,7 +211,7 @@ def _compare_store(settings: Settings, books: Books) -> None:
 def _loop(settings: Settings, store: Store, source: Source, books: Books) -> Loop:
     return Loop(
         build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, lambda: Sink(books),
-        observers=(Observer(books),), stopping=source.stopping,
+        observers=(Bookkeeper(books),), stopping=source.stopping,
     )  # fmt: skip
 
 
