@@ -81,7 +81,7 @@ def texts_of(sources: Sequence[str], store_url: str, since: str, unusable: Count
     """The responses with their texts; documents without them are counted by reason."""
     from driftgauge.agent.labelling.judge import Item
     from driftgauge.agent.labelling.texts import item_in
-    from driftgauge.agent.service.replay import read_time
+    from driftgauge.agent.service.times import read_time
     from driftgauge.connectors.labels.reading import read_documents
     from driftgauge.connectors.store.queries import open_queries
 

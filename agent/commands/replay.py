@@ -43,7 +43,8 @@ def replay(
     time, without --to up to now. The live agent and its store are not touched.
     The end says how many records could not be used, and why. The exit code is 1 when none could be used.
     """
-    from driftgauge.agent.service.replay import read_bound, replay_files, replay_topics
+    from driftgauge.agent.service.replay import replay_files, replay_topics
+    from driftgauge.agent.service.times import read_bound
     from driftgauge.connectors.files.traffic import LabelPlan
 
     without = frozenset(name for name in no_labels.split(",") if name)

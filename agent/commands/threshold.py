@@ -84,7 +84,7 @@ def threshold(
     """
     from driftgauge.agent.core.context_state import context_model
     from driftgauge.agent.outlets.versions import contexts_in, named_context
-    from driftgauge.agent.service.replay import read_time
+    from driftgauge.agent.service.times import read_time
     from driftgauge.connectors.store.predictions import Predictions
     from driftgauge.connectors.store.queries import open_queries
 

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from driftgauge.agent.outlets.health import Health
-from driftgauge.agent.service.loop import Backoff
+from driftgauge.agent.service.backoff import Backoff
 from driftgauge.connectors.base import ConnectorError, Message, Record, TopicPartition
 from driftgauge.connectors.extract import DecodedRecord, RecordExtractor
 from driftgauge.connectors.kafka.group import KafkaGroup

@@ -23,7 +23,8 @@ from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.outlets.rejection_log import RejectionLog
 from driftgauge.agent.service import build
-from driftgauge.agent.service.loop import Backoff, Loop, StoppedError
+from driftgauge.agent.service.backoff import Backoff, StoppedError
+from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reporting import report_job
 from driftgauge.agent.service.rollback import requested_rollback
 from driftgauge.agent.service.schedule import Job, Schedule, trigger

@@ -22,7 +22,6 @@ opened for the first time, ends it without emitting anything.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +33,7 @@ from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.observer import Observer
+from driftgauge.agent.service.backoff import Backoff
 from driftgauge.agent.service.reader_pool import dead_letter_of
 from driftgauge.agent.service.taken import take
 from driftgauge.connectors.base import ConnectorError, Positions, Record, Sink, Source, Store, TopicPartition
@@ -51,15 +51,15 @@ OUTBOX_BATCH = 1_000
 ROWS_SCORED_AHEAD = 20_000
 """Rows that are scored ahead in each round of the loop: at most 0.1 s of work after a fit, and else none."""
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-
 RECORDS_AT_ONCE = 25
+"""Records in one transaction while windows wait to be estimated, or where the next boundary may make many wait."""
+
 MANY_DOMAINS = 300
-"""Records in one transaction while windows wait to be estimated, or where a boundary makes that many wait."""
+"""Live domains, counted in each context, from which on one boundary makes many windows wait."""
 
 
 class RecordDecoder(Protocol):
-    """Turns records into events: `driftgauge.connectors.decoding.decoder.Decoder`, or `PoolDecoder` with readers."""
+    """Turns records into events: a `Decoder`, or a `PoolDecoder` where readers have decoded them."""
 
     def decode_counted(self, records: Sequence[Record]) -> tuple[list[Event], list[int]]:
         """Events of all records, in order, and the number of events of each record."""
@@ -75,48 +75,6 @@ class Committed(NamedTuple):
 
     outputs: list[Output]
     account: Account
-
-
-class StoppedError(Exception):
-    """The agent was stopped while it waited for something that it needs before it can serve."""
-
-
-class Backoff:
-    """Waits between attempts, ``limit_s`` seconds in all.
-
-    Each wait is twice as long as the one before, with jitter so that many agents do not come back at the same moment.
-    Setting ``stopping`` ends a wait; ``observers`` are given the error.
-    """
-
-    def __init__(self, limit_s: float, stopping: threading.Event, observers: Sequence[Observer] = ()) -> None:
-        self.limit_s = limit_s
-        self._stopping = stopping
-        self._observers = observers
-        self._waited_s = 0.0
-
-    def wait(self, error: ConnectorError) -> None:
-        """Wait before the next attempt; raise the error when waiting cannot cure it or the limit is reached."""
-        if not error.retriable or self._waited_s >= self.limit_s:
-            raise error
-        wait_s = min(max(self._waited_s, FIRST_WAIT_S), LONGEST_WAIT_S) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        log.warning("%s; trying again in %.1f s", error, wait_s)
-        for observer in self._observers:
-            observer.failure(error)
-        self._stopping.wait(wait_s)
-        self._waited_s += wait_s
-
-    def reset(self) -> None:
-        """Forget earlier waits: the next failure is a new one."""
-        self._waited_s = 0.0
-
-    def until(self, attempt: Callable[[], T]) -> T:
-        """Return the value of the first attempt that succeeds; raise `StoppedError` when stopped before."""
-        while not self._stopping.is_set():
-            try:
-                return attempt()
-            except ConnectorError as error:
-                self.wait(error)
-        raise StoppedError
 
 
 class Loop:

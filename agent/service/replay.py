@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +22,7 @@ from driftgauge.agent.outlets.summary import summary
 from driftgauge.agent.service import build
 from driftgauge.agent.service.loop import Loop
 from driftgauge.config.settings import Settings
-from driftgauge.connectors.base import ConnectorError, Source, Store, TopicPartition
+from driftgauge.connectors.base import ConnectorError, Source, Store
 from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
@@ -124,62 +123,6 @@ def _replay(
         account = final.lines(LISTING.format(place) if place else "")
         print_text(console, summary(rows, {"store": place} if place else {}, final.pending, account))
     return result(rows, replayed, settings, final)
-
-
-def read_bound(text: str) -> Bound:
-    """Read a bound of a replay of topics: a time, or offsets by partition; None (unbounded) for an empty text.
-
-    Raises
-    ------
-    ConnectorError
-        For any other text.
-
-    Examples
-    --------
-    >>> read_bound("2026-01-31T00:00:00Z"), read_bound("2026-01-31"), read_bound("")
-    (1769817600.0, 1769817600.0, None)
-    >>> read_bound("generations/0:1500, labels/0:20")
-    {TopicPartition(topic='generations', partition=0): 1500, TopicPartition(topic='labels', partition=0): 20}
-    """
-    if not text:
-        return None
-    try:
-        if "/" in text:
-            return dict(map(_read_offset, text.split(",")))
-        return _seconds(text)
-    except ValueError:
-        wanted = "a time like 2026-01-31T00:00:00Z, or offsets like generations/0:1500,labels/0:20"
-        raise ConnectorError(f"{text!r} is not a bound of a topic; write {wanted}", retriable=False) from None
-
-
-def read_time(text: str) -> float:
-    """Read a time as UTC seconds; a time without an offset is UTC.
-
-    Raises
-    ------
-    ConnectorError
-        For any other text.
-
-    Examples
-    --------
-    >>> read_time("2026-01-31T00:00:00Z"), read_time("2026-01-31")
-    (1769817600.0, 1769817600.0)
-    """
-    try:
-        return _seconds(text)
-    except ValueError:
-        raise ConnectorError(f"{text!r} is not a time like 2026-01-31T00:00:00Z", retriable=False) from None
-
-
-def _seconds(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _read_offset(text: str) -> tuple[TopicPartition, int]:
-    place, _, offset = text.strip().rpartition(":")
-    topic, _, partition = place.rpartition("/")
-    return TopicPartition(topic, int(partition)), int(offset)
 
 
 def print_text(console: Console, text: str) -> None:

@@ -41,7 +41,7 @@ def announcement(file: Path) -> Observer:
 def main(config: Path) -> None:
     with stopped_by_signals() as stopping:
         from driftgauge.agent.service.agent import open_agent
-        from driftgauge.agent.service.loop import StoppedError
+        from driftgauge.agent.service.backoff import StoppedError
         from driftgauge.config.load import load_settings
 
         with suppress(StoppedError), open_agent(load_settings(config), stopping, keep_audit=True) as agent:

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.agent.outlets.health import Health
-from driftgauge.agent.service import loop as loop_module
+from driftgauge.agent.service import backoff as backoff_module
 from driftgauge.agent.service.agent import expire_old
-from driftgauge.agent.service.loop import Backoff, Loop
+from driftgauge.agent.service.backoff import Backoff
+from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
@@ -29,7 +30,7 @@ from tests.store.test_faults import sqlite_connections
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(backoff_module, "FIRST_WAIT_S", 0.01)
 
 
 class Doctor(Health):
@@ -111,11 +112,11 @@ def test_waits_between_retries_grow_with_jitter_up_to_the_patience() -> None:
     with pytest.raises(ConnectorError, match="away"):
         backoff.until(lambda: _raise(away))
     assert 100.0 <= sum(waits) < 140.0
-    assert max(waits) <= loop_module.LONGEST_WAIT_S
+    assert max(waits) <= backoff_module.LONGEST_WAIT_S
     assert len(set(waits)) == len(waits)  # jitter
     backoff.reset()
     backoff.wait(away)
-    assert waits[-1] <= loop_module.FIRST_WAIT_S
+    assert waits[-1] <= backoff_module.FIRST_WAIT_S
     with pytest.raises(ConnectorError, match="for good"):
         backoff.wait(ConnectorError("for good", retriable=False))
 
