@@ -13,6 +13,7 @@ from driftgauge.connectors.annotation.rows import task_json
 from driftgauge.connectors.annotation.tasks import AnnotationTool, Task, Texts
 from driftgauge.connectors.annotation.texts import read_texts
 from driftgauge.connectors.base import Message, WrongSettingError
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.kafka.sink import KafkaSink
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.acquire.budget import within_budget
@@ -77,6 +78,5 @@ def publish(settings: Settings, tasks: Sequence[Task]) -> None:
         kafka_settings.topic_creation(settings.kafka, [topic])()
     with closing(KafkaSink(kafka_settings.connection(settings.kafka))) as sink:
         sink.check([topic])
-        for start in range(0, len(tasks), BATCH):
-            part = tasks[start : start + BATCH]
+        for part in batched(tasks, BATCH):
             sink.publish([Message(0, topic, t.request.response_id.encode(), task_json(t), _JSON) for t in part])

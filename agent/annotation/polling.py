@@ -9,10 +9,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
 from driftgauge.connectors.annotation.reconcile import Reconciliation
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.labels.mapping import Refusal
 from driftgauge.connectors.labels.summary import ImportSummary
 from driftgauge.models.events import Label
@@ -54,8 +54,7 @@ def take_changes(
             summary.add(response_id, read)
             yield from (one for one in read if not isinstance(one, Refusal))
 
-    labels = found()
-    while batch := list(islice(labels, BATCH)):
+    for batch in batched(found(), BATCH):
         publish(batch)
     return summary
 

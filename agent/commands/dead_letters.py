@@ -7,9 +7,8 @@ record. A letter that was sent leaves the store. If the agent still cannot use t
 from __future__ import annotations
 
 import base64
-import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,13 +120,14 @@ def to_json(letter: DeadLetter) -> dict[str, Any]:
 def retry(settings: Settings, url: str, *, reason: str = "", limit: int | None = None) -> Retried:
     """Publish dead letters to the topics they came from, and remove from the store those that were acknowledged."""
     from driftgauge.agent.service import build
+    from driftgauge.connectors.batches import batched
     from driftgauge.connectors.kafka.sink import KafkaSink
     from driftgauge.connectors.store.dead_letters import find_dead_letters, forget_dead_letters
 
     letters = find_dead_letters(url, reason=reason, limit=limit)
     sendable = [(letter.seq, message) for letter in letters if (message := _message(letter, settings))]
     with closing(KafkaSink(build.connection(settings))) as sink:
-        for part in _parts(sendable):
+        for part in batched(sendable, BATCH):
             sink.publish([message for _, message in part])
             forget_dead_letters(url, [seq for seq, _ in part])
     return Retried(len(sendable), len(letters) - len(sendable))
@@ -150,12 +150,6 @@ def _topic_of_event(rejected: Rejected, settings: Settings) -> str:
     topics = settings.kafka.topics
     is_label = "label" in rejected.reason
     return topics.labels[0] if is_label and topics.labels else settings.events_topic
-
-
-def _parts(messages: list[tuple[int, Message]]) -> Iterator[tuple[tuple[int, Message], ...]]:
-    remaining = iter(messages)
-    while part := tuple(itertools.islice(remaining, BATCH)):
-        yield part
 
 
 def _position(rejected: Rejected) -> str:

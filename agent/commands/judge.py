@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,6 +54,7 @@ def judge(
     with stopped_by_signals() as stopping:
         from driftgauge.agent.labelling import build
         from driftgauge.agent.labelling.judging import Entry, lines, to_json
+        from driftgauge.connectors.batches import batched
         from driftgauge.connectors.files.journal import Journal
 
         settings = settings_from(config, overrides)
@@ -64,8 +64,7 @@ def judge(
         with Journal(settings.judge.ledger, Entry) as ledger, destination(to, settings) as publish:
             items = texts_of(sources, url, since, unusable)
             run, labels = build.judging(settings.judge, ledger, stopping.wait, time.time).run(items)
-            batches = iter(labels)
-            while batch := list(itertools.islice(batches, BATCH)):
+            for batch in batched(labels, BATCH):
                 publish(batch)
     if unusable:
         print_line("unusable: " + ", ".join(f"{reason} {n}" for reason, n in unusable.most_common()))

@@ -100,6 +100,7 @@ def run_import(
     advance: Callable[[int], object] = lambda _: None,
 ) -> ImportSummary:
     """Read sources one after another and publish their labels in batches; return what became of the records."""
+    from driftgauge.connectors.batches import batched
     from driftgauge.connectors.decoding.label_scale import LabelScale
     from driftgauge.connectors.labels.mapping import Refusal
     from driftgauge.connectors.labels.reading import read_documents
@@ -113,8 +114,7 @@ def run_import(
             summary.add(place, read)
             yield from (one for one in read if not isinstance(one, Refusal))
 
-    labels = found()
-    while batch := list(itertools.islice(labels, BATCH)):
+    for batch in batched(found(), BATCH):
         publish(batch)
         advance(len(batch))
     return summary

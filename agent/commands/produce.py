@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -50,14 +49,14 @@ def publish_recordings(
     ``advance`` is called after each batch with the number of its events.
     """
     from driftgauge.agent.service import build
+    from driftgauge.connectors.batches import batched
     from driftgauge.connectors.files.recordings import read_recording
     from driftgauge.connectors.files.traffic import Traffic
     from driftgauge.connectors.kafka.sink import KafkaSink
 
     traffic = Traffic([read_recording(path) for path in paths], plan, seed=seed)
-    events = traffic.events()
     with closing(KafkaSink(build.connection(settings))) as sink:
-        while batch := list(itertools.islice(events, BATCH)):
+        for batch in batched(traffic.events(), BATCH):
             sink.publish([message_of(event, settings) for event in batch])
             advance(len(batch))
     return len(traffic)

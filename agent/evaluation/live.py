@@ -19,6 +19,7 @@ from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.agent.evaluation.compositions import Progress
 from driftgauge.agent.evaluation.label_trials import Interval, labels_alone, outcome, summary
 from driftgauge.agent.outlets.live_table import LatestOutputs
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.files.recordings import Recording
 from driftgauge.connectors.files.traffic import LabelPlan, Traffic
 from driftgauge.connectors.testing import MemoryStore
@@ -81,8 +82,8 @@ def _outcomes(
 
 def played(traffic: Traffic, settings: PipelineSettings) -> Iterator[Output]:
     """Everything that the whole agent emits on a stream, up to the last estimate of its last window."""
-    store, pipeline, events = MemoryStore(), Pipeline(settings), traffic.events()
-    while batch := list(itertools.islice(events, _BATCH_EVENTS)):
+    store, pipeline = MemoryStore(), Pipeline(settings)
+    for batch in batched(traffic.events(), _BATCH_EVENTS):
         with store.transaction() as transaction:
             outputs = pipeline.step(batch, transaction)
         yield from outputs

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from driftgauge.connectors.annotation.json_api import JsonApi
 from driftgauge.connectors.annotation.tasks import Answered, Delivery, Task
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.decoding.formats.payload import field_of
 
 UPSERTED = 200
@@ -55,8 +56,8 @@ class Argilla:
             delivery.updated += response_id in known
             delivery.created += response_id not in known
             wanted.append(_record(task, fields))
-        for start in range(0, len(wanted), UPSERTED):
-            self._api.call("PUT", f"{self._path}/records/bulk", {"items": wanted[start : start + UPSERTED]})
+        for part in batched(wanted, UPSERTED):
+            self._api.call("PUT", f"{self._path}/records/bulk", {"items": part})
         return delivery
 
     def answered(self, since: float | None = None) -> Iterator[Answered]:  # noqa: ARG002 - it cannot tell changes

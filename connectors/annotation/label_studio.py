@@ -17,6 +17,7 @@ import msgspec
 from driftgauge.connectors.annotation.json_api import ApiKey, Credentials, JsonApi
 from driftgauge.connectors.annotation.tasks import Answered, Delivery, Task
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.decoding.formats.payload import field_of, moment_of
 from driftgauge.connectors.labels.web import StatusError
 
@@ -102,8 +103,7 @@ class LabelStudio:
         for task in tasks:
             delivery.updated += self._corrected(task, known.get(task.request.response_id, {}))
         delivery.known -= delivery.updated
-        for start in range(0, len(new), IMPORTED):
-            part = new[start : start + IMPORTED]
+        for part in batched(new, IMPORTED):
             self._api.call("POST", f"/api/projects/{self._project}/import", [self._imported(task) for task in part])
             delivery.created += len(part)
         return delivery
@@ -139,8 +139,7 @@ class LabelStudio:
     def _tasks_of(self, response_ids: Sequence[str]) -> dict[str, dict[int, dict[str, Any]]]:
         """The data of existing tasks, by response id and number of the task."""
         found: dict[str, dict[int, dict[str, Any]]] = {}
-        for start in range(0, len(response_ids), LOOKED_UP):
-            looked_up = [*response_ids[start : start + LOOKED_UP]]
+        for looked_up in batched(response_ids, LOOKED_UP):
             for task in self._pages([_filter("data.response_id", "in_list", "String", looked_up)]):
                 found.setdefault(task["data"].get("response_id"), {})[task["id"]] = task["data"]
         return found

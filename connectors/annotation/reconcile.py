@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from driftgauge.connectors.annotation.tasks import AnnotationTool, Answered
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.labels.mapping import LabelMapping, Refusal
 from driftgauge.models.events import Label
@@ -69,8 +69,7 @@ class Reconciliation:
         ConnectorError
             When the tool or the store cannot be asked. What came before may be published all the same.
         """
-        tasks = self._tool.answered(since)
-        while part := list(islice(tasks, PART)):
+        for part in batched(self._tool.answered(since), PART):
             stored = self._stored([task.response_id for task in part if task.response_id])
             for task in part:
                 self.newest = max(filter(None, (self.newest, task.updated_at)), default=None)

@@ -17,11 +17,10 @@ from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.database import parse, shown, translated, writer_engine
 from driftgauge.connectors.store.output_tables import output_from, output_table
 from driftgauge.connectors.store.queries import StoreQueries, open_queries
-from driftgauge.connectors.store.statements import upsert
+from driftgauge.connectors.store.statements import per_query, upsert
 from driftgauge.models.events import Rejected
 
 RETRIED = "dead_letters_retried"
-_PER_QUERY = 500
 _TABLE = output_table(Rejected)
 
 
@@ -61,10 +60,10 @@ def find_dead_letters(url: str, *, reason: str = "", limit: int | None = None) -
 
 def forget_dead_letters(url: str, seqs: Collection[int]) -> None:
     """Delete these dead letters, because they were sent again, and count them."""
-    parsed, numbers = parse(url), list(seqs)
+    parsed = parse(url)
     engine = writer_engine(parsed, "normal")
     with translated(shown(parsed)), engine.begin() as connection:
-        for start in range(0, len(numbers), _PER_QUERY):
-            connection.execute(delete(_TABLE).where(_TABLE.c.seq.in_(numbers[start : start + _PER_QUERY])))
-        count = {"name": RETRIED, "value": len(numbers)}
+        for part in per_query(seqs):
+            connection.execute(delete(_TABLE).where(_TABLE.c.seq.in_(part)))
+        count = {"name": RETRIED, "value": len(seqs)}
         connection.execute(upsert(schema.meta, connection.dialect.name, adding=True), count)

@@ -22,6 +22,7 @@ from driftgauge.connectors.store.latest import select_latest
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.quality import select_predicted, select_rejected, select_reliability
+from driftgauge.connectors.store.statements import per_query
 from driftgauge.connectors.store.transaction import newest_labelled
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.reliability import ReliabilityBin, reliability_bin
@@ -41,7 +42,6 @@ _E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.
 
 MAX_SOURCES = 20
 MAX_VERDICTS = 100_000
-_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +349,7 @@ def _as_verdicts(rows: list[Any]) -> Verdicts:
 
 def _hashes(ids: Collection[str]) -> Iterator[list[int]]:
     """The hashes of ids, in pieces small enough for one query."""
-    hashes = sorted(map(schema.id_hash, ids))
-    return (hashes[start : start + _PER_QUERY] for start in range(0, len(hashes), _PER_QUERY))
+    return per_query(sorted(map(schema.id_hash, ids)))
 
 
 def _copy(connection: Connection, target: Path) -> None:

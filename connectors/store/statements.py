@@ -6,18 +6,24 @@ as much as storing them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Insert, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
+from driftgauge.connectors.batches import batched
 from driftgauge.connectors.publishing.kinds import OutputKind, stored_kinds
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.output_tables import output_table
 from driftgauge.connectors.store.rows import Values
+
+T = TypeVar("T")
+
+_PER_QUERY = 500
+"""Values that one query names at most; databases bound the parameters of a statement."""
 
 Statements: TypeAlias = dict[str, tuple[str, Callable[[Values], tuple[Any, ...]] | None]]
 """Name -> SQL, and how to order the values for its parameters; None: the parameters have names."""
@@ -68,6 +74,11 @@ def compile_writes(dialect: Dialect) -> Statements:
         "applied": _append(schema.applied),
     }
     return {key: _compiled(statement, dialect) for key, statement in statements.items()}
+
+
+def per_query(values: Iterable[T]) -> Iterator[list[T]]:
+    """The values in pieces small enough for one query."""
+    return batched(values, _PER_QUERY)
 
 
 def insert_new(table: Table, dialect_name: str) -> Insert:

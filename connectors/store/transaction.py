@@ -7,7 +7,7 @@ see them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -36,7 +36,7 @@ from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.output_tables import output_from, output_table, output_values
 from driftgauge.connectors.store.pending import HAS_RESPONSE, select_pending
-from driftgauge.connectors.store.statements import Writes, insert_new
+from driftgauge.connectors.store.statements import Writes, insert_new, per_query
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.memory import Unlabelled
@@ -45,10 +45,9 @@ from driftgauge.models.rows import ResponseRow, Rows
 from driftgauge.models.series import SeriesKey
 from driftgauge.models.stale_windows import StaleWindow
 
-_PER_QUERY = 500
 _T = TypeVar("_T")
 _STALE_KEY = schema.stale_windows.primary_key
-_FORGET_STALE = delete(schema.stale_windows).where(*(column == bindparam(f"{column.name}") for column in _STALE_KEY))
+_FORGET_STALE = delete(schema.stale_windows).where(*(column == bindparam(column.name) for column in _STALE_KEY))
 _MAX_NAMES = 200_000
 
 _R, _L, _ALIASES = schema.responses.c, schema.labels.c, schema.aliases.c
@@ -95,7 +94,7 @@ class InternedNames:
         return self._numbers
 
     def _load(self, connection: Connection, names: list[str]) -> None:
-        for part in _parts(names):
+        for part in per_query(names):
             found = select(schema.names.c.name, schema.names.c.seq).where(schema.names.c.name.in_(part))
             self._numbers.update((row.name, row.seq) for row in connection.execute(found))
 
@@ -124,7 +123,7 @@ class SqlTransaction:
     def responses(self, ids: Collection[str]) -> dict[str, ResponseRow]:
         """Stored responses among these ids; unknown ids are absent."""
         found: dict[str, ResponseRow] = {}
-        for part in _parts(ids):
+        for part in per_query(ids):
             query = _named(*_RESPONSE).where(_R.id_hash.in_([schema.id_hash(key) for key in part]))
             stored = map(rows.response, self._read(query).all())
             found.update((row.id, row) for row in stored)
@@ -134,7 +133,7 @@ class SqlTransaction:
     def labels(self, response_ids: Collection[str]) -> dict[str, list[Label]]:
         """Every label event stored for these responses, by response id."""
         found: dict[str, list[Label]] = defaultdict(list)
-        for part in _parts(response_ids):
+        for part in per_query(response_ids):
             query = select(schema.labels).where(_L.response_hash.in_([schema.id_hash(key) for key in part]))
             for row in self._read(query.order_by(_L.seq)):
                 found[row.response_id].append(rows.label(row))
@@ -144,7 +143,7 @@ class SqlTransaction:
     def aliases(self, names: Collection[str]) -> dict[str, Alias]:
         """Stored aliases among these names; unknown names are absent."""
         found: dict[str, Alias] = {}
-        for part in _parts(names):
+        for part in per_query(names):
             hashes = [schema.id_hash(name) for name in part]
             query = select(schema.aliases).where(schema.aliases.c.name_hash.in_(hashes))
             found.update((row.name, rows.alias(row)) for row in self._read(query))
@@ -174,7 +173,7 @@ class SqlTransaction:
     def aliases_of(self, stored: Sequence[ResponseRow]) -> dict[str, list[str]]:
         """The aliases that name these stored responses alone, by response id; their times have an index."""
         found: dict[str, list[str]] = defaultdict(list)
-        for part in _parts(stored):
+        for part in per_query(stored):
             times, ids = {row.event_time for row in part}, {row.id for row in part}
             query = select(_ALIASES.name, _ALIASES.response_id).where(_ALIASES.event_time.in_(times))
             for row in self._read(query.order_by(_ALIASES.name)):
@@ -341,7 +340,7 @@ class SqlTransaction:
         self._connection.execute(update(schema.labels).where(old_enough, HAS_RESPONSE).values(is_pending=False))
         oldest = select(schema.labels).where(old_enough).order_by(_L.event_time, _L.label_id).limit(limit)
         expired = self._connection.execute(oldest).all()
-        for part in _parts([row.seq for row in expired]):
+        for part in per_query([row.seq for row in expired]):
             self._connection.execute(delete(schema.labels).where(_L.seq.in_(part)))
         return [rows.label(row) for row in expired]
 
@@ -378,13 +377,6 @@ def newest_labelled(fingerprint: str, limit: int) -> Select[*tuple[Any, ...]]:
 
 def _number(name: str | BindParameter[str]) -> ScalarSelect[Any]:
     return select(schema.names.c.seq).where(schema.names.c.name == name).scalar_subquery()
-
-
-def _parts(values: Collection[_T]) -> Iterator[list[_T]]:
-    """Pieces small enough for one query."""
-    everything = list(values)
-    for start in range(0, len(everything), _PER_QUERY):
-        yield everything[start : start + _PER_QUERY]
 
 
 # queries of every batch: to build one takes longer than to run it
