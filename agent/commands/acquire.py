@@ -13,7 +13,7 @@ from driftgauge.agent.commands.options import (
     SetOption,
     StoreOption,
     settings_from,
-    store_url_or_setting,
+    store_url_in,
 )
 from driftgauge.agent.commands.terminal import print_line
 
@@ -56,7 +56,7 @@ def acquire(
     if since and after is None:
         raise typer.BadParameter("must be a time such as 2026-01-26T09:00:00Z", param_hint="--since")
     settings = settings_from(config, overrides)
-    with closing(open_queries(store_url_or_setting(store, config, overrides))) as queries:
+    with closing(open_queries(store_url_in(settings, store))) as queries:
         lists = acquiring.open_lists(queries, after)
         if not lists:
             print_line("no label list yet: the agent makes the first one when a period ends (acquisition.period_s)")

@@ -21,7 +21,7 @@ from driftgauge.agent.commands.options import (
     SetOption,
     StoreOption,
     settings_from,
-    store_url,
+    store_url_in,
     store_url_or_setting,
 )
 from driftgauge.agent.commands.terminal import console, print_line
@@ -75,8 +75,7 @@ def retry_letters(
 ) -> None:
     """Publish dead letters to the topics they came from. A letter that was sent leaves the store."""
     settings = settings_from(config, overrides)
-    url = store_url(store) or settings.store.url.get_secret_value()
-    result = retry(settings, url, reason=reason, limit=limit)
+    result = retry(settings, store_url_in(settings, store), reason=reason, limit=limit)
     print_line(f"{result.n_sent} sent again, {result.n_left} left: bytes or topic unknown")
 
 

@@ -12,7 +12,7 @@ from driftgauge.agent.commands.options import (
     SetOption,
     StoreOption,
     settings_from,
-    store_url_or_setting,
+    store_url_in,
 )
 from driftgauge.agent.service.stopping import stopped_by_signals
 
@@ -41,7 +41,7 @@ def deliver(
         settings = settings_from(config, overrides)
         start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
         receivers = build.receivers(settings.delivery)
-        url = store_url_or_setting(store, config, overrides)
+        url = store_url_in(settings, store)
         with closing(open_queries(url)) as queries, Cursors(settings.delivery.cursors) as cursors:
             couriers = build.couriers(
                 settings.delivery, receivers, queries, cursors, stopping.wait, from_start=from_start

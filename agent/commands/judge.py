@@ -17,7 +17,7 @@ from driftgauge.agent.commands.options import (
     SetOption,
     StoreOption,
     settings_from,
-    store_url_or_setting,
+    store_url_in,
 )
 from driftgauge.agent.commands.produce import BATCH
 from driftgauge.agent.commands.terminal import EXIT_FAILED, print_line, write_json
@@ -58,7 +58,7 @@ def judge(
         from driftgauge.connectors.files.journal import Journal
 
         settings = settings_from(config, overrides)
-        url = store_url_or_setting(store, config, overrides) if STORE in sources else ""
+        url = store_url_in(settings, store) if STORE in sources else ""
         build.judge_rules(settings.judge)
         unusable = Counter[str]()
         with Journal(settings.judge.ledger, Entry) as ledger, destination(to, settings) as publish:

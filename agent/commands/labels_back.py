@@ -16,7 +16,7 @@ from driftgauge.agent.commands.options import (
     SetOption,
     StoreOption,
     settings_from,
-    store_url_or_setting,
+    store_url_in,
 )
 from driftgauge.agent.commands.terminal import print_line, write_json
 from driftgauge.agent.service.stopping import stopped_by_signals
@@ -48,7 +48,7 @@ def sync(
 
     settings = settings_from(config, overrides)
     check_tool(tool, "--from")
-    with _opened(store_url_or_setting(store, config, overrides), without_store) as queries:
+    with _opened(store_url_in(settings, store), without_store) as queries:
         reconciliation = build.reconciliation(settings, build.tool(settings, tool), queries)
         with destination(to, settings) as publish:
             summary = take_changes(reconciliation, publish, now=time.time())
@@ -83,7 +83,7 @@ def listen(
             if error.name not in ("aiohttp", "multidict", "yarl"):
                 raise
             raise typer.BadParameter("webhooks need aiohttp: pip install 'driftgauge[gateway]'") from None
-        with _opened(store_url_or_setting(store, config, overrides), without_store or not poll) as queries:
+        with _opened(store_url_in(settings, store), without_store or not poll) as queries:
             listen_until(settings, stopping, poll_s=poll, queries=queries)
 
 

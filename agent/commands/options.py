@@ -52,6 +52,11 @@ def store_url(given: str) -> str | None:
     return f"sqlite:///{given}"
 
 
-def store_url_or_setting(given: str, config: Path | None, overrides: list[str] | None) -> str:
+def store_url_in(settings: Settings, given: str) -> str:
     """Return the URL of ``--store``, or that of the settings when the option is not given."""
+    return store_url(given) or settings.store.url.get_secret_value()
+
+
+def store_url_or_setting(given: str, config: Path | None, overrides: list[str] | None) -> str:
+    """`store_url_in` for commands that need no other setting: with ``--store`` they load none."""
     return store_url(given) or settings_from(config, overrides).store.url.get_secret_value()

@@ -19,7 +19,7 @@ from driftgauge.agent.commands.options import (
     SetOption,
     StoreOption,
     settings_from,
-    store_url,
+    store_url_in,
     store_url_or_setting,
 )
 from driftgauge.agent.commands.terminal import print_line, print_table, write_json
@@ -56,8 +56,9 @@ def rollback(
     from driftgauge.connectors.store.queries import open_queries
 
     settings = settings_from(config, overrides)
-    open_queries(store_url(store) or settings.store.url.get_secret_value()).close()  # to open it for writing makes one
-    with closing(build.store(settings, store_url(store))) as opened:
+    url = store_url_in(settings, store)
+    open_queries(url).close()  # to open it for writing makes one
+    with closing(build.store(settings, url)) as opened:
         name = roll_back(opened, build.committee_settings(settings), number, context)
     print_line(f"version {number} predicts again in context {name}")
 
