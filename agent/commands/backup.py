@@ -18,7 +18,7 @@ def backup(
     overrides: SetOption = None,
 ) -> None:
     """Copy an SQLite store to a file. The agent may be running on the store."""
-    from driftgauge.connectors.store.queries import backup as copy_store
+    from driftgauge.connectors.store.backup import backup as copy_store
 
     copy_store(store_url_or_setting(store, config, overrides), to)
     print_line(f"{to}: {to.stat().st_size:,} bytes")

@@ -16,6 +16,7 @@ from driftgauge.agent.outlets.report_span import Span
 from driftgauge.agent.outlets.versions import record_of
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.connectors.store.verdicts import verdicts
 from driftgauge.models.classify.prequential import Metric
 from driftgauge.models.classify.reliability import ReliabilityBin
 from driftgauge.models.estimate.judged import JudgedAccuracy, judged_accuracy
@@ -132,7 +133,7 @@ def make_report(
         label_sources=tuple(queries.label_sources(start, end)),
         judged={
             domain: judged_accuracy(v.verdict, v.verdict_weight, v.truth, v.truth_weight, confidence_level)
-            for domain, v in queries.verdicts(start, end).items()
+            for domain, v in verdicts(queries, start, end).items()
         },
         scores=tuple(_scores(contexts_saved(queries.state("context/")))),
         reliability=tuple(queries.reliability(start, end, confidence_level)),

@@ -6,10 +6,11 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import ColumnElement, and_, select, true
 
 from driftgauge.connectors.store.output_tables import output_from, output_table
 from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.connectors.store.selections import IS_NEWEST_STATE
 from driftgauge.models.outputs import Alert, Severity
 
 _ALERTS = output_table(Alert)
@@ -56,8 +57,6 @@ def newest_alerts(queries: StoreQueries, wanted: AlertFilter) -> list[Alert]:
 
 def open_alerts(queries: StoreQueries, wanted: AlertFilter) -> list[Alert]:
     """The newest message about each alert that fires, without those that only inform, the newest first."""
-    is_state = and_(_A.state.in_(["firing", "no_data", "resolved"]), _A.severity != "info")
-    newest = select(func.max(_A.number)).where(is_state).group_by(_A.kind, _A.domain, _A.fingerprint, _A.slice)
-    is_open = and_(_A.number.in_(newest), _A.state != "resolved")
+    is_open = and_(IS_NEWEST_STATE, _A.state != "resolved")
     query = select(_ALERTS).where(is_open, wanted.condition).order_by(_A.number.desc()).limit(wanted.limit)
     return [output_from(Alert, row) for row in queries.fetch(query)]

@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.output_tables import output_table
+from driftgauge.connectors.store.selections import IS_LIVE
 from driftgauge.models.classify.reliability import N_BINS
 from driftgauge.models.events import Rejected
-from driftgauge.models.probes import DOMAIN_PREFIX
 from driftgauge.models.series import SeriesKey
 
-_R, _NAME = schema.responses.c, schema.names.c.name
+_R = schema.responses.c
 
 
 def select_reliability(start: float, end: float, series: SeriesKey | None = None) -> Select[*tuple[Any, ...]]:
@@ -50,7 +50,7 @@ def select_rejected() -> Select[*tuple[Any, ...]]:
 
 def _live(query: Select[*tuple[Any, ...]], start: float, end: float) -> Select[*tuple[Any, ...]]:
     joined = query.select_from(schema.responses).join(schema.names, _R.domain == schema.names.c.seq)
-    live = joined.where(~_NAME.startswith(DOMAIN_PREFIX, autoescape=True))
+    live = joined.where(IS_LIVE)
     return live.where(_in_span(start, end))
 
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from sqlalchemy import Connection, Engine, Executable, and_, case, exists, func, select, true
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, Executable, and_, case, func, select, true
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store import migrations, retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
-from driftgauge.connectors.store.database import cause, parse, reader_engine, shown, sqlite_path, translated
+from driftgauge.connectors.store.database import parse, reader_engine, shown, translated
 from driftgauge.connectors.store.latest import select_latest
 from driftgauge.connectors.store.output_tables import newest_outputs, output_from, output_table
 from driftgauge.connectors.store.pending import pending_labels
 from driftgauge.connectors.store.quality import select_predicted, select_rejected, select_reliability
+from driftgauge.connectors.store.selections import IS_LIVE, IS_NEWEST_STATE, select_state
 from driftgauge.connectors.store.statements import per_query
 from driftgauge.connectors.store.transaction import newest_labelled
-from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.reliability import ReliabilityBin, reliability_bin
 from driftgauge.models.events import Label
 from driftgauge.models.labels import SourceCounts
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, LabelList, SliceEstimates, WeakSegments
 from driftgauge.models.pending import PendingLabels
-from driftgauge.models.probes import DOMAIN_PREFIX
 from driftgauge.models.rows import Rows
 from driftgauge.models.series import SeriesKey
 
@@ -41,7 +36,6 @@ _SLICES, _WEAK = output_table(SliceEstimates), output_table(WeakSegments)
 _E, _A, _R, _L, _D = _ESTIMATES.c, _ALERTS.c, schema.responses.c, schema.labels.c, schema.daily.c
 
 MAX_SOURCES = 20
-MAX_VERDICTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +44,6 @@ class Counts:
 
     n_events: int
     n_labels: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Verdicts:
-    """The verdicts of a judge on the M responses of one domain that it saw.
-
-    Attributes
-    ----------
-    verdict, truth : (M,) in [0, 1]; the truth is NaN where no label of people or programs counts
-    verdict_weight, truth_weight : (M,) 1 / the probability with which a response was drawn; 1 where it is unknown
-    """
-
-    verdict: Float64s
-    verdict_weight: Float64s
-    truth: Float64s
-    truth_weight: Float64s
 
 
 def open_queries(url: str) -> StoreQueries:
@@ -80,35 +58,6 @@ def open_queries(url: str) -> StoreQueries:
     queries = StoreQueries(reader_engine(parsed), shown(parsed))
     queries.check()
     return queries
-
-
-def backup(url: str, target: Path) -> None:
-    """Copy a SQLite store while the agent runs; the copy is complete, or there is none.
-
-    The copy holds the source positions too: an agent started on it continues from there. The broker must still have
-    the records since.
-
-    Raises
-    ------
-    ConnectorError
-        The store is not a SQLite file, the target exists, or the copy failed.
-    """
-    parsed = parse(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise ConnectorError("a PostgreSQL store is backed up with its own tools: pg_dump", retriable=False)
-    if target.exists():
-        raise ConnectorError(f"{target} exists already", retriable=False)
-    unfinished = target.with_name(target.name + ".part")
-    engine = reader_engine(parsed)
-    try:
-        with engine.connect() as connection:
-            _copy(connection, unfinished)
-        unfinished.rename(target)
-    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        text = f"no backup of {sqlite_path(parsed)} at {target}: {cause(error)}"
-        raise ConnectorError(text, retriable=False) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class StoreQueries:
@@ -157,10 +106,7 @@ class StoreQueries:
 
     def alert_states(self) -> list[Alert]:
         """The newest message about each alert that fires or fired, without those that only inform, in order."""
-        is_state = and_(_A.state.in_(["firing", "no_data", "resolved"]), _A.severity != "info")
-        identity = (_A.kind, _A.domain, _A.fingerprint, _A.slice)
-        newest = select(func.max(_A.number)).where(is_state).group_by(*identity)
-        query = select(_ALERTS).where(_A.number.in_(newest)).order_by(_A.number)
+        query = select(_ALERTS).where(IS_NEWEST_STATE).order_by(_A.number)
         return [output_from(Alert, row) for row in self.fetch(query)]
 
     def newest_alert_number(self) -> int:
@@ -220,37 +166,6 @@ class StoreQueries:
         largest = in_span.group_by(_L.source).order_by(n.desc(), _L.source).limit(MAX_SOURCES)
         return [SourceCounts(*row) for row in self.fetch(largest)]
 
-    def verdicts(self, start: float, end: float) -> dict[str, Verdicts]:
-        """The verdicts of a judge on responses with ``start <= event_time < end``, and their truth, by domain.
-
-        Of several verdicts on a response the newest counts. The truth is that of labels which count in estimates, where
-        one of them is by a person or a program. Reads the `MAX_VERDICTS` newest responses.
-        """
-        judged, other = schema.labels.alias(), schema.labels.alias()
-        of_response = and_(_R.id_hash == judged.c.response_hash, _R.id == judged.c.response_id)
-        is_known = (
-            exists()
-            .where(other.c.response_hash == _R.id_hash, other.c.response_id == _R.id)
-            .where(other.c.annotator_kind != "model", other.c.correct.is_not(None))
-        )
-        truth = case((and_(_R.weight > 0, is_known), _R.correct))
-        query = (
-            select(schema.names.c.name, _R.seq, judged.c.correct, judged.c.inclusion_probability, truth, _R.weight)
-            .join(judged, of_response)
-            .join(schema.names, _R.domain == schema.names.c.seq)
-            .where(judged.c.source == "judge", judged.c.correct.is_not(None))
-            .where(_R.event_time >= start, _R.event_time < end)
-            .order_by(_R.event_time.desc(), _R.seq.desc(), judged.c.event_time.desc(), judged.c.label_id)
-            .limit(MAX_VERDICTS)
-        )
-        newest: dict[int, Any] = {}
-        for row in self.fetch(query):
-            newest.setdefault(row.seq, row)
-        by_domain: dict[str, list[Any]] = {}
-        for row in newest.values():
-            by_domain.setdefault(row.name, []).append(row)
-        return {domain: _as_verdicts(rows) for domain, rows in sorted(by_domain.items())}
-
     def reliability(
         self, start: float, end: float, confidence_level: float, series: SeriesKey | None = None
     ) -> list[ReliabilityBin]:
@@ -274,9 +189,8 @@ class StoreQueries:
         """Id and text of responses that have a text, with ``event_time >= since``, without probes."""
         query = select(_R.id, _R.text).join(schema.names, _R.domain == schema.names.c.seq)
         wanted = query.where(_R.text.is_not(None), _R.event_time >= since)
-        live = wanted.where(~schema.names.c.name.startswith(DOMAIN_PREFIX, autoescape=True))
         with self._connected() as connection:
-            for row in connection.execution_options(yield_per=1_000).execute(live):
+            for row in connection.execution_options(yield_per=1_000).execute(wanted.where(IS_LIVE)):
                 yield row.id, row.text
 
     def span(self) -> tuple[float, float] | None:
@@ -290,9 +204,7 @@ class StoreQueries:
 
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name, for every name that starts with ``prefix``, all of one commit."""
-        name = schema.state.c.name
-        query = select(name, schema.state.c.value).where(name >= prefix, name < prefix + "\U0010ffff")
-        return {row.name: row.value for row in self.fetch(query)}
+        return {row.name: row.value for row in self.fetch(select_state(prefix))}
 
     def pending_labels(self) -> PendingLabels:
         """How many labels wait for their response, since when, and the likeliest causes."""
@@ -337,26 +249,6 @@ class StoreQueries:
             yield connection
 
 
-def _as_verdicts(rows: list[Any]) -> Verdicts:
-    _, _, verdict, probability, truth, weight = zip(*rows, strict=True)
-    return Verdicts(
-        np.array(verdict, dtype=np.float64),
-        np.array([1 / p if p else 1.0 for p in probability]),
-        np.array(truth, dtype=np.float64),  # None becomes NaN
-        np.array([w or 1.0 for w in weight], dtype=np.float64),
-    )
-
-
 def _hashes(ids: Collection[str]) -> Iterator[list[int]]:
     """The hashes of ids, in pieces small enough for one query."""
     return per_query(sorted(map(schema.id_hash, ids)))
-
-
-def _copy(connection: Connection, target: Path) -> None:
-    """Copy all pages in one step: a reader of a write-ahead log sees one instant and blocks no writer."""
-    source = connection.connection.driver_connection
-    if source is None:
-        raise ConnectorError("the connection was lost", retriable=True)
-    with closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # one file, nothing beside it

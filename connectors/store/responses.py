@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_, union_
 from driftgauge.connectors.store import rows, schema
 from driftgauge.connectors.store.columns import from_bytes, slices_from
 from driftgauge.connectors.store.queries import StoreQueries
+from driftgauge.connectors.store.selections import domains, fingerprints, select_responses
 from driftgauge.models.arrays import Float32s
 from driftgauge.models.events import Label
 from driftgauge.models.series import SeriesKey
@@ -24,9 +25,8 @@ MAX_LABELS = 100
 """The newest label events of one response that are given."""
 
 _R, _L = schema.responses.c, schema.labels.c
-_domains, _fingerprints = schema.names.alias("domains"), schema.names.alias("fingerprints")
 _SHOWN = (
-    _R.seq, _R.id, _domains.c.name.label("domain"), _fingerprints.c.name.label("fingerprint"), _R.event_time,
+    _R.seq, _R.id, domains.c.name.label("domain"), fingerprints.c.name.label("fingerprint"), _R.event_time,
     _R.p_correct, _R.correct, _R.weight, _R.label_kind, _R.classifier_version, _R.n_tokens, _R.finish_reason, _R.slices,
 )  # fmt: skip
 
@@ -121,7 +121,7 @@ def find_response(queries: StoreQueries, response_id: str) -> Detail | None:
     """The response with this id."""
     key = schema.id_hash(response_id)
     is_it = and_(_R.id_hash == key, _R.id == response_id)
-    found = queries.fetch(_joined(select(*_SHOWN, _R.features, _R.text)).where(is_it).limit(1))
+    found = queries.fetch(select_responses(*_SHOWN, _R.features, _R.text).where(is_it).limit(1))
     if not found:
         return None
     of_it = select(schema.labels).where(_L.response_hash == key, _L.response_id == response_id)
@@ -210,12 +210,7 @@ def _newest(parts: Sequence[ColumnElement[bool]], limit: int) -> Select[*tuple[A
 
 def _shown(newest: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     wanted = select(newest.subquery().c.seq)
-    return _joined(select(*_SHOWN)).where(_R.seq.in_(wanted)).order_by(_R.event_time.desc(), _R.seq.desc())
-
-
-def _joined(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    joined = query.select_from(schema.responses).join(_domains, _R.domain == _domains.c.seq)
-    return joined.join(_fingerprints, _R.fingerprint == _fingerprints.c.seq)
+    return select_responses(*_SHOWN).where(_R.seq.in_(wanted)).order_by(_R.event_time.desc(), _R.seq.desc())
 
 
 def _of(domain: ColumnElement[int] | int, fingerprint: ColumnElement[int] | int) -> ColumnElement[bool]:

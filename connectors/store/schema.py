@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -192,7 +193,7 @@ applied = numbered(
 )
 
 
-def number_of(name: str) -> ColumnElement[int]:
+def number_of(name: str | BindParameter[str]) -> ColumnElement[int]:
     """The number of an interned name; NULL for an unknown one."""
     return select(names.c.seq).where(names.c.name == name).scalar_subquery()
 

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     Executable,
     Result,
-    ScalarSelect,
     Select,
     and_,
     bindparam,
@@ -26,7 +25,6 @@ from sqlalchemy import (
     insert,
     not_,
     select,
-    true,
     update,
 )
 
@@ -36,6 +34,7 @@ from driftgauge.connectors.store import retention, rows, schema
 from driftgauge.connectors.store.columns import as_rows
 from driftgauge.connectors.store.output_tables import output_from, output_table, output_values
 from driftgauge.connectors.store.pending import HAS_RESPONSE, select_pending
+from driftgauge.connectors.store.selections import domains, fingerprints, select_responses, select_state
 from driftgauge.connectors.store.statements import Writes, insert_new, per_query
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Label, Rejected
@@ -51,15 +50,14 @@ _FORGET_STALE = delete(schema.stale_windows).where(*(column == bindparam(column.
 _MAX_NAMES = 200_000
 
 _R, _L, _ALIASES = schema.responses.c, schema.labels.c, schema.aliases.c
-_domains, _fingerprints = schema.names.alias("domains"), schema.names.alias("fingerprints")
 _RESPONSE = [  # in the order of the fields
-    {"domain": _domains.c.name, "fingerprint": _fingerprints.c.name}.get(name, schema.responses.c.get(name))
+    {"domain": domains.c.name, "fingerprint": fingerprints.c.name}.get(name, schema.responses.c.get(name))
     for name in ResponseRow.__struct_fields__
 ]
 _REMEMBERED = (  # in the order of `columns.Remembered`
     _R.seq,
     _R.id,
-    _domains.c.name,
+    domains.c.name,
     _R.event_time,
     _R.features,
     _R.p_correct,
@@ -124,7 +122,7 @@ class SqlTransaction:
         """Stored responses among these ids; unknown ids are absent."""
         found: dict[str, ResponseRow] = {}
         for part in per_query(ids):
-            query = _named(*_RESPONSE).where(_R.id_hash.in_([schema.id_hash(key) for key in part]))
+            query = select_responses(*_RESPONSE).where(_R.id_hash.in_([schema.id_hash(key) for key in part]))
             stored = map(rows.response, self._read(query).all())
             found.update((row.id, row) for row in stored)
         wanted = set(ids)  # a hash may be shared
@@ -198,8 +196,8 @@ class SqlTransaction:
 
     def accuracies(self, series: Collection[SeriesKey], window_end: float) -> dict[SeriesKey, float]:
         """The accuracy of these series over the window with this end; a series without an estimate of it is absent."""
-        rows = self._read(_ACCURACIES, {"end": window_end})
-        found: dict[SeriesKey, float] = {SeriesKey(row.domain, row.fingerprint): row.accuracy for row in rows}
+        stored = self._read(_ACCURACIES, {"end": window_end})
+        found: dict[SeriesKey, float] = {SeriesKey(row.domain, row.fingerprint): row.accuracy for row in stored}
         return {key: found[key] for key in series if key in found}
 
     def acquisition(self, key: str) -> Acquisition | None:
@@ -208,10 +206,7 @@ class SqlTransaction:
 
     def state(self, prefix: str) -> dict[str, bytes]:
         """Saved state by name, for every name that starts with ``prefix``."""
-        name = schema.state.c.name
-        starts = and_(name >= prefix, name < prefix + "\U0010ffff") if prefix else true()
-        query = select(name, schema.state.c.value).where(starts)
-        return {row.name: row.value for row in self._read(query)}
+        return {row.name: row.value for row in self._read(select_state(prefix))}
 
     def retired_numbers(self) -> dict[str, int]:
         """The number of each retired state by its name, in the order of the numbers."""
@@ -359,37 +354,27 @@ class SqlTransaction:
         return self._connection.execute(query, values or {})
 
 
-def _named(*columns: Any) -> Select[*tuple[Any, ...]]:
-    """A query on responses, joined with the names of their domains and fingerprints."""
-    tables = schema.responses.join(_domains, _R.domain == _domains.c.seq)
-    return select(*columns).select_from(tables.join(_fingerprints, _R.fingerprint == _fingerprints.c.seq))
-
-
 def _newest(condition: ColumnElement[bool], limit: int | BindParameter[int]) -> Select[*tuple[Any, ...]]:
     """The columns that `columns.as_rows` takes, of the newest responses, newest first."""
-    return _named(*_REMEMBERED).where(condition).order_by(_R.event_time.desc(), _R.id.desc()).limit(limit)
+    return select_responses(*_REMEMBERED).where(condition).order_by(_R.event_time.desc(), _R.id.desc()).limit(limit)
 
 
 def newest_labelled(fingerprint: str, limit: int) -> Select[*tuple[Any, ...]]:
     """The columns that `columns.as_rows` takes, of the newest responses with a resolved label, newest first."""
-    return _newest(and_(_R.fingerprint == _number(fingerprint), _R.correct.is_not(None)), limit)
-
-
-def _number(name: str | BindParameter[str]) -> ScalarSelect[Any]:
-    return select(schema.names.c.seq).where(schema.names.c.name == name).scalar_subquery()
+    return _newest(and_(_R.fingerprint == schema.number_of(fingerprint), _R.correct.is_not(None)), limit)
 
 
 # queries of every batch: to build one takes longer than to run it
 _IN_SPAN = and_(
-    _R.domain == _number(bindparam("of_domain")),
-    _R.fingerprint == _number(bindparam("of_fingerprint")),
+    _R.domain == schema.number_of(bindparam("of_domain")),
+    _R.fingerprint == schema.number_of(bindparam("of_fingerprint")),
     _R.event_time >= bindparam("start"),
     _R.event_time < bindparam("end"),
 )
 _WINDOW = _newest(_IN_SPAN, bindparam("at_most"))
 _COUNTS_IN_ESTIMATES = and_(_R.correct.is_not(None), _R.weight > 0)
 _COUNTS = select(func.count(), func.count(case((_COUNTS_IN_ESTIMATES, 1)))).where(_IN_SPAN)
-_IN_CIRCLE = _named(*_REMEMBERED).where(_IN_SPAN, not_(_COUNTS_IN_ESTIMATES)).order_by(_R.id_hash, _R.id)
+_IN_CIRCLE = select_responses(*_REMEMBERED).where(_IN_SPAN, not_(_COUNTS_IN_ESTIMATES)).order_by(_R.id_hash, _R.id)
 _UNLABELLED, _UNLABELLED_BEFORE = (
     _IN_CIRCLE.where(is_there).limit(bindparam("at_most"))
     for is_there in (_R.id_hash >= bindparam("place"), _R.id_hash < bindparam("place"))

@@ -27,7 +27,8 @@ from driftgauge.agent.service.rollback import requested_rollback, roll_back
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError, Store
 from driftgauge.connectors.decoding.decoder import Decoder
-from driftgauge.connectors.store.queries import backup, open_queries
+from driftgauge.connectors.store.backup import backup
+from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.testing import MemorySource, MemoryStore, NoSink
 from driftgauge.models.events import Chunk, Context, Event, Generation, Label, Tick
 from driftgauge.models.outputs import Estimate, Prediction

@@ -9,8 +9,8 @@ import pytest
 
 from driftgauge.connectors.base import ConnectorError, TopicPartition
 from driftgauge.connectors.publishing.encode import Topics
+from driftgauge.connectors.store.backup import backup
 from driftgauge.connectors.store.changes import StoreChanges
-from driftgauge.connectors.store.queries import backup
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event, make_url
 
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.queries import backup
+from driftgauge.connectors.store.backup import backup
 from driftgauge.connectors.store.sql_store import open_store
 from tests.store.conftest import at_database, running_postgres
 from tests.store.examples import response

@@ -15,6 +15,7 @@ from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store.predictions import Predictions
 from driftgauge.connectors.store.queries import Counts, StoreQueries, open_queries
 from driftgauge.connectors.store.sql_store import SqlStore, open_store
+from driftgauge.connectors.store.verdicts import verdicts
 from driftgauge.models.classify.reliability import share_interval
 from driftgauge.models.events import Label, Rejected
 from driftgauge.models.labels import SourceCounts
@@ -242,7 +243,7 @@ def test_verdicts_of_a_judge_are_told_by_domain_with_the_truth_of_people_where_t
     with store.transaction() as memory:
         memory.add_responses(rows)
         memory.add_labels(labels)
-    found = queries.verdicts(0.0, 5_000.0)
+    found = verdicts(queries, 0.0, 5_000.0)
     assert {domain: len(verdicts.verdict) for domain, verdicts in found.items()} == {"art": 1, "law": 2}
     law, art = found["law"], found["art"]
     assert sorted(zip(law.verdict, law.verdict_weight, law.truth_weight, strict=True)) == [(1, 2, 2), (1, 2, 4)]

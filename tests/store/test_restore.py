@@ -11,7 +11,7 @@ from driftgauge.agent.service.loop import Loop
 from driftgauge.connectors.base import Message, Record
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.publishing.encode import Topics
-from driftgauge.connectors.store.queries import backup
+from driftgauge.connectors.store.backup import backup
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.connectors.testing import MemorySink
 from tests.crash.agents import records

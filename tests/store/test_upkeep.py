@@ -16,8 +16,9 @@ from sqlalchemy import Engine, event
 from driftgauge.connectors.base import ConnectorError, TopicPartition
 from driftgauge.connectors.publishing.encode import Topics
 from driftgauge.connectors.store import schema
+from driftgauge.connectors.store.backup import backup
 from driftgauge.connectors.store.migrations import MIGRATIONS
-from driftgauge.connectors.store.queries import backup, open_queries
+from driftgauge.connectors.store.queries import open_queries
 from driftgauge.connectors.store.sql_store import open_store
 from driftgauge.models.aliases import Alias
 from driftgauge.models.events import Rejected
