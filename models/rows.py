@@ -56,7 +56,7 @@ class ResponseRow(Struct, frozen=True, eq=False):
     def has_features(self) -> bool:
         """Whether any feature has a value; without one, the response is stored for its labels only."""
         first = self.features.item(0)  # mostly it has a value
-        return first == first or not np.isnan(self.features).all()
+        return not (math.isnan(first) and np.isnan(self.features).all())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

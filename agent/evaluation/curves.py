@@ -7,6 +7,7 @@ shows what happens when the traffic changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ class Curve:
         """Metric over a range of the labels; labels without a prediction are left out."""
         tally = Tally()
         for p, correct in zip(self.predicted[first:last].tolist(), self.correct[first:last].tolist(), strict=True):
-            if p == p:
+            if not math.isnan(p):
                 tally.add(p, correct)
         return tally.metric(self.classifier, None)
 

@@ -8,6 +8,7 @@ fitted file.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ def _metrics(name: str, rows: Rows) -> list[Metric]:
     tallies: dict[str | None, Tally] = {None: Tally(), **{str(domain): Tally() for domain in np.unique(rows.domain)}}
     columns = rows.domain.tolist(), rows.p_correct.tolist(), rows.correct.tolist(), rows.weight.tolist()
     for domain, p, correct, weight in zip(*columns, strict=True):
-        if p == p:
+        if not math.isnan(p):
             tallies[None].add(p, correct, weight)
             tallies[domain].add(p, correct, weight)
     return [tally.metric(name, domain) for domain, tally in tallies.items()]

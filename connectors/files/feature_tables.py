@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -105,7 +106,7 @@ def _of_recording(path: Path, written: Written, spec: FeatureSpec) -> Iterator[F
         labels = [
             Label(str(i), name, float(i), correct)
             for i, name, correct in zip(rows, ids, recording.labels[rows.start : rows.stop].tolist(), strict=True)
-            if correct == correct  # not NaN
+            if not math.isnan(correct)
         ]
         of_rows = slice(rows.start, rows.stop)
         domains = [str(domain) for domain in recording.domain[of_rows]]
@@ -198,7 +199,7 @@ def _write_jsonl(out: Path, names: Sequence[str], tables: Iterator[FeatureTable]
     with out.open("wb") as lines:
         for table in tables:
             for response, domain, row in zip(table.ids, table.domains, table.features.tolist(), strict=True):
-                features = {name: None if v != v else v for name, v in zip(names, row, strict=True)}
+                features = {name: None if math.isnan(v) else v for name, v in zip(names, row, strict=True)}
                 lines.write(encoder.encode({"id": response, "domain": domain, "features": features}) + b"\n")
                 n += 1
     return n

@@ -9,6 +9,7 @@ batch boundaries. Bounds: ``max_domains`` tallies, ``max_versions`` stored versi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -157,7 +158,7 @@ class Committee:
             online = self.online.test_then_train(features[row], correct[row], weight[row])
             predicted = [float(member.raw(features[row], online)[0]) for member in self.members]
             self._score(predicted, c, w, name, is_revision=is_revision)
-            if p == p and not is_revision:
+            if not (math.isnan(p) or is_revision):
                 self._score_published(p, c, w, name)
             self.n_labels += 1
             if self.n_labels % PROMOTIONS_EVERY == 0:
@@ -175,7 +176,7 @@ class Committee:
             member.judge(raw, correct, weight, is_revision=is_revision)
             for member, raw in zip(self.members, raws, strict=True)
         ]
-        if predicted[0] == predicted[0]:
+        if not math.isnan(predicted[0]):
             self.offsets.update(domain, predicted[0], correct, weight)
             self._touched.add(f"domain/{domain}")
         if not is_revision:
@@ -189,7 +190,7 @@ class Committee:
             self._restart_evidence()  # bets before this label were too large for a label as heavy as this
         for challenger, loss in zip(self.challengers, losses[1:], strict=True):
             difference = losses[0] - loss
-            if difference == difference and challenger.fits is not None:
+            if challenger.fits is not None and not math.isnan(difference):
                 challenger.evidence.add(difference, scale)
 
     def _promote(self) -> None:

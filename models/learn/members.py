@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -127,7 +128,7 @@ class Member:
 
         A revision only calibrates: the member has learned an earlier label of the response.
         """
-        if raw != raw:
+        if math.isnan(raw):
             return raw
         p = self.calibrator.apply_one(raw)
         if not is_revision:

@@ -69,7 +69,7 @@ class DriftMonitor:
         self.n_young = min(self.n_young + 1, N_FIRST)
         changes = []
         for name, value in values.items():
-            if value != value:
+            if math.isnan(value):
                 continue
             if name not in self._detectors:
                 self._detectors[name] = self._new(self.settings)
@@ -97,7 +97,7 @@ class DriftMonitor:
 
         Predictions that are right on average have none. ``before`` is 0, ``after`` the mean of truth - prediction.
         """
-        if predicted != predicted:
+        if math.isnan(predicted):
             return None
         surplus = (truth - predicted) / 2
         self._gap_runs.update(surplus, truth - predicted, event_time)

@@ -8,6 +8,7 @@ as evidence.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Protocol, Self
 
 from driftgauge.models.watch.detector import Description, DetectorSettings, MeanChange
@@ -71,10 +72,10 @@ class OnRanks:
 
     def update(self, value: float, event_time: float = 0.0, allowance: float | None = None, /) -> bool:
         """Take the next value; returns whether a change is detected now. NaN is ignored."""
-        if value != value:
+        if math.isnan(value):
             return False
         rank = self._ranks.of(value, event_time)
-        if rank != rank:
+        if math.isnan(rank):
             return False
         self._runs.update(rank - 0.5, value, event_time)
         is_enough = self._evidence.update(rank, self.delta if allowance is None else allowance)

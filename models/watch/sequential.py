@@ -84,7 +84,7 @@ class BelowTarget:
 
         NaN is missing: it is ignored.
         """
-        if correct != correct:
+        if math.isnan(correct):
             return False
         self.n_labels += 1
         scale = self._largest_weight.relative(weight)

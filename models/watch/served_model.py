@@ -10,6 +10,7 @@ however often each comes; `OffCentre` collects evidence against that mean over a
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class RecurringPrompts:
             return None
         self._prompts[prompt] = known  # moved to the end
         apart = distance(known.opening, opening, is_greedy=is_greedy)
-        if apart != apart:
+        if math.isnan(apart):
             return None
         rank = _rank(known.ranked, apart) if len(known.ranked) >= MIN_DISTANCES else None
         _keep(known, apart)
