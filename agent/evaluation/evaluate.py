@@ -47,7 +47,7 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.estimate.atc import fit_threshold
 from driftgauge.models.estimate.averaged import Averaged, fit_averaged
-from driftgauge.models.estimate.estimators import label_dispersion
+from driftgauge.models.estimate.dispersion import label_dispersion
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, LAYOUTS, FeatureSet, FeatureSpec
 
 Protocol: TypeAlias = Literal["compositions", "labels", "coverage", "alarms", "live", "responses"]

@@ -20,7 +20,8 @@ from driftgauge.models.estimate.candidates import (
     fit_candidates,
     surprisal_logits,
 )
-from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, pooled_dispersion, summarized
+from driftgauge.models.estimate.dispersion import pooled_dispersion
+from driftgauge.models.estimate.estimators import AccuracyEstimate, Sample, summarized
 from driftgauge.models.estimate.fold_fits import MIN_ROWS, Domains
 from driftgauge.models.estimate.recalibration import ShiftPrior
 from driftgauge.models.estimate.shift_scale import FREEDOM, OWN_DOMAIN, LeftOut, learned_scale, spread
@@ -163,7 +164,11 @@ def fit_averaged(
 
 
 def mixed(of_fit: Float64s, above: Float64s, weights: Mapping[str, float]) -> Float64s:
-    """(n,) probabilities of the rows: those of the classifier and those above the floor, by weight."""
+    """(n,) probabilities of the rows: those of the classifier and those above the floor, by weight.
+
+    >>> mixed(np.array([0.9]), np.array([0.5]), {"forest": 0.75, "surprisal": 0.25}).tolist()
+    [0.8]
+    """
     share = sum(weights.get(name, 0.0) for name in ABOVE_FLOOR)
     return (1 - share) * of_fit + share * above
 
@@ -193,7 +198,11 @@ def judged_weights(
 
 
 def average(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Weighted mean of the candidates that have a value."""
+    """Weighted mean of the candidates that have a value.
+
+    >>> average({"forest": 0.9}, {"forest": 0.5, "surprisal": 0.5})
+    0.9
+    """
     weight = np.array([weights[name] for name in values])
     return float(weight @ np.array(list(values.values())) / weight.sum())
 

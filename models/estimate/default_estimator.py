@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from driftgauge.models.estimate.averaged import fit_averaged
-from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample, label_dispersion
+from driftgauge.models.estimate.dispersion import label_dispersion
+from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
 from driftgauge.models.estimate.fold_fits import MIN_ROWS, FoldFits, thinned
 
 DEFAULT_KIND = "random_forest"
@@ -20,6 +21,12 @@ def fit_default(labelled: Mapping[str, Sample], *, seed: int, kind: str = DEFAUL
     """Fit the default estimator to the rows of any number of domains; rows without a label are left out.
 
     With too few labels, or labels that are all equal, the result is `CorrectedMean`.
+
+    >>> features = np.linspace(0, 1, 40, dtype=np.float32)[:, None].repeat(17, axis=1)
+    >>> right = (features[:, 0] < 0.5).astype(float)
+    >>> rows = Sample(features, np.full(40, np.nan), right, np.ones(40))
+    >>> fit_default({"law": rows}, seed=0, kind="logistic_regression").name, fit_default({}, seed=0).name
+    ('averaged', 'corrected_mean')
     """
     samples = thinned(labelled)
     correct = np.concatenate([np.empty(0), *(sample.correct for sample in samples.values())])

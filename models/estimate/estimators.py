@@ -20,7 +20,6 @@ from driftgauge.models.arrays import Bools, Float32s, Float64s
 from driftgauge.models.estimate.recalibration import Recalibrated, ShiftPrior, recalibrate
 from driftgauge.models.outputs import Status
 
-_KNOWN_LABELS = 10.0
 MIN_EVENTS = 10
 """Responses a window needs for an estimate; without predictions, labels it needs."""
 
@@ -189,7 +188,14 @@ def summarized(
     confidence_level: float,
     level: float | None = None,
 ) -> AccuracyEstimate:
-    """The estimate from probabilities ``p`` (n,), their ``level`` and the labels, or a status with a reason."""
+    """The estimate of a sample from probabilities and labels, or a status with a reason.
+
+    Parameters
+    ----------
+    p : (n,) probabilities of being correct before the labels; NaN = none
+    components, name : the values of single estimators, and the name of the one that is used
+    level : the label-free estimate of the accuracy, in [0, 1]; None: the mean of ``p``
+    """
     labelled = sample.is_labelled
     n_labels, n_events = int(labelled.sum()), len(sample)
     weight = sample.weight[labelled]
@@ -224,30 +230,3 @@ def _interval(result: Recalibrated | None) -> dict[str, float | None]:
     if result is None or not math.isfinite(result.accuracy):
         return {"accuracy": None, "ci_low": None, "ci_high": None}
     return {"accuracy": result.accuracy, "ci_low": result.ci_low, "ci_high": result.ci_high}
-
-
-def label_dispersion(correct: Float64s, p: Float64s) -> float:
-    """Var(y - p) over the mean of p (1 - p): the variance of graded labels relative to labels that are 0 or 1.
-
-    >>> round(label_dispersion(np.array([0.4, 0.6]), np.array([0.5, 0.5])), 3)
-    0.04
-    """
-    if np.isin(correct, (0.0, 1.0)).all():
-        return 1.0
-    return _bounded(float(np.sum((correct - p) ** 2)) / max(float(np.sum(p * (1 - p))), 1e-6))
-
-
-def pooled_dispersion(known: float, correct: Float64s, p: Float64s) -> float:
-    """A dispersion known from other labels, which count as ten, together with that of n labels.
-
-    >>> round(pooled_dispersion(0.5, np.array([0.4, 0.6]), np.array([0.5, 0.5])), 3)
-    0.423
-    """
-    if not len(correct) or (known == 1 and np.isin(correct, (0.0, 1.0)).all()):
-        return known
-    relative = float(np.sum((correct - p) ** 2)) / max(float(np.mean(p * (1 - p))), 1e-6)
-    return _bounded((_KNOWN_LABELS * known + relative) / (_KNOWN_LABELS + len(correct)))
-
-
-def _bounded(dispersion: float) -> float:
-    return min(max(dispersion, 0.02), 1.0)

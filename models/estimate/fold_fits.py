@@ -39,6 +39,15 @@ class FoldFits:
     samples : the labelled rows by domain, as `thinned` gives them
     whole : all domains
     folds : the domains that are left out together; none where there is one domain only
+
+    Examples
+    --------
+    >>> features = np.linspace(0, 1, 40, dtype=np.float32)[:, None].repeat(17, axis=1)
+    >>> right = (features[:, 0] < 0.5).astype(float)
+    >>> rows = {name: Sample(features, np.full(40, np.nan), right, np.ones(40)) for name in ("art", "law")}
+    >>> fits = FoldFits(rows, "logistic_regression", seed=0)
+    >>> fits.folds, fits.left_out(("art",), "law")[[0, -1]].round(1).tolist()
+    ([('art',), ('law',)], [1.0, 0.0])
     """
 
     def __init__(self, samples: Mapping[str, Sample], kind: str, seed: int) -> None:
@@ -128,7 +137,13 @@ class FoldFits:
 
 
 def thinned(labelled: Mapping[str, Sample]) -> dict[str, Sample]:
-    """The labelled rows of each domain, in order of domain; of many rows an equal share for each, at even distances."""
+    """The labelled rows of each domain, in order of domain; of many rows an equal share for each, at even distances.
+
+    >>> labels = np.array([1.0, np.nan, 0.0])
+    >>> rows = Sample(np.zeros((3, 17), np.float32), np.full(3, np.nan), labels, np.ones(3))
+    >>> thinned({"law": rows})["law"].correct.tolist()
+    [1.0, 0.0]
+    """
     share = max(MAX_ROWS // max(len(labelled), 1), MIN_ROWS)
     samples = {domain: _thinned(labelled[domain], share) for domain in sorted(labelled)}
     return {domain: sample for domain, sample in samples.items() if len(sample)}

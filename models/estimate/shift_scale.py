@@ -44,14 +44,22 @@ class LeftOut:
 
 
 def spread(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The weighted standard deviation of the candidates on the logit scale, with a floor added in square."""
+    """The weighted standard deviation of the candidates on the logit scale, with a floor added in square.
+
+    >>> equal = {"forest": 0.5, "surprisal": 0.5}
+    >>> round(spread({"forest": 0.9, "surprisal": 0.7}, equal), 2), spread({"forest": 0.8, "surprisal": 0.8}, equal)
+    (0.84, 0.5)
+    """
     weight, logits = np.array([weights[name] for name in values]), _logits(np.array(list(values.values())))
     variance = weight @ (logits - weight @ logits / weight.sum()) ** 2 / weight.sum()
     return float(np.hypot(np.sqrt(variance), _SPREAD_FLOOR))
 
 
 def learned_scale(left_out: Sequence[LeftOut], dispersion: float) -> float:
-    """C from domains that were left out, each with all its labels; `NOTHING_LEFT_OUT` without any."""
+    """The factor c of the module, learned from domains that were left out; `NOTHING_LEFT_OUT` without any.
+
+    ``dispersion`` is that of the labels, see `ShiftPrior`.
+    """
     if not left_out:
         return NOTHING_LEFT_OUT
     log_weight = _LOG_PRIOR.copy()

@@ -51,7 +51,11 @@ def _floor(present: npt.NDArray[np.floating], weight: Float64s | None) -> float:
 
 
 def doubt_logit(s: Float64s) -> Float64s:
-    """Logit of exp(-S)."""
+    """(n,) logit of exp(-S), from (n,) S in nats, which is clipped to [0.002, 8].
+
+    >>> doubt_logit(np.array([0.5, 8.0])).round(2).tolist()
+    [0.43, -8.0]
+    """
     return np.asarray(-np.log(np.expm1(np.clip(s, _SMALLEST, _LARGEST))))
 
 
@@ -72,6 +76,10 @@ def fit_surprisal(logits: Float64s, correct: Float64s, weight: Float64s) -> Surp
 
     ``logits`` (n,) are `doubt_logit` of labelled responses, with the floor of each domain; rows that are NaN are left
     out. Without rows the result is the means of the priors.
+
+    >>> s, right = np.tile([0.1, 2.0], 100), np.tile([1.0, 0.0], 100)
+    >>> fit_surprisal(doubt_logit(s), right, np.ones(200)).from_logits(doubt_logit(s[:2])).round(2).tolist()
+    [0.99, 0.01]
     """
     present = ~np.isnan(logits)
     x = np.column_stack([np.ones(present.sum()), logits[present]])

@@ -173,7 +173,7 @@ class Committee:
     def _score(self, raws: list[float], correct: float, weight: float, domain: str, *, is_revision: bool) -> None:
         """Let each member learn from the label how good it is; ``raws`` are their uncalibrated predictions."""
         predicted = [
-            member.judge(raw, correct, weight, is_revision=is_revision)
+            member.score_and_calibrate(raw, correct, weight, is_revision=is_revision)
             for member, raw in zip(self.members, raws, strict=True)
         ]
         if not math.isnan(predicted[0]):

@@ -26,7 +26,7 @@ class GateCheck:
     auroc : over all responses together, each scored by a fit that left its domain out
     auroc_within : within domains, averaged with the number of (right, wrong) pairs as weights
     auroc_upper : upper 95 % bound of the larger of the two
-    n_labels, n_domains : labels and domains that were judged
+    n_labels, n_domains : labels and domains that took part
     """
 
     auroc: float
@@ -47,34 +47,42 @@ class GateCheck:
 
 
 def domains_left_out(left_out: Iterable[tuple[Sample, Float64s]], min_labels: int = 20) -> GateCheck | None:
-    """Check the signal on labelled rows of domains; None when fewer than two domains can be judged.
+    """Check the signal on labelled rows of domains; None when fewer than two domains can take part.
 
-    A domain is judged when it has ``min_labels`` labels, two of them right and two wrong.
+    A domain takes part when it has ``min_labels`` labels, two of them right and two wrong.
 
     Parameters
     ----------
     left_out : of every domain the n labelled rows, and (n,) probabilities by the fit without it, as from
         `FoldFits.all_left_out`
+
+    Examples
+    --------
+    >>> right = np.tile([1.0, 0.0], 20)
+    >>> rows = Sample(np.zeros((40, 17), np.float32), np.full(40, np.nan), right, np.ones(40))
+    >>> ranked = [(rows, right)] * 2  # every right response before every wrong one
+    >>> domains_left_out(ranked).auroc, domains_left_out(ranked[:1]) is None
+    (1.0, True)
     """
-    judged = [(p, sample.correct) for sample, p in left_out if _can_be_judged(sample.correct, min_labels)]
-    return _summarised(judged) if len(judged) > 1 else None
+    checked = [(p, sample.correct) for sample, p in left_out if _has_enough(sample.correct, min_labels)]
+    return _summarised(checked) if len(checked) > 1 else None
 
 
-def _can_be_judged(correct: Float64s, min_labels: int) -> bool:
+def _has_enough(correct: Float64s, min_labels: int) -> bool:
     right = correct.sum()
     return len(correct) >= min_labels and bool(min(right, len(correct) - right) >= 2)
 
 
-def _summarised(judged: list[tuple[Float64s, Float64s]]) -> GateCheck:
-    scores, labels = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+def _summarised(checked: list[tuple[Float64s, Float64s]]) -> GateCheck:
+    scores, labels = (np.concatenate(parts) for parts in zip(*checked, strict=True))
     pooled, pooled_error = auroc(scores, labels)
-    within = [auroc(p, correct) for p, correct in judged]
-    pairs = np.array([correct.sum() * (1 - correct).sum() for _, correct in judged])
+    within = [auroc(p, correct) for p, correct in checked]
+    pairs = np.array([correct.sum() * (1 - correct).sum() for _, correct in checked])
     share = pairs / pairs.sum()
     mean = float(sum(s * value for s, (value, _) in zip(share, within, strict=True)))
     error = math.sqrt(sum((s * e) ** 2 for s, (_, e) in zip(share, within, strict=True)))
     upper = min(max(pooled + 1.645 * pooled_error, mean + 1.645 * error), 1.0)
-    return GateCheck(pooled, mean, upper, len(labels), len(judged))
+    return GateCheck(pooled, mean, upper, len(labels), len(checked))
 
 
 def auroc(scores: Float64s, correct: Float64s) -> tuple[float, float]:

@@ -123,10 +123,14 @@ class Member:
         of_fit = self.fits.predict(features, may_be_seen=may_be_seen)
         return np.where(np.isnan(online), of_fit, (online + of_fit) / 2)
 
-    def judge(self, raw: float, correct: float, weight: float, *, is_revision: bool) -> float:
-        """Score the calibrated prediction, then calibrate; returns that prediction (NaN: there was none).
+    def score_and_calibrate(self, raw: float, correct: float, weight: float, *, is_revision: bool) -> float:
+        """Score the calibrated prediction, then calibrate; returns that prediction, NaN where there was none.
 
-        A revision only calibrates: the member has learned an earlier label of the response.
+        Parameters
+        ----------
+        raw : P(correct) before calibration, from `raw`; NaN: there is none
+        correct, weight : the label in [0, 1], and 1 / its inclusion probability
+        is_revision : it only calibrates, because the member has learned an earlier label of the response
         """
         if math.isnan(raw):
             return raw
