@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.observer import Observer
+from driftgauge.agent.outlets.phrases import count, counts
 from driftgauge.connectors.base import Record
 from driftgauge.models.account import Account
 from driftgauge.models.outputs import Output
@@ -79,12 +79,13 @@ class FinalAccount(Observer):
 def account_lines(account: Account, dead_letters: str = "") -> Iterator[str]:
     """The account of records in sentences.
 
+    >>> from collections import Counter
     >>> account = Account(used=2, dead_letters=Counter(malformed=1))
     >>> print(*account_lines(account, "driftgauge dead-letters list"))
     1 of 3 records could not be used: malformed 1 (driftgauge dead-letters list).
     """
     n, n_dead = account.records, account.n_dead
-    how = f": {_listed(account.dead_letters)}{f' ({dead_letters})' if dead_letters else ''}." if n_dead else "."
+    how = f": {counts(account.dead_letters)}{f' ({dead_letters})' if dead_letters else ''}." if n_dead else "."
     if not n:
         yield "There was no record."
     elif not account.used:
@@ -93,16 +94,12 @@ def account_lines(account: Account, dead_letters: str = "") -> Iterator[str]:
         yield f"{n_dead:,} of {n:,} records could not be used{how}"
     else:
         ignored = " or ignored" if account.tombstones or account.passed_over else ""
-        yield f"{n:,} record{'s' if n > 1 else ''}, all used{ignored}."
+        yield f"{count(n, 'record')}, all used{ignored}."
     if account.passed_over:
         yield f"{account.passed_over:,} with responses of other agents passed over (select)."
     if account.tombstones:
         yield f"{account.tombstones:,} without a value ignored."
     if account.given_up:
-        yield f"Given up after they were read: {_listed(account.given_up)}."
+        yield f"Given up after they were read: {counts(account.given_up)}."
     found = account.dead_letters.keys() | account.given_up.keys()
     yield from (advice for reason, advice in _ADVICE.items() if reason in found)
-
-
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{reason} {n:,}" for reason, n in counts.most_common())

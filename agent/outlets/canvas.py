@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from driftgauge.agent.outlets.markup import Markup, element, number
+from driftgauge.agent.outlets.phrases import ratio
 
 
 class Scale(NamedTuple):
@@ -37,7 +38,7 @@ def value_axis(y: Scale, left: float, right: float) -> Iterator[Markup]:
     """Lines and numbers at the ends and in the middle of an axis of shares."""
     for value in (y.low, (y.low + y.high) / 2, y.high):
         yield line("grid", left, y.at(value), right, y.at(value))
-        yield label(left - 4, y.at(value) + 3.5, share(value), "end")
+        yield label(left - 4, y.at(value) + 3.5, ratio(value), "end")
 
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
@@ -53,8 +54,3 @@ def label(x: float, y: float, text: str, anchor: str | None = None) -> Markup:
 def path(positions: Iterable[tuple[float, float]]) -> str:
     """Positions as the attribute ``d`` of a path."""
     return "L".join(f"{number(x)} {number(y)}" for x, y in positions)
-
-
-def share(value: float | None) -> str:
-    """Two decimals; a dash when the value is unknown."""
-    return "–" if value is None else f"{value:.2f}"

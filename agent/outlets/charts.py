@@ -13,8 +13,9 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from driftgauge.agent.outlets.canvas import Scale, label, line, path, picture, share, value_axis
+from driftgauge.agent.outlets.canvas import Scale, label, line, path, picture, value_axis
 from driftgauge.agent.outlets.markup import Markup, element
+from driftgauge.agent.outlets.phrases import ratio
 from driftgauge.models.classify.reliability import N_BINS, ReliabilityBin
 
 STYLE = """
@@ -82,7 +83,7 @@ def over_time(title: str, points: Sequence[Point], target: float, bottom: float,
     n_unknown = sum(point.value is None for point in points)
     text = f"{len(known)} values"
     if known:
-        text += f" from {share(known[0].value)} to {share(known[-1].value)}; target {share(target)}"
+        text += f" from {ratio(known[0].value)} to {ratio(known[-1].value)}; target {ratio(target)}"
     if n_unknown:
         text += f"; {n_unknown} unknown"
     return picture(
@@ -105,8 +106,8 @@ def interval_row(title: str, value: Point, target: float, bottom: float) -> Mark
     middle, tick = _ROW_HEIGHT / 2, line("tick", x.at(target), 3.0, x.at(target), _ROW_HEIGHT - 3.0)
     if value.value is None or value.low is None or value.high is None:
         dashed = line("unknown", x.start, middle, x.end, middle)
-        return picture(_ROW_WIDTH, _ROW_HEIGHT, title, f"Unknown; target {share(target)}.", dashed, tick)
-    text = f"{share(value.value)}, interval {share(value.low)} to {share(value.high)}; target {share(target)}."
+        return picture(_ROW_WIDTH, _ROW_HEIGHT, title, f"Unknown; target {ratio(target)}.", dashed, tick)
+    text = f"{ratio(value.value)}, interval {ratio(value.low)} to {ratio(value.high)}; target {ratio(target)}."
     return picture(
         _ROW_WIDTH, _ROW_HEIGHT, title, text,
         line("grid", x.start, middle, x.end, middle), tick,
@@ -118,8 +119,8 @@ def interval_row(title: str, value: Point, target: float, bottom: float) -> Mark
 def interval_axis(bottom: float) -> Markup:
     """The axis of some rows that `interval_row` made."""
     x = Scale(bottom, 1.0, _ROW_MARGIN, _ROW_WIDTH - _ROW_MARGIN)
-    ends = label(x.start, 10.0, share(bottom)), label(x.end, 10.0, share(1.0), "end")
-    return picture(_ROW_WIDTH, 14.0, "Axis", f"From {share(bottom)} to 1.", *ends)
+    ends = label(x.start, 10.0, ratio(bottom)), label(x.end, 10.0, ratio(1.0), "end")
+    return picture(_ROW_WIDTH, 14.0, "Axis", f"From {ratio(bottom)} to 1.", *ends)
 
 
 def bar_row(title: str, value: float | None, extent: tuple[float, float]) -> Markup:
@@ -155,7 +156,7 @@ def reliability(title: str, bins: Sequence[ReliabilityBin], counted: str = "labe
             element("rect", x=left + 2, y=282 - height, width=width - 4, height=height, class_="bar none"),
             label(left + width / 2, 294.0, _short(found.n), "middle"),
         ]
-    text = "; ".join(f"predicted {share(b.predicted)}, right {share(b.observed)} of {b.n} {counted}" for b in bins)
+    text = "; ".join(f"predicted {ratio(b.predicted)}, right {ratio(b.observed)} of {b.n} {counted}" for b in bins)
     return picture(
         320.0, 312.0, title, f"{text or f'No {counted}'}.",
         *value_axis(y, 34.0, 312.0),

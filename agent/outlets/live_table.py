@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftgauge.agent.outlets.observer import Observer
+from driftgauge.agent.outlets.phrases import count
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.models.outputs import Acquisition, Alert, Estimate, Output, Priority
 from driftgauge.models.series import ALL_DOMAINS, SeriesKey
@@ -244,6 +245,5 @@ class LiveTable(Observer):
 
     def _progress(self) -> str:
         of_total = "" if self._total is None else f" of {self._total:,}"
-        counts = (len(self._latest.estimates), "domain"), (sum(map(len, self._latest.alerts.values())), "alert")
-        parts = [f"{n:,} {noun}{'' if n == 1 else 's'}" for n, noun in counts]
-        return ", ".join([f"{self.n_records:,}{of_total} events", *parts])
+        domains, alerts = len(self._latest.estimates), sum(map(len, self._latest.alerts.values()))
+        return f"{self.n_records:,}{of_total} events, {count(domains, 'domain')}, {count(alerts, 'alert')}"

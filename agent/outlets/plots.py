@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from driftgauge.agent.outlets.canvas import Scale, label, line, path, picture, share, value_axis
+from driftgauge.agent.outlets.canvas import Scale, label, line, path, picture, value_axis
 from driftgauge.agent.outlets.markup import Markup, element, number
+from driftgauge.agent.outlets.phrases import ratio
 
 
 class Estimated(NamedTuple):
@@ -42,7 +43,7 @@ def trend(
     x, y = Scale(min(numbers, default=0.0), max(numbers, default=1.0), 38.0, 308.0), Scale(*extent, 100.0, 10.0)
     dashed = [line("target", x.at(a), y.at(v), x.at(b), y.at(w)) for (a, v), (b, w) in pairwise(reference)]
     positions = [(x.at(at), y.at(value)) for at, value in points]
-    text = "; ".join(f"{number(at)}: {share(value)}" for at, value in points)
+    text = "; ".join(f"{number(at)}: {ratio(value)}" for at, value in points)
     return picture(
         320.0, 130.0, title, f"{text or 'No values'}.",
         *value_axis(y, 34.0, 312.0), *dashed,
@@ -63,11 +64,11 @@ def estimates(title: str, found: Sequence[Estimated], bottom: float) -> Markup:
             line("value", at, y.at(one.low), at, y.at(one.high)),
             element("circle", element("title", one.name), cx=at, cy=y.at(one.middle), r=3.5, class_="dot"),
         ]
-    text = "; ".join(f"{one.name}: true {share(one.truth)}, estimated {share(one.middle)}" for one in found)
+    text = "; ".join(f"{one.name}: true {ratio(one.truth)}, estimated {ratio(one.middle)}" for one in found)
     return picture(
         320.0, 292.0, title, f"{text or 'No estimates'}.",
         *value_axis(y, 34.0, 312.0), line("target", x.start, y.start, x.end, y.end), *marks,
-        label(x.start, 275.0, share(bottom), "middle"), label(x.end, 275.0, share(1.0), "middle"),
+        label(x.start, 275.0, ratio(bottom), "middle"), label(x.end, 275.0, ratio(1.0), "middle"),
         label(173.0, 289.0, "true accuracy", "middle"),
     )  # fmt: skip
 

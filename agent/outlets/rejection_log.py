@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.observer import Observer
+from driftgauge.agent.outlets.phrases import counts
 from driftgauge.connectors.base import ConnectorError, Record
 from driftgauge.models.events import Rejected
 from driftgauge.models.outputs import Output
@@ -54,7 +55,6 @@ class RejectionLog(Observer):
     def _log_counts(self) -> None:
         if not self._counts or self._now() < self._next_at:
             return
-        counts = ", ".join(f"{reason} {n:,}" for reason, n in self._counts.most_common())
-        log.warning("%d more dead letters: %s", self._counts.total(), counts)
+        log.warning("%d more dead letters: %s", self._counts.total(), counts(self._counts))
         self._counts.clear()
         self._next_at = self._now() + EVERY_S

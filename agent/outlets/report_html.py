@@ -12,18 +12,16 @@ from driftgauge.agent.outlets import charts
 from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import Markup, element
 from driftgauge.agent.outlets.page import page, table
+from driftgauge.agent.outlets.phrases import count, interval, ratio
 from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_lists import SECTIONS, Section
 from driftgauge.agent.outlets.report_words import (
     caveats,
     compared,
-    count,
     first_steps,
     heading,
     headline,
-    interval,
     moment,
-    ratio,
     titles,
     verdicts,
 )

@@ -12,16 +12,14 @@ from driftgauge.agent.outlets import charts
 from driftgauge.agent.outlets.domain_report import DomainReport
 from driftgauge.agent.outlets.markup import Markup, element, joined
 from driftgauge.agent.outlets.page import table
+from driftgauge.agent.outlets.phrases import count, interval, ratio
 from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_words import (
     bought,
-    count,
-    interval,
     list_heading,
+    listed,
     moment,
-    names,
     newest_alerts,
-    ratio,
     titles,
     weakest_slices,
 )
@@ -50,7 +48,7 @@ def _changes(report: Report) -> Iterator[Markup]:
 
 def _change(alert: Alert, timezone: str) -> list[str]:
     since = f", since {moment(alert.since, timezone)}" if alert.since is not None else ""
-    rows = f" Responses: {names(alert.rows)}." if alert.rows else ""
+    rows = f" Responses: {listed(alert.rows)}." if alert.rows else ""
     return [
         alert.domain + (f", {alert.slice}" if alert.slice else ""),
         joined(f"{alert.message}{since}.", element("div", f"To do: {action(alert)}.{rows}", class_="note")),
@@ -101,7 +99,7 @@ def _data_row(row: Priority, extent: tuple[float, float]) -> list[str]:
     return [
         row.domain, charts.bar_row(f"Value of {row.domain}", row.value, extent),
         "–" if row.value is None else f"{row.value * 100:+.1f}", f"{row.n_events:,}", f"{row.n_labels:,}", row.why,
-        names(row.worst) or "–",
+        listed(row.worst) or "–",
     ]  # fmt: skip
 
 

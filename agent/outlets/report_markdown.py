@@ -9,20 +9,18 @@ import re
 from collections.abc import Iterator
 
 from driftgauge.agent.outlets.domain_report import DomainReport
+from driftgauge.agent.outlets.phrases import count, interval, ratio
 from driftgauge.agent.outlets.report import Report
 from driftgauge.agent.outlets.report_words import (
     caveats,
-    count,
     first_steps,
     heading,
     headline,
-    interval,
     list_heading,
+    listed,
     moment,
-    names,
     newest_alerts,
     nothing_estimated,
-    ratio,
     titles,
     weakest_slices,
 )
@@ -104,7 +102,7 @@ def _data_list(report: Report) -> Iterator[str]:
     if not rows:
         yield "No list yet."
     for row in rows[:MAX_ROWS]:
-        worst = f"; worst responses: {_plain(names(row.worst))}" if row.worst else ""
+        worst = f"; worst responses: {_plain(listed(row.worst))}" if row.worst else ""
         yield f"{row.rank}. **{_plain(row.domain)}**: {_plain(row.why)}{worst}"
     yield from _rest(len(rows))
 
@@ -137,7 +135,7 @@ def _judged(report: Report) -> Iterator[str]:
     if few := [domain for domain, found in report.judged.items() if found.accuracy is None]:
         yield ""
         yield (
-            f"The judge cannot be corrected in {_plain(names(few))}: fewer than {MIN_OVERLAP} of the judged "
+            f"The judge cannot be corrected in {_plain(listed(few))}: fewer than {MIN_OVERLAP} of the judged "
             "responses have a label of a person or a program. Do not take the judge's word for the accuracy."
         )
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from driftgauge.agent.outlets.domain_report import VERDICTS, DomainReport, Verdict
+from driftgauge.agent.outlets.phrases import count, names, ratio
 from driftgauge.agent.outlets.report import Report, ScoreReport
 from driftgauge.models.alerts.guide import action, sentence
 from driftgauge.models.labels import SourceCounts
@@ -49,9 +50,9 @@ def headline(report: Report) -> Iterator[Sentence]:
     )
     for verdict in VERDICTS:
         if found := [_with_accuracy(domain) for domain in report.domains if domain.verdict == verdict]:
-            yield Sentence(_SENTENCES[verdict].format(names(found)), verdict == "below target")
+            yield Sentence(_SENTENCES[verdict].format(listed(found)), verdict == "below target")
     if alerted := unique(alert.domain for alert in report.alerts if alert.severity != "info"):
-        yield Sentence(f"Warnings or alarms in {names(alerted)}.")
+        yield Sentence(f"Warnings or alarms in {listed(alerted)}.")
     first = next(iter(report.acquisition.priorities), None) if report.acquisition else None
     if first is not None and (first.value or 0) > 0:
         yield Sentence(f"More data would help most in {first.domain}.")
@@ -155,9 +156,9 @@ def caveats(report: Report) -> Iterator[str]:
     named = titles(report)
     yield from (f"{named[e.series]} has no estimate: {e.status_reason or e.status}." for e in unknown[:_MAX_UNKNOWN])
     if unlabelled := unique(e.domain for e in estimates if e.accuracy is not None and e.n_labels == 0):
-        yield f"No labels, estimated from the entropy signal alone: {names(unlabelled)}."
+        yield f"No labels, estimated from the entropy signal alone: {listed(unlabelled)}."
     if report.silent:
-        yield f"An estimate in the period before, none in this one: {names(report.silent)}."
+        yield f"An estimate in the period before, none in this one: {listed(report.silent)}."
     if levels := sorted({e.confidence_level for e in estimates}):
         yield (
             f"An interval should contain the true accuracy with probability {' or '.join(map(str, levels))}."
@@ -166,7 +167,7 @@ def caveats(report: Report) -> Iterator[str]:
     yield from map(_source, report.label_sources)
     yield from (_score(score) for score in report.scores if score.score.domain is None)
     made_by = unique(f"{e.estimator} with classifier version {e.classifier_version}" for e in estimates)
-    yield f"Computed by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{names(made_by)}."
+    yield f"Computed by driftgauge {report.driftgauge_version}{'; ' if made_by else ''}{listed(made_by)}."
 
 
 def _source(counts: SourceCounts) -> str:
@@ -228,35 +229,14 @@ def _with_accuracy(domain: DomainReport) -> str:
     return name if domain.estimate.accuracy is None else f"{name} ({ratio(domain.estimate.accuracy)})"
 
 
-def names(found: Iterable[str]) -> str:
+def listed(found: Iterable[str]) -> str:
     """The first `_MAX_NAMES` names, and the number of the others."""
-    known = list(found)
-    more = len(known) - _MAX_NAMES
-    return ", ".join(known[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return names(found, _MAX_NAMES)
 
 
 def unique(found: Iterable[str]) -> list[str]:
     """Each name once, in the order of first appearance."""
     return list(dict.fromkeys(found))
-
-
-def ratio(value: float | None) -> str:
-    """Two decimals; a dash when the value is unknown."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Both ends; a dash when they are unknown."""
-    return "–" if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
-
-
-def count(n: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> count(1, "label"), count(1200, "label")
-    ('1 label', '1,200 labels')
-    """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def moment(seconds: float, timezone: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from driftgauge.agent.outlets.live_table import Row, format_ratio, printable
+from driftgauge.agent.outlets.phrases import count, names
 from driftgauge.models.outputs import Estimate
 from driftgauge.models.pending import DESCRIPTIONS, PendingLabels
 
@@ -40,7 +41,7 @@ def _watched(rows: Sequence[Row]) -> Iterator[str]:
         yield "No domain is watched: no response was used."
         return
     n_domains = len({row.estimate.domain for row in rows})
-    watched = f"{n_domains:,} domain{'' if n_domains == 1 else 's'} watched"
+    watched = f"{count(n_domains, 'domain')} watched"
     new = [row for row in rows if row.is_new]
     yield f"{watched}, of which new since the start: {_listed(row.name for row in new)}." if new else f"{watched}."
 
@@ -103,10 +104,8 @@ def _estimated(estimate: Estimate) -> str:
     return f"accuracy {format_ratio(estimate.accuracy)} {interval}"
 
 
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = len(every) - _MAX_NAMES
-    return ", ".join(every[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+def _listed(found: Iterable[str]) -> str:
+    return names(found, _MAX_NAMES)
 
 
 def distance_to_truth(rows: Sequence[Row], truth: Mapping[str, float]) -> tuple[float, float]:
