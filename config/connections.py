@@ -8,20 +8,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from driftgauge.config.lookups import Lookups, LookupSettings
-from driftgauge.config.section import (
-    Count,
-    Names,
-    Port,
-    PositiveSeconds,
-    Seconds,
-    Section,
-    Texts,
-)
+from driftgauge.config.section import Count, Names, Port, PositiveSeconds, Seconds, Section, Texts
 
 KIB, MIB = 1024, 1024 * 1024
 
 
-class TopicSettings(Section):
+class KafkaTopicSettings(Section):
     """Kafka topics."""
 
     generations: Names = ("generations",)
@@ -116,7 +108,7 @@ class KafkaSettings(Section):
     client_id: str = "driftgauge"
     """Name of this client in logs and quotas of the brokers."""
 
-    topics: TopicSettings = Field(default_factory=TopicSettings)
+    topics: KafkaTopicSettings = Field(default_factory=KafkaTopicSettings)
 
     create_topics: bool = False
     """Whether to create missing topics; otherwise the agent does not start when a topic is missing."""

@@ -71,6 +71,14 @@ def parse_crontab(line: str) -> Crontab:
     return crontab
 
 
+def check_crontab(line: str) -> None:
+    """Raise `ValueError`, worded for the setting ``cron``, unless this is a crontab line."""
+    try:
+        parse_crontab(line)
+    except ValueError as error:
+        raise ValueError(f"cron is not a crontab line: {error}") from None
+
+
 def latest_time(line: Crontab, at: float, zone: tzinfo = UTC) -> float:
     """The newest time in UTC seconds, not later than ``at``, that a crontab line names in a time zone.
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from driftgauge.config.gateway import is_address
-from driftgauge.config.section import LISTED, Names, Port, PositiveSeconds, Seconds, Section
+from driftgauge.config.gateway import ADDRESS_RULE, is_address
+from driftgauge.config.section import LISTED, Names, Port, PositiveSeconds, Seconds, Section, is_variable
 
 Severities: TypeAlias = Annotated[tuple[Literal["info", "warning", "alarm"], ...], LISTED]
 
@@ -95,9 +95,9 @@ class SinkSettings(Section):
             problems.append(f"{' or '.join(addresses)} is needed")
         problems += [f"{name} is no setting of this type" for name in sorted(given - needed - possible - _ALL)]
         if self.url and not is_address(self.url):
-            problems.append("url must be http://host:port or https://host:port, without user, query and fragment")
+            problems.append(f"url {ADDRESS_RULE}")
         for name in ("url_from", "secret_from", "authorization_from"):
-            if (value := getattr(self, name)) and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            if (value := getattr(self, name)) and not is_variable(value):
                 problems.append(f"{name} must be the name of an environment variable")
         if self.username and not self.secret_from:
             problems.append("username needs secret_from")

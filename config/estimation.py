@@ -11,7 +11,7 @@ from driftgauge.config.lookups import Lookups
 from driftgauge.config.section import (
     LISTED,
     Count,
-    CountOrNone,
+    CountOrZero,
     CountsByName,
     Names,
     NamesByPath,
@@ -68,7 +68,7 @@ class LearningSettings(Section):
     min_labels: Count = 10
     """Number of right labels and of wrong labels that are needed before the first prediction and the first fit."""
 
-    memory_labels: CountOrNone = 5_000
+    memory_labels: CountOrZero = 5_000
     """Number of labels after which an older label has faded from what learns from every label; 0: labels never fade."""
 
     correct_domains: bool = True
@@ -98,7 +98,7 @@ class LearningSettings(Section):
     max_versions: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Number of stored versions that can be rolled back to."""
 
-    seed: CountOrNone = 0
+    seed: CountOrZero = 0
     """Seed of all random numbers."""
 
     @model_validator(mode="after")
@@ -214,19 +214,19 @@ class LabelSettings(Section):
 class AcquisitionSettings(Section):
     """Label lists: at the end of each period, which responses to label."""
 
-    labels_per_period: CountOrNone = 200
+    labels_per_period: CountOrZero = 200
     """Number of responses to label in a period, over all domains; 0: no label lists."""
 
-    labels_in_all: CountOrNone = 0
+    labels_in_all: CountOrZero = 0
     """Number of responses to label over the life of the store; 0: any number."""
 
-    labels_per_domain: CountOrNone = 0
+    labels_per_domain: CountOrZero = 0
     """Number of responses to label in a period for each domain, the widest interval first; 0: divided by `across`."""
 
     target_width: Share = 0.0
     """Width of an interval, in [0, 1], at which a domain needs no more labels; 0: there is always need."""
 
-    base_labels: CountOrNone = 10
+    base_labels: CountOrZero = 10
     """Number of labels that every domain gets before the rest is divided, those in its window included; 0: none."""
 
     across: Across = "width"

@@ -26,6 +26,9 @@ KIB, MIB = 1024, 1024 * 1024
 MAX_K = 20
 """Largest number of alternatives that common servers accept."""
 
+ADDRESS_RULE = "must be http://host:port or https://host:port, without user, query and fragment"
+"""What `is_address` asks of a text, for messages."""
+
 
 class CaptureSettings(Section):
     """Which requests are asked for log-probabilities, and what the events contain."""
@@ -194,7 +197,7 @@ class GatewaySettings(Section):
     @model_validator(mode="after")
     def _upstream_is_an_address(self) -> Self:
         if not is_address(self.upstream):
-            raise ValueError("upstream must be http://host:port or https://host:port, without user, query and fragment")
+            raise ValueError(f"upstream {ADDRESS_RULE}")
         return self
 
     @model_validator(mode="after")

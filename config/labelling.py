@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import string
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from driftgauge.config.crontab import parse_crontab
-from driftgauge.config.gateway import MAX_K, is_address
-from driftgauge.config.section import CountOrNone, PositiveSeconds, Seconds, Section
+from driftgauge.config.crontab import check_crontab
+from driftgauge.config.gateway import ADDRESS_RULE, MAX_K, is_address
+from driftgauge.config.section import CountOrZero, PositiveSeconds, Seconds, Section, is_variable
 
 Temperature = Annotated[float, Field(ge=0, le=10)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -36,13 +35,13 @@ class EndpointSettings(Section):
     @model_validator(mode="after")
     def _url_is_an_address(self) -> Self:
         if not is_address(self.url):
-            raise ValueError("url must be http://host:port or https://host:port, without user, query and fragment")
+            raise ValueError(f"url {ADDRESS_RULE}")
         return self
 
     @field_validator("key_from")
     @classmethod
     def _name_of_a_variable(cls, name: str) -> str:
-        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        if name and not is_variable(name):
             raise ValueError("must be the name of an environment variable, not a key")
         return name
 
@@ -79,10 +78,7 @@ class ProbeSettings(EndpointSettings):
 
     @model_validator(mode="after")
     def _cron_is_a_line(self) -> Self:
-        try:
-            parse_crontab(self.cron)
-        except ValueError as error:
-            raise ValueError(f"cron is not a crontab line: {error}") from None
+        check_crontab(self.cron)
         return self
 
 
@@ -134,16 +130,16 @@ class JudgeSettings(EndpointSettings):
     max_text_bytes: Annotated[int, Field(ge=1_024, le=1 << 24)] = 64 * 1024
     """Largest size of prompt and response together in bytes; responses beyond it are not judged, and counted."""
 
-    max_calls_per_run: CountOrNone = 1_000
+    max_calls_per_run: CountOrZero = 1_000
     """Largest number of requests of one run, repeated ones included; 0: no limit."""
 
-    max_calls_per_day: CountOrNone = 5_000
+    max_calls_per_day: CountOrZero = 5_000
     """Largest number of requests on one day (UTC); 0: no limit."""
 
-    max_tokens_per_run: CountOrNone = 2_000_000
+    max_tokens_per_run: CountOrZero = 2_000_000
     """Largest number of tokens of one run, sent and received; 0: no limit."""
 
-    max_tokens_per_day: CountOrNone = 10_000_000
+    max_tokens_per_day: CountOrZero = 10_000_000
     """Largest number of tokens on one day (UTC); 0: no limit."""
 
     price_sent: Money = 0.0

@@ -14,6 +14,7 @@ import yaml
 
 MAX_BYTES, MAX_SCALAR, MAX_DEPTH, MAX_ALIASES = 256 * 1024, 4096, 10, 16
 _OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 _KINDS = {
     "tag:yaml.org,2002:bool": "a switch",
     "tag:yaml.org,2002:null": "null",
@@ -24,7 +25,6 @@ _KINDS = {
 _QUOTES_NO_VALUE = re.compile(
     r"expected '\W' or '\W', but got '(\W|<[a-z ]+>)'|found character '(\\t|\W)' that cannot start any token"
 )
-_CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
 def parse(text: str | bytes) -> object:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from driftgauge.config.crontab import parse_crontab
+from driftgauge.config.crontab import check_crontab
 from driftgauge.config.section import LISTED, PositiveSeconds, Seconds, Section
 
 
@@ -70,8 +70,5 @@ class ReportSettings(Section):
         if self.cron and self.interval_s:
             raise ValueError("cron and interval_s exclude each other")
         if self.cron:
-            try:
-                parse_crontab(self.cron)
-            except ValueError as error:
-                raise ValueError(f"cron is not a crontab line: {error}") from None
+            check_crontab(self.cron)
         return self

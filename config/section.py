@@ -7,6 +7,7 @@ The text under a field documents it, with its unit and the meaning of zero. `con
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -35,6 +36,15 @@ class Section(BaseModel):
         if isinstance(value, bool) and field.annotation in (int, float):
             raise ValueError("must be a number, not a switch")
         return value
+
+
+def is_variable(name: str) -> bool:
+    """Whether a text can be the name of an environment variable.
+
+    >>> is_variable("SLACK_URL"), is_variable("sk-123456")
+    (True, False)
+    """
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
 
 
 def _from_text(value: object) -> object:
@@ -87,7 +97,7 @@ Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 NamesByPath: TypeAlias = Annotated[dict[str, Names], LISTED]
 Shares: TypeAlias = Annotated[dict[str, Share], LISTED]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]
+CountOrZero: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000_000)]
 SecondsByName: TypeAlias = Annotated[dict[str, Seconds], LISTED]
-CountsByName: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=0, le=1_000_000_000)]], LISTED]
-CountOrNone: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000_000)]
+CountsByName: TypeAlias = Annotated[dict[str, CountOrZero], LISTED]
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]

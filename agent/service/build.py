@@ -1,4 +1,4 @@
-"""From settings to objects: the only module that knows both.
+"""From settings to the objects of the agent; the other processes have a module of this name too.
 
 Every setting is passed by the name of the parameter that takes it, so that no two can be exchanged.
 """

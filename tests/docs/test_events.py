@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import yaml
 
-from driftgauge.config.connections import TopicSettings
+from driftgauge.config.connections import KafkaTopicSettings
 from driftgauge.config.extraction import ExtractSettings
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import CONTENT_TYPES, Decoder
@@ -196,7 +196,7 @@ def test_schema_and_decoder_refuse_the_same_events(name: str, wrong: dict[str, A
 
 def test_the_asyncapi_document_names_the_topics_of_the_settings_and_files_that_exist() -> None:
     document = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
-    settings = {**TopicSettings().model_dump(), "features": ExtractSettings().to}
+    settings = {**KafkaTopicSettings().model_dump(), "features": ExtractSettings().to}
     addresses = {channel: [described["address"]] for channel, described in document["channels"].items()}
     assert addresses == {name: list(topics) if name in ("generations", "labels") else [topics]
                          for name, topics in settings.items()}  # fmt: skip
