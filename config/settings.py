@@ -1,7 +1,7 @@
 """All settings of the agent. Owns their names, units, defaults and bounds; `config/load.py` reads them.
 
-`Settings` is an immutable tree: it never changes while the agent runs. `agent/service/build.py`, and the module `build`
-of each further process, unpack it into constructor arguments.
+`Settings` is an immutable tree: it never changes while the agent runs. The modules `build` of the agent
+(`agent/service/build.py` and two beside it) and of the other processes unpack it into constructor arguments.
 """
 
 from __future__ import annotations

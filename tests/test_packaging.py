@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build_decoding
 from driftgauge.config.load import load_settings
 from tests.decode.payloads import fixtures
 
@@ -113,7 +113,7 @@ def test_a_small_install_makes_the_same_features_with_numpy_and_msgspec_alone(wh
             (site / folder.name).symlink_to(folder)
     records = [record for fixture in fixtures() for record in fixture.records()]
     overrides = {"decode.keep_text": True, "decode.aliases": ["payload.id"], "features.segments": True}
-    extractor = build.record_extractor(load_settings(None, overrides))
+    extractor = build_decoding.record_extractor(load_settings(None, overrides))
     done = subprocess.run(
         [python, "-c", WORKER], input=pickle.dumps((extractor, records)), capture_output=True, cwd=tmp_path, check=False
     )

@@ -8,7 +8,7 @@ from functools import partial
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.annotation.hooks import Check, Hook, bearer_secret, standard_webhooks
 from driftgauge.agent.environment import variable
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding
 from driftgauge.config.annotation import ToolSettings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.annotation import argilla, label_studio
@@ -124,7 +124,7 @@ def publisher(settings: Settings, filled: Outbox) -> Publisher:
 
 def _mapping(settings: Settings, preset: str) -> LabelMapping:
     """That of ``labels.mapping`` where it starts from the preset of the tool."""
-    return build.label_mapping(settings) if settings.labels.mapping.preset == preset else PRESETS[preset]
+    return build_decoding.label_mapping(settings) if settings.labels.mapping.preset == preset else PRESETS[preset]
 
 
 def _section(settings: Settings, name: str) -> ToolSettings:

@@ -63,7 +63,7 @@ def posting(settings: Settings, publishing: Publishing) -> Posting:
     """What takes labels and events."""
 
     def make_decoder() -> Decoder:
-        from driftgauge.agent.service.build import decoder  # imports the whole agent, in some seconds
+        from driftgauge.agent.service.build_decoding import decoder  # imports the whole agent, in some seconds
 
         return decoder(settings)
 

@@ -108,16 +108,16 @@ def check_kafka(settings: Settings) -> str:
 
 def check_decode(settings: Settings) -> str:
     """Check that there are formats of the names in the settings."""
-    from driftgauge.agent.service import build
+    from driftgauge.agent.service import build_decoding
 
-    return f"formats: {', '.join(build.format_names(settings))}"
+    return f"formats: {', '.join(build_decoding.format_names(settings))}"
 
 
 def check_fit(settings: Settings) -> str:
     """Check that contexts can start from the fitted file, when one is configured."""
-    from driftgauge.agent.service import build
+    from driftgauge.agent.service import build_pipeline
 
-    build.pipeline_settings(settings)
+    build_pipeline.pipeline_settings(settings)
     return settings.context.start_from or "contexts start from nothing"
 
 

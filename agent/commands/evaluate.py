@@ -108,7 +108,7 @@ def evaluate(
         segments_table,
         selection_table,
     )
-    from driftgauge.agent.service.build import pipeline_settings
+    from driftgauge.agent.service.build_pipeline import pipeline_settings
     from driftgauge.connectors.files.traffic import LabelPlan
 
     refuse_inapplicable(context, protocol)
@@ -180,7 +180,7 @@ def curves(
 ) -> None:
     """Draw how fast every kind of classifier learns labelled traffic (.npz), and print a table (Markdown)."""
     from driftgauge.agent.evaluation.curves import draw, markdown, measure
-    from driftgauge.agent.service.build import committee_settings
+    from driftgauge.agent.service.build_pipeline import committee_settings
     from driftgauge.connectors.files.recordings import read_recording
 
     recordings = [read_recording(path) for path in files]

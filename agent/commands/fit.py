@@ -32,13 +32,13 @@ def fit(
 ) -> None:
     """Fit the classifiers to labelled traffic (.npz files, or a store), so that new contexts start warm."""
     from driftgauge.agent.evaluation import fit as fitting
-    from driftgauge.agent.service import build
+    from driftgauge.agent.service import build_pipeline
     from driftgauge.agent.service.fit_files import save_fit
     from driftgauge.connectors.files.recordings import read_recording
 
     if bool(files) == bool(store):
         raise typer.BadParameter("give either recordings or --store", param_hint="FILES")
-    settings = build.unfitted_pipeline_settings(settings_from(config, overrides))
+    settings = build_pipeline.unfitted_pipeline_settings(settings_from(config, overrides))
     if url := store_url(store):
         rows = fitting.rows_of_store(url, context, settings.committee.max_training_rows)
     else:

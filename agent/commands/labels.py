@@ -56,7 +56,7 @@ def import_labels(
     The end says how many labels there were, how many records gave none and why, and how far annotators agree. The exit
     code is 1 when there was no label.
     """
-    from driftgauge.agent.service import build
+    from driftgauge.agent.service import build_decoding
     from driftgauge.connectors.decoding.formats.payload import moment_of
     from driftgauge.connectors.labels.presets import PRESETS
 
@@ -66,7 +66,7 @@ def import_labels(
     token = os.environ.get(token_from, "").strip() if token_from else ""
     if token_from and not token:
         raise typer.BadParameter("no such environment variable is set", param_hint="--token-from")
-    mapping = build.label_mapping(settings) if preset == MAPPING else PRESETS[preset]
+    mapping = build_decoding.label_mapping(settings) if preset == MAPPING else PRESETS[preset]
     if names:
         mapping = replace(mapping, names=tuple(names))
     if time:

@@ -51,7 +51,7 @@ def rollback(
     overrides: SetOption = None,
 ) -> None:
     """Let a stored classifier version predict again. Stop the agent first, and pass the agent's own settings."""
-    from driftgauge.agent.service import build
+    from driftgauge.agent.service import build, build_pipeline
     from driftgauge.agent.service.rollback import roll_back
     from driftgauge.connectors.store.queries import open_queries
 
@@ -59,7 +59,7 @@ def rollback(
     url = store_url_in(settings, store)
     open_queries(url).close()  # to open it for writing makes one
     with closing(build.store(settings, url)) as opened:
-        name = roll_back(opened, build.committee_settings(settings), number, context)
+        name = roll_back(opened, build_pipeline.committee_settings(settings), number, context)
     print_line(f"version {number} predicts again in context {name}")
 
 

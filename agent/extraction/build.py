@@ -14,7 +14,7 @@ from driftgauge.agent.extraction.extractor import Extractor
 from driftgauge.agent.extraction.metrics import ExtractionMetrics
 from driftgauge.agent.outlets import health
 from driftgauge.agent.outlets.http import status_pages
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build_decoding
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.decoding.formats.extracted import without_content
 from driftgauge.connectors.kafka.group import KafkaGroup
@@ -30,7 +30,7 @@ def extractor(settings: Settings, stopping: threading.Event) -> Extractor:
     """An extractor of these settings."""
     warn_when_unread(settings)
     return Extractor(
-        build.record_extractor(settings),
+        build_decoding.record_extractor(settings),
         settings.extract.to,
         partial(group, settings),
         partial(_sink, settings),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from driftgauge.agent import kafka_settings
 from driftgauge.agent.extraction.build import warn_when_unread
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.arrow_batches import HEADERS, LINE_COLUMNS, MESSAGE_COLUMNS, to_lines, to_messages
 from driftgauge.connectors.base import ConnectorError
@@ -89,7 +89,7 @@ def features(raw: DataFrame, settings: Settings, n_partitions: int, max_bytes: i
     """The messages of raw records, in their order: rows of Spark's Kafka sink."""
     _bound_batches(raw.sparkSession, settings)
     work: Any = partial(
-        to_messages, extractor=build.record_extractor(settings), topic=settings.extract.to,
+        to_messages, extractor=build_decoding.record_extractor(settings), topic=settings.extract.to,
         n_partitions=n_partitions, max_bytes=max_bytes,
     )  # fmt: skip
     return raw.mapInArrow(work, MESSAGE_COLUMNS)
@@ -133,7 +133,7 @@ def backfill(raw: DataFrame, settings: Settings, folder: str) -> None:
         order by their names
     """
     _bound_batches(raw.sparkSession, settings)
-    work: Any = partial(to_lines, extractor=build.record_extractor(settings))
+    work: Any = partial(to_lines, extractor=build_decoding.record_extractor(settings))
     lines = _complete(raw).mapInArrow(work, LINE_COLUMNS).orderBy("event_time", "number")
     lines.select("value").write.text(folder, compression="gzip")
 

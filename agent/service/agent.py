@@ -22,7 +22,7 @@ from driftgauge.agent.outlets.http import Response, address, json_response
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.outlets.rejection_log import RejectionLog
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_pipeline
 from driftgauge.agent.service.backoff import Backoff, StoppedError
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reporting import report_job
@@ -87,7 +87,7 @@ def open_agent(
     requests: SimpleQueue[Callable[[Store], None]] = SimpleQueue()
 
     def rolled_back(number: int, fingerprint: str) -> Response:
-        requests.put(requested_rollback(build.committee_settings(settings), number, fingerprint))
+        requests.put(requested_rollback(build_pipeline.committee_settings(settings), number, fingerprint))
         return json_response({})
 
     with ExitStack() as stack:

@@ -19,7 +19,7 @@ from driftgauge.agent.outlets.account import FinalAccount
 from driftgauge.agent.outlets.live_table import LiveTable, Row
 from driftgauge.agent.outlets.observer import Observer
 from driftgauge.agent.outlets.summary import summary
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding, build_pipeline
 from driftgauge.agent.service.loop import Loop
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError, Source, Store
@@ -136,8 +136,8 @@ def run_with_table(
     """Run the agent over a source that ends, with a live table; return the last rows of the table."""
     with LiveTable(console, replayed.n_records) as table:
         Loop(
-            build.pipeline_settings(settings),
-            build.decoder(settings, features_anywhere=isinstance(replayed.source, FileSource)),
+            build_pipeline.pipeline_settings(settings),
+            build_decoding.decoder(settings, features_anywhere=isinstance(replayed.source, FileSource)),
             store,
             lambda: replayed.source,
             NoSink,

@@ -9,7 +9,7 @@ from contextlib import closing
 import numpy as np
 
 from driftgauge.agent.core.pipeline import Pipeline
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_pipeline
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder
@@ -34,7 +34,7 @@ class Agent:
         """Apply events in one transaction."""
         settings = self.settings
         with closing(build.store(settings, self.url)) as store, store.transaction() as memory:
-            memory.emit(Pipeline.resume(build.pipeline_settings(settings), memory).step(events, memory))
+            memory.emit(Pipeline.resume(build_pipeline.pipeline_settings(settings), memory).step(events, memory))
 
     def emit(self, outputs: Sequence[Output]) -> None:
         """Store outputs as if the main line had made them."""

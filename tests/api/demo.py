@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from driftgauge.agent.demo.embedded import PLAN, STORE, bundled, settings_in
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding, build_pipeline
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.replay import open_files
 from driftgauge.connectors.testing import NoSink
@@ -26,7 +26,8 @@ def make_store(folder: Path) -> Path:
     settings = settings_in(folder, **{"acquisition.period_s": PERIOD_S, "slices.estimate": ["difficulty"]})
     with closing(build.store(settings)) as store:
         source = open_files(bundled(), PLAN, seed=0).source
-        Loop(build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, NoSink).run()
+        pipeline, decoder = build_pipeline.pipeline_settings(settings), build_decoding.decoder(settings)
+        Loop(pipeline, decoder, store, lambda: source, NoSink).run()
         with store.transaction() as transaction:
             transaction.add_labels([PENDING])
             transaction.emit(REJECTED)

@@ -29,7 +29,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
 from driftgauge.agent.extraction import build
-from driftgauge.agent.service import build as agent_build
+from driftgauge.agent.service import build_decoding
 from driftgauge.agent.service.agent import open_agent
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
@@ -99,7 +99,7 @@ def _per_cpu_second(address: str, raw: str, folder: Path) -> dict[str, dict[str,
 
 def _extracted(copies: int) -> Iterator[tuple[bytes, bytes]]:
     """What extractors make of the bodies; each is read once and then appears under ``copies`` ids."""
-    extractor = agent_build.record_extractor(load_settings(None, {}))
+    extractor = build_decoding.record_extractor(load_settings(None, {}))
     for at, (key, value) in enumerate(openai_events(N)):
         (found,) = extractor.decode([Record("raw", at % 2, at, key, value, JSON_HEADERS, 1.7e9 + at)])
         for copy in range(copies):
@@ -222,7 +222,7 @@ def extraction_cpu_s(address: str, folder: Path, raw: str, n: int = N) -> float:
 
 def _hand_over() -> dict[str, Any]:
     """Both ways of handing 500 responses over; see docs/decisions/0026-extractors.md for their bytes."""
-    extractor = agent_build.record_extractor(load_settings(None, {}))
+    extractor = build_decoding.record_extractor(load_settings(None, {}))
     bodies = [
         Record("raw", 0, at, key, value, JSON_HEADERS, 1.7e9) for at, (key, value) in enumerate(openai_events(50))
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding, build_pipeline
 from driftgauge.agent.service.loop import Loop
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
@@ -44,7 +44,8 @@ def measure() -> dict[str, dict[str, Any]]:
         )
         source = Growing(_kinds(settings))
         with closing(build.store(settings)) as store:
-            Loop(build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, NoSink).run()
+            pipeline, decoder = build_pipeline.pipeline_settings(settings), build_decoding.decoder(settings)
+            Loop(pipeline, decoder, store, lambda: source, NoSink).run()
     rates = [N / PARTS / (after - before) for before, after in pairwise(source.cpu_s)]
     value, baseline = round(rates[-1]), round(rates[1])
     result = {"value": value, "unit": "responses/CPU s", "baseline": baseline, "ratio": round(value / baseline, 3)}
@@ -53,7 +54,7 @@ def measure() -> dict[str, dict[str, Any]]:
 
 def _kinds(settings: Settings) -> list[dict[str, Any]]:
     """Events of the topic of features, as plain values."""
-    extractor = build.record_extractor(settings)
+    extractor = build_decoding.record_extractor(settings)
     raw = [Record("raw", 0, at, key, value, tuple(MSGPACK)) for at, (key, value) in enumerate(packed_events(N_KINDS))]
     return [msgspec.msgpack.decode(message.value) for _, message in extractor.extract(raw, "features", 1)]
 

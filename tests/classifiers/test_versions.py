@@ -21,7 +21,8 @@ from driftgauge.agent.core.context_state import contexts_saved
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.evaluation.fit import rows_of_store
 from driftgauge.agent.outlets.versions import contexts_in, record_of, stored_versions
-from driftgauge.agent.service.build import committee_settings, store
+from driftgauge.agent.service.build import store
+from driftgauge.agent.service.build_pipeline import committee_settings
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.rollback import requested_rollback, roll_back
 from driftgauge.config.load import load_settings

@@ -30,7 +30,7 @@ from driftgauge.agent.gateway.parts import Parts
 from driftgauge.agent.gateway.worker import proxy_of
 from driftgauge.agent.labelling import build as labelling
 from driftgauge.agent.labelling.judging import Entry
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding, build_pipeline
 from driftgauge.agent.service.agent import EventTime, jobs, open_agent
 from driftgauge.agent.service.fit_files import save_fit
 from driftgauge.config.annotation import ArgillaSettings, LabelStudioSettings
@@ -347,12 +347,12 @@ def flat(name: str, value: Any) -> dict[str, Any]:
 
 def built(settings: Settings) -> dict[str, Any]:
     """Everything that is built from settings without reaching for anything outside, value by value."""
-    task, made = build.reader_task(settings, 0), build.decoder(settings)
+    task, made = build.reader_task(settings, 0), build_decoding.decoder(settings)
     loop = build.loop(settings, MemoryStore(), (), threading.Event())
     topics = settings.kafka.topics
     split = len(topics.generations)
     return {
-        **flat("pipeline", build.pipeline_settings(settings)),
+        **flat("pipeline", build_pipeline.pipeline_settings(settings)),
         **flat("connection", build.connection(settings)),
         **{f"topics.{kind}": topic for kind, topic in build.topics_written(settings).items()},
         **flat("topic_creation", build.topic_creation(settings)),
@@ -362,7 +362,7 @@ def built(settings: Settings) -> dict[str, Any]:
         **{f"decoder.{name}": getattr(made, name) for name in ("default_domain", "keep_text")},
         **{f"decoder.{name}": getattr(made, name) for name in ("payload_path", "ignored_content_types")},
         **flat("decoder.names", made.names),
-        **flat("decoder.embeddings", build.embedding_rules(settings)),
+        **flat("decoder.embeddings", build_decoding.embedding_rules(settings)),
         "decoder.keeps_embeddings": made.embeddings is not None,
         "decoder.label_scale": made.label_scale.description,
         **flat("decoder.limits", made.limits),
@@ -455,15 +455,16 @@ def test_settings_of_the_judge_that_are_only_valid_together_arrive_at_their_own_
 
 
 def test_zero_memory_labels_means_that_no_label_fades() -> None:
-    assert build.committee_settings(load_settings(overrides={"classifier.memory_labels": 0})).memory_labels is None
+    settings = load_settings(overrides={"classifier.memory_labels": 0})
+    assert build_pipeline.committee_settings(settings).memory_labels is None
 
 
 def test_new_contexts_start_from_the_file_that_is_configured(tmp_path: Path) -> None:
     context = ContextState(PipelineSettings())
     save_fit(tmp_path / "start.fit", context)
     settings = load_settings(overrides={"context.start_from": str(tmp_path / "start.fit")})
-    assert build.pipeline_settings(settings).fitted == context.snapshot()
-    assert build.unfitted_pipeline_settings(settings) == PipelineSettings()
+    assert build_pipeline.pipeline_settings(settings).fitted == context.snapshot()
+    assert build_pipeline.unfitted_pipeline_settings(settings) == PipelineSettings()
 
 
 def test_the_settings_of_the_store_arrive_at_their_own_places(tmp_path: Path) -> None:
@@ -542,10 +543,10 @@ def test_a_client_may_ask_as_often_as_the_settings_say() -> None:
 
 
 def test_the_defaults_of_the_settings_are_those_of_the_code() -> None:
-    assert build.pipeline_settings(Settings()) == PipelineSettings()
+    assert build_pipeline.pipeline_settings(Settings()) == PipelineSettings()
     assert build.connection(Settings()) == KafkaConnection(("localhost:9092",))
     assert build.topics_written(Settings()) == Topics()
-    made, plain = vars(build.decoder(Settings())), vars(Decoder())
+    made, plain = vars(build_decoding.decoder(Settings())), vars(Decoder())
     assert {**made, "maker": None} == {**plain, "maker": None}
     source = build.reader_task(Settings(), 0).open_source
     assert isinstance(source, partial)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from driftgauge.agent.service.build import decoder as built
+from driftgauge.agent.service.build_decoding import decoder as built
 from driftgauge.config.load import ConfigError, load_settings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.decoding.formats.own import encode_generation, encode_label

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build_decoding
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.decoding.label_scale import LabelScale
@@ -40,7 +40,7 @@ labels:
 
 def mapping_of(text: str, folder: Path) -> LabelMapping:
     (folder / "driftgauge.yaml").write_text(text)
-    return build.label_mapping(load_settings(folder / "driftgauge.yaml"))
+    return build_decoding.label_mapping(load_settings(folder / "driftgauge.yaml"))
 
 
 def verdict(**fields: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from driftgauge.agent.outlets.health import Health, routes
 from driftgauge.agent.outlets.http import Server, listen, pages
 from driftgauge.agent.outlets.metrics import Metrics
 from driftgauge.agent.outlets.observer import Observer
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build_decoding, build_pipeline
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.replay import open_files
 from driftgauge.connectors.base import Record, Source
@@ -48,7 +48,7 @@ def agent_with_page(folder: Path) -> Iterator[Page]:
     observers: list[Observer] = [Metrics(registry), health]
 
     def reading(source: Source) -> Loop:
-        parts = build.pipeline_settings(settings), build.decoder(settings), store
+        parts = build_pipeline.pipeline_settings(settings), build_decoding.decoder(settings), store
         return Loop(*parts, lambda: source, NoSink, observers=observers)
 
     sources = MemorySource(BEFORE_TRAFFIC), open_files(bundled(), PLAN, seed=0).source

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.agent.service.build import decoder as built
+from driftgauge.agent.service.build_decoding import decoder as built
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.models.events import Event

@@ -22,7 +22,7 @@ from driftgauge.agent.commands.check_config import (
     effective,
     results,
 )
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build_decoding
 from driftgauge.config.load import load_settings
 from driftgauge.config.settings import Settings
 from driftgauge.connectors.base import ConnectorError
@@ -112,7 +112,7 @@ def test_the_check_of_reports_fails_when_the_folder_cannot_be_made(tmp_path: Pat
 
 def test_a_format_that_does_not_exist_fails_the_check_and_stops_the_start() -> None:
     given = settings(decode__format="opnai", decode__topic_formats="{t: vllm, u: olama}")
-    for start in (check_decode, build.decoder):
+    for start in (check_decode, build_decoding.decoder):
         with pytest.raises(ConnectorError, match=r"decode\.format: no format .* decode\.topic_formats\.u: no format"):
             start(given)
     assert check_decode(settings(decode__format="tgi")) == "formats: tgi"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding, build_pipeline
 from driftgauge.agent.service.loop import Loop
 from driftgauge.agent.service.reader_pool import PoolDecoder
 from driftgauge.config.settings import Settings
@@ -47,9 +47,10 @@ def replay(records: list[Record], settings: Settings) -> tuple[MemoryStore, Mess
 def play(records: list[Record], settings: Settings, store: Store, sink: MemorySink) -> Account:
     """The account of an agent that reads these records, in order and without failures."""
     has_readers = settings.kafka.readers > 0
-    source = Endless(build.record_extractor(settings).decode(records) if has_readers else records, max_records=500)
-    decoder = PoolDecoder() if has_readers else build.decoder(settings)
-    loop = Loop(build.pipeline_settings(settings), decoder, store, lambda: source, lambda: sink)
+    extractor = build_decoding.record_extractor(settings)
+    source = Endless(extractor.decode(records) if has_readers else records, max_records=500)
+    decoder = PoolDecoder() if has_readers else build_decoding.decoder(settings)
+    loop = Loop(build_pipeline.pipeline_settings(settings), decoder, store, lambda: source, lambda: sink)
     source.at_the_end = loop.stop
     loop.run()
     return loop.account

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftgauge.agent.service.build import decoder as built
+from driftgauge.agent.service.build_decoding import decoder as built
 from driftgauge.config.load import load_settings
 from driftgauge.connectors.base import Record
 from driftgauge.connectors.decoding.decoder import Decoder

@@ -19,7 +19,7 @@ from typing import Any
 
 from driftgauge.agent.core.state import State
 from driftgauge.agent.outlets.observer import Observer
-from driftgauge.agent.service import build
+from driftgauge.agent.service import build, build_decoding, build_pipeline
 from driftgauge.agent.service.agent import expire_old
 from driftgauge.agent.service.loop import Loop
 from driftgauge.config.load import load_settings
@@ -210,7 +210,8 @@ def _compare_store(settings: Settings, books: Books) -> None:
 
 def _loop(settings: Settings, store: Store, source: Source, books: Books) -> Loop:
     return Loop(
-        build.pipeline_settings(settings), build.decoder(settings), store, lambda: source, lambda: Sink(books),
+        build_pipeline.pipeline_settings(settings), build_decoding.decoder(settings), store,
+        lambda: source, lambda: Sink(books),
         observers=(Bookkeeper(books),), stopping=source.stopping,
     )  # fmt: skip
 
