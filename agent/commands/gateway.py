@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from driftgauge.agent.commands import gateway_check, terminal
-from driftgauge.agent.commands.options import ConfigOption, SetOption, settings_from
+from driftgauge.agent.commands.options import ConfigOption, SetOption, needs_aiohttp, settings_from
 from driftgauge.agent.service.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def gateway(context: typer.Context, config: ConfigOption = None, overrides: SetO
     with stopped_by_signals() as stopping:  # before the imports below, which take a second
         settings = settings_from(config, overrides)
         _start_logging(settings)
-        _require_aiohttp()
+        with needs_aiohttp("the gateway needs"):
+            import driftgauge.agent.gateway.worker  # noqa: F401
         if settings.gateway.workers > 1:
             _run_workers(settings, stopping)
         else:
@@ -51,15 +52,6 @@ def _start_logging(settings: Settings) -> None:
     from driftgauge.agent.service.logs import start_logging
 
     start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
-
-
-def _require_aiohttp() -> None:
-    try:
-        import driftgauge.agent.gateway.worker  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name not in ("aiohttp", "multidict", "yarl"):
-            raise
-        raise typer.BadParameter("the gateway needs aiohttp: pip install 'driftgauge[gateway]'") from None
 
 
 def _run_worker(settings: Settings, stopping: threading.Event, number: int) -> None:

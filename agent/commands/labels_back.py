@@ -15,6 +15,7 @@ from driftgauge.agent.commands.options import (
     JsonOption,
     SetOption,
     StoreOption,
+    needs_aiohttp,
     settings_from,
     store_url_in,
 )
@@ -77,12 +78,8 @@ def listen(
         start_logging(settings.logging.level, json_lines=settings.logging.json_lines)
         if not settings.kafka.topics.labels:
             raise typer.BadParameter("the setting kafka.topics.labels names no topic", param_hint="--config")
-        try:
+        with needs_aiohttp("webhooks need"):
             from driftgauge.agent.annotation.listening import listen as listen_until
-        except ModuleNotFoundError as error:
-            if error.name not in ("aiohttp", "multidict", "yarl"):
-                raise
-            raise typer.BadParameter("webhooks need aiohttp: pip install 'driftgauge[gateway]'") from None
         with _opened(store_url_in(settings, store), without_store or not poll) as queries:
             listen_until(settings, stopping, poll_s=poll, queries=queries)
 

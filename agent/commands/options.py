@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,6 +31,20 @@ FilesArgument = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False
 OptionalFilesArgument = Annotated[
     list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Files to read, in this order.")
 ]
+
+
+@contextmanager
+def needs_aiohttp(what: str) -> Iterator[None]:
+    """Turn a failed import of aiohttp within this context into a usage error that names the extra.
+
+    ``what`` begins the message, with its verb: "webhooks need".
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("aiohttp", "multidict", "yarl"):
+            raise
+        raise typer.BadParameter(f"{what} aiohttp: pip install 'driftgauge[gateway]'") from None
 
 
 def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:

@@ -62,14 +62,7 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         smallest_inclusion_probability=labels.smallest_inclusion_probability or None,
         label_horizon_s=labels.horizon_s,
         max_pending_labels=labels.max_pending,
-        alerts=AlertRules(
-            sustained_s=settings.alerts.sustained_s,
-            min_sample=settings.alerts.min_sample,
-            resolve_after_s=settings.alerts.resolve_after_s,
-            repeat_s=settings.alerts.repeat_s,
-            no_data_s=settings.alerts.no_data_s,
-            max_open=settings.bounds.max_open_alerts,
-        ),
+        alerts=alert_rules(settings),
         alert_link=settings.alerts.link,
         label_plan=label_plan(settings),
         slices=slice_plan(settings),
@@ -88,15 +81,34 @@ def unfitted_pipeline_settings(settings: Settings) -> PipelineSettings:
         max_fingerprints=settings.context.max_fingerprints,
         windows_at_once=bounds.windows_at_once,
         warm_start=settings.context.warm_start,
-        topics=TopicSettings(
-            enabled=settings.topics.enabled,
-            max_topics=settings.topics.max_topics,
-            similarity=settings.topics.similarity,
-            min_responses=settings.topics.min_responses,
-            silent_s=settings.topics.silent_s,
-        ),
+        topics=topic_settings(settings),
         predictions=settings.predictions.publish,
         seed=settings.classifier.seed,
+    )
+
+
+def alert_rules(settings: Settings) -> AlertRules:
+    """When an alert fires, is repeated, and ends."""
+    alerts = settings.alerts
+    return AlertRules(
+        sustained_s=alerts.sustained_s,
+        min_sample=alerts.min_sample,
+        resolve_after_s=alerts.resolve_after_s,
+        repeat_s=alerts.repeat_s,
+        no_data_s=alerts.no_data_s,
+        max_open=settings.bounds.max_open_alerts,
+    )
+
+
+def topic_settings(settings: Settings) -> TopicSettings:
+    """How topics of prompts begin and end."""
+    topics = settings.topics
+    return TopicSettings(
+        enabled=topics.enabled,
+        max_topics=topics.max_topics,
+        similarity=topics.similarity,
+        min_responses=topics.min_responses,
+        silent_s=topics.silent_s,
     )
 
 
