@@ -178,7 +178,14 @@ def hardened(features: Float32s, correct: Float64s, weight: Float64s) -> tuple[F
 
 
 def column_scaling(features: Float32s) -> tuple[Float64s, Float64s]:
-    """Mean and 1 / standard deviation of each column without its missing values; 0 for a constant column."""
+    """(d,) mean and (d,) 1 / standard deviation of the columns of (n, d) features, without missing values.
+
+    The second is 0 for a constant column.
+
+    >>> mean, scale = column_scaling(np.array([[1.0, 2.0], [3.0, 2.0]], dtype=np.float32))
+    >>> mean.tolist(), scale.tolist()
+    ([2.0, 2.0], [1.0, 0.0])
+    """
     present = np.isfinite(features)
     x, n = np.where(present, features, 0).astype(np.float64), np.maximum(present.sum(axis=0), 1)
     mean = x.sum(axis=0) / n
@@ -187,7 +194,7 @@ def column_scaling(features: Float32s) -> tuple[Float64s, Float64s]:
 
 
 def scaled(features: Float32s, mean: Float64s, scale: Float64s) -> Float64s:
-    """Standardised, clipped at five deviations; 0 where missing."""
+    """(n, d) features standardised by `column_scaling`, clipped at five deviations; 0 where missing."""
     return np.nan_to_num(np.clip((features - mean) * scale, -5, 5), nan=0.0)
 
 

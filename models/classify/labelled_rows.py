@@ -39,7 +39,14 @@ class LabelCount:
 
 
 def check_labels(features: Float32s, correct: Float64s, weight: Float64s, n_features: int | None) -> None:
-    """Raise ValueError unless these are n labels with n rows that can be read as rows of ``n_features`` (None: any)."""
+    """Raise ValueError unless these are n labels, with weights, of n rows of features.
+
+    Parameters
+    ----------
+    features : (n, d)
+    correct, weight : (n,) in [0, 1]; (n,) positive and finite
+    n_features : the rows must be of a set of features that can be read as one with this many; None: any d will do
+    """
     if features.ndim != 2 or len(features) != len(correct) or len(features) != len(weight):
         shapes = features.shape, np.shape(correct), np.shape(weight)
         raise ValueError(f"features, correct and weight must be (n, d), (n,) and (n,), not {shapes}")

@@ -50,7 +50,7 @@ class OnlineRegression:
     >>> classifier = OnlineRegression()
     >>> classifier.not_ready()
     'needs 10 labels of each kind, has 0 right and 0 wrong'
-    >>> classifier.learn(entropy, (entropy[:, 0] < 0.5).astype(float), np.ones(100))
+    >>> _ = classifier.test_then_train(entropy, (entropy[:, 0] < 0.5).astype(float), np.ones(100))
     >>> bool(np.diff(classifier.predict_proba(entropy)).max() < 0)
     True
     """
@@ -96,12 +96,13 @@ class OnlineRegression:
         mean = [self.scaler.means.get(j, 0.0) for j in columns]
         return np.array(mean), np.array(scale), np.array([self.average.get(j, 0.0) for j in columns])
 
-    def learn(self, features: Float32s, correct: Float64s, weight: Float64s) -> None:
-        """Learn from n labels in order, one at a time; ValueError for labels that `check_labels` refuses."""
-        self.test_then_train(features, correct, weight)
-
     def test_then_train(self, features: Float32s, correct: Float64s, weight: Float64s) -> Float64s:
-        """Predict each response, then learn from its label."""
+        """(n,) P(correct) of n responses in order, each predicted before its label is learned; NaN while not ready.
+
+        Parameters
+        ----------
+        features, correct, weight : (n, d), (n,) and (n,); ValueError for labels that `check_labels` refuses
+        """
         check_labels(features, correct, weight, self.n_features)
         self._take_columns(features.shape[1])
         self._arrays = None

@@ -74,7 +74,7 @@ def fit_threshold(
 
 
 def mean_present(values: Float64s, weight: Float64s | None = None) -> float:
-    """The mean of the values that are not NaN, by weight; NaN when there is none.
+    """The mean of those of (n,) values that are not NaN, by (n,) weights; NaN when there is none.
 
     >>> mean_present(np.array([1.0, np.nan, 4.0]), np.array([2.0, 9.0, 1.0]))
     2.0

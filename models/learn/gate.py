@@ -86,7 +86,9 @@ def _summarised(checked: list[tuple[Float64s, Float64s]]) -> GateCheck:
 
 
 def auroc(scores: Float64s, correct: Float64s) -> tuple[float, float]:
-    """Area under the ROC curve and its standard error (Hanley and McNeil 1982); labels may be soft.
+    """Area under the ROC curve and its standard error (Hanley and McNeil 1982), from (n,) scores and (n,) labels.
+
+    Labels lie in [0, 1]; one between counts in part as right and in part as wrong.
 
     >>> auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0.0, 1.0, 1.0]))[0]
     0.75

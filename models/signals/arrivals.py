@@ -106,7 +106,10 @@ def without_tokens(arrival: Arrival) -> Arrival:
 
 
 def features_alone(features: Floats, problems: Mapping[str, int]) -> Signal:
-    """A signal of which only features are left; those of the whole response, where there are some of its segments."""
+    """The signal of a response of which only (d,) features are left.
+
+    It holds the features of the whole response, also where ``features`` has those of its segments behind them.
+    """
     # the same array where possible: pickle then sends it once
     whole = features if len(features) in WIDTHS else features[: len(features) // N_PARTS]
     return Signal(features=whole, problems=problems)

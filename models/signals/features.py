@@ -60,7 +60,7 @@ class Profile(NamedTuple):
     varentropy: Floats
 
     def where(self, wanted: Bools) -> Profile:
-        """The same without the tokens that are not wanted: these are missing."""
+        """The profile in which only the ``wanted`` tokens, (T,), are present; the others become NaN."""
         return Profile(*(np.where(wanted, column, np.float32(np.nan)) for column in self))
 
 
@@ -228,7 +228,7 @@ def _kind(signal: Signal) -> tuple[object, ...]:
 
 
 def joined(arrays: Sequence[Floats | None]) -> Floats | None:
-    """Arrays end to end; None where they are absent."""
+    """The arrays that are present, end to end; None where none is."""
     present = [array for array in arrays if array is not None]
     return (np.concatenate(present) if len(present) > 1 else present[0]) if present else None
 

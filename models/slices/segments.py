@@ -52,10 +52,18 @@ class Segments:
 def segments_of(
     series: SeriesKey, value: Float64s, weight: Float64s, rows: Sequence[Slices], least: int, ids: Strings | None = None
 ) -> Segments:
-    """All segments with at least ``least`` responses inside and as many outside; of equal ones the first.
+    """All segments with at least ``least`` responses inside and as many outside.
 
-    ``ids`` are those of the rows; None: their numbers.
+    Of segments that hold the same responses only the first is kept.
 
+    Parameters
+    ----------
+    value, weight : (n,) what is compared, and its weight, of n responses
+    rows : the slices of each response
+    ids : (n,) of the responses; None: their numbers
+
+    Examples
+    --------
     >>> rows = [{"language": "de"}, {"language": "de"}, {"language": "en", "tenant": "a"}, {"language": "en"}]
     >>> segments_of(SeriesKey("law", "f"), np.ones(4), np.ones(4), rows, least=1).names
     ('language=de', 'language=en', 'tenant=a')
@@ -71,7 +79,7 @@ def segments_of(
 
 
 def largest(groups: Sequence[Segments], most: int = MAX_SEGMENTS) -> list[Segments]:
-    """The same with the ``most`` largest segments of all; groups without a segment are left out."""
+    """The groups with only the ``most`` largest segments of all of them; groups left without a segment are dropped."""
     sizes = np.concatenate([np.empty(0), *(group.inside.sum(axis=0) for group in groups)])
     if len(sizes) > most:
         kept = np.zeros(len(sizes), dtype=np.bool_)

@@ -28,7 +28,7 @@ def rows() -> Rows:
 def brier(rows: Rows, order: Indices, correct: Float64s) -> float:
     """On responses not learned, after learning these labels in this order."""
     classifier = OnlineRegression()
-    classifier.learn(rows.features[order], correct, np.ones(len(order)))
+    classifier.test_then_train(rows.features[order], correct, np.ones(len(order)))
     p = classifier.predict_proba(rows.features[LEARNED:])
     return float(np.mean((p - rows.correct[LEARNED:]) ** 2))
 

@@ -25,7 +25,7 @@ def trained(all_labels: Labels, cuts: tuple[int, ...] = (), start: OnlineRegress
     classifier = start or OnlineRegression()
     bounds = [0, *sorted(cuts), len(all_labels[1])]
     for first, last in itertools.pairwise(bounds):
-        classifier.learn(features[first:last], correct[first:last], weight[first:last])
+        classifier.test_then_train(features[first:last], correct[first:last], weight[first:last])
     return classifier
 
 
@@ -104,7 +104,7 @@ def test_a_bad_label_raises_and_nothing_of_its_batch_is_learned() -> None:
         (features[0], correct, weight),
     ):
         with pytest.raises(ValueError, match=r"correct|weight|features"):
-            classifier.learn(*bad)
+            classifier.test_then_train(*bad)
     with pytest.raises(ValueError, match="features"):
         classifier.predict_proba(features[:, :5])
     assert classifier.snapshot() == before
@@ -116,7 +116,7 @@ def test_labels_of_another_set_of_features_are_learned_as_rows_without_its_colum
     correct, weight = np.concatenate([narrow[1], wide[1]]), np.concatenate([narrow[2], wide[2]])
     classifier = OnlineRegression.restore(trained(narrow).snapshot())
     assert (classifier.predict_proba(new) == classifier.predict_proba(new[:, :17])).all()
-    classifier.learn(*wide)
+    classifier.test_then_train(*wide)
     expected = trained((features, correct, weight))
     assert (classifier.predict_proba(new) == expected.predict_proba(new)).all()
     assert np.isfinite(classifier.predict_proba(new[:, :17])).all()
@@ -124,11 +124,11 @@ def test_labels_of_another_set_of_features_are_learned_as_rows_without_its_colum
 
 def test_columns_that_the_new_set_does_not_have_leave_the_logistic_regression() -> None:
     classifier = OnlineRegression()
-    classifier.learn(*labels(100, d=51))
+    classifier.test_then_train(*labels(100, d=51))
     kept = {j: classifier.average[j] for j in range(17)}
-    classifier.learn(in_width(labels(1)[0], 66), np.ones(1), np.ones(1))
+    classifier.test_then_train(in_width(labels(1)[0], 66), np.ones(1), np.ones(1))
     assert all({LAYOUTS[66][j] for j in part} == {*LAYOUTS[51]} for part in _parts(classifier))
-    classifier.learn(in_width(labels(1)[0], 22), np.ones(1), np.ones(1))
+    classifier.test_then_train(in_width(labels(1)[0], 22), np.ones(1), np.ones(1))
     assert all({*part} == {*range(17)} for part in _parts(classifier))
     assert classifier.average == pytest.approx(kept, abs=0.2)
 
@@ -189,14 +189,14 @@ def test_labels_older_than_memory_labels_fade() -> None:
 def test_its_snapshot_has_a_bounded_size() -> None:
     classifier, sizes = OnlineRegression(), []
     for seed in range(6):
-        classifier.learn(*labels(100, seed=seed))
+        classifier.test_then_train(*labels(100, seed=seed))
         sizes.append(len(classifier.snapshot()))
     assert max(sizes) - min(sizes) < 200
 
 
 def test_it_predicts_like_river_with_the_averaged_weights() -> None:
     classifier = OnlineRegression()
-    classifier.learn(*labels(300))
+    classifier.test_then_train(*labels(300))
     river: Any = RiverLogisticRegression()
     _set_weights(river, classifier.average)
     river.intercept = classifier.average_intercept
@@ -215,19 +215,19 @@ def test_test_then_train_predicts_each_response_before_its_label_is_learned() ->
     before = []
     for i in range(60):
         before.append(predicting.predict_proba(features[i : i + 1])[0])
-        predicting.learn(features[i : i + 1], correct[i : i + 1], weight[i : i + 1])
+        predicting.test_then_train(features[i : i + 1], correct[i : i + 1], weight[i : i + 1])
     np.testing.assert_allclose(learning.test_then_train(features, correct, weight), before, rtol=1e-9)
     assert learning.snapshot() == predicting.snapshot()
 
 
 def test_a_label_moves_the_averaged_weights_less_than_the_newest_weights() -> None:
     classifier = OnlineRegression()
-    classifier.learn(*labels(500))
+    classifier.test_then_train(*labels(500))
     moves: dict[str, list[float]] = {"average": [], "newest": []}
     features, correct, weight = labels(100, seed=2)
     for i in range(100):
         before = classifier.average_intercept, classifier.model.intercept
-        classifier.learn(features[i : i + 1], correct[i : i + 1], weight[i : i + 1])
+        classifier.test_then_train(features[i : i + 1], correct[i : i + 1], weight[i : i + 1])
         moves["average"].append(abs(classifier.average_intercept - before[0]))
         moves["newest"].append(abs(classifier.model.intercept - before[1]))
     assert np.mean(moves["average"]) < 0.2 * np.mean(moves["newest"])
