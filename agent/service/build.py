@@ -78,8 +78,7 @@ def source(settings: Settings, store: Store) -> Source:
     kafka = settings.kafka
     if kafka.create_topics:
         topic_creation(settings)()
-    extracted = settings.extract.topics if settings.extract.to in kafka.topics.generations else ()
-    ids = topic_ids(connection(settings), [*topics_read(settings), *extracted])
+    ids = topic_ids(connection(settings), [*topics_read(settings), *topics_extracted(settings)])
     check_topics(store, ids, kafka.on_lost)
     if kafka.readers:
         return ReaderPool([reader_task(settings, number) for number in range(kafka.readers)])
