@@ -199,10 +199,10 @@ def _estimate(
 
 def _found(state: State, context: ContextState, sample: Sample) -> AccuracyEstimate:
     settings = state.settings
-    return widened(_judge(settings, context, sample), state.annotator_pairs.error_rate, settings.confidence_level)
+    return widened(_estimated(settings, context, sample), state.annotator_pairs.error_rate, settings.confidence_level)
 
 
-def _judge(settings: PipelineSettings, context: ContextState, sample: Sample) -> AccuracyEstimate:
+def _estimated(settings: PipelineSettings, context: ContextState, sample: Sample) -> AccuracyEstimate:
     """The estimate of the rows, or the reason why there is none."""
     if len(sample) == 0:
         return _nothing("no_data", "no usable response in this window", context)

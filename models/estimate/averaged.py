@@ -26,8 +26,8 @@ from driftgauge.models.estimate.fold_fits import MIN_ROWS, Domains
 from driftgauge.models.estimate.recalibration import ShiftPrior
 from driftgauge.models.estimate.shift_scale import FREEDOM, OWN_DOMAIN, LeftOut, learned_scale, spread
 
-MAX_JUDGING = 100
-"""Left-out domains that judge the candidates; more would cost time and tell no more."""
+MAX_VALIDATION = 100
+"""Left-out domains that validate the candidates; more would cost time and tell no more."""
 
 _ERROR_FLOOR = 0.08  # accuracy; smaller errors of candidates count as equal
 _DISAGREEMENT_FLOOR = 0.02
@@ -129,7 +129,9 @@ class Averaged:
 def fit_averaged(
     labelled: Mapping[str, Sample], fits: Fits, folds: Sequence[Domains], dispersion: float = 1.0
 ) -> Averaged:
-    """Fit on domains that have labels (every row labelled). Domains with few labels judge no candidate and no width.
+    """Fit on domains that have labels (every row labelled).
+
+    Domains with few labels validate neither the candidates nor the width of intervals.
 
     Parameters
     ----------
@@ -145,19 +147,19 @@ def fit_averaged(
         others = {*everything} - {*left_out}
         fold = _fit_fold(labelled, fits, doubts, tuple(d for d in everything if d in others))
         by_domain |= dict.fromkeys(left_out, fold)
-    judged = _judging({domain: labelled[domain] for domain in by_domain})
-    predicted = [fits.left_out(by_domain[d].trained_on, d) for d in judged]
+    validation = _validation({domain: labelled[domain] for domain in by_domain})
+    predicted = [fits.left_out(by_domain[d].trained_on, d) for d in validation]
     found = [
         by_domain[d].values(sample.features, p, sample.weight)
-        for (d, sample), p in zip(judged.items(), predicted, strict=True)
+        for (d, sample), p in zip(validation.items(), predicted, strict=True)
     ]
-    truth = np.array([np.average(sample.correct, weights=sample.weight) for sample in judged.values()])
+    truth = np.array([np.average(sample.correct, weights=sample.weight) for sample in validation.values()])
     disagreement = {name: whole.candidates.disagreement(name) for name in PRIOR_WEIGHTS}
-    weights = judged_weights([values for values, _ in found], truth, disagreement)
+    weights = candidate_weights([values for values, _ in found], truth, disagreement)
     estimates = np.array([average(values, weights) for values, _ in found])
     left_out_domains = [
         LeftOut(sample, mixed(p, above, weights), float(level), spread(values, weights))
-        for sample, p, (values, above), level in zip(judged.values(), predicted, found, estimates, strict=True)
+        for sample, p, (values, above), level in zip(validation.values(), predicted, found, estimates, strict=True)
     ]
     scale = learned_scale(left_out_domains, dispersion)
     return Averaged(fits, whole, by_domain, weights, scale, dispersion, truth - estimates)
@@ -173,17 +175,17 @@ def mixed(of_fit: Float64s, above: Float64s, weights: Mapping[str, float]) -> Fl
     return (1 - share) * of_fit + share * above
 
 
-def judged_weights(
+def candidate_weights(
     values: Sequence[Mapping[str, float]], truth: Float64s, disagreement: Mapping[str, float]
 ) -> dict[str, float]:
     """Weights of the candidates, from their values for D domains that were left out and the accuracies there.
 
     The weight is prior × (floor² + mean squared error)^(-D/2) × disagreement^-4. The second factor is the likelihood
-    of D errors of unknown size. With few domains it says little; the third uses the many labelled rows to judge how
+    of D errors of unknown size. With few domains it says little; the third uses the many labelled rows to see how
     well each thresholded score separates right from wrong.
 
     >>> values = [{"forest": 0.9, "surprisal": 0.7}] * 4
-    >>> weights = judged_weights(values, np.full(4, 0.7), {"forest": 0.2, "surprisal": 0.2})
+    >>> weights = candidate_weights(values, np.full(4, 0.7), {"forest": 0.2, "surprisal": 0.2})
     >>> weights["surprisal"] > 5 * weights["forest"]
     True
     """
@@ -207,11 +209,11 @@ def average(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
     return float(weight @ np.array(list(values.values())) / weight.sum())
 
 
-def _judging(labelled: Mapping[str, Sample]) -> dict[str, Sample]:
-    """The domains that judge candidates and width: of those with enough labels, `MAX_JUDGING` at even distances."""
+def _validation(labelled: Mapping[str, Sample]) -> dict[str, Sample]:
+    """The domains that validate candidates and width: `MAX_VALIDATION` of those with enough labels, evenly spaced."""
     names = [domain for domain, sample in labelled.items() if len(sample) >= MIN_ROWS]
-    if len(names) > MAX_JUDGING:
-        names = [names[at] for at in np.linspace(0, len(names) - 1, MAX_JUDGING).astype(np.intp)]
+    if len(names) > MAX_VALIDATION:
+        names = [names[at] for at in np.linspace(0, len(names) - 1, MAX_VALIDATION).astype(np.intp)]
     return {name: labelled[name] for name in names}
 
 

@@ -25,7 +25,7 @@ MAX_ROWS = 4_000
 """Labelled rows that a fit uses at most, an equal share for each domain."""
 
 MIN_ROWS = 10
-"""Labelled rows that each domain may have in any case, and that it needs to judge estimates of left-out domains."""
+"""Labelled rows that each domain may have in any case, and that it needs to validate estimates of left-out domains."""
 
 _MAX_FOLDS = 4
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from driftgauge.models.classify.fits import KINDS
-from driftgauge.models.estimate.averaged import MAX_JUDGING, Averaged
+from driftgauge.models.estimate.averaged import MAX_VALIDATION, Averaged
 from driftgauge.models.estimate.default_estimator import DEFAULT_KIND, fit_default
 from driftgauge.models.estimate.estimators import AccuracyEstimate, CorrectedMean, Estimator, Sample
 
@@ -181,10 +181,10 @@ def test_without_labelled_domains_there_is_an_estimate_too() -> None:
 
 
 def test_a_bounded_number_of_domains_judges_the_candidates() -> None:
-    labelled_domains = {f"d{i:03}": sample(10, 10, seed=i) for i in range(MAX_JUDGING + 50)}
+    labelled_domains = {f"d{i:03}": sample(10, 10, seed=i) for i in range(MAX_VALIDATION + 50)}
     made = fit_default(labelled_domains, seed=0)
     assert isinstance(made, Averaged)
-    assert len(made.residuals) == MAX_JUDGING
+    assert len(made.residuals) == MAX_VALIDATION
     assert made.folds.keys() == labelled_domains.keys()
 
 
