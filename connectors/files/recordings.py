@@ -70,7 +70,8 @@ class Recording:
     topk_logprobs : (T, k) natural logs, the likeliest first, in the precision of the file
     entropy : (T,) float32, nats, over the k likeliest tokens, computed before rounding; NaN where missing
     chosen_logprob : (T,) float32, NaN where missing
-    token, vocab : (T,) token ids and their text
+    token : (T,) token ids
+    vocab : (V,) texts of tokens, by id
     correct : (n,) float32 in [0, 1], NaN where unknown
     prompt, text, gold, model, split : (n,) unicode
     difficulty, truncated : (n,) integers
