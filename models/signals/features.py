@@ -42,6 +42,10 @@ QUANTILES = np.array([0.10, 0.25, 0.50, 0.75, 0.90])
 EPSILON = 1e-8
 LARGEST = float(np.finfo(np.float32).max)
 
+TOKENS_AT_ONCE = 1 << 16
+"""Tokens whose features are computed together. The memory of longer columns goes back to the system after each use; to
+get it anew takes as long as the features."""
+
 
 class Profile(NamedTuple):
     """The tokens of n responses laid end to end: one number for each token, (T,) float32, NaN where missing.
@@ -247,6 +251,22 @@ def extract(signals: Sequence[Signal], spec: FeatureSpec = DEFAULT_SPEC) -> Floa
     >>> round(float(one[DEFAULT_SPEC.names.index("nll_sum")]), 3)
     2.079
     """
+    return np.concatenate([_table(part, spec) for part in _in_parts(signals)])
+
+
+def _in_parts(signals: Sequence[Signal]) -> Iterator[Sequence[Signal]]:
+    """Neighbours with few enough tokens to be taken together, or one response; at least one part."""
+    start, n_tokens = 0, 0
+    for i, signal in enumerate(signals):
+        n_tokens += (n := signal.n_tokens)
+        if n_tokens > TOKENS_AT_ONCE and i > start:
+            yield signals[start:i]
+            start, n_tokens = i, n
+    yield signals[start:]
+
+
+def _table(signals: Sequence[Signal], spec: FeatureSpec) -> Float32s:
+    """`extract` of the responses of one part."""
     profile, offsets = profiles(signals, spec.entropy)
     table = summarize(profile, offsets, spec.set)
     whole = table.shape[1]

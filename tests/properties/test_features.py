@@ -15,7 +15,7 @@ from driftgauge.models.events import Chunk, Context, Generation, Signal
 from driftgauge.models.signals.accumulator import Accumulator
 from driftgauge.models.signals.entropy import CACHED_POSITIONS, alternative_sums, entropy_profile, tail_mass, varentropy
 from driftgauge.models.signals.feature_sets import ENTROPY_FEATURES, LAYOUTS, FeatureSpec, in_width
-from driftgauge.models.signals.features import extract, profiles, summarize
+from driftgauge.models.signals.features import TOKENS_AT_ONCE, extract, profiles, summarize
 from driftgauge.models.signals.fold import BIN_NATS, BLOCK_TOKENS, RunningFeatures
 from driftgauge.models.signals.in_flight import EXACT_TOKENS, InFlight
 from tests.copying import replace
@@ -152,6 +152,12 @@ def test_a_response_has_the_same_features_in_any_batch(signals: list[Signal], sp
     for i, signal in enumerate(signals):
         assert extract([signal], spec).tobytes() == together[i].tobytes()
         assert summarize(*profiles([signal])).tobytes() == in_double[i].tobytes()
+
+
+def test_a_response_has_the_same_features_among_many_long_ones() -> None:
+    rng, lengths = np.random.default_rng(0), (TOKENS_AT_ONCE + 1, TOKENS_AT_ONCE // 2, TOKENS_AT_ONCE // 2, 0, 9)
+    signals = [Signal(chosen_logprobs=-rng.exponential(size=n).astype(np.float32)) for n in lengths]
+    np.testing.assert_array_equal(extract(signals), np.concatenate([extract([signal]) for signal in signals]))
 
 
 @settings(deadline=None)
