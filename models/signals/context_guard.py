@@ -28,7 +28,7 @@ def is_uninformative(signal: Signal, context: Context) -> bool:
     if context.temperature == 0 and context.logprobs_mode in AFTER_SAMPLERS:
         return True
     chosen = signal.chosen_logprobs
-    if chosen is None or not len(chosen) or (chosen != 0).any():
+    if chosen is None or not len(chosen) or chosen[0] != 0 or chosen.any():  # mostly the first token is not certain
         return False
     if signal.problems.get("certain_after_processing", 0) >= len(chosen):
         return True
