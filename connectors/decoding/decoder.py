@@ -224,6 +224,8 @@ class Decoder:
             raise PayloadError("error_response", f"the response ended with {piece.finish_reason}")
         top = piece.signal.top_logprobs
         self.limits.check(piece.signal.n_tokens, 0 if top is None else top.shape[1])
+        if not self.names.is_set and self.embeddings is None:
+            return event
         sources = Sources(record, (document,), wire.encoding)
         if self.names.is_set:
             piece = self.maker.named(piece, sources)

@@ -83,13 +83,13 @@ class Place:
         return f"{record.topic}/{record.partition}/{record.offset}" + (f"/{number}" if number else "")
 
 
-def aliases_of(name: str, further: Iterable[str], index: int | None = None) -> tuple[str, ...]:
+def aliases_of(name: str, further: Iterable[str | float | None], index: int | None = None) -> tuple[str, ...]:
     """The other ids of a response; those of one of several choices end like its name.
 
-    >>> aliases_of("r", ["r", "ticket-7"]), aliases_of("r#1", ["r", "ticket-7"], 1)
-    (('ticket-7',), ('ticket-7#1',))
+    >>> aliases_of("r", ["r", "ticket-7", 0, None]), aliases_of("r#1", ["r", "ticket-7", ""], 1)
+    (('ticket-7', '0'), ('ticket-7#1',))
     """
-    others = [other if index is None else f"{other}#{index}" for other in further if other]
+    others = [other if index is None else f"{other}#{index}" for other in further if other not in (None, "")]
     return tuple(alias for alias in dict.fromkeys(map(alias_of, others)) if alias and alias != name)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from driftgauge.connectors.decoding.formats.payload import PayloadError, alias_of, checked_time, id_of
+from driftgauge.connectors.decoding.formats.payload import PayloadError, checked_time, id_of
 from driftgauge.connectors.decoding.label_scale import LabelScale
 from driftgauge.connectors.decoding.names import clean, name_of, without_controls
 from driftgauge.connectors.decoding.naming import aliases_of
@@ -268,7 +268,7 @@ def _generation(parsed: GenerationEvent, default_domain: str, keep_text: bool, f
         n_reasoning_tokens=parsed.usage.reasoning_tokens,
         token_ids=None if parsed.token_ids is None else np.array(parsed.token_ids, dtype=np.int64),
         text=without_controls(parsed.text) if keep_text and parsed.text is not None else None,
-        aliases=aliases_of(name, [*further, *map(alias_of, (*parsed.aliases, parsed.span_id, parsed.trace_id))]),
+        aliases=aliases_of(name, [*further, *parsed.aliases, parsed.span_id, parsed.trace_id]),
         problems={} if domain else {NO_DOMAIN: 1},
     )
 
@@ -354,7 +354,7 @@ def _unpack(packed: Packed) -> tuple[Floats | None, Floats | None]:
     if chosen is not None and len(chosen) % dtype.itemsize:
         raise PayloadError("invalid_value", "packed chosen_logprobs is not a whole number of values")
     top = np.frombuffer(packed.top_logprobs, dtype).reshape(-1, packed.k) if row else None
-    return top, None if chosen is None else np.frombuffer(chosen, dtype).astype(np.float32)
+    return top, None if chosen is None else np.frombuffer(chosen, dtype)
 
 
 def _matrix(rows: list[Logprobs]) -> Floats:
@@ -377,8 +377,10 @@ def _check_lengths(*arrays: Floats | None) -> None:
 
 
 def _segments(n_reasoning: int | None, *arrays: Floats | None) -> UInt8s | None:
+    if n_reasoning is None:
+        return None
     lengths = [len(array) for array in arrays if array is not None]
-    if n_reasoning is None or not lengths:
+    if not lengths:
         return None
     segments = np.full(lengths[0], SEGMENT_ANSWER, dtype=np.uint8)
     segments[:n_reasoning] = SEGMENT_REASONING
