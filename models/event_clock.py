@@ -106,6 +106,9 @@ class EventClock:
 
     def _follow(self, before: float, after: float) -> None:
         """One partition moved. There may be thousands, so all are looked at only where the slowest is another now."""
+        if len(self.partitions) == 1:
+            self.furthest = self.event_time = after
+            return
         furthest = max(self.furthest, after)
         oldest = furthest - self.idle_after_s
         if after < before or before == self.event_time or self.event_time < oldest:
