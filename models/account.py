@@ -88,7 +88,6 @@ def account_of(
     """
     account = Account()
     remaining = iter(events)
-    named: dict[tuple[bool, str], deque[int]] = defaultdict(deque)
     rejected: dict[int, int] = {}
     reasons: list[RejectReason | None] = []
     for number, (value, n_events) in enumerate(zip(values, counts, strict=True)):
@@ -99,13 +98,12 @@ def account_of(
             n_others += selection.passes_over(event)
             if isinstance(event, Rejected):
                 reason, rejected[id(event)] = event.reason, number
-            elif (name := _name(event)) is not None:
-                named[name].append(number)
         reasons.append(reason)
         account.tombstones += value is None and not n_events
         account.passed_over += 0 < n_others == n_events
-    at = 0
-    for refused in (output for output in outputs if isinstance(output, Rejected)):
+    refusals = [output for output in outputs if isinstance(output, Rejected)]
+    named, at = _named(events, counts) if refusals else {}, 0
+    for refused in refusals:
         if id(refused) in rejected:
             at = rejected[id(refused)]
             continue
@@ -121,6 +119,16 @@ def account_of(
     account.dead_letters.update(filter(None, reasons))
     account.used = len(values) - account.n_dead - account.tombstones - account.passed_over
     return account
+
+
+def _named(events: Sequence[Event], counts: Sequence[int]) -> dict[tuple[bool, str], deque[int]]:
+    """The records of each name in a batch, in order."""
+    named: dict[tuple[bool, str], deque[int]] = defaultdict(deque)
+    numbers = (number for number, n_events in enumerate(counts) for _ in range(n_events))
+    for number, event in zip(numbers, events, strict=True):
+        if (name := _name(event)) is not None:
+            named[name].append(number)
+    return named
 
 
 def _name(event: Event | None) -> tuple[bool, str] | None:
