@@ -192,7 +192,7 @@ class Responses:
             if of.arrival.problem is None:
                 by_context[of.domain.series.fingerprint].append(i)
         for fingerprint, members in by_context.items():
-            features = np.stack([run[i].arrival.features for i in members])
+            features = np.array([run[i].arrival.features for i in members])
             domains = [run[i].domain.series.domain for i in members]
             p_correct[members] = self._batch.state.contexts[fingerprint].committee.predict_proba(features, domains)
         return p_correct.tolist()
