@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from driftgauge.agent.commands.options import FeatureSetOption, FilesArgument
+from driftgauge.agent.commands.options import FeatureSetOption, FilesArgument, refuse_to_overwrite
 from driftgauge.agent.commands.terminal import EXIT_FAILED, print_line, progress, write_json
 
 
@@ -27,6 +27,7 @@ def features(
     """
     if out.suffix not in {".npz", ".jsonl"}:
         raise typer.BadParameter("the output must end in .npz or .jsonl", param_hint="--out")
+    refuse_to_overwrite(files, out)
     from driftgauge.agent.outlets.account import FinalAccount, Waiting
     from driftgauge.connectors.files.feature_tables import write_features
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ from driftgauge.agent.commands.options import (
     JsonOption,
     SetOption,
     StoreOption,
+    refuse_to_overwrite,
     settings_from,
     store_url_in,
 )
@@ -57,6 +59,8 @@ def judge(
         from driftgauge.connectors.batches import batched
         from driftgauge.connectors.files.journal import Journal
 
+        if to != KAFKA:
+            refuse_to_overwrite(map(Path, sources), Path(to))
         settings = settings_from(config, overrides)
         url = store_url_in(settings, store) if STORE in sources else ""
         build.judge_rules(settings.judge)

@@ -25,9 +25,10 @@ ToOption = Annotated[str, typer.Option(help="`kafka`, the topic of labels, or a 
 
 @contextlib.contextmanager
 def destination(to: str | None, settings: Settings) -> Iterator[Callable[[Sequence[Label]], None]]:
-    """A function that publishes labels: to Kafka, or to a file; None is nowhere."""
+    """A function that publishes labels: to Kafka, or to a file, which is there when all are; None is nowhere."""
     from driftgauge.agent.service import build
     from driftgauge.connectors.decoding.formats.own import encode_label
+    from driftgauge.connectors.files.whole_file import whole_file
     from driftgauge.connectors.kafka.sink import KafkaSink
 
     if to is None:
@@ -38,7 +39,7 @@ def destination(to: str | None, settings: Settings) -> Iterator[Callable[[Sequen
         with contextlib.closing(KafkaSink(build.connection(settings))) as sink:
             yield lambda batch: sink.publish([message_of(label, settings) for label in batch])
     else:
-        with Path(to).open("wb") as file:
+        with whole_file(Path(to)) as file:
             yield lambda batch: file.writelines(encode_label(label, "json") + b"\n" for label in batch)
 
 

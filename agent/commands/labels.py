@@ -6,13 +6,14 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from driftgauge.agent.commands import labels_back
 from driftgauge.agent.commands.label_output import KAFKA, ToOption, destination, summary_lines
-from driftgauge.agent.commands.options import ConfigOption, JsonOption, SetOption, settings_from
+from driftgauge.agent.commands.options import ConfigOption, JsonOption, SetOption, refuse_to_overwrite, settings_from
 from driftgauge.agent.commands.produce import BATCH
 from driftgauge.agent.commands.terminal import EXIT_FAILED, print_line, progress, write_json
 
@@ -63,6 +64,8 @@ def import_labels(
     settings = settings_from(config, overrides)
     if preset != MAPPING and preset not in PRESETS:
         raise typer.BadParameter(f"must be {MAPPING} or one of {', '.join(PRESETS)}", param_hint="--from")
+    if to != KAFKA:
+        refuse_to_overwrite(map(Path, sources), Path(to))
     token = os.environ.get(token_from, "").strip() if token_from else ""
     if token_from and not token:
         raise typer.BadParameter("no such environment variable is set", param_hint="--token-from")

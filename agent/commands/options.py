@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -45,6 +45,12 @@ def needs_aiohttp(what: str) -> Iterator[None]:
         if error.name not in ("aiohttp", "multidict", "yarl"):
             raise
         raise typer.BadParameter(f"{what} aiohttp: pip install 'driftgauge[gateway]'") from None
+
+
+def refuse_to_overwrite(sources: Iterable[Path], out: Path) -> None:
+    """Raise a usage error when the file to write is one of those to read."""
+    if out.exists() and any(source.exists() and source.samefile(out) for source in sources):
+        raise typer.BadParameter(f"{out} is a file to read; it would be overwritten")
 
 
 def settings_from(config: Path | None, overrides: list[str] | None) -> Settings:

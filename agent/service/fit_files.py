@@ -13,6 +13,7 @@ import msgspec
 from driftgauge.agent.core.context_state import ContextState
 from driftgauge.agent.core.settings import PipelineSettings
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.whole_file import whole_file
 from driftgauge.models.signals.feature_sets import LAYOUTS
 
 FORMAT = 1
@@ -27,12 +28,10 @@ def save_fit(path: Path, context: ContextState) -> None:
         When the file cannot be written.
     """
     spec = context.settings.features
-    unfinished = path.with_name(path.name + ".part")
+    made = msgspec.msgpack.encode(["driftgauge-fit", FORMAT, spec.entropy, spec.width, context.snapshot()])
     try:
-        unfinished.write_bytes(
-            msgspec.msgpack.encode(["driftgauge-fit", FORMAT, spec.entropy, spec.width, context.snapshot()])
-        )
-        unfinished.replace(path)
+        with whole_file(path) as file:
+            file.write(made)
     except OSError as error:
         raise ConnectorError(f"cannot write {path}: {error.strerror}", retriable=False) from error
 

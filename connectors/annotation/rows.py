@@ -12,6 +12,9 @@ from typing import Literal
 import msgspec
 
 from driftgauge.connectors.annotation.tasks import Task
+from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.tables import read_table
+from driftgauge.connectors.files.whole_file import whole_file
 
 ANSWERS = ("correct", "annotator_id", "event_time")
 """Empty columns of a CSV file, for the annotator; ``driftgauge labels import --from csv`` reads them."""
@@ -22,11 +25,23 @@ behind apostrophes, so that an import can take the one away that is put before i
 
 
 def write_tasks(path: Path, tasks: Sequence[Task], kind: Literal["csv", "jsonl"]) -> None:
-    """Write a file, in the place of one that is there."""
+    """Write a file, in the place of one that is there.
+
+    Raises
+    ------
+    ConnectorError
+        When the file is a table with answers that people wrote into it.
+    """
+    if kind == "csv" and path.is_file() and _has_answers(path):
+        text = f"{path} has answers: import them and remove the file, or name another one with --out"
+        raise ConnectorError(text, retriable=False)
     made = _csv(tasks) if kind == "csv" else _json_lines(tasks)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_bytes(made)
-    unfinished.replace(path)
+    with whole_file(path) as file:
+        file.write(made)
+
+
+def _has_answers(path: Path) -> bool:
+    return any(row.get(name) for _, row in read_table(path) for name in ANSWERS)
 
 
 def task_json(task: Task) -> bytes:

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from driftgauge.connectors.decoding.decoder import Decoder
 from driftgauge.connectors.files.event_files import FileSource
 from driftgauge.connectors.files.recordings import read_recording
+from driftgauge.connectors.files.whole_file import whole_file
 from driftgauge.models.account import Account, account_of
 from driftgauge.models.arrays import Float32s, Floats
 from driftgauge.models.events import Arrival, Chunk, Event, Generation, Label, Rejected, Signal
@@ -172,15 +173,16 @@ def _write_npz(out: Path, names: Sequence[str], tables: Iterator[FeatureTable]) 
     parts = list(tables)
     features = np.concatenate([np.empty((0, len(names))), *(part.features for part in parts)])
     ids = [i for part in parts for i in part.ids]
-    np.savez_compressed(
-        out,
-        features=features,
-        names=np.array(names),
-        ids=np.array(ids, dtype=np.str_),
-        domain=np.array([d for part in parts for d in part.domains], dtype=np.str_),
-        correct=_correct(ids, parts),
-        offsets=np.cumsum([0, *(n for part in parts for n in part.n_tokens)]),
-    )
+    with whole_file(out) as file:
+        np.savez_compressed(
+            file,
+            features=features,
+            names=np.array(names),
+            ids=np.array(ids, dtype=np.str_),
+            domain=np.array([d for part in parts for d in part.domains], dtype=np.str_),
+            correct=_correct(ids, parts),
+            offsets=np.cumsum([0, *(n for part in parts for n in part.n_tokens)]),
+        )
     return len(features)
 
 
@@ -196,7 +198,7 @@ def _correct(ids: Sequence[str], parts: Sequence[FeatureTable]) -> Float32s:
 
 def _write_jsonl(out: Path, names: Sequence[str], tables: Iterator[FeatureTable]) -> int:
     encoder, n = msgspec.json.Encoder(), 0
-    with out.open("wb") as lines:
+    with whole_file(out) as lines:
         for table in tables:
             for response, domain, row in zip(table.ids, table.domains, table.features.tolist(), strict=True):
                 features = {name: None if math.isnan(v) else v for name, v in zip(names, row, strict=True)}

@@ -77,6 +77,9 @@ def test_a_table_that_was_filled_in_comes_back_as_labels(agent: Agent, tmp_path:
         writer = csv.DictWriter(file, filled[0].keys())
         writer.writeheader()
         writer.writerows(filled)
+    answered = table.read_bytes()
+    assert driftgauge(*arguments) == 1
+    assert table.read_bytes() == answered
     time = ("--time", "2026-01-26T09:00:00Z")
     assert driftgauge("labels", "import", table, "--from", "csv", "--to", out, *time) == 0
     first, second = (one for one in decoded(out.read_bytes().splitlines()) if isinstance(one, Label))

@@ -19,6 +19,7 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.models.events import Chunk, Generation, Label, Signal
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC
 from tests.copying import replace
+from tests.service.test_cli import driftgauge
 
 BUNDLED = Path(__file__).parents[1] / "recordings" / "drift.npz"
 
@@ -123,3 +124,22 @@ def test_a_recording_whose_features_are_no_set_is_refused(tmp_path: Path) -> Non
     np.savez(tmp_path / "wrong.npz", features=np.zeros((2, 5)), offsets=np.zeros(3, int), domain=np.array(["a", "b"]))
     with pytest.raises(ConnectorError, match="`features` has 5 columns, which is no set"):
         read_recording(tmp_path / "wrong.npz")
+
+
+@pytest.mark.parametrize("name", ["table.npz", "table.jsonl"])
+def test_a_failure_leaves_the_table_that_was_there(name: str, tmp_path: Path) -> None:
+    out, cut = tmp_path / name, tmp_path / "cut.jsonl.gz"
+    out.write_bytes(b"before")
+    cut.write_bytes(gzip.compress(b"\n".join(events(9)))[:-9])
+    with pytest.raises(ConnectorError):
+        write_features([cut], out)
+    assert out.read_bytes() == b"before"
+
+
+def test_the_table_does_not_take_the_place_of_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "events.jsonl"
+    source.write_bytes(events(1)[0])
+    before = source.read_bytes()
+    assert driftgauge("features", source, "--out", tmp_path / "." / "events.jsonl") == 2
+    assert "it would be overwritten" in " ".join(capsys.readouterr().err.split())
+    assert source.read_bytes() == before

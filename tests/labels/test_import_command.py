@@ -50,6 +50,17 @@ def test_a_file_holds_the_labels_that_the_decoder_reads(tmp_path: Path) -> None:
     assert summary["examples"]["no_value"] == [f"{source}, line 5: no value at the path of correct"]
 
 
+@pytest.mark.parametrize(("source", "code"), [("missing.jsonl", 1), ("labels.jsonl", 2)])
+def test_an_import_that_fails_leaves_the_labels_that_were_there(
+    source: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labels.jsonl").write_text("before")
+    arguments = (FIXTURES / "csv.csv", source, "--from", "csv", "--to", tmp_path / "labels.jsonl")
+    assert driftgauge("labels", "import", *arguments) == code
+    assert Path("labels.jsonl").read_text() == "before"
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "labels.jsonl"
     imported(FIXTURES / "csv.csv", "--from", "csv", "--to", out, "--dry-run", folder=tmp_path)
