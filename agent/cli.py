@@ -1,7 +1,7 @@
 """The command ``driftgauge``: gives every command of `driftgauge.agent.commands` its name.
 
-Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input); 2 wrong usage or settings; 3 a
-condition of ``report --fail-on`` holds.
+Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input, a package that is missing); 2
+wrong usage or settings; 3 a condition of ``report --fail-on`` holds.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ app = typer.Typer(
     name="driftgauge",
     help="How often is a deployed LLM right, in each domain it serves? Estimated from output entropy and a few late "
     "labels, with drift alerts, what to label and what to get data for. To see it work: driftgauge demo",
-    epilog="Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input); 2 wrong usage or "
-    "settings; 3 a condition of report --fail-on holds.",
+    epilog="Exit codes: 0 done; 1 failed (a connection, a file with wrong content, rejected input, a package that is "
+    "missing); 2 wrong usage or settings; 3 a condition of report --fail-on holds.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -12,6 +12,7 @@ from driftgauge.agent.commands.options import (
     ConfigOption,
     SetOption,
     StoreOption,
+    in_a_folder,
     settings_from,
     store_url_in,
 )
@@ -33,7 +34,7 @@ def acquire(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="File with response_id, prompt and response of the responses."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File for csv and jsonl.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=in_a_folder, help="File for csv and jsonl.")] = None,
     create: Annotated[bool, typer.Option("--create", help="Make the project or dataset where there is none.")] = False,
     store: StoreOption = "",
     config: ConfigOption = None,

@@ -16,6 +16,7 @@ from driftgauge.agent.commands.options import (
     JsonOption,
     SeedOption,
     SetOption,
+    in_a_folder,
     settings_from,
 )
 from driftgauge.agent.commands.terminal import console, errors, print_line, stage_progress, write_json
@@ -49,7 +50,7 @@ def drawable(path: Path | None) -> Path | None:
         if path.suffix.lower() not in SUFFIXES:
             raise typer.BadParameter(f"{path.name} does not end in {', '.join(SUFFIXES)}")
         drawing()
-    return path
+    return in_a_folder(path)
 
 
 def evaluate(
@@ -89,7 +90,10 @@ def evaluate(
     out: JsonOption = None,
     picture: Annotated[Path | None, typer.Option("--plot", callback=drawable, help=PICTURE_HELP)] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", dir_okay=False, help="Page to write, with pictures and every number.")
+        Path | None,
+        typer.Option(
+            "--html", dir_okay=False, callback=in_a_folder, help="Page to write, with pictures and every number."
+        ),
     ] = None,
 ) -> None:
     """Measure how close the estimators come to the true accuracy, on recorded traffic (.npz) with known truth."""

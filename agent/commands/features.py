@@ -7,16 +7,21 @@ from typing import Annotated
 
 import typer
 
-from driftgauge.agent.commands.options import FeatureSetOption, FilesArgument, refuse_to_overwrite
+from driftgauge.agent.commands.options import FeatureSetOption, FilesArgument, in_a_folder, refuse_to_overwrite
 from driftgauge.agent.commands.terminal import EXIT_FAILED, print_line, progress, write_json
 
 
 def features(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option("--out", help="File to write: .npz or .jsonl.")],
+    out: Annotated[Path, typer.Option("--out", callback=in_a_folder, help="File to write: .npz or .jsonl.")],
     feature_set: FeatureSetOption = "extended",
     account: Annotated[
-        Path | None, typer.Option("--json", help="Write how many records were used, and why others were not, as JSON.")
+        Path | None,
+        typer.Option(
+            "--json",
+            callback=in_a_folder,
+            help="Write how many records were used, and why others were not, as JSON.",
+        ),
     ] = None,
 ) -> None:
     """Write the features of every response of recordings (.npz), or of files of payloads or events.

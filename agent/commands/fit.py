@@ -13,6 +13,7 @@ from driftgauge.agent.commands.options import (
     OptionalFilesArgument,
     SeedOption,
     SetOption,
+    in_a_folder,
     settings_from,
     store_url,
 )
@@ -21,7 +22,10 @@ from driftgauge.agent.commands.terminal import print_line, print_table, progress
 
 def fit(
     out: Annotated[
-        Path, typer.Option("--out", help="Fitted file to write. Name it in the setting context.start_from.")
+        Path,
+        typer.Option(
+            "--out", callback=in_a_folder, help="Fitted file to write. Name it in the setting context.start_from."
+        ),
     ],
     files: OptionalFilesArgument = None,
     store: Annotated[str, typer.Option(help="Learn the labelled responses of this store, instead of files.")] = "",

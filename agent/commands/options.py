@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,18 @@ StoreOption = Annotated[
 ContextOption = Annotated[
     str | None, typer.Option(help="Fingerprint of a context; needed when the store has several contexts.")
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
+
+
+def in_a_folder(path: Path | None) -> Path | None:
+    """Check, before the work begins, that the folder of a file to write exists."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder does not exist", str(path))
+    return path
+
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", callback=in_a_folder, help="Write the result to this file as JSON.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
 FeatureSetOption = Annotated[
     Literal["published", "extended"], typer.Option(help="The 17 published features, or the 22 of the extended set.")
@@ -35,16 +47,18 @@ OptionalFilesArgument = Annotated[
 
 @contextmanager
 def needs_aiohttp(what: str) -> Iterator[None]:
-    """Turn a failed import of aiohttp within this context into a usage error that names the extra.
+    """Turn a failed import of aiohttp within this context into an error that names the extra.
 
     ``what`` begins the message, with its verb: "webhooks need".
     """
+    from driftgauge.connectors.base import ConnectorError
+
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name not in ("aiohttp", "multidict", "yarl"):
             raise
-        raise typer.BadParameter(f"{what} aiohttp: pip install 'driftgauge[gateway]'") from None
+        raise ConnectorError(f"{what} aiohttp: pip install 'driftgauge[gateway]'", retriable=False) from None
 
 
 def refuse_to_overwrite(sources: Iterable[Path], out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from driftgauge.connectors.base import ConnectorError, TopicPartition
+from driftgauge.connectors.base import TopicPartition, WrongSettingError
 from driftgauge.connectors.kafka.history import Bound
 
 
@@ -13,7 +13,7 @@ def read_bound(text: str) -> Bound:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         For any other text.
 
     Examples
@@ -31,7 +31,7 @@ def read_bound(text: str) -> Bound:
         return _seconds(text)
     except ValueError:
         wanted = "a time like 2026-01-31T00:00:00Z, or offsets like generations/0:1500,labels/0:20"
-        raise ConnectorError(f"{text!r} is not a bound of a topic; write {wanted}", retriable=False) from None
+        raise WrongSettingError(f"{text!r} is not a bound of a topic; write {wanted}") from None
 
 
 def read_time(text: str) -> float:
@@ -39,7 +39,7 @@ def read_time(text: str) -> float:
 
     Raises
     ------
-    ConnectorError
+    WrongSettingError
         For any other text.
 
     Examples
@@ -50,7 +50,7 @@ def read_time(text: str) -> float:
     try:
         return _seconds(text)
     except ValueError:
-        raise ConnectorError(f"{text!r} is not a time like 2026-01-31T00:00:00Z", retriable=False) from None
+        raise WrongSettingError(f"{text!r} is not a time like 2026-01-31T00:00:00Z") from None
 
 
 def _seconds(text: str) -> float:

@@ -168,16 +168,42 @@ def test_a_report_can_be_written_from_the_store_of_a_replay(
         ("replay", "HERE", "--label-delay", "-1"),
         ("replay", "HERE", "--labels-per-domain", "-1"),
         ("replay", "HERE", "--config", "nowhere.yaml"),
+        ("replay", "--from", "yesterday"),
+        ("threshold", "--accuracy", "0.9", "--store", "STORE", "--since", "yesterday"),
         ("run", "--set", "windows.hop_s=-1"),
         ("nothing",),
     ],
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_exit_code_2(
-    arguments: tuple[str, ...], recording: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert driftgauge(*(recording if word == "HERE" else word for word in arguments)) == 2
+    files: dict[str, Any] = {"HERE": recording, "STORE": tmp_path / "gauge.db"}
+    if "STORE" in arguments:
+        assert driftgauge("replay", recording, *SMALL, "--store", files["STORE"]) == 0
+    assert driftgauge(*(files.get(word, word) for word in arguments)) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("aiohttp", ("gateway",)),
+        ("matplotlib.figure", ("curves", "HERE", "--out", "curves.png")),
+        ("pyarrow", ("labels", "import", "labels.parquet", "--from", "csv", "--dry-run")),
+        ("psycopg", ("versions", "--store", "postgresql://127.0.0.1:1/gauge")),
+        ("pyspark", ("spark", "stream", "--checkpoint", "here")),
+    ],
+)
+def test_a_missing_extra_ends_with_exit_code_1_and_its_name(
+    package: str, arguments: tuple[str, ...], recording: Path, tmp_path: Path
+) -> None:
+    block = f"import sys; sys.modules[{package!r}] = None; from driftgauge.agent.cli import main; main()"
+    words = [str(recording) if word == "HERE" else word for word in arguments]
+    ended = subprocess.run([sys.executable, "-c", block, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "pip install 'driftgauge[" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -210,6 +236,31 @@ def test_a_failure_ends_with_exit_code_1_and_a_message(
     assert printed.strip()
     assert "Traceback" not in printed
     assert recording.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("replay", "HERE", "--json", "missing/out.json"),
+        ("features", "HERE", "--out", "missing/out.npz"),
+        ("fit", "HERE", "--out", "missing/out.fit"),
+        ("evaluate", "HERE", "--html", "missing/out.html"),
+        ("evaluate", "HERE", "--plot", "missing/out.png"),
+        ("acquire", "--to", "csv", "--out", "missing/out.csv"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_missing_is_found_before_the_work_begins(
+    arguments: tuple[str, ...],
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recording.write_bytes(b"no recording")
+    assert driftgauge(*(recording if word == "HERE" else word for word in arguments)) == 1
+    assert capsys.readouterr().err == f"{arguments[-1]}: the folder does not exist\n"
 
 
 def test_what_an_output_in_ascii_cannot_hold_is_a_question_mark(tmp_path: Path) -> None:
