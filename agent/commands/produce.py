@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from driftgauge.agent.commands.options import ConfigOption, FilesArgument, SeedOption, SetOption, settings_from
 from driftgauge.agent.commands.terminal import print_line, progress
 
@@ -31,8 +33,11 @@ def produce(
     """Publish recorded traffic (.npz) to the topics that the agent reads, with the labels of the demo."""
     from driftgauge.agent.demo.embedded import PLAN
 
+    settings = settings_from(config, overrides)
+    if not settings.kafka.topics.labels:
+        raise typer.BadParameter("the setting kafka.topics.labels names no topic", param_hint="--set")
     with progress("producing") as advance:
-        count = publish_recordings(files, PLAN, settings_from(config, overrides), seed=seed, advance=advance)
+        count = publish_recordings(files, PLAN, settings, seed=seed, advance=advance)
     print_line(f"{count} events published")
 
 

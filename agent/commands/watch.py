@@ -31,16 +31,24 @@ def print_estimates(settings: Settings, stopping: threading.Event) -> None:
         source.open({})
         while (records := source.poll(1.0)) or not stopping.is_set():
             for record in records:
-                print_line(_line(json.loads(record.value or b"{}")))
+                place = f"{record.topic}/{record.partition}/{record.offset}"
+                print_line(_line(record.value) or f"{place} is no estimate")
 
 
-def _line(estimate: dict[str, Any]) -> str:
-    """One estimate on one line. Names come from events, so control characters are replaced."""
+def _line(value: bytes | None) -> str:
+    """One estimate on one line; "" of any other record. Names come from events, so control characters are replaced."""
+    try:
+        return _text(json.loads(value or b""))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def _text(estimate: dict[str, Any]) -> str:
     from driftgauge.agent.outlets.live_table import printable
 
-    start = f"{estimate.get('window_end')}  {printable(str(estimate.get('domain'))):10}"
-    if estimate.get("accuracy") is None:
-        return f"{start}  {printable(str(estimate.get('status_reason')), 80)}"
+    start = f"{printable(str(estimate['window_end']))}  {printable(str(estimate['domain'])):10}"
+    if estimate["accuracy"] is None:
+        return f"{start}  {printable(str(estimate['status_reason']), 80)}"
     low, high = estimate["ci_low"], estimate["ci_high"]
     counts = f"{estimate['n_events']} events, {estimate['n_labels']} labels"
     revised = f", revision {estimate['revision']}" if estimate["revision"] > 1 else ""

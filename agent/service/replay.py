@@ -28,7 +28,7 @@ from driftgauge.connectors.files.recordings import read_recording
 from driftgauge.connectors.files.traffic import LabelPlan, RecordingSource, Traffic
 from driftgauge.connectors.kafka.history import Bound
 from driftgauge.connectors.publishing.payload import payload
-from driftgauge.connectors.store.database import parse, shown
+from driftgauge.connectors.store.database import is_same_store, parse, shown
 from driftgauge.connectors.testing import MemoryStore, NoSink
 from driftgauge.models.outputs import Estimate
 
@@ -97,7 +97,7 @@ def replay_topics(
 
     Without ``store_url`` the store is a temporary file.
     """
-    if store_url == settings.store.url.get_secret_value():
+    if store_url and is_same_store(store_url, settings.store.url.get_secret_value()):
         raise ConnectorError("that is the store of the live agent; a replay needs another store", retriable=False)
     replayed = Replay(build.kafka_history(settings, begin, end))
     with tempfile.TemporaryDirectory(prefix="driftgauge-replay-") as folder:

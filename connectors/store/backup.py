@@ -6,10 +6,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.store import schema
 from driftgauge.connectors.store.database import cause, parse, reader_engine, sqlite_path
 
 
@@ -22,7 +23,7 @@ def backup(url: str, target: Path) -> None:
     Raises
     ------
     ConnectorError
-        The store is not a SQLite file, the target exists, or the copy failed.
+        The store is not a SQLite file or not a store, the target exists, or the copy failed.
     """
     parsed = parse(url)
     if parsed.get_backend_name() != "sqlite":
@@ -33,6 +34,8 @@ def backup(url: str, target: Path) -> None:
     engine = reader_engine(parsed)
     try:
         with engine.connect() as connection:
+            if not inspect(connection).has_table(schema.meta.name):  # a store of any version
+                raise ConnectorError(f"{sqlite_path(parsed)} is not a driftgauge store", retriable=False)
             _copy(connection, unfinished)
         unfinished.rename(target)
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:

@@ -41,6 +41,7 @@ _RETRIABLE_SQLITE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_PROTOCOL,
 }
+_POSTGRES_PORT = 5432
 _READ_ONLY = "25006"
 # lost connection, rolled back, out of resources, operator's intervention, read-only (a standby before it is promoted)
 _RETRIABLE_SQLSTATES = ("08", "40", "53", "57", "55P03", _READ_ONLY)
@@ -123,6 +124,23 @@ def reader_engine(url: URL) -> Engine:
         return sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
 
     return create_engine(url, creator=connect, poolclass=NullPool, hide_parameters=True)
+
+
+def is_same_store(one: str, other: str) -> bool:
+    """Whether two URLs name one store, whatever the path of a file or the user of a server.
+
+    >>> is_same_store("sqlite:///gauge.db", f"sqlite:///{Path.cwd()}/gauge.db")
+    True
+    >>> is_same_store("postgresql://me@db.example/gauge", "postgresql+psycopg://you@db.example:5432/gauge")
+    True
+    """
+    return _identity(parse(one)) == _identity(parse(other))
+
+
+def _identity(url: URL) -> tuple[object, ...]:
+    if url.get_backend_name() == "sqlite":
+        return (sqlite_path(url).resolve(),)
+    return url.host, url.port or _POSTGRES_PORT, url.database
 
 
 def sqlite_path(url: URL) -> Path:

@@ -125,6 +125,11 @@ def test_the_replay_command_fills_a_separate_store(flags: list[str], tmp_path: P
         assert db.execute('SELECT sum("offset") FROM positions').fetchone() == (N + N / 3,)  # a live agent goes on here
 
 
-def test_the_replay_command_refuses_the_store_of_the_live_agent(flags: list[str], tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["replay", "--from", "2023-11-14", "--store", str(tmp_path / "live.db"), *flags])
+@pytest.mark.parametrize("spelled", ["live.db", "./live.db", "folder/../live.db"])
+def test_the_replay_command_refuses_the_store_of_the_live_agent(
+    flags: list[str], spelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    done = CliRunner().invoke(app, ["replay", "--from", "2023-11-14", "--store", spelled, *flags])
     assert "store of the live agent" in str(done.exception)

@@ -169,6 +169,7 @@ def test_a_report_can_be_written_from_the_store_of_a_replay(
         ("replay", "HERE", "--labels-per-domain", "-1"),
         ("replay", "HERE", "--config", "nowhere.yaml"),
         ("replay", "--from", "yesterday"),
+        ("produce", "HERE", "--set", "kafka.topics.labels=[]"),
         ("threshold", "--accuracy", "0.9", "--store", "STORE", "--since", "yesterday"),
         ("run", "--set", "windows.hop_s=-1"),
         ("nothing",),

@@ -136,6 +136,13 @@ def test_a_backup_never_overwrites_and_leaves_no_partial_file(tmp_path: Path) ->
     assert left == {"copy.db", "gauge.db", "gauge.db.lock"}
 
 
+def test_a_file_that_is_no_store_is_not_backed_up(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(ConnectorError, match="is not a driftgauge store"):
+        backup(f"sqlite:///{tmp_path / 'empty.db'}", tmp_path / "copy.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+
+
 def test_a_backup_of_a_postgresql_store_refers_to_its_own_tools() -> None:
     with pytest.raises(ConnectorError, match="pg_dump"):
         backup("postgresql://db/gauge", Path("copy"))
