@@ -50,13 +50,14 @@ def list_silences(store: StoreOption = "", config: ConfigOption = None, override
     """Show the silences that have not ended."""
     from driftgauge.connectors.store.queries import open_queries
     from driftgauge.connectors.store.silences import silences
+    from driftgauge.models.names import shown
 
     with closing(open_queries(store_url_or_setting(store, config, overrides))) as queries:
         found = silences(queries, time.time())
     lines = [("number", "kind", "domain", "slice", "until", "reason")]
     for one in found:
-        patterns = (one.kind or "*", one.domain or "*", one.slice or "*")
-        lines.append((str(one.number), *patterns, _moment(one.until), one.reason))
+        kind, domain, slices = (shown(pattern or "*") for pattern in (one.kind, one.domain, one.slice))
+        lines.append((str(one.number), kind, domain, slices, _moment(one.until), shown(one.reason)))
     print_table(lines)
 
 

@@ -10,6 +10,7 @@ from driftgauge.agent.core.context_state import context_model, contexts_saved, u
 from driftgauge.connectors.base import ConnectorError
 from driftgauge.connectors.store.queries import StoreQueries
 from driftgauge.models.learn.committee_record import CommitteeRecord, read_record
+from driftgauge.models.names import shown
 from driftgauge.models.probes import is_probe_context
 
 Parts: TypeAlias = Mapping[str, bytes]
@@ -41,7 +42,8 @@ def named_context(contexts: Mapping[str, Parts], fingerprint: str | None) -> str
         return live[0]
     if not contexts:
         raise ConnectorError("the store has no context yet", retriable=False)
-    known = ", ".join(f"{name} ({context_model(parts) or 'unnamed model'})" for name, parts in sorted(contexts.items()))
+    models = {name: context_model(parts) for name, parts in sorted(contexts.items())}
+    known = ", ".join(f"{name} ({shown(model) if model else 'unnamed model'})" for name, model in models.items())
     problem = "name a context with --context" if fingerprint is None else f"no context {fingerprint}"
     raise ConnectorError(f"{problem}; the store has {known}", retriable=False)
 

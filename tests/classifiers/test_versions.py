@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from driftgauge.agent.cli import app
 from driftgauge.agent.commands.check_config import check_fit
-from driftgauge.agent.core.context_state import contexts_saved
+from driftgauge.agent.core.context_state import HEAD, contexts_saved
 from driftgauge.agent.core.pipeline import Pipeline
 from driftgauge.agent.evaluation.fit import rows_of_store
-from driftgauge.agent.outlets.versions import contexts_in, record_of, stored_versions
+from driftgauge.agent.outlets.versions import contexts_in, named_context, record_of, stored_versions
 from driftgauge.agent.service.build import store
 from driftgauge.agent.service.build_pipeline import committee_settings
 from driftgauge.agent.service.loop import Loop
@@ -232,3 +232,8 @@ def test_a_batch_writes_only_the_state_that_it_changed() -> None:
     scale = "scale/"  # of the topic that the label came from
     expected = {"stream", scale, f"context/{fingerprint}/", f"{committee}/live", f"{committee}/domain/{domain}"}
     assert written == {*expected, f"domain/{fingerprint}/{domain}", f"watch/{fingerprint}"}
+
+
+def test_the_contexts_of_an_error_show_what_cannot_be_seen_in_the_name_of_a_model() -> None:
+    with pytest.raises(ConnectorError, match=r"f1 \('m\\u202ex'\)"):
+        named_context({"f1": {"": HEAD.pack(["m\u202ex", 1])}}, "none")

@@ -78,6 +78,14 @@ def test_a_silence_matches_all_its_patterns(silence: Silence, matches: bool) -> 
     assert silence.matches(LAW, NOW) is matches
 
 
+def test_a_silence_with_control_characters_is_one_line_of_the_list(tmp_path: Path) -> None:
+    url, run = raise_alerts(tmp_path / "gauge.db", [LAW]), CliRunner().invoke
+    add_silence(url, Silence(time.time() + 3_600, "one\n2  \x1b[31mtwo", domain="\u202ewal"))
+    header, line = run(app, ["silence", "list", "--store", url]).output.splitlines()
+    assert header.startswith("number")
+    assert line.isprintable()
+
+
 def test_the_command_makes_shows_and_ends_silences(tmp_path: Path) -> None:
     url, run = raise_alerts(tmp_path / "gauge.db", [LAW]), CliRunner().invoke
     options = ["--domain", "law-*", "--hours", "2", "--reason", "new prompts"]
