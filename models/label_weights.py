@@ -9,6 +9,19 @@ the bound holds from the first label with the smallest probability on.
 
 from __future__ import annotations
 
+import numpy as np
+
+from driftgauge.models.arrays import Float64s
+
+
+def teaching_weight(weight: Float64s) -> Float64s:
+    """(n,) weights with which labels teach: a label that does not count in estimates has weight 0, and teaches with 1.
+
+    >>> teaching_weight(np.array([4.0, 0.0])).tolist()
+    [4.0, 1.0]
+    """
+    return np.where(weight > 0, weight, 1.0)
+
 
 class LargestWeight:
     """The largest weight of the labels of one stream.

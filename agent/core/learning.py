@@ -39,8 +39,7 @@ class Learning:
             context.committee.refit(self._training_rows(row.fingerprint))
 
     def _training_rows(self, fingerprint: str) -> Rows:
-        """Labelled rows; a label that does not count in estimates teaches with weight 1."""
+        """Labelled rows; those with weight 0 teach the classifier, and do not count in estimates."""
         settings = self._batch.settings
         rows = self._batch.memory.labelled(fingerprint, settings.committee.max_training_rows)
-        features = in_width(rows.features, settings.features.width)
-        return replace(rows, features=features, weight=np.where(rows.weight > 0, rows.weight, 1.0))
+        return replace(rows, features=in_width(rows.features, settings.features.width))

@@ -23,6 +23,7 @@ from driftgauge.connectors.files.recordings import Recording
 from driftgauge.connectors.store.queries import open_queries
 from driftgauge.models.arrays import Float64s
 from driftgauge.models.classify.prequential import Tally
+from driftgauge.models.label_weights import teaching_weight
 from driftgauge.models.learn.committee import Committee, Metric
 from driftgauge.models.rows import Rows
 from driftgauge.models.signals.feature_sets import DEFAULT_SPEC, FeatureSpec, in_width
@@ -62,7 +63,8 @@ def fit(rows: Rows, settings: PipelineSettings, advance: Callable[[int], None] =
 
 def _metrics(name: str, rows: Rows) -> list[Metric]:
     tallies: dict[str | None, Tally] = {None: Tally(), **{str(domain): Tally() for domain in np.unique(rows.domain)}}
-    columns = rows.domain.tolist(), rows.p_correct.tolist(), rows.correct.tolist(), rows.weight.tolist()
+    weights = teaching_weight(rows.weight).tolist()
+    columns = rows.domain.tolist(), rows.p_correct.tolist(), rows.correct.tolist(), weights
     for domain, p, correct, weight in zip(*columns, strict=True):
         if not math.isnan(p):
             tallies[None].add(p, correct, weight)
@@ -74,13 +76,13 @@ def prequential(
     committee: Committee, rows: Rows, *, with_domain_offsets: bool = False, advance: Callable[[int], None] = _silently
 ) -> Float64s:
     """Let a committee predict each labelled row before it learns it; the predictions, (n,), are NaN while not ready."""
-    predicted, at = np.full(len(rows), np.nan), 0
+    predicted, weight, at = np.full(len(rows), np.nan), teaching_weight(rows.weight), 0
     while at < len(rows):
         now = slice(at, at + 1)
         features, domain = rows.features[now], rows.domain[now].tolist()
         predicted[now] = committee.predict_proba(features, domain if with_domain_offsets else None)
         nothing = np.full(len(features), np.nan)
-        committee.score_and_learn(features, rows.correct[now], rows.weight[now], domain, nothing)
+        committee.score_and_learn(features, rows.correct[now], weight[now], domain, nothing)
         at += len(features)
         if committee.wants_refit():
             committee.refit(chosen(rows, np.arange(max(at - committee.settings.max_training_rows, 0), at)))
@@ -128,7 +130,7 @@ def rows_of(recordings: Sequence[Recording], spec: FeatureSpec = DEFAULT_SPEC, s
 def rows_of_store(url: str, fingerprint: str | None, limit: int) -> Rows:
     """The newest labelled responses of a context in a store, oldest first. An agent may be using the store.
 
-    A label of unknown inclusion probability that does not count in estimates (weight 0) is learned with weight 1.
+    A label that does not count in estimates has weight 0; it teaches the predictions only.
 
     Raises
     ------
@@ -137,8 +139,7 @@ def rows_of_store(url: str, fingerprint: str | None, limit: int) -> Rows:
     """
     with closing(open_queries(url)) as reader:
         name = named_context(contexts_in(reader), fingerprint)
-        rows = reader.labelled(name, limit)
-    return replace(rows, weight=np.where(rows.weight > 0, rows.weight, 1.0))
+        return reader.labelled(name, limit)
 
 
 def table(metrics: Sequence[Metric]) -> list[list[str]]:

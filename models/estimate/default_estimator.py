@@ -8,7 +8,7 @@ import numpy as np
 
 from driftgauge.models.estimate.averaged import fit_averaged
 from driftgauge.models.estimate.dispersion import label_dispersion
-from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, Sample
+from driftgauge.models.estimate.estimators import CorrectedMean, Estimator, LabelsOnly, Sample
 from driftgauge.models.estimate.fold_fits import MIN_ROWS, FoldFits, thinned
 
 DEFAULT_KIND = "random_forest"
@@ -29,15 +29,27 @@ def fit_default(labelled: Mapping[str, Sample], *, seed: int, kind: str = DEFAUL
     ('averaged', 'corrected_mean')
     """
     samples = thinned(labelled)
-    correct = np.concatenate([np.empty(0), *(sample.correct for sample in samples.values())])
-    if len(correct) < _ENOUGH or correct.min() == correct.max():
+    if not _is_enough(samples):
         return CorrectedMean()
     return estimator_of(FoldFits(samples, kind, seed))
 
 
 def estimator_of(fits: FoldFits) -> Estimator:
-    """The default estimator whose probabilities come from these fits."""
+    """The default estimator whose probabilities come from these fits, or from fits to those of the rows that count."""
+    counting = fits.counting
+    if counting is fits:
+        return _averaged(fits) or CorrectedMean()
+    made = _averaged(counting) if counting and _is_enough(counting.samples) else None
+    return made or LabelsOnly()
+
+
+def _averaged(fits: FoldFits) -> Estimator | None:
     if max(map(len, fits.samples.values())) < MIN_ROWS:
-        return CorrectedMean()
+        return None
     correct = np.concatenate([sample.correct for sample in fits.samples.values()])
     return fit_averaged(fits.samples, fits, fits.folds, label_dispersion(correct, fits.outside(fits.whole)))
+
+
+def _is_enough(samples: Mapping[str, Sample]) -> bool:
+    correct = np.concatenate([np.empty(0), *(sample.correct for sample in samples.values())])
+    return len(correct) >= _ENOUGH and bool(correct.min() < correct.max())

@@ -34,7 +34,8 @@ class Sample:
     p_correct : (n,) float64 in [0, 1] from the current classifier; NaN while it is not ready, or when the estimator
         does not read it
     correct : (n,) float64 labels in [0, 1]; NaN = no label
-    weight : (n,) float64, 1 / inclusion probability of the label; 1 when unknown
+    weight : (n,) float64, 1 / inclusion probability of the label; 1 when unknown; 0, in training rows only: the label
+        teaches the classifier and does not count in estimates
     scores : (n, m) float32, `Estimator.row_scores` of these features, kept since the rows came; None: `estimate`
         computes them
     domain : the domain of the responses; an estimator that was fitted on labels of this domain uses a fit without
@@ -179,6 +180,19 @@ class CorrectedMean:
         return summarized(sample, p, components, self.name, self.prior, confidence_level)
 
 
+class LabelsOnly(CorrectedMean):
+    """The mean of labels, where every prediction rests on labels that do not count in estimates.
+
+    Such labels (thumbs, judges) are no fair sample or have errors of their own, and so have predictions from them. With
+    fewer than `MIN_EVENTS` labels of the window there is no estimate.
+    """
+
+    def estimate(self, sample: Sample, confidence_level: float = 0.9) -> AccuracyEstimate:
+        """The mean of labels; ``p_correct`` is not looked at."""
+        nothing = np.full(len(sample), np.nan)
+        return summarized(sample, nothing, {}, self.name, self.prior, confidence_level)
+
+
 def summarized(
     sample: Sample,
     p: Float64s,
@@ -220,7 +234,10 @@ def _problem(n_events: int, n_labels: int, is_unpredicted: bool) -> str | None:
     if not n_events:
         return "no responses in the window"
     if is_unpredicted and n_labels < MIN_EVENTS:
-        return f"no prediction yet, and {n_labels} labels; an estimate from labels alone needs {MIN_EVENTS}"
+        return (
+            f"no prediction from labels that count yet, and {n_labels} such labels in the window; "
+            f"an estimate from labels alone needs {MIN_EVENTS}"
+        )
     if n_events < MIN_EVENTS:
         return f"{n_events} responses; an estimate needs {MIN_EVENTS}"
     return None

@@ -13,10 +13,12 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from driftgauge.models.arrays import Float32s, Float64s
 from driftgauge.models.classify.fits import Fit, fit
 from driftgauge.models.estimate.estimators import Sample
+from driftgauge.models.label_weights import teaching_weight
 from driftgauge.models.signals.feature_sets import in_width
 
 Domains: TypeAlias = tuple[str, ...]
@@ -36,7 +38,7 @@ class FoldFits:
     Attributes
     ----------
     kind, seed : of the classifier (`fits.KINDS`)
-    samples : the labelled rows by domain, as `thinned` gives them
+    samples : the labelled rows by domain, as `thinned` gives them; those with weight 0 teach with weight 1
     whole : all domains
     folds : the domains that are left out together; none where there is one domain only
 
@@ -62,6 +64,15 @@ class FoldFits:
 
     def __len__(self) -> int:
         return sum(map(len, self.samples.values()))
+
+    @cached_property
+    def counting(self) -> FoldFits | None:
+        """Fits to the rows whose labels count in estimates, those with a weight; None without such rows."""
+        counts = {domain: sample.weight > 0 for domain, sample in self.samples.items()}
+        if all(each.all() for each in counts.values()):
+            return self
+        kept = {domain: self.samples[domain].at(np.flatnonzero(each)) for domain, each in counts.items() if each.any()}
+        return FoldFits(kept, self.kind, self.seed) if kept else None
 
     @cached_property
     def width(self) -> int:
@@ -131,13 +142,15 @@ class FoldFits:
         if trained_on not in self._fitted:
             rows = [self.samples[domain] for domain in trained_on]
             features, correct = np.concatenate([r.features for r in rows]), np.concatenate([r.correct for r in rows])
-            weight = np.concatenate([r.weight for r in rows])
+            weight = teaching_weight(np.concatenate([r.weight for r in rows]))
             self._fitted[trained_on] = fit(self.kind, features, correct, weight, self.seed)
         return self._fitted[trained_on]
 
 
 def thinned(labelled: Mapping[str, Sample]) -> dict[str, Sample]:
     """The labelled rows of each domain, in order of domain; of many rows an equal share for each, at even distances.
+
+    Rows whose labels count in estimates go before those that only teach.
 
     >>> labels = np.array([1.0, np.nan, 0.0])
     >>> rows = Sample(np.zeros((3, 17), np.float32), np.full(3, np.nan), labels, np.ones(3))
@@ -150,9 +163,10 @@ def thinned(labelled: Mapping[str, Sample]) -> dict[str, Sample]:
 
 
 def _thinned(sample: Sample, limit: int) -> Sample:
-    rows = np.flatnonzero(sample.is_labelled)
-    if len(rows) > limit:
-        rows = rows[np.linspace(0, len(rows) - 1, limit).astype(np.intp)]
+    counts = sample.weight > 0
+    counting = _evenly(np.flatnonzero(sample.is_labelled & counts), limit)
+    teaching = _evenly(np.flatnonzero(sample.is_labelled & ~counts), limit - len(counting))
+    rows = np.sort(np.concatenate([counting, teaching]))
     return Sample(
         features=sample.features[rows],
         p_correct=sample.p_correct[rows],
@@ -160,6 +174,10 @@ def _thinned(sample: Sample, limit: int) -> Sample:
         weight=sample.weight[rows],
         domain=sample.domain,
     )
+
+
+def _evenly(rows: npt.NDArray[np.intp], limit: int) -> npt.NDArray[np.intp]:
+    return rows if len(rows) <= limit else rows[np.linspace(0, len(rows) - 1, limit).astype(np.intp)]
 
 
 def _folds(domains: Domains, seed: int) -> list[Domains]:

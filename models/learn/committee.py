@@ -239,7 +239,8 @@ class Committee:
     def refit(self, rows: Rows) -> None:
         """Fit the members and check the signal on the newest labelled rows; store the versions.
 
-        ``rows`` are sorted by (event_time, id); rows without label or features are left out.
+        ``rows`` are sorted by (event_time, id); rows without label or features are left out. Those with weight 0 teach
+        the predictions; estimates and the check of the signal do without them.
         """
         self._refit_at = self.n_labels + min(self.settings.refit_every_labels, max(FIRST_REFIT, self.n_labels // 2))
         usable = np.flatnonzero(~np.isnan(rows.correct) & np.isfinite(rows.features).any(axis=1))
@@ -256,7 +257,8 @@ class Committee:
             member.fits = FoldFits(samples, member.kind, self.settings.seed)
             self._store(member, reason)
         if self.settings.gate_auroc and learning[0].fits:
-            check = domains_left_out(learning[0].fits.all_left_out(), self.settings.gate_min_labels)
+            counting = learning[0].fits.counting
+            check = counting and domains_left_out(counting.all_left_out(), self.settings.gate_min_labels)
             self._signal_problem = check.problem(self.settings.gate_auroc) if check else None
 
     def _store(self, member: Member, reason: str) -> None:
