@@ -139,16 +139,11 @@ class SqlStore:
         with self._lock:
             number = self._n_committed + 1
             with self._connected() as connection:
-                transaction = SqlTransaction(
-                    connection,
-                    Writes(self._statements),
-                    self._names,
-                    self._encode,
-                    keep_audit=self._keep_audit,
-                )
+                writes = Writes(self._statements)
+                writes.add("meta", {"name": _COMMITTED, "value": number})
+                transaction = SqlTransaction(connection, writes, self._names, self._encode, keep_audit=self._keep_audit)
                 yield transaction
                 transaction.write_all(*self._dead_letter_bounds)
-                connection.execute(upsert(schema.meta, connection.dialect.name), {"name": _COMMITTED, "value": number})
             self._n_committed = number
 
     def outbox(self, limit: int) -> list[Message]:
@@ -290,12 +285,13 @@ class SqlStore:
 
 
 _EPOCH, _COMMITTED = "epoch", "transactions"
-_MARKS = select(schema.meta.c.name, schema.meta.c.value).where(schema.meta.c.name.in_((_EPOCH, _COMMITTED)))
+_M = schema.meta.c
+_MARKS = select(_M.name, _M.value).where(_M.name.in_((_EPOCH, _COMMITTED))).with_for_update()
 
 
 def _marks(connection: Connection) -> dict[str, int]:
     """The epoch of the owner and the number of its transactions, locked until the end of this one."""
-    return {row.name: row.value for row in connection.execute(_MARKS.with_for_update())}
+    return {row.name: row.value for row in connection.execute(_MARKS)}
 
 
 def _next_epoch(connection: Connection) -> int:

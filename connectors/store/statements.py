@@ -72,6 +72,7 @@ def compile_writes(dialect: Dialect) -> Statements:
         "positions": upsert(schema.positions, name),
         "topics": upsert(schema.topics, name),
         "applied": _append(schema.applied),
+        "meta": upsert(schema.meta, name),
     }
     return {key: _compiled(statement, dialect) for key, statement in statements.items()}
 
