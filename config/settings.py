@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @property
+    def reads_features(self) -> bool:
+        """Whether the agent reads the topic that extractors write."""
+        return self.extract.to in self.kafka.topics.generations
+
+    @property
     def events_topic(self) -> str:
         """The topic for new events of responses: of the agent's first one, or of its extractors."""
         first = self.kafka.topics.generations[0]

@@ -41,7 +41,7 @@ def extractor(settings: Settings, stopping: threading.Event) -> Extractor:
 
 def warn_when_unread(settings: Settings) -> None:
     """Log a warning when an agent with the same settings does not read the topic of features."""
-    if settings.extract.to not in settings.kafka.topics.generations:
+    if not settings.reads_features:
         read = ", ".join(settings.kafka.topics.generations)
         log.warning("no agent with these settings reads %s: kafka.topics.generations is %s", settings.extract.to, read)
 

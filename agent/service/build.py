@@ -47,7 +47,7 @@ def topics_read(settings: Settings) -> tuple[str, ...]:
 
 def topics_extracted(settings: Settings) -> tuple[str, ...]:
     """Topics whose records reach the agent through extractors."""
-    return settings.extract.topics if settings.extract.to in settings.kafka.topics.generations else ()
+    return settings.extract.topics if settings.reads_features else ()
 
 
 def topics_written(settings: Settings) -> Topics:

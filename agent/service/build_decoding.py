@@ -52,7 +52,7 @@ def decoder(settings: Settings, *, features_anywhere: bool = False) -> Decoder:
         ),
         label_scale=LabelScale(settings.labels.scale),
         limits=Limits(**decode.limits.model_dump()),
-        features_topic=settings.extract.to if settings.extract.to in settings.kafka.topics.generations else "",
+        features_topic=settings.extract.to if settings.reads_features else "",
         features_anywhere=features_anywhere,
         features=feature_spec(settings),
     )
