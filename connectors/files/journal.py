@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import BinaryIO, Generic, Self, TypeVar
 
 import msgspec
 
 from driftgauge.connectors.base import ConnectorError
+from driftgauge.connectors.files.whole_file import whole_file
 
 Line = TypeVar("Line")
 
@@ -66,17 +67,18 @@ class Journal(Generic[Line]):
     def append(self, lines: Iterable[Line]) -> None:
         """Add lines at the end; they are on the disk when this returns."""
         with self._path.open("ab") as file:
-            file.write(msgspec.json.Encoder().encode_lines([*lines]))
-            file.flush()
-            os.fsync(file.fileno())
+            self._write(file, lines)
 
     def replace(self, lines: Iterable[Line]) -> None:
         """Put these lines in the place of all others, at once."""
-        unfinished = self._path.with_name(self._path.name + ".part")
-        unfinished.write_bytes(msgspec.json.Encoder().encode_lines([*lines]))
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(self._path)
+        with whole_file(self._path) as file:
+            self._write(file, lines)
+
+    @staticmethod
+    def _write(file: BinaryIO, lines: Iterable[Line]) -> None:
+        file.write(msgspec.json.Encoder().encode_lines([*lines]))
+        file.flush()
+        os.fsync(file.fileno())
 
     def close(self) -> None:
         """Let other processes use the file; safe to call twice."""
