@@ -133,7 +133,7 @@ class KafkaSettings(Section):
 
     on_lost: Literal["fail", "earliest"] = "fail"
     """Reaction to records that were deleted from a topic before they were read: fail, or count them and continue. Also
-    to a topic that was created anew, or is of another cluster: fail, or read it from its beginning."""
+    to a topic that was deleted and created again, or is in another cluster: fail, or read it from its beginning."""
 
     stall_timeout_s: Seconds = 60.0
     """Seconds without a record, while the broker has unread records, after which the client is replaced; 0: never."""

@@ -156,7 +156,7 @@ class Transaction(Memory, Protocol):
         """Replace the positions of these partitions."""
         ...
 
-    def recognise(self, topic_ids: Mapping[str, str]) -> list[str]:
+    def store_topic_ids(self, topic_ids: Mapping[str, str]) -> list[str]:
         """Store the ids of topics, by name, and return the topics that had another id when they were last read.
 
         The stored positions in these are forgotten: other records are at the same offsets now.

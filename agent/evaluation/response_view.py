@@ -38,7 +38,7 @@ def response_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     way = "predicted before the label" if first["k"] is None else "predicted from k other domains"
     title = f"{recording_of(first)}, single responses, {way}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("domain" if first["k"] is None else "k", no_wrap=True)
+    add_column(table, "domain" if first["k"] is None else "k", "left")
     for title in (*_COLUMNS.values(), *(f"top {share}%" for share in _KEPT)):
         add_column(table, title)
     for cell in cells:

@@ -142,7 +142,7 @@ def _table(cells: Sequence[Mapping[str, Any]], default: str) -> Table:
     table = Table(
         title=f"{title}, {first['n_labels']} labels", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    table.add_column("method", no_wrap=True)
+    add_column(table, "method", "left")
     shown = [name for name in _COLUMNS if any(cell.get(name) is not None for cell in cells)]
     for name in shown:
         add_column(table, _COLUMNS[name])

@@ -19,7 +19,7 @@ ERROR_HEADER = "x-driftgauge-error"
 
 LOG_EVERY_S = 60.0
 
-_OTHERS = (HttpProcessingError, ConnectionError)
+_NOT_OURS = (HttpProcessingError, ConnectionError)
 """Errors that clients and the model server make."""
 
 
@@ -77,5 +77,5 @@ def server_log() -> logging.Logger:
     """
     made = logging.getLogger(f"{__name__}.http")
     if not made.filters:
-        made.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _OTHERS)))
+        made.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _NOT_OURS)))
     return made

@@ -31,7 +31,7 @@ _MAY_REPEAT = re.compile(r"(?:(?:chat)?cmpl-|resp_)?\d{1,6}(#\d+)?")
 def responses_in(decoder: Decoder, answer: bytes, received: float) -> tuple[list[Generation], Counter[str]]:
     r"""The choices of an answer, and why the others gave none, as reasons with their counts.
 
-    Each has an id of its own, also where the answer has none.
+    Each response has a unique id, also where the answer has no id.
 
     Parameters
     ----------

@@ -132,18 +132,18 @@ class LabelMapping:
         event |= {text: value for text in _TEXTS if (value := self._find(text).name(item))}
         if not (response_id := self._find("response_id").id(item)):
             return Refusal("no_response_id", "no value at the path of response_id")
-        said = self._find("correct").names(item)
-        if not (said or is_withdrawn):
+        choices = self._find("correct").names(item)
+        if not (choices or is_withdrawn):
             return Refusal("no_value", "no value at the path of correct")
-        if len(said) > 1 and not is_withdrawn:
-            return Refusal("ambiguous_value", f"several choices that differ: {shown(', '.join(sorted(said)))}")
+        if len(choices) > 1 and not is_withdrawn:
+            return Refusal("ambiguous_value", f"several choices that differ: {shown(', '.join(sorted(choices)))}")
         event_time = _time_at(self._find("event_time"), item) or _time_of(event.get("event_time"))
         if event_time is None:
             given = self._find("event_time").name(item)
             hint = f"{shown(given)}, write it as 2026-01-26T09:00:00Z" if given else "no value at its path"
             return Refusal("invalid_time", f"no time between the years 2000 and 2100: {hint}")
         probability = self._find("inclusion_probability").name(item) or event.get("inclusion_probability")
-        event |= {"response_id": response_id, "event_time": event_time, "correct": min(said, default="")}
+        event |= {"response_id": response_id, "event_time": event_time, "correct": min(choices, default="")}
         event["inclusion_probability"] = None if probability is None else _number(probability)
         event["label_id"] = self._label_id(item, event, name)
         return event | {"correct": None, "supersedes": event["label_id"]} if is_withdrawn else event

@@ -291,7 +291,7 @@ class SqlTransaction:
         for (topic, partition), offset in positions.items():
             self._writes.add("positions", {"topic": topic, "partition": partition, "offset": offset})
 
-    def recognise(self, topic_ids: Mapping[str, str]) -> list[str]:
+    def store_topic_ids(self, topic_ids: Mapping[str, str]) -> list[str]:
         """Store the ids of topics; forget the positions in those that had another id, and return these topics."""
         known = {row.name: row.id for row in self._read(select(schema.topics))}
         others = [name for name, topic_id in topic_ids.items() if known.get(name, topic_id) != topic_id]

@@ -203,7 +203,7 @@ class MemoryTransaction:
             for partition, offset in positions.items():
                 self._set(self._tables.positions, partition, offset)
 
-    def recognise(self, topic_ids: Mapping[str, str]) -> list[str]:
+    def store_topic_ids(self, topic_ids: Mapping[str, str]) -> list[str]:
         """Store the ids of topics; forget the positions in those that had another id, and return these topics."""
         known = self._tables.topic_ids
         others = [name for name, topic_id in topic_ids.items() if known.get(name, topic_id) != topic_id]

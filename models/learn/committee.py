@@ -258,9 +258,8 @@ class Committee:
             self._store(member, reason)
         if self.settings.gate_auroc and learning[0].fits:
             counting = learning[0].fits.counting
-            check = None
-            if counting is not None:
-                check = domains_left_out(counting.all_left_out(), self.settings.gate_min_labels)
+            enough = self.settings.gate_min_labels
+            check = None if counting is None else domains_left_out(counting.all_left_out(), enough)
             self._signal_problem = check.problem(self.settings.gate_auroc) if check else None
 
     def _store(self, member: Member, reason: str) -> None:

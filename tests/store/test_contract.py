@@ -304,13 +304,13 @@ def test_positions_are_replaced_one_by_one(store: AnyStore) -> None:
 def test_positions_in_a_topic_that_has_another_id_are_forgotten(store: AnyStore) -> None:
     new, other, gone = TopicPartition("new", 0), TopicPartition("other", 0), TopicPartition("gone", 0)
     with store.transaction() as memory:
-        assert memory.recognise({"other": "1", "gone": "2"}) == []
+        assert memory.store_topic_ids({"other": "1", "gone": "2"}) == []
         memory.save_positions({new: 5, other: 6, gone: 7})
     with store.transaction() as memory:
-        assert memory.recognise({"new": "3", "other": "4"}) == ["other"]
+        assert memory.store_topic_ids({"new": "3", "other": "4"}) == ["other"]
         assert memory.positions() == {new: 5, gone: 7}
     with store.transaction() as memory:
-        assert memory.recognise({"new": "3", "other": "4", "gone": "2"}) == []
+        assert memory.store_topic_ids({"new": "3", "other": "4", "gone": "2"}) == []
 
 
 # --- transactions ----------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ class StreamCollector:
 
     @property
     def has_end(self) -> bool:
-        """Whether the upstream has said how a choice ended: nothing of that choice can follow."""
+        """Whether a choice has its finish reason; the model server sends nothing more of that choice."""
         return self._final is not None or any(choice.finish_reason is not None for choice in self._choices.values())
 
     def fail(self, problem: str) -> None:
